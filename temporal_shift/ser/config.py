@@ -1,0 +1,158 @@
+"""The experiment as typed data: what the YAML may say, with the paper's settings as defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from .errors import RecipeError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)  # a misspelt key is an error, not a default
+
+
+class Corpus(_Section):
+    """Where the speech lies and who reads it."""
+
+    reader: Literal["iemocap"] = "iemocap"
+    path: Path
+
+
+class Backbone(_Section):
+    """The pre-trained encoder: a Hugging Face hub name, or a folder with its files."""
+
+    name: str = "facebook/hubert-base-ls960"
+    revision: str | None = None
+    layer: int = -1  # of its hidden states; -1 is the last, 0 what goes into the first layer
+    normalize: bool = False  # the paper feeds the raw waveform
+
+
+class Features(_Section):
+    """What is cached of each utterance."""
+
+    clip_seconds: PositiveFloat = 7.5  # the first seconds, zero-padded to that length
+    average: PositiveInt = 1  # neighbouring frames averaged into one: 5 turns 50 Hz into 10 Hz
+    dtype: Literal["float16", "float32"] = "float32"
+
+
+class Shift(_Section):
+    """Where the shift sits and how much it moves; see :func:`temporal_shift.temporal_shift`."""
+
+    placement: Literal["residual", "inplace", "replace"]
+    n_div: PositiveInt
+    stride: int = 1
+    bidirectional: bool = False
+
+
+class Model(_Section):
+    """One row of the table: a stack of blocks on the frames, with or without a shift."""
+
+    name: str
+    blocks: Literal["conv", "lstm", "transformer"]
+    shift: Shift | None = None
+    twin: str | None = None  # the model it is compared with, utterance by utterance
+
+    @model_validator(mode="after")
+    def _shift_fits_the_blocks(self) -> Model:
+        allowed = {
+            "conv": ("residual", "inplace"),
+            "lstm": ("inplace",),
+            "transformer": ("replace", "residual", "inplace"),
+        }
+        if self.shift is not None and self.shift.placement not in allowed[self.blocks]:
+            raise ValueError(f"{self.blocks} blocks take the placement {' or '.join(allowed[self.blocks])}")
+        return self
+
+
+class SpecAugment(_Section):
+    """Masks on the frames while training; probabilities and lengths mean what they mean in Hugging Face's Wav2Vec2."""
+
+    time_prob: float = Field(0.08, ge=0, le=1)  # of the frames, about this share is masked
+    time_length: PositiveInt = 15  # frames
+    time_min_masks: int = Field(2, ge=0)
+    feature_prob: float = Field(0.05, ge=0, le=1)
+    feature_length: PositiveInt = 64  # channels
+    feature_min_masks: int = Field(1, ge=0)
+
+
+class Protocol(_Section):
+    """Who trains, who chooses the epoch, who is tested."""
+
+    kind: Literal["heldout"] = "heldout"  # leave one session out; the next session chooses the epoch
+
+
+class Training(_Section):
+    """The optimiser (AdamW, the paper's settings) and its schedule."""
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 5e-4
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_epochs: int = Field(5, ge=0)
+    max_grad_norm: PositiveFloat = 5.0
+    shuffle: bool = True
+    seed: int = 42
+
+
+class Experiment(_Section):
+    """One YAML file. Relative paths in it start from its own folder."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    corpus: Corpus
+    backbone: Backbone = Backbone()
+    features: Features = Features()
+    spec_augment: SpecAugment = SpecAugment()
+    protocol: Protocol = Protocol()
+    training: Training = Training()
+    models: list[Model] = Field(min_length=1)
+    processes: PositiveInt = 1  # runs trained side by side, a thread each
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_twins_exist(self) -> Experiment:
+        names = [model.name for model in self.models]
+        for model in self.models:
+            if names.count(model.name) > 1:
+                raise ValueError(f"two models are called {model.name!r}")
+            if model.twin is not None and model.twin not in names:
+                raise ValueError(f"{model.name!r} has the twin {model.twin!r}, which is not among the models")
+        return self
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read and check a YAML file; raises :class:`RecipeError` with one sentence that names the key."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"there is no experiment file {path}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} must hold keys and values (name, corpus, models, ...), not {type(data).__name__}")
+    try:
+        experiment = Experiment.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_sentence(error)}") from None
+    return _resolved(experiment, path.resolve().parent)
+
+
+def _first_sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"the key {where!r} is not known: is it misspelt?"
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _resolved(experiment: Experiment, folder: Path) -> Experiment:
+    corpus = experiment.corpus.model_copy(update={"path": folder / experiment.corpus.path})
+    backbone = experiment.backbone
+    if (folder / backbone.name).is_dir():  # a hub name has no folder beside the file
+        backbone = backbone.model_copy(update={"name": str(folder / backbone.name)})
+    return experiment.model_copy(update={"corpus": corpus, "backbone": backbone})
