@@ -1,0 +1,33 @@
+"""What every test may rely on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported; before any test can do that
+
+settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Fill what is allocated without a value with NaN, so that a byte that nobody wrote is seen."""
+    for name in ("empty", "empty_like"):
+        allocate = getattr(torch, name)
+
+        def poison(*args, allocate=allocate, **kwargs):
+            memory = allocate(*args, **kwargs)
+            return memory.fill_(float("nan")) if memory.is_floating_point() else memory
+
+        monkeypatch.setattr(torch, name, poison)
