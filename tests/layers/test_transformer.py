@@ -1,0 +1,120 @@
+"""ShiftTransformerLayer stands where nn.TransformerEncoderLayer stands."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from temporal_shift import ShiftTransformerLayer, temporal_shift
+
+pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+PLACEMENTS = ["replace", "residual", "inplace"]
+
+
+def layer(placement: str, **options) -> ShiftTransformerLayer:
+    return ShiftTransformerLayer(16, 4, 32, 0.0, batch_first=True, placement=placement, **options)
+
+
+def shifted(x: torch.Tensor) -> torch.Tensor:
+    return temporal_shift(x, n_div=4, bidirectional=True)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("placement", ["residual", "inplace"])
+@pytest.mark.parametrize("training", [False, True])
+def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, placement, training):
+    options = {"norm_first": norm_first, "batch_first": batch_first}
+    ours = ShiftTransformerLayer(16, 4, 32, 0.0, **options, placement=placement, stride=0).train(training)
+    torchs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, **options).train(training)
+    torchs.load_state_dict(ours.state_dict())
+    padding = torch.zeros(3, 6, dtype=torch.bool)
+    padding[1, 4:] = True
+    x = torch.randn((3, 6, 16) if batch_first else (6, 3, 16))
+    assert torch.equal(ours(x), torchs(x))
+    assert torch.equal(ours(x, src_key_padding_mask=padding), torchs(x, src_key_padding_mask=padding))
+    with torch.no_grad():  # torch's fused path
+        assert torch.equal(ours(x), torchs(x))
+
+
+def test_with_stride_0_replace_is_the_feed_forward_half_bit_for_bit():
+    ours, x = layer("replace", stride=0), torch.randn(2, 6, 16)
+    assert torch.equal(ours(x), ours.norm2(x + ours.linear2(F.relu(ours.linear1(x)))))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_replace_is_the_feed_forward_half_on_shifted_frames(norm_first):
+    ours, x = layer("replace", norm_first=norm_first), torch.randn(2, 6, 16)
+    x_ = shifted(x)
+    feed = lambda h: ours.linear2(F.relu(ours.linear1(h)))  # noqa: E731
+    expected = x_ + feed(ours.norm2(x_)) if norm_first else ours.norm2(x_ + feed(x_))
+    assert torch.equal(ours(x), expected)
+    assert {name.split(".")[0] for name in ours.state_dict()} == {"linear1", "linear2", "norm2"}
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_residual_attends_to_unshifted_frames(norm_first):
+    ours, x = layer("residual", norm_first=norm_first), torch.randn(2, 6, 16)
+    feed = lambda h: ours.linear2(F.relu(ours.linear1(h)))  # noqa: E731
+    attend = lambda h: ours.self_attn(h, h, h, need_weights=False)[0]  # noqa: E731
+    if norm_first:
+        h = shifted(x) + attend(ours.norm1(x))
+        expected = h + feed(ours.norm2(h))
+    else:
+        h = ours.norm1(shifted(x) + attend(x))
+        expected = ours.norm2(h + feed(h))
+    torch.testing.assert_close(ours(x), expected)
+
+
+def test_inplace_is_torchs_layer_on_shifted_frames():
+    ours = layer("inplace")
+    torchs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True)
+    torchs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 16)
+    assert torch.equal(ours(x), torchs(shifted(x)))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_time_major_and_unbatched_input_mean_the_same(placement):
+    ours = layer(placement)
+    time_major = ShiftTransformerLayer(16, 4, 32, 0.0, placement=placement)
+    time_major.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 6, 16)
+    torch.testing.assert_close(time_major(x.transpose(0, 1)).transpose(0, 1), ours(x))
+    torch.testing.assert_close(ours(x[0]), ours(x)[0])
+    padding = torch.tensor([[False] * 4 + [True] * 2] * 3)
+    torch.testing.assert_close(
+        time_major(x.transpose(0, 1), src_key_padding_mask=padding).transpose(0, 1)[~padding],
+        ours(x, src_key_padding_mask=padding)[~padding],
+    )
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("training", [False, True])
+def test_padding_content_never_reaches_a_valid_frame_inside_torchs_encoder(placement, training):
+    encoder = nn.TransformerEncoder(layer(placement), 2).train(training)
+    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2, [False] + [True] * 5])
+    clean = torch.randn(3, 6, 16)
+    dirty = clean.masked_fill(padding[..., None], 1e6)
+    with torch.no_grad():
+        expected = encoder(clean, src_key_padding_mask=padding)[~padding]
+        output = encoder(dirty, src_key_padding_mask=padding)[~padding]
+    torch.testing.assert_close(output, expected)
+    alone = torch.cat([encoder(x[None, :n])[0] for x, n in zip(clean, (6, 4, 1), strict=True)])
+    torch.testing.assert_close(expected, alone)
+
+
+def test_the_parts_that_stay_keep_torchs_names():
+    torchs = nn.TransformerEncoderLayer(16, 4, 32).state_dict()
+    for placement in ("residual", "inplace"):
+        assert layer(placement).state_dict().keys() == torchs.keys()
+    assert layer("replace").state_dict().keys() < torchs.keys()
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="placement='before' is not known here: it must be one of 'replace', 'resid"):
+        layer("before")
+    with pytest.raises(ValueError, match='src_mask limits attention, and placement="replace" has none: it must be Non'):
+        layer("replace")(torch.randn(2, 6, 16), torch.zeros(6, 6))

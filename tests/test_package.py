@@ -1,0 +1,29 @@
+"""What importing the package costs and promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import temporal_shift
+
+
+def imported_by(statement: str) -> set[str]:
+    script = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_needs_torch_and_nothing_heavier():
+    beyond_torch = imported_by("import temporal_shift") - imported_by("import torch")
+    assert beyond_torch == {"temporal_shift"}
+
+
+def test_a_cpu_shift_does_not_import_triton():
+    shift = "import torch, temporal_shift; temporal_shift.temporal_shift(torch.zeros(1, 4, 8))"
+    assert "triton" not in imported_by(shift)
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in temporal_shift.__all__:
+        assert getattr(temporal_shift, name).__doc__
