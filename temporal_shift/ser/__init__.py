@@ -1,1 +1,1 @@
-"""The recipe: speech emotion recognition on frozen pre-trained encoders. Needs ``pip install "temporal-shift[ser]"``."""
+"""The recipe: speech emotion recognition on frozen pre-trained encoders. Needs the extra ``temporal-shift[ser]``."""

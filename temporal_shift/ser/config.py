@@ -20,6 +20,7 @@ class Corpus(_Section):
 
     reader: Literal["iemocap"] = "iemocap"
     path: Path
+    note: str = ""  # said wherever results on it are reported
 
 
 class Backbone(_Section):
@@ -51,7 +52,7 @@ class Shift(_Section):
 class Model(_Section):
     """One row of the table: a stack of blocks on the frames, with or without a shift."""
 
-    name: str
+    name: str = Field(pattern=r"^[^/\\.][^/\\]*$")  # its results' folder has this name
     blocks: Literal["conv", "lstm", "transformer"]
     shift: Shift | None = None
     twin: str | None = None  # the model it is compared with, utterance by utterance
@@ -71,12 +72,12 @@ class Model(_Section):
 class SpecAugment(_Section):
     """Masks on the frames while training; probabilities and lengths mean what they mean in Hugging Face's Wav2Vec2."""
 
-    time_prob: float = Field(0.08, ge=0, le=1)  # of the frames, about this share is masked
+    time_prob: float = Field(default=0.08, ge=0, le=1)  # of the frames, about this share is masked
     time_length: PositiveInt = 15  # frames
-    time_min_masks: int = Field(2, ge=0)
-    feature_prob: float = Field(0.05, ge=0, le=1)
+    time_min_masks: int = Field(default=2, ge=0)
+    feature_prob: float = Field(default=0.05, ge=0, le=1)
     feature_length: PositiveInt = 64  # channels
-    feature_min_masks: int = Field(1, ge=0)
+    feature_min_masks: int = Field(default=1, ge=0)
 
 
 class Protocol(_Section):
@@ -91,8 +92,8 @@ class Training(_Section):
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 5e-4
-    weight_decay: float = Field(0.05, ge=0)
-    warmup_epochs: int = Field(5, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_epochs: int = Field(default=5, ge=0)
     max_grad_norm: PositiveFloat = 5.0
     shuffle: bool = True
     seed: int = 42

@@ -1,0 +1,67 @@
+"""SpecAugment on features: while training, stretches of frames and of channels are hidden."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FeatureSpecAugment(nn.Module):
+    """Fill random stretches of frames with a learned vector, and random stretches of channels with 0.
+
+    In eval mode the frames pass unchanged.
+
+    Args:
+        channels: ``D``. The learned vector starts uniform in ``[0, 1)``.
+        time_prob: About this share of the frames is masked, in ``time_length`` frames at a time; at least
+            ``time_min_masks`` stretches, as far as they fit. Defaults: the paper's.
+        feature_prob: The same for channels, with ``feature_length`` and ``feature_min_masks``.
+
+    Shape:
+        ``(B, L, D)`` to the same. A clip shorter than one stretch is not masked.
+
+    Source: the masks are those of Hugging Face's Wav2Vec2, after Park et al., "SpecAugment", Interspeech 2019.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        time_prob: float = 0.08,
+        time_length: int = 15,
+        time_min_masks: int = 2,
+        feature_prob: float = 0.05,
+        feature_length: int = 64,
+        feature_min_masks: int = 1,
+    ) -> None:
+        super().__init__()
+        self.time = (time_prob, time_length, time_min_masks)
+        self.feature = (feature_prob, feature_length, feature_min_masks)
+        self.masked_frame = nn.Parameter(torch.rand(channels))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        if not self.training:
+            return frames
+        batch, length, channels = frames.shape
+        hidden_frames = span_mask(batch, length, *self.time).to(frames.device)
+        hidden_channels = span_mask(batch, channels, *self.feature).to(frames.device)
+        frames = torch.where(hidden_frames[:, :, None], self.masked_frame.to(frames.dtype), frames)
+        return frames.masked_fill(hidden_channels[:, None, :], 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.masked_frame.numel()}, time={self.time}, feature={self.feature}"
+
+
+def span_mask(rows: int, size: int, prob: float, length: int, min_masks: int) -> Tensor:
+    """Bool ``(rows, size)``: the same number of stretches of ``length`` in every row, which may overlap.
+
+    ``prob * size / length`` of them, rounded up or down at random, at least ``min_masks``, and no more than fit.
+    """
+    if prob == 0 or length > size:
+        return torch.zeros(rows, size, dtype=torch.bool)
+    wanted = max(int(prob * size / length + torch.rand(()).item()), min_masks)
+    starts = size - length + 1
+    spans = min(wanted, size // length, starts)
+    first = torch.rand(rows, starts).argsort(dim=1)[:, :spans]  # without replacement
+    positions = first[:, :, None] + torch.arange(length)  # (rows, spans, length)
+    return torch.zeros(rows, size, dtype=torch.bool).scatter_(1, positions.flatten(1), True)

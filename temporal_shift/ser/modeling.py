@@ -1,0 +1,129 @@
+"""The downstream models: a small stack of blocks on the frames of an encoder, then a mean and a linear layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
+
+from .attention import RelativeTransformerLayer
+from .augment import FeatureSpecAugment
+from .config import Shift, SpecAugment
+
+
+class FrameClassifierConfig(PreTrainedConfig):
+    """What a :class:`FrameClassifier` is made of.
+
+    Args:
+        blocks: ``"conv"``, ``"lstm"`` or ``"transformer"``.
+        shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
+        hidden_size: Channels of the encoder's frames.
+        num_frames: Frames of a clip; the table of relative positions is made for them.
+        num_attention_heads: Of the plain Transformer. Default: one for about 64 channels (the paper's 12 for 768).
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
+    """
+
+    model_type = "temporal-shift-frame-classifier"
+
+    def __init__(
+        self,
+        blocks: str = "transformer",
+        shift: dict[str, Any] | None = None,
+        hidden_size: int = 768,
+        num_frames: int = 374,
+        num_attention_heads: int | None = None,
+        spec_augment: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.blocks = blocks
+        self.shift = shift
+        self.hidden_size = hidden_size
+        self.num_frames = num_frames
+        self.num_attention_heads = num_attention_heads or _heads(hidden_size)
+        self.spec_augment = SpecAugment.model_validate(spec_augment or {}).model_dump()
+        super().__init__(**kwargs)
+
+
+class FrameClassifier(PreTrainedModel):
+    r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
+
+    ============  ======================================  ==========================================================
+    ``blocks``    without a shift                         with one
+    ============  ======================================  ==========================================================
+    conv          2 ConvNeXt-like blocks, LayerNorm       :class:`~temporal_shift.ShiftConv` as the second block
+    lstm          1 bidirectional LSTM, LayerNorm         :class:`~temporal_shift.ShiftLSTM`
+    transformer   2 post-norm layers, relative positions  2 :class:`~temporal_shift.ShiftTransformerLayer`
+                                                          (``replace``), or the shift inside the plain layers
+    ============  ======================================  ==========================================================
+
+    Shape:
+        ``frames`` is ``(B, L, D)``, ``labels`` ``(B,)``; ``logits`` come out as ``(B, classes)``.
+
+    Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
+    """
+
+    config_class = FrameClassifierConfig
+    main_input_name = "frames"
+
+    def __init__(self, config: FrameClassifierConfig) -> None:
+        super().__init__(config)
+        self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
+        self.encoder, encoded = _encoder(config)
+        self.head = nn.Linear(encoded, len(config.id2label or {}))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(self, frames: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
+        encoded = self.encoder(self.spec_augment(frames))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
+        logits = self.head(encoded.mean(dim=1))
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave each layer as torch's own constructor initialised it."""
+
+
+def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
+    dim = config.hidden_size
+    shift = None if config.shift is None else Shift.model_validate(config.shift)
+    if config.blocks == "conv":
+        second = ShiftConv(dim, stride=0, n_div=1) if shift is None else ShiftConv(dim, **shift.model_dump())
+        return nn.Sequential(ShiftConv(dim, stride=0, n_div=1), second, nn.LayerNorm(dim)), dim
+    if config.blocks == "lstm":
+        return nn.Sequential(_BidirectionalLSTM(dim, shift), nn.LayerNorm(2 * dim)), 2 * dim
+    return nn.Sequential(*(_transformer_layer(config, shift) for _ in range(2))), dim
+
+
+class _BidirectionalLSTM(nn.Module):
+    def __init__(self, dim: int, shift: Shift | None) -> None:
+        super().__init__()
+        if shift is None:
+            self.lstm = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
+        else:
+            self.lstm = ShiftLSTM(
+                dim,
+                dim,
+                batch_first=True,
+                bidirectional=True,
+                n_div=shift.n_div,
+                stride=shift.stride,
+                bidirectional_shift=shift.bidirectional,
+            )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.lstm(frames)[0]  # type: ignore[no-any-return]
+
+
+def _transformer_layer(config: FrameClassifierConfig, shift: Shift | None) -> nn.Module:
+    dim, heads = config.hidden_size, config.num_attention_heads
+    if shift is None or shift.placement != "replace":
+        return RelativeTransformerLayer(dim, heads, config.num_frames, shift)
+    return ShiftTransformerLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True, **shift.model_dump())
+
+
+def _heads(dim: int) -> int:
+    return next(heads for heads in range(max(1, dim // 64), 0, -1) if dim % heads == 0)

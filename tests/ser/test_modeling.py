@@ -1,0 +1,94 @@
+"""The six downstream models and the identity mixer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
+from temporal_shift.ser.attention import RelativeTransformerLayer
+from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
+
+SHIFTS = {
+    "CNN": ("conv", None),
+    "ShiftCNN": ("conv", {"placement": "residual", "n_div": 16}),
+    "LSTM": ("lstm", None),
+    "ShiftLSTM": ("lstm", {"placement": "inplace", "n_div": 4}),
+    "Transformer": ("transformer", None),
+    "Shiftformer": ("transformer", {"placement": "replace", "n_div": 4, "bidirectional": True}),
+    "Identity mixer": ("transformer", {"placement": "replace", "n_div": 4, "bidirectional": True, "stride": 0}),
+    "residual Transformer": ("transformer", {"placement": "residual", "n_div": 4}),
+}
+
+
+def classifier(name: str, hidden_size: int = 64, num_frames: int = 21) -> FrameClassifier:
+    blocks, shift = SHIFTS[name]
+    return FrameClassifier(
+        FrameClassifierConfig(
+            blocks=blocks,
+            shift=shift,
+            hidden_size=hidden_size,
+            num_frames=num_frames,
+            spec_augment={"time_length": 3, "feature_length": 8},
+            num_labels=4,
+        )
+    )
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_every_parameter_of_every_model_learns(name):
+    model = classifier(name).train()
+    output = model(torch.randn(3, 21, 64), labels=torch.tensor([0, 1, 3]))
+    assert output.logits.shape == (3, 4)
+    output.loss.backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_saved_model_gives_the_same_logits(name, tmp_path):
+    model, frames = classifier(name).eval(), torch.randn(3, 21, 64)
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    again = FrameClassifier.from_pretrained(tmp_path).eval()
+    assert again.config.shift == model.config.shift
+    assert torch.equal(again(frames).logits, model(frames).logits)
+
+
+def test_the_blocks_are_those_of_the_paper():
+    cnn, shift_cnn = classifier("CNN").encoder, classifier("ShiftCNN").encoder
+    assert [type(m) for m in cnn] == [type(m) for m in shift_cnn] == [ShiftConv, ShiftConv, nn.LayerNorm]
+    assert [m.stride for m in cnn[:2]] == [0, 0]
+    assert [m.stride for m in shift_cnn[:2]] == [0, 1]
+    assert (shift_cnn[1].placement, shift_cnn[1].n_div, shift_cnn[1].bidirectional) == ("residual", 16, False)
+    lstm, shift_lstm = classifier("LSTM").encoder, classifier("ShiftLSTM").encoder
+    assert (type(lstm[0].lstm), type(shift_lstm[0].lstm)) == (nn.LSTM, ShiftLSTM)
+    assert (lstm[0].lstm.bidirectional, lstm[0].lstm.hidden_size, lstm[1].normalized_shape) == (True, 64, (128,))
+    assert [type(m) for m in classifier("Transformer").encoder] == [RelativeTransformerLayer] * 2
+    shiftformer = classifier("Shiftformer").encoder
+    assert [type(m) for m in shiftformer] == [ShiftTransformerLayer] * 2
+    assert (shiftformer[0].placement, shiftformer[0].n_div, shiftformer[0].bidirectional) == ("replace", 4, True)
+
+
+def test_at_the_papers_size_the_transformer_has_12_heads_and_373_frames_each_way():
+    with torch.device("meta"):
+        layer = classifier("Transformer", hidden_size=768, num_frames=374).encoder[0]
+    assert layer.attention.heads == 12
+    assert layer.attention.distance_embedding.num_embeddings == 2 * 374 - 1
+
+
+@pytest.mark.parametrize(("plain", "shifted"), [("CNN", "ShiftCNN"), ("LSTM", "ShiftLSTM")])
+def test_a_shift_adds_no_parameter(plain, shifted):
+    plain, shifted = classifier(plain).eval(), classifier(shifted).eval()
+    assert plain.state_dict().keys() == shifted.state_dict().keys()
+    shifted.load_state_dict(plain.state_dict())
+    frames = torch.randn(3, 21, 64)
+    assert not torch.allclose(plain(frames).logits, shifted(frames).logits)
+
+
+def test_the_identity_mixer_cannot_tell_the_order_of_frames_and_the_shiftformer_can():
+    identity, shiftformer = classifier("Identity mixer").eval(), classifier("Shiftformer").eval()
+    shiftformer.load_state_dict(identity.state_dict())
+    frames = torch.randn(3, 21, 64)
+    torch.testing.assert_close(identity(frames.flip(1)).logits, identity(frames).logits)
+    assert not torch.allclose(shiftformer(frames.flip(1)).logits, shiftformer(frames).logits, atol=1e-3)
