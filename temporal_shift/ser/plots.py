@@ -1,0 +1,176 @@
+"""The report's three pictures. Each function returns a figure; the same results give the same bytes of PNG."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import config
+from .results import Results, Run
+
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#8C8C8C",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "font.size": 9,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+}
+_HUES = {  # Okabe and Ito's, which colour-blind readers tell apart; the lighter one is the plain model's
+    "conv": ("#0072B2", "#6FB1D9"),
+    "lstm": ("#C65500", "#EFA36A"),
+    "transformer": ("#00785A", "#62C2A8"),
+}
+_GREY = "#6B6B6B"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Blocks give the hue; a shift is dark and filled, no shift light and hollow, a shift of no frames grey."""
+
+    colour: str
+    fill: str
+    dashes: str
+
+    @classmethod
+    def of(cls, model: config.Model) -> _Look:
+        dark, light = _HUES[model.blocks]
+        if model.shift is None:
+            return cls(light, "white", "-")
+        if model.shift.stride == 0:
+            return cls(_GREY, "white", "--")
+        return cls(dark, dark, "-")
+
+
+def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
+    """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line."""
+    models = results.experiment.models
+    with _house_style():
+        figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(models)), layout="constrained")
+        axes = figure.add_subplot()
+        for row, (model, figures) in enumerate(zip(models, summary["models"], strict=True)):
+            _draw_ua_row(axes, row, _Look.of(model), figures["ua"])
+        chance = 100 * summary["chance"]
+        axes.axvline(chance, color=_GREY, linestyle=":", linewidth=1.2)
+        axes.text(chance, -0.55, " chance", color=_GREY, va="top")
+        axes.set_yticks(range(len(models)), [textwrap.fill(model.name, 24) for model in models])
+        axes.set_ylim(len(models) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_xlabel("UA on the test session, %")
+        axes.set_title(f"Mean over {len(results.folds)} folds with its 95 % interval; each small dot is a fold")
+    return figure
+
+
+def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
+    """A panel per model: of each true class, the share predicted as each class, and the utterances."""
+    columns = min(4, len(summary["models"]))
+    rows = -(-len(summary["models"]) // columns)
+    side = max(2.3, 0.55 * len(results.labels))
+    with _house_style():
+        figure = Figure(figsize=(columns * side + 0.4, rows * (side + 0.35) + 0.2), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for place, axes in enumerate(panels.flat):
+            if place >= len(summary["models"]):
+                axes.set_axis_off()
+                continue
+            model = summary["models"][place]
+            _draw_confusion(axes, np.array(model["confusion"]), results.labels)
+            axes.set_title(textwrap.fill(f"{model['name']}, UA {100 * model['ua']['mean']:.1f} %", int(11 * side)))
+            if place + columns >= len(summary["models"]):
+                axes.set_xlabel("predicted")
+            if place % columns == 0:
+                axes.set_ylabel("true")
+    return figure
+
+
+def learning_curves(results: Results) -> Figure:
+    """Validation UA by epoch, mean over folds, a panel per kind of blocks; a dot is the epoch that a fold chose."""
+    kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
+    with _house_style():
+        figure = Figure(figsize=(max(5.0, 3.0 * len(kinds)), 4.0), layout="constrained")
+        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)
+        for kind, axes in zip(kinds, panels.flat, strict=True):
+            for model in results.experiment.models:
+                if model.blocks == kind:
+                    _draw_curve(axes, model, results.runs[model.name])
+            axes.grid(axis="y")
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
+        panels[0, 0].set_ylabel("validation UA, %")
+        panels[0, 0].set_title("Mean over folds; a dot is the epoch that a fold chose")
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG, without the date and the version that would make every file another."""
+    buffer = io.BytesIO()
+    with _house_style():
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _house_style() -> AbstractContextManager[None]:
+    return matplotlib.style.context(["default", _STYLE])  # the user's matplotlibrc must not change a report
+
+
+def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any]) -> None:
+    mean, low, high = (100 * value for value in (ua["mean"], *ua["interval"]))
+    folds = [100 * value for value in ua["by_fold"].values()]
+    axes.plot([low, high], [row, row], color=look.colour, linewidth=2.5, solid_capstyle="butt")
+    axes.plot(mean, row, "o", color=look.colour, markerfacecolor=look.fill, markersize=8, markeredgewidth=2)
+    axes.plot(folds, [row + 0.27] * len(folds), "o", color=look.colour, markersize=4, markeredgewidth=0)
+    axes.annotate(f"{mean:.1f}", (mean, row), (0, 6), textcoords="offset points", ha="center")
+
+
+def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[str]) -> None:
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (true, predicted), share in np.ndenumerate(shares):
+        axes.text(
+            predicted,
+            true,
+            f"{100 * share:.0f} %\n{counts[true, predicted]}",
+            color="white" if share > 0.6 else "black",
+            size="x-small",
+            ha="center",
+            va="center",
+        )
+    slanted = max(map(len, labels)) > 7
+    axes.set_xticks(range(len(labels)), labels, rotation=40 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Run]) -> None:
+    look = _Look.of(model)
+    ua = 100 * np.array([[epoch.validation_ua for epoch in run.record.epochs] for run in runs]).mean(0)
+    chosen = np.array([run.record.best_epoch for run in runs])
+    axes.plot(
+        np.arange(1, len(ua) + 1),
+        ua,
+        color=look.colour,
+        linestyle=look.dashes,
+        linewidth=1.3,
+        marker="o",
+        markersize=5,
+        markerfacecolor=look.fill,
+        markevery=(chosen - 1).tolist(),
+        label=textwrap.fill(model.name, 30),
+    )
