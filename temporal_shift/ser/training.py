@@ -1,0 +1,215 @@
+"""One run: one model trained for one fold with the Hugging Face Trainer, its predictions written to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from sklearn.metrics import confusion_matrix
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from . import config, metrics
+from .features import FeatureCache
+from .manifest import Fold, Manifest, atomic_write
+from .modeling import FrameClassifier, FrameClassifierConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that decides a run, and ``folder``, where it goes."""
+
+    experiment: config.Experiment
+    model: config.Model
+    fold: Fold
+    manifest: Manifest
+    cache: FeatureCache
+    folder: Path
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the result depends on, as it stands in ``run.json``: a run of other inputs is another run."""
+        parts = {
+            part: [self.manifest.utterances[index].id for index in getattr(self.fold, part)]
+            for part in ("train", "validation", "test")
+        }
+        return {
+            "model": self.model.model_dump(exclude={"twin"}),
+            "spec_augment": self.experiment.spec_augment.model_dump(),
+            "training": self.experiment.training.model_dump(),
+            "features": self.cache.key,
+            "labels": list(self.manifest.labels),
+            "fold": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        }
+
+    def is_done(self) -> bool:
+        """Whether the folder holds this very run: ``run.json`` is written last."""
+        try:
+            done = json.loads((self.folder / "run.json").read_text())
+            return bool(done["inputs"] == self.inputs) and (self.folder / "predictions.jsonl").is_file()
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+def train(run: Run, on_epoch: Callable[[], None]) -> None:
+    """Train, choose the epoch of the best validation UA (the first of equals), predict the test utterances.
+
+    Args:
+        run: What to train. Its folder gets ``predictions.jsonl`` and, last, ``run.json``.
+        on_epoch: Called after each epoch.
+    """
+    started = time.perf_counter()
+    transformers.logging.set_verbosity_error()
+    (run.folder / "run.json").unlink(missing_ok=True)
+    checkpoints = run.folder / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that was stopped: this one starts anew
+    set_seed(run.experiment.training.seed)
+    model = _model(run)
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(run, checkpoints),
+        train_dataset=_Frames(run, run.fold.train),
+        eval_dataset=_Frames(run, run.fold.validation),
+        compute_metrics=_validation_metrics,
+        callbacks=[_EpochCallback(on_epoch)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    probabilities = torch.from_numpy(trainer.predict(_Frames(run, run.fold.test)).predictions).softmax(dim=1)
+    shutil.rmtree(checkpoints)
+    _write_predictions(run, probabilities)
+    epochs = _epochs(trainer.state.log_history)
+    record = {
+        "model": run.model.name,
+        "fold": run.fold.name,
+        "parameters": model.num_parameters(),
+        "best_epoch": max(epochs, key=lambda epoch: epoch["validation_ua"])["epoch"],
+        "seconds": time.perf_counter() - started,
+        "epochs": epochs,
+        "inputs": run.inputs,
+    }
+    with atomic_write(run.folder / "run.json") as file:
+        file.write(json.dumps(record, indent=1).encode())
+
+
+def _model(run: Run) -> FrameClassifier:
+    frames, channels = run.cache.shape
+    labels = run.manifest.labels
+    return FrameClassifier(
+        FrameClassifierConfig(
+            blocks=run.model.blocks,
+            shift=None if run.model.shift is None else run.model.shift.model_dump(),
+            hidden_size=channels,
+            num_frames=frames,
+            spec_augment=run.experiment.spec_augment.model_dump(),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+    )
+
+
+def _arguments(run: Run, checkpoints: Path) -> TrainingArguments:
+    settings = run.experiment.training
+    steps_per_epoch = -(-len(run.fold.train) // settings.batch_size)
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=128,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_epochs * steps_per_epoch,
+        train_sampling_strategy="random" if settings.shuffle else "sequential",
+        seed=settings.seed,
+        eval_strategy="epoch",
+        logging_strategy="epoch",
+        save_strategy="best",
+        save_only_model=True,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="ua",
+        greater_is_better=True,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Frames(Dataset[dict[str, Any]]):
+    """Some utterances of the cache, as the model's arguments."""
+
+    def __init__(self, run: Run, indices: tuple[int, ...]) -> None:
+        self.cache = run.cache
+        self.indices = indices
+        self.labels = [run.manifest.labels.index(run.manifest.utterances[index].label) for index in indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"frames": torch.from_numpy(self.cache[self.indices[row]]), "labels": self.labels[row]}
+
+
+class _Trainer(Trainer):
+    """The Trainer, with the paper's weight decay: none on biases, norms and the learned mask."""
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
+
+
+class _EpochCallback(TrainerCallback):
+    def __init__(self, on_epoch: Callable[[], None]) -> None:
+        self.on_epoch = on_epoch
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        self.on_epoch()
+
+
+def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(logits.shape[1]))
+    return {"wa": float(metrics.weighted_accuracy(counts)), "ua": float(metrics.unweighted_accuracy(counts))}
+
+
+def _epochs(log: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """The Trainer's log, which has the training loss and the validation of an epoch in separate entries."""
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    validations = [entry for entry in log if "eval_loss" in entry]
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": loss,
+            "validation_loss": validation["eval_loss"],
+            "validation_wa": validation["eval_wa"],
+            "validation_ua": validation["eval_ua"],
+        }
+        for epoch, (loss, validation) in enumerate(zip(losses, validations, strict=True), start=1)
+    ]
+
+
+def _write_predictions(run: Run, probabilities: Tensor) -> None:
+    labels = run.manifest.labels
+    with atomic_write(run.folder / "predictions.jsonl") as file:
+        for index, row in zip(run.fold.test, probabilities.tolist(), strict=True):
+            utterance = run.manifest.utterances[index]
+            line = {
+                "id": utterance.id,
+                "speaker": utterance.speaker,
+                "label": utterance.label,
+                "prediction": labels[row.index(max(row))],
+                "probabilities": dict(zip(labels, row, strict=True)),
+            }
+            file.write(json.dumps(line).encode() + b"\n")
