@@ -55,7 +55,8 @@ def run_experiment(experiment: Experiment, root: Path, cache: Path, console: Con
         for fold in folds
     ]
     _train(experiment, runs, console)
-    metrics = write_report(root, experiment, manifest.labels, summary, _run_info(experiment))
+    names = [fold.name for fold in folds]
+    metrics = write_report(root, experiment, manifest.labels, names, summary, _run_info(experiment))
     console.print(results_table(metrics))
     console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
     return metrics

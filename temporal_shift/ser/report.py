@@ -55,6 +55,7 @@ def write_report(
     root: Path,
     experiment: config.Experiment,
     labels: Sequence[str],
+    folds: Sequence[str],
     corpus_summary: dict[str, object],
     run_info: dict[str, object],
 ) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def write_report(
             ``report.html`` and ``plots/`` are written into it, each file whole or not at all.
         experiment: What was run.
         labels: The classes, in the order of the models' outputs.
+        folds: The names of the folds, two or more.
         corpus_summary: What to say of the corpus; a ``"note"`` among it stands first of the caveats.
         run_info: Versions, device and whatever else may differ from run to run. It goes to ``run_info.json``, with the
             training times, so that the same predictions give the same ``metrics.json`` to the last digit.
@@ -75,7 +77,7 @@ def write_report(
     Raises:
         RecipeError: If a run is missing or broken.
     """
-    results = read_results(root, experiment, labels)
+    results = read_results(root, experiment, labels, folds)
     metrics = summarize(results)
     info = {**run_info, "training_seconds": training_seconds(results)}
     sections = _sections(results, metrics, corpus_summary, run_info)
@@ -157,7 +159,7 @@ def _what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str
 def _protocol(metrics: dict[str, Any]) -> str:
     return (
         "Leave one session out: every fold tests on one session, the next session (after the last, the first) chose "
-        "the epoch, and the others trained. The test session chose nothing. "
+        "the epoch by its best UA, and the others trained. The test session chose nothing. "
         f"The folds, by the session they test: {', '.join(metrics['folds'])}."
     )
 
@@ -187,7 +189,7 @@ def _caveats(metrics: dict[str, Any], note: object) -> tuple[str, ...]:
         f"{_counted(metrics['speakers'], 'speaker')} in {_counted(len(metrics['folds']), 'fold')} are few: an interval "
         "from so few holds the truth somewhat less often than 95 % says.",
     )
-    return ours if note is None else (str(note), *ours)
+    return (str(note), *ours) if note else ours
 
 
 def _results(metrics: dict[str, Any]) -> Table:

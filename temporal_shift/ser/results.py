@@ -67,12 +67,9 @@ class Results:
         return [run.predictions for run in self.runs[model]]
 
 
-def read_results(root: Path, experiment: config.Experiment, labels: Sequence[str]) -> Results:
+def read_results(root: Path, experiment: config.Experiment, labels: Sequence[str], folds: Sequence[str]) -> Results:
     """Read ``root/runs/<model>/<fold>/``; raises :class:`RecipeError` naming the file that is missing or broken."""
     names = [model.name for model in experiment.models]
-    folds = sorted({path.name for name in names for path in (root / "runs" / name).glob("*") if path.is_dir()})
-    if len(folds) < 2:
-        raise RecipeError(f"{root / 'runs'} holds runs of {len(folds)} folds, a report needs at least 2: train first")
     runs = {name: tuple(_read_run(root / "runs" / name / fold, experiment, labels) for fold in folds) for name in names}
     for name in names:
         for fold, run, reference in zip(folds, runs[name], runs[names[0]], strict=True):

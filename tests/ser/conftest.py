@@ -12,6 +12,7 @@ import pytest
 from temporal_shift.ser import config
 
 FAKE_LABELS = ("hap", "ang", "sad", "neu")
+FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))
 FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessing it
     "CNN": 0.50,
     "ShiftCNN": 0.56,

@@ -9,6 +9,8 @@ from rich.console import Console
 from temporal_shift.ser import report
 from temporal_shift.ser.errors import RecipeError
 
+from .conftest import FAKE_FOLDS
+
 CORPUS = {"note": "The corpus is made up.", "utterances_per_class": {"hap": 3, "sad": 4}}
 FILES = ("metrics.json", "report.md", "report.html", "plots/ua.png", "plots/confusion.png", "plots/learning_curves.png")
 
@@ -31,14 +33,14 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def write(fake_results, fake_experiment, fake_labels):
-    return lambda **info: report.write_report(fake_results, fake_experiment, fake_labels, CORPUS, info)
+    return lambda **info: report.write_report(fake_results, fake_experiment, fake_labels, FAKE_FOLDS, CORPUS, info)
 
 
 @pytest.fixture(scope="module")
 def reported(fake_runs, fake_experiment, fake_labels, tmp_path_factory):
     """A results folder with its report, for the tests that only look."""
     root = shutil.copytree(fake_runs, tmp_path_factory.mktemp("reported") / "results")
-    report.write_report(root, fake_experiment, fake_labels, CORPUS, {"torch": "x"})
+    report.write_report(root, fake_experiment, fake_labels, FAKE_FOLDS, CORPUS, {"torch": "x"})
     return root
 
 
@@ -98,7 +100,7 @@ def test_both_reports_hold_what_a_reader_asks_for(reported):
 
 def test_a_model_name_stays_text_in_every_output(fake_results, fake_labels, renamed):
     name = "<b>|*[red]$x$*"
-    metrics = report.write_report(fake_results, renamed(name), fake_labels, {}, {})
+    metrics = report.write_report(fake_results, renamed(name), fake_labels, FAKE_FOLDS, {}, {})
     page = Page((fake_results / "report.html").read_text())
     assert "b" not in page.tags
     assert f"ShiftCNN − {name}" in page.text
@@ -119,7 +121,7 @@ def test_terminal_table_fits_eighty_columns(reported):
 
 def test_an_experiment_without_twins_has_no_table_of_pairs(fake_results, fake_experiment, fake_labels):
     alone = fake_experiment.model_copy(update={"models": fake_experiment.models[:1]})
-    assert report.write_report(fake_results, alone, fake_labels, {}, {})["pairs"] == []
+    assert report.write_report(fake_results, alone, fake_labels, FAKE_FOLDS, {}, {})["pairs"] == []
     assert "twin\n" not in (fake_results / "report.md").read_text()
 
 
