@@ -6,24 +6,20 @@ import os
 import platform
 import time
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
-import transformers
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-import temporal_shift
 
 from .config import Experiment
 from .corpora import read_corpus
 from .features import FeatureCache, cached_features
 from .manifest import Manifest, heldout_folds, write_manifest
-from .processes import train_all
 from .report import results_table, write_report
-from .training import Run
+from .runs import Run
 
 
 def run_experiment(experiment: Experiment, root: Path, cache: Path, console: Console) -> dict[str, Any]:
@@ -83,6 +79,8 @@ def _train(experiment: Experiment, runs: list[Run], console: Console) -> None:
         done = (len(runs) - len(waiting)) * epochs
         task = progress.add_task("epochs", total=len(runs) * epochs, completed=done)
         if waiting:
+            from .processes import train_all  # with it comes transformers, which takes seconds to import
+
             train_all(waiting, experiment.processes, lambda: progress.advance(task))
         progress.update(task, completed=len(runs) * epochs)
 
@@ -114,10 +112,7 @@ def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, obj
 
 def _run_info(experiment: Experiment) -> dict[str, object]:
     return {
-        "temporal-shift": temporal_shift.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "numpy": numpy.__version__,
+        **{name: version(name) for name in ("temporal-shift", "torch", "transformers", "accelerate", "numpy")},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

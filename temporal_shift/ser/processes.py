@@ -11,7 +11,8 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 
-from .training import Run, train
+from .runs import Run
+from .training import train
 
 
 def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None]) -> None:

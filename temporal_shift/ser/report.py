@@ -18,7 +18,7 @@ import yaml
 from rich.text import Text
 
 from . import config, plots
-from .manifest import atomic_write
+from .files import atomic_write
 from .results import Results, read_results, summarize, training_seconds
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from temporal_shift.ser import config
 
@@ -22,6 +23,15 @@ FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessi
     "Shiftformer": 0.58,
     "Identity mixer": 0.51,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """More would only wait for each other on models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,66 @@
+"""Audio files to fixed-length clips, with soundfile and soxr only: no ffmpeg, no torchcodec."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from .errors import RecipeError
+
+SAMPLE_RATE = 16_000  # Hz, what the backbones were trained on
+
+# The resampler looks ahead: with this much more than the clip, its last samples are those of the whole file.
+_LOOK_AHEAD = 0.1  # seconds
+
+
+def read_clip(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+    """The first ``seconds`` of a recording: channels averaged, resampled, zero-padded at the end.
+
+    Returns:
+        ``(round(seconds * sample_rate),)`` samples, full scale being 1.
+    Raises:
+        RecipeError: If the file is missing, empty, no audio, or holds a NaN or an infinity.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            look_ahead = 0.0 if rate == sample_rate else _LOOK_AHEAD
+            wave = file.read(math.ceil((seconds + look_ahead) * rate), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _unreadable(path, error) from None
+    if len(wave) == 0:
+        raise RecipeError(f"the audio file {path} is empty")
+    if not np.isfinite(wave).all():
+        raise RecipeError(f"the audio file {path} holds samples that are not finite")
+    mono = wave.mean(axis=1)
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate)
+    clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
+    heard = mono[: len(clip)]
+    clip[: len(heard)] = heard
+    return clip
+
+
+def duration(path: Path) -> float:
+    """The whole recording's duration in seconds, from its header.
+
+    Raises:
+        RecipeError: If the file is missing or no audio.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            return float(file.frames / file.samplerate)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> RecipeError:
+    if not path.exists():
+        return RecipeError(f"there is no audio file {path}")
+    reason = getattr(error, "error_string", str(error)).rstrip(".")
+    return RecipeError(f"the audio file {path} cannot be read: {reason}")

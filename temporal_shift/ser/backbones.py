@@ -1,0 +1,251 @@
+"""Any Hugging Face speech encoder, by hub name or by folder: clips of one length -> frames of one layer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModel, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.hub import cached_file, extract_commit_hash
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+from . import config
+from .audio import SAMPLE_RATE
+from .errors import RecipeError
+from .files import file_sha256
+
+Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
+
+_WHISPER_STRIDE = 320  # samples a position: a hop of 160, halved by the second convolution
+
+
+def load_backbone(backbone: config.Backbone, clip_seconds: float) -> Backbone:
+    """Load a frozen encoder for clips of ``clip_seconds``, onto the GPU where there is one.
+
+    Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
+    the waveform. Only safetensors are read, no code from the hub is run, and no weight is left to chance.
+
+    Raises:
+        RecipeError: If there is no such encoder, it lacks weights or the layer, or cannot read such a clip.
+    """
+    identity = backbone_identity(backbone)
+    samples = round(clip_seconds * SAMPLE_RATE)
+    with _quiet():
+        if identity["model_type"] == "whisper":
+            model, prepare = _load_whisper(backbone, samples)
+        else:
+            model, prepare = _load_waveform_model(backbone), torch.from_numpy
+    return Backbone(backbone, identity, model, prepare, samples)
+
+
+def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
+    """What decides an encoder's output, as JSON-able data, without loading its weights.
+
+    A hub name stands with the commit it means today. A folder counts by its files' contents, so that it can move.
+
+    Raises:
+        RecipeError: If there is no such folder or hub name, or it holds no model.
+    """
+    config_file = _find_config(backbone)
+    try:
+        model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise RecipeError(f"the config.json of the backbone {backbone.name} names no model_type") from None
+    source: dict[str, object]
+    if Path(backbone.name).is_dir():
+        files = [config_file, *config_file.parent.glob("preprocessor_config.json")]
+        files += sorted(config_file.parent.glob("*.safetensors"))
+        source = {"files": {file.name: file_sha256(file) for file in files}}
+    else:
+        commit = extract_commit_hash(str(config_file), None)
+        source = {"name": backbone.name, "revision": commit or backbone.revision}
+    return {**source, "model_type": model_type, "layer": backbone.layer, "normalize": backbone.normalize}
+
+
+class Backbone:
+    """A frozen encoder in eval mode: clips ``(B, samples)`` at 16 kHz -> frames ``(B, frames, hidden_size)``.
+
+    There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them.
+    """
+
+    def __init__(
+        self,
+        backbone: config.Backbone,
+        identity: dict[str, object],
+        model: Any,
+        prepare: Callable[[Clips], Tensor],
+        samples: int,
+    ) -> None:
+        self.identity = identity
+        self._normalize = backbone.normalize
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = model.eval().to(self._device)
+        self._prepare = prepare
+        self._hidden_state: int | None = None  # index; None is the model's output
+        try:
+            output = self._run(np.zeros((1, samples), dtype=np.float32), hidden_states=True)
+            frames, hidden_size = output.last_hidden_state.shape[1:]
+        except Exception as error:  # a model that is no speech encoder can fail in any way
+            raise RecipeError(
+                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {_reason(error)}"
+            ) from None
+        self.frames: int = frames
+        self.hidden_size: int = hidden_size
+
+        layers = len(output.hidden_states) - 1
+        if not -layers - 1 <= backbone.layer <= layers:
+            raise RecipeError(
+                f"the backbone {backbone.name} has no layer {backbone.layer}: "
+                f"it must be between 0 and {layers}, or between {-layers - 1} and -1 from the end"
+            )
+        # Not the last of the hidden states: where the layers are pre-norm, that one lacks the final layer norm.
+        if backbone.layer not in (-1, layers):
+            self._hidden_state = backbone.layer
+
+    def __call__(self, clips: Clips) -> Tensor:
+        """Encode clips ``(B, samples)``; returns float32 frames ``(B, frames, hidden_size)`` on the CPU."""
+        output = self._run(clips, hidden_states=self._hidden_state is not None)
+        if self._hidden_state is None:
+            frames: Tensor = output.last_hidden_state
+        else:
+            frames = output.hidden_states[self._hidden_state]
+        return frames.cpu()
+
+    def _run(self, clips: Clips, *, hidden_states: bool) -> Any:
+        if self._normalize:
+            clips = _normalized(clips)
+        with torch.inference_mode():
+            return self._model(self._prepare(clips).to(self._device), output_hidden_states=hidden_states)
+
+
+def _normalized(clips: Clips) -> Clips:
+    """Zero mean and unit variance per clip, as Wav2Vec2FeatureExtractor does."""
+    mean = clips.mean(axis=-1, keepdims=True)
+    variance = clips.var(axis=-1, keepdims=True)
+    normalized: Clips = (clips - mean) / np.sqrt(variance + np.float32(1e-7))
+    return normalized
+
+
+def _load_waveform_model(backbone: config.Backbone) -> Any:
+    model = _load_weights(AutoModel, backbone, trust_remote_code=False)
+    if model.main_input_name != "input_values":
+        raise RecipeError(
+            f"the backbone {backbone.name} ({model.config.model_type}) reads {model.main_input_name}, not a waveform"
+        )
+    return model
+
+
+def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callable[[Clips], Tensor]]:
+    # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
+    model = _load_weights(WhisperEncoder, backbone, key_mapping={r"^(model\.)?encoder\.": ""})
+    try:
+        extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {_reason(error)}") from None
+
+    positions = math.ceil(samples / _WHISPER_STRIDE)
+    table = model.embed_positions.weight
+    if positions > len(table):
+        raise RecipeError(
+            f"the backbone {backbone.name} reads clips of {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} s "
+            f"at the longest, not of {samples / SAMPLE_RATE:g} s"
+        )
+    model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
+    model.config.max_source_positions = model.max_source_positions = positions
+
+    def spectrogram(clips: Clips) -> Tensor:
+        features = extractor(
+            list(clips),
+            sampling_rate=SAMPLE_RATE,
+            padding="max_length",
+            max_length=positions * _WHISPER_STRIDE,
+            return_tensors="pt",
+        )
+        mel: Tensor = features["input_features"]  # (B, mel bins, 2 * positions)
+        return mel
+
+    return model, spectrogram
+
+
+def _load_weights(model_class: Any, backbone: config.Backbone, **options: object) -> Any:
+    folder = Path(backbone.name)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise RecipeError(f"the backbone folder {folder} has no .safetensors file: pickled weights are never read")
+    try:
+        model, loading = model_class.from_pretrained(
+            backbone.name,
+            revision=backbone.revision or "main",
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with the missing ones
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        advice = "" if folder.is_dir() else "; if it has only pickled weights, name a revision with safetensors"
+        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {_reason(error)}{advice}") from None
+    random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    random.discard("masked_spec_embed")  # used in training only
+    if random:
+        raise RecipeError(
+            f"the backbone {backbone.name} lacks {len(random)} of its encoder's weights, {min(random)} for example"
+        )
+    return model
+
+
+def _find_config(backbone: config.Backbone) -> Path:
+    folder = Path(backbone.name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise RecipeError(f"the backbone folder {folder} has no config.json")
+        return folder / "config.json"
+    try:
+        with _quiet():
+            found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: {_reason(error)}"
+        ) from None
+    return Path(str(found))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' reports and bars, but with the hub's own bars: a download can take minutes."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    disable_progress_bar()
+    if download_bars:
+        enable_progress_bars()  # disabled along with the loading bars
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if loading_bars:
+            enable_progress_bar()
+        if not download_bars:
+            disable_progress_bars()
