@@ -33,6 +33,7 @@ def train(run: Run, on_epoch: Callable[[], None]) -> None:
     """
     started = time.perf_counter()
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()  # of the checkpoints: the caller shows one bar for all runs
     (run.folder / "run.json").unlink(missing_ok=True)
     checkpoints = run.folder / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that was stopped: this one starts anew

@@ -1,0 +1,67 @@
+"""The quickstart's corpus, backbone and experiment are what their papers say."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser.config import read_experiment
+from temporal_shift.ser.corpora.iemocap import read_iemocap
+from temporal_shift.ser.manifest import heldout_folds
+
+QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
+CORPUS = QUICKSTART / "corpus"
+
+
+@pytest.mark.parametrize("folder", [CORPUS, QUICKSTART / "backbone" / "whisper-tiny-en-encoder"])
+def test_every_file_has_its_sum(folder):
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert (folder / "LICENSE").exists() or "CC0-1.0" in (folder / "README.md").read_text()
+
+
+def test_the_iemocap_reader_reads_the_corpus_unchanged():
+    manifest = read_iemocap(CORPUS)
+    assert Counter(u.label for u in manifest.utterances) == dict.fromkeys(("happy", "angry", "sad", "neutral"), 100)
+    assert Counter(u.speaker for u in manifest.utterances) == {f"Ses0{k}{g}": 40 for k in range(1, 6) for g in "FM"}
+    assert len(heldout_folds(manifest)) == 5
+    assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip cuts none
+
+
+def test_the_corpus_is_small_enough_for_a_repository():
+    assert sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()) < 6e6
+
+
+def test_the_words_say_nothing_on_the_class():
+    """Rendered from one list: each speaker says each of their sentences in all four classes."""
+    pytest.importorskip("espeakng_loader", reason="only those who render the corpus need espeak-ng")
+    rows = subprocess.run(
+        [sys.executable, "-c", _LINES], cwd=QUICKSTART, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    classes = Counter(tuple(row.split("|")) for row in rows)
+    assert classes
+    assert set(classes.values()) == {4}
+
+
+_LINES = """
+from render_corpus import SEED, utterances
+for dialog, utterance, emotion, speaker, sentence in utterances(SEED):
+    if emotion.label in ("hap", "exc", "ang", "sad", "neu"):
+        print(speaker.voice, sentence, sep="|")
+"""
+
+
+def test_the_experiment_has_the_six_models_and_the_identity_mixer():
+    experiment = read_experiment(QUICKSTART / "experiment.yaml")
+    assert [model.name for model in experiment.models] == [
+        *("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer", "Identity mixer")
+    ]
+    shiftformer, identity = experiment.models[-2:]
+    assert identity.shift == shiftformer.shift.model_copy(update={"stride": 0})
+    assert shiftformer.twin == identity.name
