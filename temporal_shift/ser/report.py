@@ -109,6 +109,11 @@ def markdown_table(metrics: dict[str, Any]) -> str:
     return _markdown(_results(metrics))
 
 
+def pairs_table(metrics: dict[str, Any]) -> str:
+    """Each model against its twin, as Markdown."""
+    return _markdown(_pairs(metrics))
+
+
 def _sections(
     results: Results, metrics: dict[str, Any], corpus_summary: dict[str, object], run_info: dict[str, object]
 ) -> list[Section]:

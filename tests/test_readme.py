@@ -1,0 +1,52 @@
+"""What README claims and no other test executes. (Its Python is executed as it stands; ``.ci/run`` runs its commands.)"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser.report import markdown_table, pairs_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECORD = json.loads((ROOT / "examples" / "quickstart" / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("table", [markdown_table, pairs_table])
+def test_the_tables_are_those_of_the_recorded_quickstart(table):
+    assert table(RECORD) in README
+
+
+def test_the_recorded_quickstart_is_above_chance_for_every_model():
+    assert len(RECORD["models"]) == 7
+    assert all(model["ua"]["mean"] > RECORD["chance"] for model in RECORD["models"])
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
+    assert len(targets) > 5
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_two_commands_are_one_line_each_and_install_extras_that_exist():
+    commands = re.findall(r"<!-- command: (\w+) -->\n```bash\n(.*?)```", README, flags=re.DOTALL)
+    assert [name for name, _ in commands] == ["quickstart", "tests"]
+    extras = set(metadata("temporal-shift").get_all("Provides-Extra"))
+    for _, command in commands:
+        assert command.count("\n") == 1
+        assert re.search(r'-e "\.\[(\w+)\]"', command)[1] in extras
+
+
+def test_the_picture_is_drawn_by_its_script(tmp_path):
+    script = ROOT / "docs" / "figures" / "draw_shift.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True)
+    for theme in ("light", "dark"):
+        drawn = (tmp_path / f"shift-{theme}.svg").read_text()
+        assert drawn.startswith("<?xml")
+        assert (ROOT / "docs" / "figures" / f"shift-{theme}.svg").read_text().count("<use") == drawn.count("<use")
