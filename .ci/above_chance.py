@@ -1,4 +1,4 @@
-"""Exit with an error unless every model of a ``metrics.json`` has a UA above chance: ``above_chance.py metrics.json``."""
+"""Exit with an error unless every model has a UA above chance: ``above_chance.py metrics.json``."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What README claims and no other test executes. (Its Python is executed as it stands; ``.ci/run`` runs its commands.)"""
+"""What README claims and no other test executes; Sybil executes its Python, ``.ci/run`` its commands."""
 
 from __future__ import annotations
 
