@@ -40,7 +40,6 @@ def test_the_corpus_is_small_enough_for_a_repository():
 
 def test_the_words_say_nothing_on_the_class():
     """Rendered from one list: each speaker says each of their sentences in all four classes."""
-    pytest.importorskip("espeakng_loader", reason="only those who render the corpus need espeak-ng")
     rows = subprocess.run(
         [sys.executable, "-c", _LINES], cwd=QUICKSTART, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -50,6 +49,8 @@ def test_the_words_say_nothing_on_the_class():
 
 
 _LINES = """
+import sys, types
+sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # to speak the lines one needs it, to list them not
 from render_corpus import SEED, utterances
 for dialog, utterance, emotion, speaker, sentence in utterances(SEED):
     if emotion.label in ("hap", "exc", "ang", "sad", "neu"):

@@ -29,19 +29,10 @@ from temporal_shift.ser import config
 from temporal_shift.ser.backbones import backbone_identity, load_backbone
 from temporal_shift.ser.errors import RecipeError
 
+from .tiny import TINY
+
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "backbone" / "whisper-tiny-en-encoder"
 
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8, 8),
-    "conv_kernel": (10, 64),
-    "conv_stride": (5, 64),  # 320 samples a frame
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 PRE_NORM = {**TINY, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}
 WAVEFORM_MODELS = {
     "wav2vec2": lambda: Wav2Vec2Model(Wav2Vec2Config(**TINY)),

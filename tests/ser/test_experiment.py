@@ -17,6 +17,8 @@ import torch
 import yaml
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from .tiny import TINY
+
 EMOTIONS = ("hap", "ang", "sad", "neu")
 
 
@@ -38,18 +40,7 @@ def folder(tmp_path_factory) -> Path:
             soundfile.write(audio / f"{name}.wav", 0.1 * (1 + number % 4) * generator.normal(size=4000), 16000)
         (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
     torch.manual_seed(0)
-    backbone = Wav2Vec2Config(
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8, 8),
-        conv_kernel=(10, 64),
-        conv_stride=(5, 64),
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-    )
-    Wav2Vec2Model(backbone).save_pretrained(folder / "backbone")
+    Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
     experiment = {
         "name": "small",
         "corpus": {"path": "corpus", "note": "Noise."},

@@ -19,6 +19,8 @@ from temporal_shift.ser.errors import RecipeError
 from temporal_shift.ser.features import cached_features
 from temporal_shift.ser.manifest import Manifest, Utterance
 
+from .tiny import TINY
+
 COUNT = 150  # two whole shards of 64 and one of 22
 LABELS = ("sad", "happy")
 FEATURES = config.Features(clip_seconds=0.25)
@@ -28,18 +30,7 @@ FEATURES = config.Features(clip_seconds=0.25)
 def backbone(tmp_path_factory) -> config.Backbone:
     folder = tmp_path_factory.mktemp("hubert")
     torch.manual_seed(0)
-    tiny = HubertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8, 8),
-        conv_kernel=(10, 64),
-        conv_stride=(5, 64),
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-    )
-    HubertModel(tiny).save_pretrained(folder)
+    HubertModel(HubertConfig(**TINY)).save_pretrained(folder)
     return config.Backbone(name=str(folder))
 
 
