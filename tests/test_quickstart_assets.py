@@ -50,7 +50,7 @@ def test_the_words_say_nothing_on_the_class():
 
 _LINES = """
 import sys, types
-sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # to speak the lines one needs it, to list them not
+sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # needed to speak the lines, not to list them
 from render_corpus import SEED, utterances
 for dialog, utterance, emotion, speaker, sentence in utterances(SEED):
     if emotion.label in ("hap", "exc", "ang", "sad", "neu"):
