@@ -39,7 +39,7 @@ def quickstart(
     output: Output = None,
     cache: Cache = Path("results/features"),
 ) -> None:
-    """The paper's experiment in the small: no download, no GPU, about five minutes."""
+    """The paper's experiment in the small: no download, no GPU, about four minutes."""
     with _errors_as_sentences():
         if config == _QUICKSTART and not config.exists():
             raise RecipeError(
