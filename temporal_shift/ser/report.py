@@ -154,7 +154,7 @@ def _what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str
     backbone = Path(experiment.backbone.name)
     return (
         f"{_counted(models, 'model')} learned to tell {', '.join(metrics['labels'])} apart in {metrics['utterances']} "
-        f"utterances of {_counted(metrics['speakers'], 'speaker')} (corpus {experiment.corpus.path.name}), from the "
+        f"utterances of {_counted(metrics['speakers'], 'speaker')}, from the "
         f"frozen output of {backbone.name if backbone.is_absolute() else backbone}, layer {experiment.backbone.layer}. "
         f"Each was trained for {_counted(experiment.training.epochs, 'epoch')} in {_counted(folds, 'fold')}, "
         f"{models * folds} runs in all, with seed {experiment.training.seed}."
