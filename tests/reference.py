@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -15,31 +17,32 @@ def frames_of_channel(channel: int, channels: int, n_div: int, stride: int, bidi
     return 0
 
 
+def reads(frames: int, channels: int, n_div: int, stride: int, bidirectional: bool) -> Iterator[tuple[int, int, int]]:
+    """``(t, source, c)`` for every output that is read from a frame inside the sequence."""
+    for c in range(channels):
+        for t in range(frames):
+            source = t - frames_of_channel(c, channels, n_div, stride, bidirectional)
+            if 0 <= source < frames:
+                yield t, source, c
+
+
 def temporal_shift(
     x: np.ndarray, n_div: int, stride: int, bidirectional: bool = False, time_dim: int = -2, channel_dim: int = -1
 ) -> np.ndarray:
-    """``y[..., t, c] = x[..., t - frames, c]``, zero where that is outside."""
+    """Each output is the input that it reads, or zero."""
     moved = np.moveaxis(x, (time_dim, channel_dim), (-2, -1))
     y = np.zeros_like(moved)
-    frames, channels = moved.shape[-2:]
-    for c in range(channels):
-        step = frames_of_channel(c, channels, n_div, stride, bidirectional)
-        for t in range(frames):
-            if 0 <= t - step < frames:
-                y[..., t, c] = moved[..., t - step, c]
+    for t, source, c in reads(*moved.shape[-2:], n_div, stride, bidirectional):
+        y[..., t, c] = moved[..., source, c]
     return np.moveaxis(y, (-2, -1), (time_dim, channel_dim))
 
 
 def temporal_shift_gradient(
     grad: np.ndarray, n_div: int, stride: int, bidirectional: bool = False, time_dim: int = -2, channel_dim: int = -1
 ) -> np.ndarray:
-    """Each output's gradient goes back to the one input that it was read from."""
+    """Each output's gradient goes back to the input that it was read from."""
     moved = np.moveaxis(grad, (time_dim, channel_dim), (-2, -1))
     back = np.zeros_like(moved)
-    frames, channels = moved.shape[-2:]
-    for c in range(channels):
-        step = frames_of_channel(c, channels, n_div, stride, bidirectional)
-        for t in range(frames):
-            if 0 <= t - step < frames:
-                back[..., t - step, c] += moved[..., t, c]
+    for t, source, c in reads(*moved.shape[-2:], n_div, stride, bidirectional):
+        back[..., source, c] += moved[..., t, c]
     return np.moveaxis(back, (-2, -1), (time_dim, channel_dim))
