@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import config
-from .results import Results, Run
+from .results import FinishedRun, Results
 
 _STYLE = {
     "axes.axisbelow": True,
@@ -158,7 +158,7 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[s
     axes.spines[:].set_visible(False)
 
 
-def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Run]) -> None:
+def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[FinishedRun]) -> None:
     look = _Look.of(model)
     ua = 100 * np.array([[epoch.validation_ua for epoch in run.record.epochs] for run in runs]).mean(0)
     chosen = np.array([run.record.best_epoch for run in runs])

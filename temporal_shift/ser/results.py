@@ -12,42 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from . import config, metrics
 from .errors import RecipeError
+from .runs import Prediction, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """One line of a learning curve."""
-
-    epoch: int  # counted from 1
-    train_loss: float
-    validation_loss: float
-    validation_wa: float
-    validation_ua: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """``run.json``: how one model was trained for one fold."""
-
-    parameters: int
-    best_epoch: int
-    seconds: float
-    epochs: list[Epoch]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A line of ``predictions.jsonl``: one test utterance."""
-
-    id: str
-    speaker: str
-    label: str
-    prediction: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One model in one fold."""
+class FinishedRun:
+    """A run as it was read back."""
 
     record: RunRecord
     utterances: tuple[str, ...]  # ids, sorted; the predictions are in their order
@@ -61,7 +31,7 @@ class Results:
     experiment: config.Experiment
     labels: tuple[str, ...]
     folds: tuple[str, ...]
-    runs: dict[str, tuple[Run, ...]]  # by model, in the experiment's order
+    runs: dict[str, tuple[FinishedRun, ...]]  # by model, in the experiment's order
 
     def predictions(self, model: str) -> list[metrics.FoldPredictions]:
         return [run.predictions for run in self.runs[model]]
@@ -158,11 +128,11 @@ def _pair_summary(results: Results, name: str, twin: str) -> dict[str, Any]:
     }
 
 
-def _read_run(folder: Path, experiment: config.Experiment, labels: Sequence[str]) -> Run:
+def _read_run(folder: Path, experiment: config.Experiment, labels: Sequence[str]) -> FinishedRun:
     record = _read_record(folder / "run.json", experiment.training.epochs)
     lines = _read_predictions(folder / "predictions.jsonl", labels)
     index = {label: number for number, label in enumerate(labels)}
-    return Run(
+    return FinishedRun(
         record,
         tuple(line.id for line in lines),
         metrics.FoldPredictions(

@@ -1,4 +1,4 @@
-"""A run: one model on one fold of one experiment, and whether it is on disk already."""
+"""A run, one model on one fold, and the files it leaves: ``training`` writes them, ``results`` reads them."""
 
 from __future__ import annotations
 
@@ -47,3 +47,38 @@ class Run:
             return bool(done["inputs"] == self.inputs) and (self.folder / "predictions.jsonl").is_file()
         except (OSError, ValueError, KeyError, TypeError):
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of a learning curve."""
+
+    epoch: int  # counted from 1
+    train_loss: float
+    validation_loss: float
+    validation_wa: float
+    validation_ua: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """``run.json``: how one model was trained for one fold, and ``Run.inputs``, all that this depended on."""
+
+    model: str
+    fold: str
+    parameters: int
+    best_epoch: int
+    seconds: float
+    epochs: list[Epoch]
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A line of ``predictions.jsonl``: one test utterance, with a probability for each class."""
+
+    id: str
+    speaker: str
+    label: str
+    prediction: str
+    probabilities: dict[str, float]

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from . import metrics
 from .files import atomic_write
 from .modeling import FrameClassifier, FrameClassifierConfig
-from .runs import Run
+from .runs import Epoch, Prediction, Run, RunRecord
 
 
 def train(run: Run, on_epoch: Callable[[], None]) -> None:
@@ -52,18 +53,18 @@ def train(run: Run, on_epoch: Callable[[], None]) -> None:
     probabilities = torch.from_numpy(trainer.predict(_Frames(run, run.fold.test)).predictions).softmax(dim=1)
     shutil.rmtree(checkpoints)
     _write_predictions(run, probabilities)
-    epochs = _epochs(trainer.state.log_history)
-    record = {
-        "model": run.model.name,
-        "fold": run.fold.name,
-        "parameters": model.num_parameters(),
-        "best_epoch": max(epochs, key=lambda epoch: epoch["validation_ua"])["epoch"],
-        "seconds": time.perf_counter() - started,
-        "epochs": epochs,
-        "inputs": run.inputs,
-    }
+    state = trainer.state
+    record = RunRecord(
+        model=run.model.name,
+        fold=run.fold.name,
+        parameters=model.num_parameters(),
+        best_epoch=(state.best_global_step or 0) * run.experiment.training.epochs // state.max_steps,
+        seconds=time.perf_counter() - started,
+        epochs=_epochs(state.log_history),
+        inputs=run.inputs,
+    )
     with atomic_write(run.folder / "run.json") as file:
-        file.write(json.dumps(record, indent=1).encode())
+        file.write(json.dumps(asdict(record), indent=1).encode())
 
 
 def _model(run: Run) -> FrameClassifier:
@@ -147,18 +148,12 @@ def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {"wa": float(metrics.weighted_accuracy(counts)), "ua": float(metrics.unweighted_accuracy(counts))}
 
 
-def _epochs(log: list[dict[str, float]]) -> list[dict[str, Any]]:
+def _epochs(log: list[dict[str, float]]) -> list[Epoch]:
     """The Trainer's log, which has the training loss and the validation of an epoch in separate entries."""
     losses = [entry["loss"] for entry in log if "loss" in entry]
     validations = [entry for entry in log if "eval_loss" in entry]
     return [
-        {
-            "epoch": epoch,
-            "train_loss": loss,
-            "validation_loss": validation["eval_loss"],
-            "validation_wa": validation["eval_wa"],
-            "validation_ua": validation["eval_ua"],
-        }
+        Epoch(epoch, loss, validation["eval_loss"], validation["eval_wa"], validation["eval_ua"])
         for epoch, (loss, validation) in enumerate(zip(losses, validations, strict=True), start=1)
     ]
 
@@ -168,11 +163,7 @@ def _write_predictions(run: Run, probabilities: Tensor) -> None:
     with atomic_write(run.folder / "predictions.jsonl") as file:
         for index, row in zip(run.fold.test, probabilities.tolist(), strict=True):
             utterance = run.manifest.utterances[index]
-            line = {
-                "id": utterance.id,
-                "speaker": utterance.speaker,
-                "label": utterance.label,
-                "prediction": labels[row.index(max(row))],
-                "probabilities": dict(zip(labels, row, strict=True)),
-            }
-            file.write(json.dumps(line).encode() + b"\n")
+            guess = labels[row.index(max(row))]
+            by_label = dict(zip(labels, row, strict=True))
+            line = Prediction(utterance.id, utterance.speaker, utterance.label, guess, by_label)
+            file.write(json.dumps(asdict(line)).encode() + b"\n")

@@ -122,5 +122,6 @@ def _write_record(path: Path, epochs: int, generator: np.random.Generator) -> No
             }
             for epoch, score in enumerate(ua.tolist(), start=1)
         ],
+        "inputs": {},
     }
     path.write_text(json.dumps(record))

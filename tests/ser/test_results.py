@@ -103,15 +103,15 @@ def test_broken_run_is_named(fake_results, read, changes, sentence):
         ("", "line 1: Invalid JSON"),
         ('{"id": "new", "speaker": "1F", "label": "sad"}', "line 81: prediction: Field required"),
         (
-            '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "fear"}',
+            '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "fear", "probabilities": {}}',
             "line 81: 'fear' is none of the labels hap, ang, sad, neu",
         ),
         (
-            '{"id": "Ses1_000", "speaker": "1F", "label": "sad", "prediction": "sad"}',
+            '{"id": "Ses1_000", "speaker": "1F", "label": "sad", "prediction": "sad", "probabilities": {}}',
             "line 81: the utterance 'Ses1_000' stands there twice",
         ),
         (
-            '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "sad"}',
+            '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "sad", "probabilities": {}}',
             "tests other utterances than CNN does: delete the run and train it again",
         ),
     ],
