@@ -1,10 +1,13 @@
-"""The function that the package is about: its contract, its checks, and the choice of who computes it."""
+"""The functions that the package is about: their contract, and the choice of who computes them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from . import checks
 from .backends import autograd, traced
 from .geometry import ShiftGeometry
 
@@ -15,13 +18,19 @@ def temporal_shift(
     n_div: int = 8,
     stride: int = 1,
     bidirectional: bool = False,
+    padding_mode: str = "zeros",
+    groups: Sequence[tuple[int, int]] | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
     time_dim: int = -2,
     channel_dim: int = -1,
+    inplace: bool = False,
 ) -> Tensor:
     r"""Move a fraction of the channels along time.
 
     With :math:`w = \lfloor D / \text{n\_div} \rfloor` and :math:`s = \text{stride}`, the first ``w`` channels read the
-    past and, if ``bidirectional``, the next ``w`` read the future; what lies outside the sequence is zero:
+    past and, if ``bidirectional``, the next ``w`` read the future; what lies outside the sequence is zero, or what
+    ``padding_mode`` says:
 
     .. math::
         y_{b,t,c} = x_{b,t-s,c} \quad (c < w), \qquad y_{b,t,c} = x_{b,t+s,c} \quad (w \le c < 2w), \qquad
@@ -38,18 +47,36 @@ def temporal_shift(
         x: Input, ``(..., L, D)``, or any layout that ``time_dim`` and ``channel_dim`` name; any dtype, any strides.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. The default, 8, is the one of the Temporal Shift Module (Lin et al., ICCV 2019).
-        stride: How many frames they move. Negative swaps past and future, 0 is the identity, and a stride of ``L`` or
-            more leaves only zeros in the moved channels.
+        stride: How many frames they move. Negative swaps past and future, 0 is the identity, and ``L`` or more leaves
+            nothing but padding in the moved channels.
         bidirectional: Whether a second group of channels reads the future.
+        padding_mode: What is read outside a sequence: ``"zeros"`` (default, the paper's), ``"replicate"`` (its first
+            or last frame), or ``"circular"`` (its other end).
+        groups: ``[(channels, frames), ...]`` instead of the three above: from channel 0 on, so many channels read so
+            many frames earlier (later where negative); the rest is untouched. ``[(w, s), (w, -s)]`` is the shift both
+            ways, ``[(D, 1)]`` that of RWKV.
+        lengths: Frames of each sequence, ``(B,)`` of int32 or int64 on ``x``'s device, where ``B`` is the first dim of
+            ``x`` that is neither time nor channels (with more dims of ``x`` or fewer, as far as they go). A frame at or
+            past its length is padding: it is never read, and it is zero in the output.
+        cu_seqlens: Where packed sequences begin and end along time, ``(N + 1,)`` from 0 to ``L`` of int32 or int64:
+            ``x`` is ``(..., L_1 + ... + L_N, D)`` and each sequence is shifted as if alone.
         time_dim: The dim of the frames.
         channel_dim: The dim of the channels.
+        inplace: Whether to write to ``x``, and only to the channels that move (with ``lengths``, also to the padding).
 
     Returns:
-        A new tensor of ``x``'s shape, dtype and device. For the backward nothing of ``x`` is kept.
+        A tensor of ``x``'s shape, dtype and device: a new one, or ``x`` if ``inplace``. For the backward nothing of
+        ``x`` is kept.
 
     Raises:
-        TypeError: If ``x`` is not a tensor, or an argument is not of its type.
-        ValueError: If ``n_div`` does not fit the channels, a dim does not exist, or both dims are the same.
+        TypeError: If ``x`` is no dense tensor (nested and distributed ones are told what to do), or an argument is not
+            of its type.
+        ValueError: If ``n_div`` or ``groups`` do not fit the channels, ``groups`` is given beside what it replaces,
+            ``padding_mode`` is not known, a dim does not exist, or both are the same; if ``lengths`` and
+            ``cu_seqlens`` are both given, do not fit ``x``, or are on another device; if, on the CPU, a length is
+            negative or beyond ``L``, or ``cu_seqlens`` does not ascend from 0 to ``L`` (elsewhere, looking would stall
+            the device: lengths are clamped, and frames of no sequence are padding); if ``inplace`` and ``x`` is
+            expanded, a leaf that requires grad, or a view of one.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -57,41 +84,78 @@ def temporal_shift(
         tensor([[[0., 2.],
                  [1., 4.],
                  [3., 6.]]])
+        >>> temporal_shift(x, n_div=2, lengths=torch.tensor([2]), padding_mode="replicate")
+        tensor([[[1., 2.],
+                 [1., 4.],
+                 [0., 0.]]])
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x must be a torch.Tensor, not {type(x).__name__}")
-    _check_whole("n_div", n_div)
-    _check_whole("stride", stride)
-    _check_flag("bidirectional", bidirectional)
-    time_dim, channel_dim = _resolve_dims(x, time_dim, channel_dim)
-    channels = x.shape[channel_dim]
-    geometry = ShiftGeometry.of(channels, n_div, stride, bidirectional, time_dim=time_dim, channel_dim=channel_dim)
+    checks.check_input(x)
+    checks.check_flag("inplace", inplace)
+    ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
+    geometry = checks.resolve(x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim)
+    bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
+    if inplace:
+        checks.check_writable(x)
+        return (traced if torch.compiler.is_compiling() else autograd).shift_(x, bounds, geometry)
+    return _shift(x, None, bounds, geometry)
+
+
+def temporal_shift_add(
+    x: Tensor,
+    residual: Tensor,
+    *,
+    n_div: int = 8,
+    stride: int = 1,
+    bidirectional: bool = False,
+    padding_mode: str = "zeros",
+    groups: Sequence[tuple[int, int]] | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    time_dim: int = -2,
+    channel_dim: int = -1,
+) -> Tensor:
+    r"""The shift of ``x`` plus ``residual``, in one pass: :math:`y = \text{shift}(x) + r`.
+
+    It reads both tensors once and writes the sum once, where ``temporal_shift(x) + residual`` writes and reads the
+    shifted tensor in between.
+
+    ::
+
+        x  t=0 1 2      residual  t=0 1 2      y  t=0   1    2        (stride 1, one way)
+        c0   a b c                u v w           .+u  a+v  b+w       past
+        c1   d e f                p q r           d+p  e+q  f+r       untouched
+
+    Args:
+        x: As in :func:`temporal_shift`, and so all arguments but ``residual``.
+        residual: What is added, of ``x``'s shape or broadcast to it, on ``x``'s device.
+
+    Returns:
+        A new tensor of ``x``'s shape, and of the dtype that ``x + residual`` has.
+
+    Raises:
+        TypeError: As :func:`temporal_shift`, and if ``residual`` is no dense tensor.
+        ValueError: As :func:`temporal_shift`, and if ``residual`` does not broadcast to ``x`` or is elsewhere.
+
+    Example:
+        >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
+        >>> temporal_shift_add(x, 10 * x, n_div=2)
+        tensor([[[10., 22.],
+                 [31., 44.],
+                 [53., 66.]]])
+    """
+    checks.check_input(x)
+    checks.check_residual(x, residual)
+    ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
+    geometry = checks.resolve(x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim)
+    bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
+    return _shift(x, residual, bounds, geometry)
+
+
+def _shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    if residual is not None and residual.shape != x.shape:
+        residual = residual.expand(x.shape)
     if torch.compiler.is_compiling():  # a plain graph fuses with its neighbours, an opaque op would not
-        return traced.shift(x, geometry)
-    return autograd.shift(x, geometry)
-
-
-def _resolve_dims(x: Tensor, time_dim: int, channel_dim: int) -> tuple[int, int]:
-    if x.dim() < 2:
-        raise ValueError(f"x of shape {tuple(x.shape)} must have a time and a channel dim: at least 2 dims")
-    resolved = []
-    for name, dim in (("time_dim", time_dim), ("channel_dim", channel_dim)):
-        _check_whole(name, dim)
-        if not -x.dim() <= dim < x.dim():
-            raise ValueError(f"{name}={dim} is no dim of x, whose shape is {tuple(x.shape)}")
-        resolved.append(dim % x.dim())
-    if resolved[0] == resolved[1]:
-        raise ValueError(f"time_dim={time_dim} and channel_dim={channel_dim} are the same dim of {tuple(x.shape)}")
-    return resolved[0], resolved[1]
-
-
-def _check_whole(name: str, value: object) -> None:
-    if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {value!r}")
+        return traced.shift(x, residual, bounds, geometry)
+    return autograd.shift(x, residual, bounds, geometry)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+PADDING_MODES = ("zeros", "replicate", "circular")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +26,79 @@ class ChannelGroup:
 
 @dataclass(frozen=True, slots=True)
 class ShiftGeometry:
-    """A shift of one tensor: its two dims, and groups that cover all of its channels in order."""
+    """A shift of one tensor: its two dims, its edges, and groups that cover all of its channels in order.
+
+    ``ragged`` names the argument that says where sequences end: ``"lengths"``, ``"cu_seqlens"``, or ``None`` where every
+    sequence is as long as the tensor. ``transposed`` is the shift's transpose where that is no shift: with
+    ``"replicate"`` the frame at the edge collects the gradients of all that read it.
+    """
 
     groups: tuple[ChannelGroup, ...]
     time_dim: int
     channel_dim: int
+    padding_mode: str = "zeros"
+    ragged: str | None = None
+    transposed: bool = False
 
-    @classmethod
-    def of(
-        cls, channels: int, n_div: int, stride: int, bidirectional: bool, *, time_dim: int, channel_dim: int
-    ) -> ShiftGeometry:
-        """Resolve ``n_div``, ``stride`` and ``bidirectional`` for a tensor of so many channels.
-
-        Raises:
-            ValueError: If ``n_div`` leaves no channel to move, or less than a group for each direction.
-        """
-        least = 2 if bidirectional else 1
-        if not least <= n_div <= channels:
-            raise ValueError(_wrong_n_div(n_div, channels, bidirectional))
-        width = channels // n_div
-        frames = (stride, -stride) if bidirectional else (stride,)
-        groups = [ChannelGroup(i * width, (i + 1) * width, step) for i, step in enumerate(frames)]
-        moved = len(frames) * width
-        if moved < channels:
-            groups.append(ChannelGroup(moved, channels, 0))
-        return cls(tuple(groups), time_dim, channel_dim)
+    @property
+    def moved(self) -> tuple[ChannelGroup, ...]:
+        return tuple(group for group in self.groups if group.frames != 0)
 
     def adjoint(self) -> ShiftGeometry:
-        """The shift that carries gradients: with zeros around a sequence, the same one the other way."""
+        """The linear map that carries gradients back."""
+        if self.padding_mode == "replicate":
+            return replace(self, transposed=not self.transposed)
         return replace(self, groups=tuple(group.adjoint() for group in self.groups))
+
+    def behind(self, leading: int) -> ShiftGeometry:
+        """The same shift of a tensor with so many dims more in front."""
+        return replace(self, time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
+
+
+def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:
+    """One in ``n_div`` channels for each direction, and the rest.
+
+    Raises:
+        ValueError: If ``n_div`` leaves no channel to move, or less than a group for each direction.
+    """
+    least = 2 if bidirectional else 1
+    if not least <= n_div <= channels:
+        raise ValueError(_wrong_n_div(n_div, channels, bidirectional))
+    width = channels // n_div
+    frames = (stride, -stride) if bidirectional else (stride,)
+    return _covering(channels, ((width, step) for step in frames))
+
+
+def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
+    """Explicit ``(channels, frames)`` from the first channel on, and the rest.
+
+    Raises:
+        ValueError: If a group is negative, or together they need more channels than there are.
+    """
+    groups = tuple(groups)
+    for count, _ in groups:
+        if count < 0:
+            raise ValueError(f"groups={list(groups)} has a group of {count} channels: each must be at least 0")
+    taken = sum(count for count, _ in groups)
+    if taken > channels:
+        raise ValueError(f"groups={list(groups)} take {taken} channels: they must be at most the {channels} of x")
+    return _covering(channels, groups)
+
+
+def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
+    covering: list[ChannelGroup] = []
+    start = 0
+    for count, frames in groups:
+        if covering and covering[-1].frames == frames:  # neighbours that move alike are one group
+            covering[-1] = replace(covering[-1], stop=start + count)
+        elif count > 0:
+            covering.append(ChannelGroup(start, start + count, frames))
+        start += count
+    if covering and covering[-1].frames == 0:
+        covering[-1] = replace(covering[-1], stop=channels)
+    elif start < channels or not covering:
+        covering.append(ChannelGroup(start, channels, 0))
+    return tuple(covering)
 
 
 def _wrong_n_div(n_div: int, channels: int, bidirectional: bool) -> str:

@@ -3,46 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 
-def frames_of_channel(channel: int, channels: int, n_div: int, stride: int, bidirectional: bool) -> int:
-    """How many frames earlier a channel reads."""
-    width = channels // n_div
-    if channel < width:
-        return stride
-    if bidirectional and channel < 2 * width:
-        return -stride
-    return 0
+def frames_of_channels(channels: int, n_div: int, stride: int, bidirectional: bool, groups: Any) -> list[int]:
+    """How many frames earlier each channel reads."""
+    if groups is None:
+        width = channels // n_div
+        groups = [(width, stride), (width, -stride)] if bidirectional else [(width, stride)]
+    steps = [frames for count, frames in groups for _ in range(count)]
+    return steps + [0] * (channels - len(steps))
 
 
-def reads(frames: int, channels: int, n_div: int, stride: int, bidirectional: bool) -> Iterator[tuple[int, int, int]]:
-    """``(t, source, c)`` for every output that is read from a frame inside the sequence."""
-    for c in range(channels):
-        for t in range(frames):
-            source = t - frames_of_channel(c, channels, n_div, stride, bidirectional)
-            if 0 <= source < frames:
-                yield t, source, c
+def source_of(t: int, frames: int, begin: int, end: int, padding_mode: str) -> int | None:
+    """Which frame of the sequence ``begin:end`` is read at ``t``, or none: then the output is zero."""
+    source = t - frames
+    if begin <= source < end:
+        return source
+    if padding_mode == "replicate":
+        return begin if source < begin else end - 1
+    if padding_mode == "circular":
+        return begin + (source - begin) % (end - begin)
+    return None
 
 
-def temporal_shift(
-    x: np.ndarray, n_div: int, stride: int, bidirectional: bool = False, time_dim: int = -2, channel_dim: int = -1
-) -> np.ndarray:
+def reads(
+    shape: tuple[int, ...],
+    *,
+    n_div: int = 8,
+    stride: int = 1,
+    bidirectional: bool = False,
+    padding_mode: str = "zeros",
+    groups: Any = None,
+    lengths: Any = None,
+    cu_seqlens: Any = None,
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """``(output, input)`` for every element of ``(..., L, D)`` that is read from a frame: their places."""
+    *batch, length, channels = shape
+    steps = frames_of_channels(channels, n_div, stride, bidirectional, groups)
+    for b in np.ndindex(*batch):
+        if cu_seqlens is not None:
+            ends = [int(end) for end in cu_seqlens]
+        elif lengths is not None:
+            ends = [0, int(lengths[b[: lengths.ndim]])]
+        else:
+            ends = [0, length]
+        for begin, end in zip(ends, ends[1:], strict=False):
+            for t in range(begin, end):
+                for c in range(channels):
+                    source = source_of(t, steps[c], begin, end, padding_mode)
+                    if source is not None:
+                        yield (*b, t, c), (*b, source, c)
+
+
+def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any) -> np.ndarray:
     """Each output is the input that it reads, or zero."""
     moved = np.moveaxis(x, (time_dim, channel_dim), (-2, -1))
     y = np.zeros_like(moved)
-    for t, source, c in reads(*moved.shape[-2:], n_div, stride, bidirectional):
-        y[..., t, c] = moved[..., source, c]
+    for output, source in reads(moved.shape, **arguments):
+        y[output] = moved[source]
     return np.moveaxis(y, (-2, -1), (time_dim, channel_dim))
 
 
 def temporal_shift_gradient(
-    grad: np.ndarray, n_div: int, stride: int, bidirectional: bool = False, time_dim: int = -2, channel_dim: int = -1
+    grad: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any
 ) -> np.ndarray:
     """Each output's gradient goes back to the input that it was read from."""
     moved = np.moveaxis(grad, (time_dim, channel_dim), (-2, -1))
     back = np.zeros_like(moved)
-    for t, source, c in reads(*moved.shape[-2:], n_div, stride, bidirectional):
-        back[..., source, c] += moved[..., t, c]
+    for output, source in reads(moved.shape, **arguments):
+        back[source] += moved[output]
     return np.moveaxis(back, (-2, -1), (time_dim, channel_dim))

@@ -1,15 +1,18 @@
-"""Inputs and arguments that a shift must be right on: random ones for hypothesis, and a fixed grid of edges."""
+"""Inputs and arguments that a shift must be right on: random ones for hypothesis, and two fixed lists."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.complex64)
+DIFFERENTIABLE = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
+PADDING_MODES = ("zeros", "replicate", "circular")
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,25 @@ class Sample:
     """A tensor and the arguments of a shift of it."""
 
     x: torch.Tensor
-    arguments: dict[str, object]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.x.dtype} {tuple(self.x.shape)} of strides {self.x.stride()}, {self.arguments}"
+
+    def on(self, device: str) -> Sample:
+        arguments = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.arguments.items()}
+        return Sample(self.x.to(device), arguments)
 
 
 def numbered(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A tensor in which neighbours differ, exact in every dtype."""
     values = torch.arange(1, int(np.prod(shape)) + 1).reshape(shape) % 251
     return values % 2 == 0 if dtype == torch.bool else values.to(dtype)
+
+
+def small(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A tensor whose sums are exact in every dtype: gradients of frames that are read more than once are sums."""
+    return (torch.arange(int(np.prod(shape))).reshape(shape) * 7 % 11).to(dtype)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:
@@ -36,20 +51,46 @@ def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample
     """Any shape, layout, dtype and argument, small enough for loops."""
     leading = draw(st.lists(st.integers(0, 3), max_size=2))
     frames, channels = draw(st.integers(0, 7)), draw(st.integers(2, 11))
-    bidirectional = draw(st.booleans())
-    arguments: dict[str, object] = {
-        "n_div": draw(st.integers(1 + bidirectional, channels)),
-        "stride": draw(st.integers(-9, 9)),
-        "bidirectional": bidirectional,
-    }
+    arguments = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(PADDING_MODES))}
     x = numbered((*leading, frames, channels), draw(st.sampled_from(dtypes)))
     order = draw(st.permutations(range(x.dim())))
     x = x.permute(order)
     time_dim, channel_dim = order.index(x.dim() - 2), order.index(x.dim() - 1)
+    batch = [size for dim, size in enumerate(x.shape) if dim not in (time_dim, channel_dim)]
+    arguments |= draw(sequences(batch, frames))
     negative = draw(st.booleans())
     arguments["time_dim"] = time_dim - x.dim() * negative
     arguments["channel_dim"] = channel_dim - x.dim() * negative
     return Sample(draw(layouts(x)), arguments)
+
+
+@st.composite
+def movements(draw: st.DrawFn, channels: int) -> dict[str, Any]:
+    """Which channels move, by share or by groups."""
+    if draw(st.booleans()):
+        bidirectional = draw(st.booleans())
+        n_div, stride = draw(st.integers(1 + bidirectional, channels)), draw(st.integers(-9, 9))
+        return {"n_div": n_div, "stride": stride, "bidirectional": bidirectional}
+    ends = sorted(draw(st.lists(st.integers(0, channels), max_size=6)))
+    counts = [end - start for start, end in itertools.pairwise([0, *ends])]
+    return {"groups": [(count, draw(st.integers(-9, 9))) for count in counts]}
+
+
+@st.composite
+def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
+    """Where sequences end: everywhere at ``L``, by lengths, or packed."""
+    dtype = draw(st.sampled_from([torch.int32, torch.int64]))
+    kind = draw(st.sampled_from([None, None, "lengths", "cu_seqlens"]))
+    if kind == "lengths":
+        shape = batch[: draw(st.integers(0, len(batch)))]
+        count = int(np.prod(shape))
+        values = draw(st.lists(st.integers(0, frames), min_size=count, max_size=count))
+        return {"lengths": torch.tensor(values, dtype=dtype).reshape(shape)}
+    if kind == "cu_seqlens":
+        inner = sorted(draw(st.lists(st.integers(0, frames), max_size=4)))
+        ends = [0, *inner, frames] if frames or inner else [0, 0] * draw(st.booleans()) or [0]
+        return {"cu_seqlens": torch.tensor(ends, dtype=dtype)}
+    return {}
 
 
 @st.composite
@@ -67,27 +108,63 @@ def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def gallery() -> list[Sample]:
+    """One of each kind: what every transform, every compiler and every kernel is run on."""
+    both_ways = {"n_div": 3, "stride": 2, "bidirectional": True}
+    multi_step = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}
+    cases = []
+    for mode, movement in itertools.product(PADDING_MODES, ({"n_div": 4}, both_ways, multi_step)):
+        arguments = {**movement, "padding_mode": mode}
+        cases += [
+            Sample(numbered((2, 7, 9)), arguments),
+            Sample(numbered((3, 7, 9)), {**arguments, "lengths": torch.tensor([7, 1, 0])}),
+            Sample(numbered((7, 9)), {**arguments, "cu_seqlens": torch.tensor([0, 3, 3, 4, 7], dtype=torch.int32)}),
+        ]
+    cases += [
+        Sample(numbered((2, 7, 9)), {"stride": 0}),
+        Sample(numbered((2, 3, 9)), {**both_ways, "stride": 5}),
+        Sample(numbered((2, 3, 9)), {**both_ways, "stride": -5, "padding_mode": "replicate"}),
+        Sample(numbered((2, 3, 9)), {**both_ways, "stride": 5, "padding_mode": "circular"}),
+        Sample(numbered((2, 7, 9)), {"groups": [(9, 1)]}),
+        Sample(numbered((2, 9, 7)).transpose(1, 2), both_ways),
+        Sample(numbered((2, 9, 7)), {**both_ways, "time_dim": 2, "channel_dim": 1}),
+        Sample(numbered((2, 5, 8, 3, 2)), {"n_div": 4, "bidirectional": True, "time_dim": 1, "channel_dim": 2}),
+        Sample(numbered((2, 7, 18))[..., ::2], both_ways),
+        Sample(numbered((7, 2, 9)), {**both_ways, "time_dim": 0, "lengths": torch.tensor([4, 7])}),
+    ]
+    return cases
+
+
 def grid() -> list[Sample]:
     """Odd sizes, ``n_div`` that does not divide ``D``, strides up to and past ``L``, ``L`` of 0 and 1, odd layouts."""
+    modes = itertools.cycle(PADDING_MODES)
     cases = []
     for frames, channels, bidirectional in itertools.product((0, 1, 2, 5, 33), (3, 8, 21), (False, True)):
         for n_div in sorted({1 + bidirectional, 2, 3, channels}):
             for stride in sorted({-1, 0, 1, 2, -frames, frames, frames + 3, -frames - 1}):
                 x = numbered((2, frames, channels))
                 arguments = {"n_div": n_div, "stride": stride, "bidirectional": bidirectional}
-                cases.append(Sample(x, arguments))
+                cases.append(Sample(x, {**arguments, "padding_mode": next(modes)}))
     both_ways = {"n_div": 3, "stride": 2, "bidirectional": True}
     x = numbered((2, 3, 10, 14))
-    cases += [
+    layouts = [
         Sample(x[..., ::2], both_ways),
         Sample(x.transpose(-1, -2), both_ways),
         Sample(x[:, 1], both_ways),
         Sample(x[:1].expand(4, 3, 10, 14), both_ways),
         Sample(x, {**both_ways, "time_dim": 1, "channel_dim": 2}),  # frames, channels, then a plane: (N, T, C, W)
         Sample(x.permute(3, 1, 0, 2), {**both_ways, "time_dim": 3, "channel_dim": 0}),
+        Sample(numbered((2, 6, 9, 4)).transpose(0, 3), {**both_ways, "time_dim": 1, "channel_dim": 2}),
         Sample(numbered((9, 7)), both_ways),
+        Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), both_ways),  # no two leading dims merge
         Sample(numbered((1, 300, 530)), both_ways),  # more than one tile along both dims
         Sample(numbered((1, 530, 300)).transpose(1, 2), both_ways),
+        Sample(numbered((1, 40, 600)), {"groups": [(50, i) for i in range(-5, 6)]}),  # more groups than a launch takes
+        Sample(numbered((3, 130, 9)), {**both_ways, "lengths": torch.tensor([130, 64, 3])}),
+        Sample(numbered((200, 9)), {**both_ways, "cu_seqlens": torch.tensor([0, 0, 90, 91, 200])}),
+        Sample(numbered((2, 4, 5, 9)), {**both_ways, "lengths": torch.tensor([[5, 0, 2, 1], [3, 5, 5, 4]])}),
+        Sample(numbered((2, 4, 5, 9)), {**both_ways, "lengths": torch.tensor(3)}),
     ]
+    cases += [Sample(s.x, {**s.arguments, "padding_mode": mode}) for s in layouts for mode in PADDING_MODES]
     cases += [Sample(numbered((2, 6, 9), dtype), both_ways) for dtype in DTYPES]
-    return cases
+    return cases + gallery()

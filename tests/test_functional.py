@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from temporal_shift import temporal_shift
 
 from . import reference
-from .samples import Sample, as_numpy, numbered, samples
+from .samples import DIFFERENTIABLE, Sample, as_numpy, numbered, samples, small
 
 
-@settings(max_examples=800)
+@settings(max_examples=2000)
 @given(samples())
 def test_the_output_is_the_oracles(sample: Sample):
     before = sample.x.clone()
@@ -24,12 +24,12 @@ def test_the_output_is_the_oracles(sample: Sample):
     assert torch.equal(sample.x, before)
 
 
-@settings(max_examples=800)
-@given(samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.complex64)))
+@settings(max_examples=2000)
+@given(samples(dtypes=DIFFERENTIABLE))
 def test_the_gradient_is_the_oracles(sample: Sample):
     x = sample.x.detach().requires_grad_()
     y = temporal_shift(x, **sample.arguments)
-    upstream = numbered(tuple(y.shape), y.dtype)
+    upstream = small(tuple(y.shape), y.dtype)
     (gradient,) = torch.autograd.grad(y, x, upstream)
     assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(as_numpy(upstream), **sample.arguments))
 
@@ -105,9 +105,9 @@ def test_an_odd_channel_that_no_group_covers_is_left_alone():
         (TypeError, {"n_div": True}, "n_div must be an int, not True"),
         (TypeError, {"stride": "1"}, "stride must be an int, not '1'"),
         (TypeError, {"bidirectional": 1}, "bidirectional must be a bool, not 1"),
-        (ValueError, {"time_dim": 3}, "time_dim=3 is no dim of x, whose shape is (2, 5, 8)"),
-        (ValueError, {"channel_dim": -4}, "channel_dim=-4 is no dim of x, whose shape is (2, 5, 8)"),
-        (ValueError, {"time_dim": 2}, "time_dim=2 and channel_dim=-1 are the same dim of (2, 5, 8)"),
+        (ValueError, {"time_dim": 3}, "time_dim=3 is no dim of x, which has 3: it must be between -3 and 2"),
+        (ValueError, {"channel_dim": -4}, "channel_dim=-4 is no dim of x, which has 3: it must be between -3 and 2"),
+        (ValueError, {"time_dim": 2}, "time_dim=2 and channel_dim=-1 are the same dim of x: they must differ"),
         (TypeError, {"time_dim": None}, "time_dim must be an int, not None"),
     ],
 )

@@ -1,0 +1,177 @@
+"""Every transform, over one list of samples of every kind: derivatives, vmap, compilers, exporters, checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.utils.checkpoint import checkpoint
+
+from temporal_shift import temporal_shift, temporal_shift_add
+
+from .samples import Sample, gallery, small
+
+GALLERY = gallery()
+each_sample = pytest.mark.parametrize("sample", GALLERY, ids=range(len(GALLERY)))
+
+
+class Shifts(nn.Module):
+    """All samples in one module, so that a compiler is started once."""
+
+    def forward(self, inputs: list[Tensor], bounds: list[dict[str, Tensor]]) -> list[Tensor]:
+        return [
+            temporal_shift(x, **{**sample.arguments, **given})
+            for x, given, sample in zip(inputs, bounds, GALLERY, strict=True)
+        ]
+
+
+def all_inputs() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    inputs = [sample.x.clone() for sample in GALLERY]
+    bounds = [{k: v for k, v in sample.arguments.items() if isinstance(v, Tensor)} for sample in GALLERY]
+    return inputs, bounds
+
+
+def random_like(sample: Sample) -> Tensor:
+    return torch.randn(sample.x.shape, dtype=torch.float64)
+
+
+@each_sample
+def test_gradients_and_their_gradients_and_tangents_are_those_of_finite_differences(sample: Sample):
+    x = random_like(sample).narrow(-1, 0, sample.x.shape[-1]).requires_grad_()
+
+    def shifted(x):
+        return temporal_shift(x, **sample.arguments)
+
+    assert gradcheck(shifted, x, check_forward_ad=True, fast_mode=True)
+    assert gradgradcheck(shifted, x, check_fwd_over_rev=True, fast_mode=True)
+
+
+@each_sample
+def test_gradients_of_the_fused_sum_reach_both_terms(sample: Sample):
+    x, residual = random_like(sample).requires_grad_(), random_like(sample)[..., :1].clone().requires_grad_()
+
+    def added(x, residual):
+        return temporal_shift_add(x, residual, **sample.arguments)
+
+    assert gradcheck(added, (x, residual), check_forward_ad=True, fast_mode=True)
+    assert gradgradcheck(added, (x, residual), fast_mode=True)
+
+
+@each_sample
+def test_gradients_in_place_are_those_out_of_place(sample: Sample):
+    x = random_like(sample).requires_grad_()
+
+    def shifted(x):
+        h = 2 * x
+        assert temporal_shift(h, **sample.arguments, inplace=True) is h
+        return h * h
+
+    def expected(x):
+        h = temporal_shift(2 * x, **sample.arguments)
+        return h * h
+
+    assert torch.equal(*(torch.autograd.grad(f(x).sum(), x)[0] for f in (shifted, expected)))
+    assert gradcheck(shifted, x, check_forward_ad=True, fast_mode=True)
+    assert gradgradcheck(shifted, x, fast_mode=True)
+
+
+@each_sample
+def test_vmap_is_a_loop(sample: Sample):
+    stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
+    y = vmap(lambda x: temporal_shift(x, **sample.arguments), in_dims=-1, out_dims=-1)(stacked)
+    for one, expected in zip(y.unbind(-1), stacked.unbind(-1), strict=True):
+        assert torch.equal(one, temporal_shift(expected, **sample.arguments))
+
+
+@each_sample
+def test_vmap_in_place_is_a_loop(sample: Sample):
+    stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
+    expected = torch.stack([temporal_shift(x, **sample.arguments) for x in stacked.unbind(-1)], dim=-1)
+    vmap(lambda x: temporal_shift(x, **sample.arguments, inplace=True), in_dims=-1)(stacked)
+    assert torch.equal(stacked, expected)
+
+
+@each_sample
+def test_vmap_of_grad_gives_each_samples_gradient(sample: Sample):
+    stacked = torch.stack([random_like(sample) for _ in range(3)])
+    weight = random_like(sample)
+
+    def loss(x):
+        return (weight * temporal_shift(x, **sample.arguments).sin()).sum()
+
+    y = vmap(grad(loss))(stacked)
+    for one, x in zip(y, stacked, strict=True):
+        x = x.clone().requires_grad_()
+        assert torch.allclose(one, torch.autograd.grad(loss(x), x)[0])
+
+
+@pytest.mark.parametrize("name", ["lengths", "cu_seqlens"])
+def test_vmap_over_where_sequences_end_is_a_loop(name):
+    bounds = torch.tensor([[0, 2, 6], [0, 5, 6]]) if name == "cu_seqlens" else torch.tensor([3, 6])
+    x = torch.randn(2, 6, 8)
+
+    def shifted(x, bounds):
+        return temporal_shift(x, n_div=2, padding_mode="replicate", **{name: bounds})
+
+    looped = torch.stack([shifted(*pair) for pair in zip(x, bounds, strict=True)])
+    assert torch.equal(vmap(shifted)(x, bounds), looped)
+    assert torch.equal(vmap(shifted, in_dims=(None, 0))(x[0], bounds)[1], shifted(x[0], bounds[1]))
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "circular"])
+def test_compositions_of_transforms_agree(padding_mode):
+    x, tangent = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
+
+    def f(x):
+        return temporal_shift(x, n_div=2, bidirectional=True, padding_mode=padding_mode).sin()
+
+    assert torch.allclose(jacfwd(f)(x), jacrev(f)(x))
+    value, pushed = jvp(f, (x,), (tangent,))
+    assert torch.allclose(pushed, torch.einsum("ijkl,kl->ij", jacrev(f)(x), tangent))
+    _, pull = vjp(f, x)
+    assert torch.allclose(pull(tangent)[0], torch.einsum("ijkl,ij->kl", jacfwd(f)(x), tangent))
+    h = hessian(lambda x: f(x).pow(3).sum())(x)
+    assert torch.allclose(h, jacrev(jacrev(lambda x: f(x).pow(3).sum()))(x))
+    assert torch.allclose(
+        vmap(vmap(grad(lambda x: f(x).sum())))(x.expand(2, 3, 5, 4))[1, 2], grad(lambda x: f(x).sum())(x)
+    )
+
+
+def test_a_tangent_passes_through_eager_forward_mode():
+    x, tangent = torch.randn(5, 4), torch.randn(5, 4)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, tangent)
+        y = forward_ad.unpack_dual(temporal_shift(dual, n_div=2)).tangent
+    assert torch.equal(y, temporal_shift(tangent, n_div=2))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
+    torch.compiler.reset()
+    inputs, bounds = all_inputs()
+    eager = [x.clone().requires_grad_() for x in inputs]
+    compiled = [x.clone().requires_grad_() for x in inputs]
+    expected = Shifts()(eager, bounds)
+    y = torch.compile(Shifts(), fullgraph=True, dynamic=dynamic)(compiled, bounds)
+    wrong = [str(s) for a, b, s in zip(y, expected, GALLERY, strict=True) if not torch.equal(a, b)]
+    assert wrong == []
+    torch.autograd.backward(expected, [small(tuple(x.shape)) for x in inputs])
+    torch.autograd.backward(y, [small(tuple(x.shape)) for x in inputs])
+    wrong = [str(s) for a, b, s in zip(compiled, eager, GALLERY, strict=True) if not torch.equal(a.grad, b.grad)]
+    assert wrong == []
+
+
+def test_exported_with_dynamic_length_equals_eager_on_every_sample():
+    inputs, bounds = all_inputs()
+    exported = torch.export.export(Shifts(), (inputs, bounds))
+    wrong = [
+        str(sample)
+        for y, expected, sample in zip(
+            exported.module()(inputs, bounds), Shifts()(inputs, bounds), GALLERY, strict=True
+        )
+        if not torch.equal(y, expected)
+    ]
+    assert wrong == []
