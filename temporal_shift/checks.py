@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ def _check_kind(x: Any, name: str) -> None:
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The one of the two that is given, right in shape, dtype and device; its values are looked at where they are used."""
+    """The one of the two that is given, right in shape, dtype and device; its values are a matter of the backends."""
     if lengths is not None and cu_seqlens is not None:
         raise ValueError("lengths and cu_seqlens both say where sequences end: at most one of them must be given")
     name, bounds = ("lengths", lengths) if lengths is not None else ("cu_seqlens", cu_seqlens)
@@ -157,7 +158,7 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
         raise ValueError(
             f"cu_seqlens runs from {values[0]} to {values[-1]}: it must run from 0 to the {frames} frames of x"
         )
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         if after < before:
             raise ValueError(f"cu_seqlens goes from {before} to {after}: it must be ascending")
 

@@ -98,7 +98,11 @@ def temporal_shift(
     bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
     if inplace:
         checks.check_writable(x)
-        return (traced if torch.compiler.is_compiling() else autograd).shift_(x, bounds, geometry)
+        return (
+            traced.shift_(x, bounds, geometry)
+            if torch.compiler.is_compiling()
+            else autograd.shift_(x, bounds, geometry)
+        )
     return _shift(x, None, bounds, geometry)
 
 
@@ -155,7 +159,7 @@ def temporal_shift_add(
 
 def _shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     if residual is not None and residual.shape != x.shape:
-        residual = residual.expand(x.shape)
+        residual = residual.to(torch.result_type(x, residual)).expand(x.shape)  # a number of no dim promotes less
     if torch.compiler.is_compiling():  # a plain graph fuses with its neighbours, an opaque op would not
         return traced.shift(x, residual, bounds, geometry)
     return autograd.shift(x, residual, bounds, geometry)

@@ -28,8 +28,8 @@ class ChannelGroup:
 class ShiftGeometry:
     """A shift of one tensor: its two dims, its edges, and groups that cover all of its channels in order.
 
-    ``ragged`` names the argument that says where sequences end: ``"lengths"``, ``"cu_seqlens"``, or ``None`` where every
-    sequence is as long as the tensor. ``transposed`` is the shift's transpose where that is no shift: with
+    ``ragged`` names the argument that says where sequences end: ``"lengths"``, ``"cu_seqlens"``, or ``None`` where
+    each is as long as the tensor. ``transposed`` is the shift's transpose where that is no shift: with
     ``"replicate"`` the frame at the edge collects the gradients of all that read it.
     """
 

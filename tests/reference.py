@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +51,7 @@ def reads(
             ends = [0, int(lengths[b[: lengths.ndim]])]
         else:
             ends = [0, length]
-        for begin, end in zip(ends, ends[1:], strict=False):
+        for begin, end in itertools.pairwise(ends):
             for t in range(begin, end):
                 for c in range(channels):
                     source = source_of(t, steps[c], begin, end, padding_mode)

@@ -1,8 +1,8 @@
 """Slice copies: the shift on the CPU, and on any device that Triton does not reach.
 
-On the CPU a strided copy costs by its rows rather than by its bytes: each row begins with a miss that no prefetcher saw
-coming. So what can be one contiguous pass is one (``_whole``), or one gather of long rows (``_gathered``), and sequences
-that follow each other in memory move as one (``_rows``).
+On the CPU a strided copy costs by its rows rather than by its bytes: each row begins with a miss that no prefetcher
+foresaw. So what can be one contiguous pass is one (``_write_rows``), or one gather of long rows (``_gathered``), and
+sequences that follow each other in memory move as one (``_rows``).
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     y = torch.empty_like(x, dtype=x.dtype if residual is None else torch.result_type(x, residual))
     if bounds is not None:
         for target, source, added in _sequences(bounds, geometry, y, x, residual):
-            _write_groups(target, source, added, _last(geometry), geometry.groups)
+            for group in geometry.groups:
+                _write_group(target, source, added, group, _last(geometry))
     elif _follow(x, geometry) and (residual is None or _follow(residual, geometry)):
         _write_rows(y, x, residual, geometry)
     else:
-        _write_groups(y, x, residual, geometry, geometry.groups)
+        for group in geometry.groups:
+            _write_group(y, x, residual, group, geometry)
     return y
 
 
@@ -60,17 +62,14 @@ def _write_rows(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGe
         _put(y, x, residual)
         groups = geometry.moved
     for group in groups:
-        parts = (_channels(part, group, geometry) for part in (y, x))
-        added = None if residual is None else _channels(residual, group, geometry)
-        _write(*parts, added, group.frames, geometry, follow=True)
+        _write_group(y, x, residual, group, geometry, follow=True)
 
 
-def _write_groups(
-    y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry, groups: tuple[ChannelGroup, ...]
+def _write_group(
+    y: Tensor, x: Tensor, residual: Tensor | None, group: ChannelGroup, geometry: ShiftGeometry, *, follow: bool = False
 ) -> None:
-    for group in groups:
-        added = None if residual is None else _channels(residual, group, geometry)
-        _write(_channels(y, group, geometry), _channels(x, group, geometry), added, group.frames, geometry)
+    added = None if residual is None else _channels(residual, group, geometry)
+    _write(_channels(y, group, geometry), _channels(x, group, geometry), added, group.frames, geometry, follow=follow)
 
 
 def _write(
@@ -191,7 +190,8 @@ def _index(shape: torch.Size, geometry: ShiftGeometry) -> Tensor:
     with torch.inference_mode(False):
         rows = torch.arange(shape.numel() // width, device="cpu").view(*shape[:-1], shape[-1] // width)
         index = torch.empty_like(rows)
-    _write_groups(index, rows, None, replace(geometry, groups=groups), groups)
+    for group in groups:
+        _write_group(index, rows, None, group, geometry)
     return index.view(-1)
 
 
@@ -208,13 +208,13 @@ def _sequences(bounds: Tensor, geometry: ShiftGeometry, y: Tensor, *others: Tens
     y, *others = (None if part is None else part.movedim(*order) for part in (y, *others))  # type: ignore[assignment]
     if geometry.ragged == "cu_seqlens":
         ends = bounds.tolist()
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in itertools.pairwise(ends):
             yield tuple(None if part is None else part.narrow(-2, start, end - start) for part in (y, *others))
         return
     for index, length in zip(itertools.product(*map(range, bounds.shape)), bounds.reshape(-1).tolist(), strict=True):
         sequence = [None if part is None else part[index] for part in (y, *others)]
-        padding = [None if part is None else part.narrow(-2, length, part.shape[-2] - length) for part in sequence]
-        if len(padding) == 3 and padding[2] is not None:
+        padding = [part.narrow(-2, length, part.shape[-2] - length) for part in sequence if part is not None]
+        if len(padding) == 3:
             padding[0].copy_(padding[2])  # nothing is shifted there, the residual stays
         else:
             padding[0].zero_()

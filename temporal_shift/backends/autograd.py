@@ -33,7 +33,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _unwatched(x: Tensor, residual: Tensor | None) -> bool:
-    """Whether no gradient and no transform looks on: then a ``Function``, which costs more than a short shift, is idle."""
+    """Whether no gradient and no transform looks on: a ``Function``, which costs more than a short shift, is idle."""
     if torch.is_grad_enabled() and (x.requires_grad or (residual is not None and residual.requires_grad)):
         return False
     return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
@@ -71,7 +71,7 @@ class _Shift(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], x: Tensor, residual: Any, bounds: Any, geometry: ShiftGeometry
     ) -> tuple[Tensor, int]:
-        x, residual = (_batched(part, dim, info.batch_size) for part, dim in zip((x, residual), in_dims, strict=False))
+        x, residual = _batched(x, in_dims[0], info.batch_size), _batched(residual, in_dims[1], info.batch_size)
         if bounds is not None and geometry.ragged == "cu_seqlens" and in_dims[2] is not None:
             parts = zip(x, [None] * len(x) if residual is None else residual, bounds.unbind(in_dims[2]), strict=True)
             return torch.stack([shift(*part, geometry) for part in parts]), 0
@@ -121,7 +121,7 @@ class _ShiftInPlace(torch.autograd.Function):
         return x, in_dims[0]
 
 
-def _batched(x: Tensor | None, dim: int | None, size: int) -> Tensor | None:
+def _batched(x: Any, dim: int | None, size: int) -> Any:
     if x is None:
         return None
     return x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)

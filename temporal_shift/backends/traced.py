@@ -105,5 +105,5 @@ def _zero(x: Tensor) -> Tensor:
 def _transposed(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift is linear, so its transpose is its gradient."""
     forward = geometry.adjoint()
-    _, transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))
+    transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))[1]
     return transpose(x)[0]  # type: ignore[no-any-return]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..functional import temporal_shift
+from ..streaming import ShiftStream
 
 _CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d)
 
@@ -20,12 +22,16 @@ class TemporalShift(nn.Module):
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
         stride: How many frames they move. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: no.
+        padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
+        groups: ``[(channels, frames), ...]`` instead of the three above ``padding_mode``.
         time_dim: The dim of the frames. Default: what ``net`` expects - the last for ``nn.Conv1d`` and its kin, the
             first for an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` without ``batch_first``, else -2.
         channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and its kin, else -1.
+        inplace: Whether the input is overwritten. Default: no.
 
     Shape:
-        ``(B, L, D)``, or the layout that ``net`` takes, to what ``net`` gives.
+        ``(B, L, D)``, or the layout that ``net`` takes, to what ``net`` gives. ``lengths`` or ``cu_seqlens``, given by
+        name, say where sequences end; they are the shift's and are not passed on.
 
     Raises:
         ValueError: As :func:`temporal_shift.temporal_shift`, when called.
@@ -43,8 +49,11 @@ class TemporalShift(nn.Module):
         n_div: int = 8,
         stride: int = 1,
         bidirectional: bool = False,
+        padding_mode: str = "zeros",
+        groups: Sequence[tuple[int, int]] | None = None,
         time_dim: int | None = None,
         channel_dim: int | None = None,
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         time_of_net, channel_of_net = _dims_of(net)
@@ -52,25 +61,44 @@ class TemporalShift(nn.Module):
         self.n_div = n_div
         self.stride = stride
         self.bidirectional = bidirectional
+        self.padding_mode = padding_mode
+        self.groups = groups
         self.time_dim = time_of_net if time_dim is None else time_dim
         self.channel_dim = channel_of_net if channel_dim is None else channel_dim
+        self.inplace = inplace
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        shifted = temporal_shift(
-            x,
-            n_div=self.n_div,
-            stride=self.stride,
-            bidirectional=self.bidirectional,
-            time_dim=self.time_dim,
-            channel_dim=self.channel_dim,
-        )
+    def forward(
+        self, x: Tensor, *args: Any, lengths: Tensor | None = None, cu_seqlens: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        shifted = temporal_shift(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
+    def stream(self, state: Tensor | None = None) -> ShiftStream:
+        """The same shift of a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+
+        Raises:
+            ValueError: If there is a ``net``, which may look at other frames itself, or ``padding_mode`` is
+                ``"circular"``, whose first frame reads the last.
+        """
+        if self.net is not None:
+            raise ValueError(
+                f"stream() is the shift's alone, and net={type(self.net).__name__} may look at other frames: it must "
+                "be None; apply the net to what the stream gives"
+            )
+        return ShiftStream(**self._arguments(), state=state)
+
+    def _arguments(self) -> dict[str, Any]:
+        names = ("n_div", "stride", "bidirectional", "padding_mode", "groups", "time_dim", "channel_dim")
+        return {name: getattr(self, name) for name in names}
+
     def extra_repr(self) -> str:
-        described = f"n_div={self.n_div}, stride={self.stride}, bidirectional={self.bidirectional}"
-        if (self.time_dim, self.channel_dim) != (-2, -1):
-            described += f", time_dim={self.time_dim}, channel_dim={self.channel_dim}"
-        return described
+        usual = {"padding_mode": "zeros", "groups": None, "time_dim": -2, "channel_dim": -1}
+        said = {name: value for name, value in self._arguments().items() if name not in usual or value != usual[name]}
+        if self.groups is not None:
+            said = {name: value for name, value in said.items() if name not in ("n_div", "stride", "bidirectional")}
+        if self.inplace:
+            said["inplace"] = True
+        return ", ".join(f"{name}={value!r}" for name, value in said.items())
 
 
 def _dims_of(net: nn.Module | None) -> tuple[int, int]:

@@ -113,7 +113,7 @@ def tile(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, sums: 
 
 
 def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int) -> tuple[int, int]:
-    """The same of ``shift_inplace_kernel``, whose programs own columns: narrow ones, 128 bytes, so that there are many."""
+    """The same of ``shift_inplace_kernel``: its programs own columns, of 128 bytes only, so that there are many."""
     elements = 32 * _WARPS * (8 if itemsize > 4 else 16)
     widest = triton.next_power_of_2(max(group.channels for group in groups))
     longest = triton.next_power_of_2(layout.frames)
