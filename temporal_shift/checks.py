@@ -16,23 +16,32 @@ _INTEGERS = (torch.int32, torch.int64)
 
 
 def resolve(
-    x: Tensor,
+    x: Any,
     n_div: int,
     stride: int,
     bidirectional: bool,
     padding_mode: str,
-    groups: object,
+    groups: Any,
     ragged: str | None,
     time_dim: int,
     channel_dim: int,
+    compiling: bool = False,
 ) -> ShiftGeometry:
-    """The geometry that the arguments say, from a cache where they were seen before."""
-    dims = x.dim()
-    pairs = None if groups is None else _as_pairs(groups)
-    known = type(channel_dim) is int and -dims <= channel_dim < dims  # else the check of the dims says so
-    channels = x.shape[channel_dim] if known else 0
-    arguments = dims, channels, n_div, stride, bidirectional, padding_mode, pairs, ragged, time_dim, channel_dim
-    if torch.compiler.is_compiling():  # a tracer looks through the cache anyway, and warns of it
+    """The geometry that the arguments say for ``x``, from a cache where they were seen before.
+
+    A short shift lasts a few microseconds, and so does a call of Python code that the last long one drove out of the
+    processor's caches: hence the one look-up, before which nothing is checked that it checks.
+    """
+    if type(x) is not Tensor or x.layout != torch.strided:
+        check_kind(x, "x")
+    if groups is not None:
+        groups = _as_pairs(groups)
+    try:
+        channels = x.shape[channel_dim]
+    except (IndexError, TypeError):
+        channels = 0  # the check of the dims says so
+    arguments = x.dim(), channels, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim
+    if compiling:  # a tracer looks through the cache anyway, and warns of it
         return _geometry.__wrapped__(*arguments)
     try:
         return _geometry(*arguments)
@@ -72,6 +81,10 @@ def _geometry(
 
 
 def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
+    if dims < 2:
+        raise ValueError(
+            f"x of {dims} dim{'' if dims == 1 else 's'} must have a time and a channel dim: at least 2 dims"
+        )
     resolved = []
     for name, dim in (("time_dim", time_dim), ("channel_dim", channel_dim)):
         check_whole(name, dim)
@@ -98,17 +111,8 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def check_input(x: Any, name: str = "x") -> None:
-    """A dense tensor with a time and a channel dim."""
-    if type(x) is not Tensor:  # what most calls pass needs no closer look
-        _check_kind(x, name)
-    elif x.layout != torch.strided:
-        raise ValueError(f"{name} is sparse ({x.layout}): it must be dense, as {name}.to_dense() is")
-    if x.dim() < 2:
-        raise ValueError(f"{name} of shape {tuple(x.shape)} must have a time and a channel dim: at least 2 dims")
-
-
-def _check_kind(x: Any, name: str) -> None:
+def check_kind(x: Any, name: str) -> None:
+    """A dense tensor, of which its elements are here."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, not {type(x).__name__}")
     distributed = sys.modules.get("torch.distributed.tensor")  # not imported: no DTensor exists
@@ -119,6 +123,8 @@ def _check_kind(x: Any, name: str) -> None:
         )
     if x.is_nested:
         raise TypeError(f"{name} is a nested tensor: pass its {name}.values() with cu_seqlens={name}.offsets()")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} is sparse ({x.layout}): it must be dense, as {name}.to_dense() is")
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -165,7 +171,7 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 def check_writable(x: Tensor) -> None:
     """What torch asks of a tensor that is written to, asked before a byte is written."""
-    if any(size > 1 and stride == 0 for size, stride in zip(x.shape, x.stride(), strict=True)):
+    if x.numel() > 0 and any(size > 1 and not stride for size, stride in zip(x.shape, x.stride(), strict=True)):
         raise ValueError(
             f"x of shape {tuple(x.shape)} is expanded (strides {x.stride()}): with inplace=True each of its elements "
             "must have memory of its own, as x.clone() has"
@@ -181,8 +187,7 @@ def check_writable(x: Tensor) -> None:
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
-    if type(residual) is not Tensor:
-        _check_kind(residual, "residual")
+    check_kind(residual, "residual")
     if residual.device != x.device:
         raise ValueError(f"residual is on {residual.device} and x on {x.device}: both must be on the same device")
     if residual.dim() > x.dim() or any(

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from . import checks
 from .backends import autograd, traced
-from .geometry import ShiftGeometry
 
 
 def temporal_shift(
@@ -91,19 +90,19 @@ def temporal_shift(
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    checks.check_input(x)
-    checks.check_flag("inplace", inplace)
+    compiling = torch.compiler.is_compiling()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
-    geometry = checks.resolve(x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim)
+    geometry = checks.resolve(
+        x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
+    )
     bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
-    if inplace:
+    if inplace is not False:
+        checks.check_flag("inplace", inplace)
         checks.check_writable(x)
-        return (
-            traced.shift_(x, bounds, geometry)
-            if torch.compiler.is_compiling()
-            else autograd.shift_(x, bounds, geometry)
-        )
-    return _shift(x, None, bounds, geometry)
+        return traced.shift_(x, bounds, geometry) if compiling else autograd.shift_(x, bounds, geometry)
+    if compiling:  # a plain graph fuses with its neighbours, an opaque op would not
+        return traced.shift(x, None, bounds, geometry)
+    return autograd.shift(x, None, bounds, geometry)
 
 
 def temporal_shift_add(
@@ -149,17 +148,15 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    checks.check_input(x)
-    checks.check_residual(x, residual)
+    compiling = torch.compiler.is_compiling()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
-    geometry = checks.resolve(x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim)
+    geometry = checks.resolve(
+        x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
+    )
+    checks.check_residual(x, residual)
     bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
-    return _shift(x, residual, bounds, geometry)
-
-
-def _shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    if residual is not None and residual.shape != x.shape:
+    if residual.shape != x.shape:
         residual = residual.to(torch.result_type(x, residual)).expand(x.shape)  # a number of no dim promotes less
-    if torch.compiler.is_compiling():  # a plain graph fuses with its neighbours, an opaque op would not
+    if compiling:
         return traced.shift(x, residual, bounds, geometry)
     return autograd.shift(x, residual, bounds, geometry)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 PADDING_MODES = ("zeros", "replicate", "circular")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelGroup:
+class ChannelGroup(NamedTuple):
     """Channels ``start:stop`` read ``frames`` earlier (later where negative)."""
 
     start: int
@@ -21,11 +20,10 @@ class ChannelGroup:
         return self.stop - self.start
 
     def adjoint(self) -> ChannelGroup:
-        return replace(self, frames=-self.frames)
+        return self._replace(frames=-self.frames)
 
 
-@dataclass(frozen=True, slots=True)
-class ShiftGeometry:
+class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and its hash is a matter of no time
     """A shift of one tensor: its two dims, its edges, and groups that cover all of its channels in order.
 
     ``ragged`` names the argument that says where sequences end: ``"lengths"``, ``"cu_seqlens"``, or ``None`` where
@@ -47,12 +45,12 @@ class ShiftGeometry:
     def adjoint(self) -> ShiftGeometry:
         """The linear map that carries gradients back."""
         if self.padding_mode == "replicate":
-            return replace(self, transposed=not self.transposed)
-        return replace(self, groups=tuple(group.adjoint() for group in self.groups))
+            return self._replace(transposed=not self.transposed)
+        return self._replace(groups=tuple(group.adjoint() for group in self.groups))
 
     def behind(self, leading: int) -> ShiftGeometry:
         """The same shift of a tensor with so many dims more in front."""
-        return replace(self, time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
+        return self._replace(time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
 
 
 def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:
@@ -90,12 +88,12 @@ def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Channel
     start = 0
     for count, frames in groups:
         if covering and covering[-1].frames == frames:  # neighbours that move alike are one group
-            covering[-1] = replace(covering[-1], stop=start + count)
+            covering[-1] = covering[-1]._replace(stop=start + count)
         elif count > 0:
             covering.append(ChannelGroup(start, start + count, frames))
         start += count
     if covering and covering[-1].frames == 0:
-        covering[-1] = replace(covering[-1], stop=channels)
+        covering[-1] = covering[-1]._replace(stop=channels)
     elif start < channels or not covering:
         covering.append(ChannelGroup(start, channels, 0))
     return tuple(covering)

@@ -97,7 +97,6 @@ class ShiftStream:
         return max([0, *(-frames for channels, frames in groups if channels)])
 
     def _geometry(self, x: Tensor) -> ShiftGeometry:
-        checks.check_input(x, "chunk")
         return checks.resolve(x, *self._arguments)
 
 

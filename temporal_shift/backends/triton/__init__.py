@@ -6,8 +6,6 @@ which is how it is tested without a GPU. Nothing here waits for the device.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -63,7 +61,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     if x.is_conj() or x.is_neg() or (too_far and geometry.padding_mode == "circular"):
         for group in groups:
             part = x.narrow(geometry.channel_dim, group.start, group.channels)
-            alone = replace(geometry, groups=(replace(group, start=0, stop=group.channels),))
+            alone = geometry._replace(groups=(group._replace(start=0, stop=group.channels),))
             part.copy_(shift(part, None, bounds, alone))
         return x
     target = x.view(_WORDS[x.itemsize])
@@ -71,7 +69,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     sequences = len(ends) - 1 if geometry.ragged == "cu_seqlens" else 1
     strides = (target.stride(), _lengths_strides(x, bounds, geometry))
     with torch.cuda.device_of(x):
-        for launch in plan_inplace(replace(geometry, groups=groups), x.shape, strides, sequences, x.itemsize):
+        for launch in plan_inplace(geometry._replace(groups=groups), x.shape, strides, sequences, x.itemsize):
             tensors = (_at(part, start) for part, start in zip((target, ends), launch.offset, strict=True))
             shift_inplace_kernel[launch.grid](*tensors, *launch.arguments, **launch.constants)
     return x

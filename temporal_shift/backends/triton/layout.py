@@ -39,7 +39,7 @@ class Layout:
             size, stride = batch.pop()
             channels, factor = channels * size, factor * size
         groups = tuple(
-            replace(group, start=group.start * factor, stop=group.stop * factor) for group in geometry.groups
+            group._replace(start=group.start * factor, stop=group.stop * factor) for group in geometry.groups
         )
         return cls(tuple(batch), shape[time], of_dim[time], channels, stride, groups, (0,) * len(strides))
 

@@ -1,0 +1,56 @@
+"""What the GPU kernels must compile to and may read and write, measured without a GPU in processes of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("rich", reason="the benchmarks print with rich")
+
+from benchmarks import kernels
+from benchmarks.variants import Variant, every_variant
+
+TARGETS = ("sm_90", "gfx942")
+PADDINGS = ("zeros", "replicate", "circular")
+COMPILED = [
+    *(("plain", padding, "whole") for padding in (*PADDINGS, "replicate, transposed")),
+    ("plain", "replicate", "lengths"),
+    ("plain", "zeros", "packed"),
+    ("add", "zeros", "whole"),
+    ("add", "circular", "packed"),
+    *(("in place", padding, "whole") for padding in PADDINGS),
+    ("in place", "circular", "lengths"),
+]
+
+
+@pytest.fixture(scope="module")
+def binaries():
+    """Figures of the kernels on ``(B, L, D)``, by variant and target."""
+    variants = [Variant(*kernel, "(B, L, D)", dtype) for kernel in COMPILED for dtype in ("float32", "float16")]
+    return {
+        (variant, target): binary
+        for variant, row in kernels.compiled(variants, TARGETS)
+        for target, binary in row["targets"].items()
+    }
+
+
+def test_no_kernel_spills_a_register(binaries):
+    assert [at for at, binary in binaries.items() if binary["spills"] > 0] == []
+
+
+def test_every_kernel_fits_into_40_registers(binaries):
+    assert {at: binary["registers"] for at, binary in binaries.items() if binary["registers"] > 40} == {}
+
+
+@pytest.mark.parametrize("kind", ["loads", "stores"])
+def test_every_access_to_aligned_frames_is_128_bits_wide(binaries, kind):
+    assert {at: dict(binary[kind]) for at, binary in binaries.items() if set(binary[kind]) != {128}} == {}
+
+
+def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
+    variants = [variant for variant in every_variant() if variant.dtype in ("float32", "float16")]
+    touched = {variant: row["bytes"] for variant, row in kernels.counted(variants)}
+    assert len(touched) == len(variants)
+    for kind in ("read", "written"):
+        assert {at: count for at, count in touched.items() if count[kind] > count[f"floor_{kind}"]} == {}
+        assert all(count[kind] > 0 for count in touched.values())

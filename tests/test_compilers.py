@@ -1,0 +1,146 @@
+"""torch.compile, torch.export and ONNX, over one list of samples of every kind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from temporal_shift import temporal_shift, temporal_shift_add
+
+from .samples import PADDING_MODES, gallery, small
+
+GALLERY = gallery()
+
+
+class Shifts(nn.Module):
+    """All samples in one module, so that a compiler is started once."""
+
+    def forward(self, inputs: list[Tensor], bounds: list[dict[str, Tensor]]) -> list[Tensor]:
+        return [
+            temporal_shift(x, **{**sample.arguments, **given})
+            for x, given, sample in zip(inputs, bounds, GALLERY, strict=True)
+        ]
+
+
+class Shift(nn.Module):
+    """One shift, of which a sum and one in place are made too."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+        self.arguments = {"n_div": 3, "stride": 2, "bidirectional": True, **arguments}
+
+    def forward(self, x: Tensor, **bounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        in_place = temporal_shift(2 * x, **self.arguments, **bounds, inplace=True)
+        return (
+            temporal_shift(x, **self.arguments, **bounds),
+            temporal_shift_add(x, x.sin(), **self.arguments, **bounds),
+            in_place,
+        )
+
+
+def all_inputs() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    inputs = [sample.x.clone() for sample in GALLERY]
+    bounds = [{k: v for k, v in sample.arguments.items() if isinstance(v, Tensor)} for sample in GALLERY]
+    return inputs, bounds
+
+
+def different(outputs, expected) -> list[str]:
+    return [str(s) for y, right, s in zip(outputs, expected, GALLERY, strict=True) if not torch.equal(y, right)]
+
+
+def bounds_of(kind: str | None, length: int) -> dict[str, Tensor]:
+    if kind is None:
+        return {}
+    return {kind: torch.tensor([length, 1]) if kind == "lengths" else torch.tensor([0, 2, length])}
+
+
+@pytest.fixture(autouse=True)
+def _from_scratch():
+    torch.compiler.reset()
+
+
+@pytest.fixture(scope="module")
+def module_and_inputs():
+    return Shifts(), *all_inputs()
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
+    inputs, bounds = all_inputs()
+    eager = [x.clone().requires_grad_() for x in inputs]
+    compiled = [x.clone().requires_grad_() for x in inputs]
+    expected = Shifts()(eager, bounds)
+    y = torch.compile(Shifts(), fullgraph=True, dynamic=dynamic)(compiled, bounds)
+    wrong = [str(s) for a, b, s in zip(y, expected, GALLERY, strict=True) if not torch.equal(a, b)]
+    assert wrong == []
+    torch.autograd.backward(expected, [small(tuple(x.shape)) for x in inputs])
+    torch.autograd.backward(y, [small(tuple(x.shape)) for x in inputs])
+    wrong = [str(s) for a, b, s in zip(compiled, eager, GALLERY, strict=True) if not torch.equal(a.grad, b.grad)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+def test_another_length_does_not_recompile(padding_mode, kind):
+    module = Shift(padding_mode=padding_mode)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    for length in (7, 12, 33, 5, 374):
+        x, bounds = torch.randn(2, length, 9), bounds_of(kind, length)
+        with torch._dynamo.config.patch(error_on_recompile=length != 7):
+            for y, expected in zip(compiled(x, **bounds), module(x, **bounds), strict=True):
+                assert torch.equal(y, expected)
+
+
+def test_exported_equals_eager_on_every_sample():
+    inputs, bounds = all_inputs()
+    exported = torch.export.export(Shifts(), (inputs, bounds)).module()
+    assert different(exported(inputs, bounds), Shifts()(inputs, bounds)) == []
+
+
+@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(padding_mode, kind):
+    module, bounds = Shift(padding_mode=padding_mode), bounds_of(kind, 7)
+    dynamic = {"x": {0: Dim.STATIC if kind == "lengths" else Dim("batch"), 1: Dim("frames")}}
+    if kind is not None:
+        dynamic["bounds"] = {kind: {}}
+    exported = torch.export.export(module, (torch.randn(2, 7, 9),), bounds, dynamic_shapes=dynamic).module()
+    for length in (2, 3, 374):
+        x, bounds = torch.randn(2, length, 9), bounds_of(kind, length)
+        for y, expected in zip(exported(x, **bounds), module(x, **bounds), strict=True):
+            assert torch.equal(y, expected)
+
+
+def test_onnx_equals_eager_on_every_sample(tmp_path):
+    inputs, bounds = all_inputs()
+    session, feed = onnx_session(Shifts(), (inputs, bounds), {}, tmp_path)
+    outputs = [torch.from_numpy(y) for y in session.run(None, feed(inputs, bounds))]
+    assert different(outputs, Shifts()(inputs, bounds)) == []
+
+
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+def test_onnx_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, tmp_path):
+    module = Shift(padding_mode=padding_mode)
+    dynamic = {"dynamic_shapes": {"x": {0: "batch", 1: "frames"}, "bounds": None}}
+    session, feed = onnx_session(module, (torch.randn(2, 7, 9),), dynamic, tmp_path)
+    for shape in ((2, 7, 9), (5, 374, 9), (1, 3, 9)):
+        x = torch.randn(shape)
+        for y, expected in zip(session.run(None, feed(x)), module(x), strict=True):
+            torch.testing.assert_close(torch.from_numpy(y), expected)
+
+
+def onnx_session(module, arguments, options, folder):
+    """An onnxruntime session of the exported module, and what turns its inputs into a feed."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = folder / "shift.onnx"
+    torch.onnx.export(module, arguments, path, dynamo=True, verbose=False, **options)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def feed(*inputs):
+        flat = torch.utils._pytree.tree_leaves(inputs)
+        names = [given.name for given in session.get_inputs()]
+        return {name: x.numpy() for name, x in zip(names, flat, strict=True)}
+
+    return session, feed
