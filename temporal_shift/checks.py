@@ -191,7 +191,7 @@ def check_residual(x: Tensor, residual: Any) -> None:
     if residual.device != x.device:
         raise ValueError(f"residual is on {residual.device} and x on {x.device}: both must be on the same device")
     if residual.dim() > x.dim() or any(
-        have not in (1, want) for have, want in zip(reversed(residual.shape), reversed(x.shape), strict=False)
+        have != want and have != 1 for have, want in zip(reversed(residual.shape), reversed(x.shape), strict=False)
     ):
         raise ValueError(
             f"residual of shape {tuple(residual.shape)} does not broadcast to x: its shape must be {tuple(x.shape)}"

@@ -98,8 +98,10 @@ def temporal_shift(
     bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
     if inplace is not False:
         checks.check_flag("inplace", inplace)
+        if compiling:
+            return traced.shift_(x, bounds, geometry)
         checks.check_writable(x)
-        return traced.shift_(x, bounds, geometry) if compiling else autograd.shift_(x, bounds, geometry)
+        return autograd.shift_(x, bounds, geometry)
     if compiling:  # a plain graph fuses with its neighbours, an opaque op would not
         return traced.shift(x, None, bounds, geometry)
     return autograd.shift(x, None, bounds, geometry)

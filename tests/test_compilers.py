@@ -31,7 +31,10 @@ class Shift(nn.Module):
         super().__init__()
         self.arguments = {"n_div": 3, "stride": 2, "bidirectional": True, **arguments}
 
-    def forward(self, x: Tensor, **bounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        bounds = {"lengths": lengths, "cu_seqlens": cu_seqlens}
         in_place = temporal_shift(2 * x, **self.arguments, **bounds, inplace=True)
         return (
             temporal_shift(x, **self.arguments, **bounds),
@@ -50,10 +53,9 @@ def different(outputs, expected) -> list[str]:
     return [str(s) for y, right, s in zip(outputs, expected, GALLERY, strict=True) if not torch.equal(y, right)]
 
 
-def bounds_of(kind: str | None, length: int) -> dict[str, Tensor]:
-    if kind is None:
-        return {}
-    return {kind: torch.tensor([length, 1]) if kind == "lengths" else torch.tensor([0, 2, length])}
+def bounds_of(kind: str | None, length: int) -> dict[str, Tensor | None]:
+    bounds = {"lengths": torch.tensor([length, 1]), "cu_seqlens": torch.tensor([0, 2, length])}
+    return {name: value if name == kind else None for name, value in bounds.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +106,7 @@ def test_exported_equals_eager_on_every_sample():
 def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(padding_mode, kind):
     module, bounds = Shift(padding_mode=padding_mode), bounds_of(kind, 7)
     dynamic = {"x": {0: Dim.STATIC if kind == "lengths" else Dim("batch"), 1: Dim("frames")}}
-    if kind is not None:
-        dynamic["bounds"] = {kind: {}}
+    dynamic |= {"lengths": None, "cu_seqlens": None}
     exported = torch.export.export(module, (torch.randn(2, 7, 9),), bounds, dynamic_shapes=dynamic).module()
     for length in (2, 3, 374):
         x, bounds = torch.randn(2, length, 9), bounds_of(kind, length)
@@ -123,7 +124,7 @@ def test_onnx_equals_eager_on_every_sample(tmp_path):
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
 def test_onnx_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, tmp_path):
     module = Shift(padding_mode=padding_mode)
-    dynamic = {"dynamic_shapes": {"x": {0: "batch", 1: "frames"}, "bounds": None}}
+    dynamic = {"dynamic_shapes": {"x": {0: "batch", 1: "frames"}}}
     session, feed = onnx_session(module, (torch.randn(2, 7, 9),), dynamic, tmp_path)
     for shape in ((2, 7, 9), (5, 374, 9), (1, 3, 9)):
         x = torch.randn(shape)

@@ -48,7 +48,7 @@ def _moved(x: Tensor, bounds: Tensor | None, group: ChannelGroup, geometry: Shif
     if geometry.padding_mode == "circular":
         source = begin + torch.remainder(source - begin, (end - begin).clamp(min=1))
     source = torch.minimum(torch.maximum(source, begin), (end - 1).clamp(min=0)).expand(x.shape)
-    return torch.where(inside, torch.take_along_dim(x, source, dim=time), _zero(x))
+    return torch.where(inside, x.gather(time, source), _zero(x))
 
 
 def _zeros(x: Tensor, frames: int, time: int) -> Tensor:
@@ -84,13 +84,14 @@ def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) 
     if geometry.ragged == "lengths":
         named = iter(bounds.shape)
         shape = [1 if dim in (time, geometry.channel_dim) else next(named, 1) for dim in range(x.dim())]
-        end = bounds.clamp(0, x.shape[time]).reshape(shape)
+        end = bounds.long().clamp(0, x.shape[time]).reshape(shape)
         return torch.zeros_like(end), end
-    frame = torch.arange(x.shape[time], device=x.device, dtype=bounds.dtype)
-    after = torch.searchsorted(bounds, frame, right=True)  # the first end beyond the frame
-    last = bounds.shape[0] - 1
-    begin = bounds[(after - 1).clamp(0, last)]
-    end = bounds[after.clamp(0, last)]
+    length = x.shape[time]
+    ends = bounds.long().clamp(0, length)
+    ended = torch.zeros(length + 1, dtype=torch.int64, device=x.device).scatter_add(0, ends, torch.ones_like(ends))
+    sequence = ended.cumsum(0)[:length]  # how many ends are at or before each frame, the first one of all included
+    last = ends.shape[0] - 1
+    begin, end = ends[(sequence - 1).clamp(0, last)], ends[sequence.clamp(0, last)]
     return _along(begin, time, x.dim()), _along(end, time, x.dim())
 
 
