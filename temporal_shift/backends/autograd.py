@@ -56,7 +56,7 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        bounds = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        (bounds,) = ctx.saved_tensors or (None,)  # read once: a checkpoint unpacks it at that moment
         of_x, of_residual = ctx.dtypes
         to_x = shift(grad.to(of_x), None, bounds, ctx.geometry.adjoint()) if ctx.needs_input_grad[0] else None
         to_residual = grad.to(of_residual) if ctx.needs_input_grad[1] else None
@@ -64,7 +64,7 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, residual: Tensor | None, bounds: None, geometry: None) -> Tensor:
-        bounds = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        (bounds,) = ctx.saved_tensors or (None,)
         return shift(x, residual, bounds, ctx.geometry)
 
     @staticmethod
@@ -96,12 +96,12 @@ class _ShiftInPlace(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        bounds = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        (bounds,) = ctx.saved_tensors or (None,)
         return shift(grad, None, bounds, ctx.geometry.adjoint()), None, None
 
     @staticmethod
     def jvp(ctx: Any, x: Tensor, bounds: None, geometry: None) -> Tensor:
-        bounds = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        (bounds,) = ctx.saved_tensors or (None,)
         return shift_(x, bounds, ctx.geometry)  # the tangent of a tensor that changes is changed with it
 
     @staticmethod

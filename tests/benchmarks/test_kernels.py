@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or is older than what the report reads")
 pytest.importorskip("rich", reason="the benchmarks print with rich")
 
 from benchmarks import kernels
