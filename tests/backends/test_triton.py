@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
 from temporal_shift import temporal_shift, temporal_shift_add
 from temporal_shift.backends import aten, autograd
+from temporal_shift.checks import resolve
 from tests.samples import Sample, gallery, grid, numbered, small
 
 pytest.importorskip("triton", reason="Triton has no wheel here")
+import triton.language as tl
+
 from temporal_shift.backends import triton
+from temporal_shift.backends.triton import kernels
+from temporal_shift.backends.triton.launches import plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -110,12 +117,22 @@ def test_lengths_beyond_the_tensor_are_clamped_where_looking_would_stall(run_on_
     )
 
 
+def test_lengths_and_steps_change_nothing_that_a_kernel_is_compiled_for():
+    def compiled_for(frames, stride):
+        x = torch.empty(8, frames, 768, device="meta")
+        geometry = resolve(x, 4, stride, True, "zeros", None, None, -2, -1)
+        (launch,) = plan(geometry, x.shape, (x.stride(),) * 3 + ((0, 0, 0),), 1, 4, False, torch.float32)
+        names = inspect.getfullargspec(kernels.shift_kernel.fn).args[4:]
+        values = zip(names, launch.arguments, strict=False)
+        special = {
+            name: (value == 1, value % 16 == 0) for name, value in values if name not in (*kernels.FREE, "halvings")
+        }
+        return special, launch.constants
+
+    assert all(compiled_for(*other) == compiled_for(374, 1) for other in [(375, 1), (384, 2), (3740, 16), (101, -3)])
+
+
 def test_offsets_are_64_bit_where_a_tensor_needs_them():
-    import triton.language as tl
-
-    from temporal_shift.backends.triton.launches import plan
-    from temporal_shift.checks import resolve
-
     for frames, offset in ((1000, tl.int32), (3_000_000, tl.int64)):
         x = torch.empty(1, frames, 768, device="meta")
         geometry = resolve(x, 8, 1, False, "zeros", None, None, -2, -1)

@@ -20,8 +20,8 @@ LENGTHS = tl.constexpr(1)
 PACKED = tl.constexpr(2)
 
 # Lengths, batch sizes and steps change from call to call: a kernel is compiled for none of their values.
-_FREE = ["batch", "inner", "frames", "sequences", "step_0", "step_1", "step_2", "step_3"]
-_FREE += ["blocks_0", "blocks_1", "blocks_2", "blocks_3"]
+FREE = ["batch", "inner", "frames", "sequences", "step_0", "step_1", "step_2", "step_3"]
+FREE += ["blocks_0", "blocks_1", "blocks_2", "blocks_3"]
 
 
 @triton.jit
@@ -77,7 +77,7 @@ def _sequences_of(t, cu_ptr, sequences, halvings):
     return tl.load(cu_ptr + low).to(tl.int32), tl.load(cu_ptr + low + 1).to(tl.int32)
 
 
-@triton.jit(do_not_specialize=[*_FREE, "halvings"])
+@triton.jit(do_not_specialize=[*FREE, "halvings"])
 def shift_kernel(
     x_ptr,
     y_ptr,
@@ -206,7 +206,7 @@ def shift_kernel(
     tl.store(y_ptr + y_offset, value.to(y_ptr.dtype.element_ty), mask=written)
 
 
-@triton.jit(do_not_specialize=_FREE)
+@triton.jit(do_not_specialize=FREE)
 def shift_inplace_kernel(
     x_ptr,
     bounds_ptr,

@@ -1,0 +1,1 @@
+"""Figures about the package that anyone can make again: ``python -m benchmarks``."""

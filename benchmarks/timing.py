@@ -1,0 +1,54 @@
+"""Time of several functions that do the same, in one run: in turns, so that what slows one slows all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+Functions = dict[str, Callable[[], object]]
+
+
+def medians(functions: Functions, *, device: str, seconds: float = 1.0) -> dict[str, float]:
+    """Median seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15."""
+    if device == "cuda":
+        from triton.testing import do_bench
+
+        return {name: do_bench(function, return_mode="median") / 1e3 for name, function in functions.items()}
+    calls = {name: _calls_of_a_sample(function) for name, function in functions.items()}
+    samples: dict[str, list[float]] = {name: [] for name in functions}
+    end = time.perf_counter() + seconds * len(functions)
+    while time.perf_counter() < end or min(map(len, samples.values())) < 15:
+        for name, function in functions.items():
+            samples[name].append(_time(function, calls[name]))
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def _calls_of_a_sample(function: Callable[[], object]) -> int:
+    """Enough calls to last 100 microseconds, which the clock can tell apart; the first ones warm up."""
+    for _ in range(3):
+        function()
+    return max(1, int(1e-4 / max(_time(function, 5), 1e-9)))
+
+
+def _time(function: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - start) / calls
+
+
+def bytes_kept_for_backward(function: Callable[[], torch.Tensor]) -> int:
+    """What autograd keeps alive of a forward pass, in bytes."""
+    kept = 0
+
+    def pack(saved: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += saved.numel() * saved.element_size()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        function()
+    return kept
