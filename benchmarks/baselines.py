@@ -29,7 +29,7 @@ def slice_assignment(x: Tensor, groups: Groups) -> Tensor:
 
 
 def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
-    """x-transformers' own ``shift`` (pad one end, crop the other) on each split, then ``cat``, as its ShiftTokens does."""
+    """x-transformers' own ``shift`` (pads an end, crops the other) of each split, then ``cat``, as its ShiftTokens."""
     from x_transformers.x_transformers import shift
 
     parts = x.split([channels for channels, _ in groups], dim=-1)

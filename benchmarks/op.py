@@ -27,7 +27,11 @@ SETTINGS = {
     "one way, n_div 16": {"n_div": 16},
     "both ways, n_div 4": {"n_div": 4, "bidirectional": True},
 }
-PEERS = {"slice assignment": baselines.slice_assignment, "pad and cat": baselines.pad_and_cat, "gather": baselines.gather}
+PEERS = {
+    "slice assignment": baselines.slice_assignment,
+    "pad and cat": baselines.pad_and_cat,
+    "gather": baselines.gather,
+}
 MAIN = (8, 374, 768)
 SHAPES = (MAIN, (32, 374, 768), (8, 3740, 768))
 SHORT = ((1, 374, 768), (1, 1, 768))
@@ -203,7 +207,9 @@ def _compiled(x: Tensor, name: str, arguments: dict, timed: Timed) -> Row:
 def _short(x: Tensor, timed: Timed) -> Row:
     name, arguments = next(iter(SETTINGS.items()))
     with torch.inference_mode():
-        row = Row("forward", name, tuple(x.shape), timed({"floor": x.clone, "ours": lambda: temporal_shift(x, **arguments)}))
+        row = Row(
+            "forward", name, tuple(x.shape), timed({"floor": x.clone, "ours": lambda: temporal_shift(x, **arguments)})
+        )
     overhead = (row.seconds["ours"] - row.seconds["floor"]) * 1e6
     if x.device.type == "cpu":
         row.goals.append(Goal(f"microseconds over clone, {tuple(x.shape)}", overhead, 40))
@@ -240,7 +246,7 @@ def slopes(device: str, seconds: float) -> list[dict]:
             with torch.inference_mode():
                 inputs = [torch.randn(shape, device=device) for shape in shapes]
                 functions = {
-                    str(tuple(x.shape)): lambda x=x: temporal_shift(x, **arguments) for x in inputs
+                    str(tuple(x.shape)): lambda x=x, given=arguments: temporal_shift(x, **given) for x in inputs
                 } | {f"clone {tuple(x.shape)}": x.clone for x in inputs}
                 times = medians(functions, device=device, seconds=seconds)
             ours, floor = list(times.values())[: len(shapes)], list(times.values())[len(shapes) :]

@@ -123,14 +123,18 @@ def shift_kernel(
     ADD: tl.constexpr,
     SUM: tl.constexpr,  # what sums are made in: halves are rounded once, as PyTorch does
     OFFSET: tl.constexpr,  # int32, or int64 where a batch element is too large for it
+    NESTED: tl.constexpr,  # whether there are two batch dims
+    TIME_AXIS: tl.constexpr,  # of a tile: the last where frames are neighbours in memory, so that threads are too
     BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
     b = (tl.program_id(1) + tl.program_id(2).to(tl.int64) * tl.num_programs(1)).to(tl.int64)
     if b >= batch:
         return
-    outer = b // inner
-    b = b % inner
+    outer = 0
+    if NESTED:
+        outer = b // inner
+        b = b % inner
     blocks = blocks_0 + blocks_1 + blocks_2 + blocks_3
     first_c, stop, step = _group_of(
         tl.program_id(0) % blocks,
@@ -152,11 +156,11 @@ def shift_kernel(
         BLOCK_C,
     )
     t = tl.program_id(0) // blocks * BLOCK_T + tl.arange(0, BLOCK_T)
-    c = (first_c + tl.arange(0, BLOCK_C))[None, :]
+    c = tl.expand_dims(first_c + tl.arange(0, BLOCK_C), TIME_AXIS)
     if RAGGED == PACKED:
         begin, end = _sequences_of(t, bounds_ptr, sequences, halvings)
-        begin = begin[:, None]
-        end = end[:, None]
+        begin = tl.expand_dims(begin, 1 - TIME_AXIS)
+        end = tl.expand_dims(end, 1 - TIME_AXIS)
     elif RAGGED == LENGTHS:
         begin = 0
         end = tl.load(bounds_ptr + outer * length_outer + b * length_inner).to(tl.int32)
@@ -164,7 +168,7 @@ def shift_kernel(
     else:
         begin = 0
         end = frames
-    t = t[:, None]
+    t = tl.expand_dims(t, 1 - TIME_AXIS)
     inside = (t >= begin) & (t < end) & (c < stop)
     x_ptr += outer * x_outer + b * x_inner
     y_ptr += outer * y_outer + b * y_inner
@@ -239,6 +243,8 @@ def shift_inplace_kernel(
     PADDING: tl.constexpr,
     RAGGED: tl.constexpr,
     OFFSET: tl.constexpr,
+    NESTED: tl.constexpr,
+    TIME_AXIS: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_EDGE: tl.constexpr,  # frames that CIRCULAR carries around the end: at least every step
@@ -247,8 +253,10 @@ def shift_inplace_kernel(
     b = (tl.program_id(1) + tl.program_id(2).to(tl.int64) * tl.num_programs(1)).to(tl.int64)
     if b >= batch:
         return
-    outer = b // inner
-    b = b % inner
+    outer = 0
+    if NESTED:
+        outer = b // inner
+        b = b % inner
     blocks = blocks_0 + blocks_1 + blocks_2 + blocks_3
     first_c, stop, step = _group_of(
         tl.program_id(0) % blocks,
@@ -278,9 +286,9 @@ def shift_inplace_kernel(
     elif RAGGED == LENGTHS:
         end = tl.load(bounds_ptr + outer * length_outer + b * length_inner).to(tl.int32)
         end = tl.minimum(tl.maximum(end, 0), frames)
-    c = (first_c + tl.arange(0, BLOCK_C))[None, :]
+    c = tl.expand_dims(first_c + tl.arange(0, BLOCK_C), TIME_AXIS)
     columns = x_ptr + outer * x_outer + b * x_inner + c.to(OFFSET) * x_c
-    tile = tl.arange(0, BLOCK_T)[:, None]
+    tile = tl.expand_dims(tl.arange(0, BLOCK_T), 1 - TIME_AXIS)
     if step != 0:
         size = tl.maximum(step, -step)
         first = begin
@@ -290,7 +298,7 @@ def shift_inplace_kernel(
             size = size % length
             step = tl.where(step > 0, size, -size)
             # The frames at one end go around to the other: they are carried in registers past the walk.
-            k = tl.arange(0, BLOCK_EDGE)[:, None]
+            k = tl.expand_dims(tl.arange(0, BLOCK_EDGE), 1 - TIME_AXIS)
             around = (k < size) & (c < stop)
             carried_from = tl.where(step > 0, end - size, begin) + k
             carried_to = tl.where(step > 0, begin, end - size) + k
@@ -315,5 +323,6 @@ def shift_inplace_kernel(
     if RAGGED == LENGTHS:
         for i in range(tl.cdiv(frames - end, BLOCK_T)):
             t = end + i * BLOCK_T + tile
-            zeros = tl.zeros([BLOCK_T, BLOCK_C], dtype=x_ptr.dtype.element_ty)
-            tl.store(columns + t.to(OFFSET) * x_t, zeros, mask=(t < frames) & (c < stop))
+            inside = (t < frames) & (c < stop)
+            zeros = tl.zeros_like(inside).to(x_ptr.dtype.element_ty)
+            tl.store(columns + t.to(OFFSET) * x_t, zeros, mask=inside)

@@ -20,6 +20,7 @@ _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": 
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
 _GROUPS = 4  # of one launch; more take more launches
 _WARPS = 4
+_THREADS = 32 * _WARPS  # twice as many on AMD, each with half as much
 _MOST_PROGRAMS = 65535  # along the second and third dim of a grid
 
 
@@ -64,7 +65,7 @@ def plan(
                 arguments += (outer[tensor], inner_strides[tensor], layout.time[tensor], layout.channel[tensor])
             arguments += (outer[3], inner_strides[3])
             tiles = triton.cdiv(layout.frames, block_t) * sum(blocks)
-            constants_here = constants | _constants(layout, block_t, block_c)
+            constants_here = constants | _constants(layout, block_t, block_c, written=1)
             launches.append(Launch((tiles, *_grid(batch)), layout.offset, arguments, constants_here))
     return tuple(launches)
 
@@ -78,7 +79,6 @@ def plan_inplace(
     constants = {
         "PADDING": _PADDING[geometry.padding_mode].value,
         "RAGGED": _RAGGED[geometry.ragged].value,
-        "BLOCK_EDGE": triton.next_power_of_2(max(edge, 1)),
     }
     launches = []
     for layout in Layout.of(tuple(shape), strides, geometry).pieces():
@@ -89,7 +89,10 @@ def plan_inplace(
             batch = layout.batch[0][0] * inner
             arguments = (batch, inner, layout.frames, sequences, *_flat(groups), *_padded(blocks))
             arguments += (outer[0], inner_strides[0], layout.time[0], layout.channel[0], outer[1], inner_strides[1])
-            constants_here = constants | _constants(layout, block_t, block_c)
+            # Carried frames take whole 16 bytes of each thread too; the lanes of frames that are not carried are off.
+            wide = min(_elements(itemsize, 32) // block_c, block_t) if layout.channel[0] <= layout.time[0] else 1
+            constants_here = constants | _constants(layout, block_t, block_c, written=0)
+            constants_here["BLOCK_EDGE"] = max(triton.next_power_of_2(edge), wide)
             launches.append(Launch((sum(blocks) * sequences, *_grid(batch)), layout.offset, arguments, constants_here))
     return tuple(launches)
 
@@ -98,30 +101,34 @@ def tile(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, sums: 
     """Frames and channels of a tile of ``shift_kernel``. This is the one heuristic; nothing is tuned at run time.
 
     A tile is long along the dim whose elements are neighbours in memory: up to 256 elements, or what the widest group
-    needs, so that a row of it is whole 16-byte accesses of neighbouring threads. It has 16 elements a thread where they
-    are only moved (four accesses of 16 bytes in flight with float32), half as many where they are eight bytes wide or
-    summed, which takes registers.
+    needs, so that a row of it is whole 16-byte accesses of neighbouring threads. Each thread has 64 bytes of it in
+    flight, or 32 where elements are summed, which takes registers; 8 elements where they lie along the frames, because
+    a shift by one frame is not aligned, and each has an access, a mask and an address of its own.
     """
-    elements = 32 * _WARPS * (8 if sums or itemsize > 4 else 16)
-    widest = triton.next_power_of_2(max(group.channels for group in groups))
-    longest = triton.next_power_of_2(layout.frames)
-    if layout.channel[1] <= layout.time[1]:  # of y
-        channels = min(widest, 256)
-        return min(longest, max(elements // channels, 1)), channels
-    frames = min(longest, 256)
-    return frames, min(widest, max(elements // frames, 1))
+    along_channels = layout.channel[1] <= layout.time[1]  # of y
+    return _tile(layout, groups, _elements(itemsize, 32 if sums else 64), along_channels, 256)
 
 
 def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int) -> tuple[int, int]:
     """The same of ``shift_inplace_kernel``: its programs own columns, of 128 bytes only, so that there are many."""
-    elements = 32 * _WARPS * (8 if itemsize > 4 else 16)
+    along_channels = layout.channel[0] <= layout.time[0]
+    return _tile(layout, groups, _elements(itemsize, 64), along_channels, 128 // itemsize)
+
+
+def _tile(
+    layout: Layout, groups: tuple[ChannelGroup, ...], elements: int, along_channels: bool, most_channels: int
+) -> tuple[int, int]:
     widest = triton.next_power_of_2(max(group.channels for group in groups))
     longest = triton.next_power_of_2(layout.frames)
-    if layout.channel[0] <= layout.time[0]:
-        channels = min(widest, 128 // itemsize)
-        return min(longest, elements // channels), channels
+    if along_channels:
+        channels = min(widest, most_channels)
+        return min(longest, max(elements // channels, 1)), channels
     frames = min(longest, 256)
-    return frames, min(widest, elements // frames)
+    return frames, min(widest, 8 * _THREADS // frames)
+
+
+def _elements(itemsize: int, bytes_a_thread: int) -> int:
+    return _THREADS * bytes_a_thread // max(itemsize, 2)
 
 
 def _in_fours(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, ...]]:
@@ -142,10 +149,18 @@ def _grid(batch: int) -> tuple[int, int]:
     return min(batch, _MOST_PROGRAMS), triton.cdiv(batch, _MOST_PROGRAMS)
 
 
-def _constants(layout: Layout, block_t: int, block_c: int) -> dict[str, Any]:
+def _constants(layout: Layout, block_t: int, block_c: int, written: int) -> dict[str, Any]:
+    """``written`` is the place, among the tensors, of the one that is written."""
     reach = max(
         layout.frames * abs(time) + layout.channels * abs(channel)
         for time, channel in zip(layout.time, layout.channel, strict=True)
     )
-    offset = tl.int32 if reach < 2**31 else tl.int64
-    return {"OFFSET": offset, "BLOCK_T": block_t, "BLOCK_C": block_c, "num_warps": _WARPS, "num_stages": 1}
+    return {
+        "OFFSET": tl.int32 if reach < 2**31 else tl.int64,
+        "NESTED": layout.batch[0][0] != 1,
+        "TIME_AXIS": 0 if layout.channel[written] <= layout.time[written] else 1,
+        "BLOCK_T": block_t,
+        "BLOCK_C": block_c,
+        "num_warps": _WARPS,
+        "num_stages": 1,
+    }
