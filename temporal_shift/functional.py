@@ -10,6 +10,8 @@ from torch import Tensor
 from . import checks
 from .backends import autograd, traced
 
+_is_compiling = torch.compiler.is_compiling
+
 
 def temporal_shift(
     x: Tensor,
@@ -90,7 +92,7 @@ def temporal_shift(
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    compiling = torch.compiler.is_compiling()
+    compiling = _is_compiling()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = checks.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
@@ -150,7 +152,7 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    compiling = torch.compiler.is_compiling()
+    compiling = _is_compiling()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = checks.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling

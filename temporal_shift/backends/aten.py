@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import ChannelGroup, ShiftGeometry
-from .moves import Block, Move, plan
+from .moves import plan
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -41,21 +41,31 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> None:
-    strides = x.stride()
-    if residual is not None:
-        planned = plan(geometry, x.shape, y.stride(), strides, residual.stride(), 0)
-        if planned.whole:
-            torch.add(x, residual, out=y)
-    else:
-        gatherable = x.itemsize if type(x) is Tensor and x.is_cpu else 0
-        planned = plan(geometry, x.shape, y.stride(), strides, strides, gatherable)
-        if planned.row:
-            index = _index(geometry, x.shape, planned.row)
-            torch.index_select(x.view(-1, planned.row), 0, index, out=y.view(-1, planned.row))
-        elif planned.whole:
-            y.copy_(x)
-    for move in planned.moves:
-        _carry_out(move, y, x, residual, geometry.time_dim)
+    gatherable = x.itemsize if type(x) is Tensor and x.is_cpu else 0
+    of_residual = None if residual is None else residual.stride()
+    planned = plan(geometry, x.shape, y.stride(), x.stride(), of_residual, gatherable)
+    if planned.row:
+        index = _index(geometry, x.shape, planned.row)
+        torch.index_select(x.view(-1, planned.row), 0, index, out=y.view(-1, planned.row))
+    elif planned.whole and residual is None:
+        y.copy_(x)
+    elif planned.whole:
+        torch.add(x, residual, out=y)  # type: ignore[arg-type]
+    y_start, x_start = y.storage_offset(), x.storage_offset()
+    for size, target, source, added, summed in planned.moves:
+        to = y.as_strided(size, target.strides, y_start + target.offset)
+        read = None
+        if source is not None:
+            read = x.as_strided(summed or size, source.strides, x_start + source.offset)
+            if summed:
+                read = read.sum(geometry.time_dim, keepdim=True)
+        if residual is not None:
+            also = residual.as_strided(size, added.strides, residual.storage_offset() + added.offset)
+            read = also if read is None else torch.add(read, also, out=to)
+        if read is None:
+            to.zero_()
+        elif read is not to:
+            to.copy_(read)
 
 
 def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
@@ -63,26 +73,6 @@ def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
         target = x.narrow(geometry.channel_dim, group.start, group.channels)
         alone = geometry._replace(groups=(group._replace(start=0, stop=group.channels),))
         _write(target, target.clone(), None, alone)
-
-
-def _carry_out(move: Move, y: Tensor, x: Tensor, residual: Tensor | None, time: int) -> None:
-    target = _block(y, move.size, move.target)
-    if move.source is None:
-        if residual is None:
-            target.zero_()
-        else:
-            target.copy_(_block(residual, move.size, move.residual))
-    elif move.summed:
-        size = [move.summed if dim == time else count for dim, count in enumerate(move.size)]
-        target.copy_(_block(x, size, move.source).sum(time, keepdim=True))
-    elif residual is None:
-        target.copy_(_block(x, move.size, move.source))
-    else:
-        torch.add(_block(x, move.size, move.source), _block(residual, move.size, move.residual), out=target)
-
-
-def _block(x: Tensor, size: tuple[int, ...] | list[int], block: Block) -> Tensor:
-    return x.as_strided(size, block.strides, x.storage_offset() + block.offset)
 
 
 @lru_cache(maxsize=16)

@@ -15,28 +15,33 @@ from ..checks import check_values
 from ..geometry import ShiftGeometry
 from . import aten, traced
 
+_is_grad_enabled = torch.is_grad_enabled  # looked up once: see checks.resolve
+_are_transforms_active = torch._C._are_functorch_transforms_active
+
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x``, plus ``residual`` where there is one, with its gradient."""
-    if _unwatched(x, residual):
+    if _unwatched(x) and (residual is None or _unwatched(residual)):
+        if bounds is None and x.is_cpu:
+            return aten.shift(x, residual, None, geometry)
         return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
     return _Shift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x`` on ``x`` itself, with its gradient."""
-    if _unwatched(x, None):
+    if _unwatched(x):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
     if x._is_view():  # torch's own operations know of every kind of view which of them may be written to
         return traced.shift_(x, bounds, geometry)
     return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _unwatched(x: Tensor, residual: Tensor | None) -> bool:
+def _unwatched(x: Tensor) -> bool:
     """Whether no gradient and no transform looks on: a ``Function``, which costs more than a short shift, is idle."""
-    if torch.is_grad_enabled() and (x.requires_grad or (residual is not None and residual.requires_grad)):
+    if x.requires_grad and _is_grad_enabled():
         return False
-    return not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0
+    return forward_ad._current_level < 0 and not _are_transforms_active()
 
 
 class _Shift(torch.autograd.Function):

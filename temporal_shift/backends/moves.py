@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
+from typing import NamedTuple
 
 from ..geometry import ChannelGroup, ShiftGeometry
 
@@ -17,30 +18,27 @@ _LEAST_ROW = 256  # bytes: shorter rows are gathered slower than a part of them 
 _MOST_ROWS = 1 << 17  # an index of a megabyte
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Where a block of memory lies in a tensor: strides, and the offset from the tensor's first element."""
 
     strides: Strides
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """One block that is written: from a block of the input, or zeros; a residual's block is added, where there is one.
 
-    ``summed`` says how many frames of the input, from the source's first on, are summed for each frame written.
+    ``summed`` is the size of a source that is summed along time, where it is.
     """
 
     size: tuple[int, ...]
     target: Block
     source: Block | None
     residual: Block
-    summed: int = 0
+    summed: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """First, perhaps, all of the input at once: gathered in rows of ``row`` channels, or ``whole``. Then the moves."""
 
     row: int
@@ -54,23 +52,24 @@ def plan(
     shape: tuple[int, ...],
     target: Strides,
     source: Strides,
-    residual: Strides,
+    residual: Strides | None,
     gatherable: int,
 ) -> Plan:
-    """The moves from a tensor of some strides to another, with a residual of others (any, where there is none).
+    """The moves from a tensor of some strides to another, with a residual of others, if any.
 
     ``gatherable`` is the size of an element, or 0 where rows cannot be gathered.
     """
     if prod(shape) == 0:
         return Plan(0, False, ())
-    follow = not geometry.transposed and all(
-        _follow(shape, strides, geometry) for strides in (target, source, residual)
-    )
-    writer = _Writer(geometry, shape, target, source, residual, follow)
-    if row := _row(geometry, shape, target, source, gatherable):
+    moved = sum(group.channels for group in geometry.moved)
+    channels = shape[geometry.channel_dim]
+    added = source if residual is None else residual
+    follow = not geometry.transposed and all(_follow(shape, strides, geometry) for strides in (target, source, added))
+    writer = _Writer(geometry, shape, target, source, added, follow)
+    if residual is None and (row := _row(geometry, shape, target, source, gatherable)):
         moves = (move for group in geometry.moved for move in writer.moves(group))
         return Plan(row, False, tuple(move for move in moves if move.source is None))  # zeros cannot be gathered
-    whole = follow and 2 * sum(group.channels for group in geometry.moved) <= shape[geometry.channel_dim]
+    whole = follow and 2 * moved <= channels
     groups = geometry.moved if whole else geometry.groups
     return Plan(0, whole, tuple(move for group in groups for move in writer.moves(group)))
 
@@ -149,7 +148,8 @@ class _Writer:
             Block(strides, to * strides[time] + group.start * strides[channel])
             for strides in (self.target, self.residual)
         )
-        return Move(tuple(size), target, source, residual, summed)
+        of_sum = (*size[:time], summed, *size[time + 1 :]) if summed else ()
+        return Move(tuple(size), target, source, residual, of_sum)
 
     def _follow(self, group: ChannelGroup, to: int, start: int, edge: int) -> Move:
         """Frames of all sequences as of one: some read beyond their own, and are written again as edges."""
