@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -12,25 +15,42 @@ Functions = dict[str, Callable[[], object]]
 
 
 def medians(functions: Functions, *, device: str, seconds: float = 1.0) -> dict[str, float]:
-    """Median seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15."""
+    """Median seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15.
+
+    A round runs each function several times in a row, so that it finds its own memory and not another's.
+    """
     if device == "cuda":
         from triton.testing import do_bench
 
         return {name: do_bench(function, return_mode="median") / 1e3 for name, function in functions.items()}
+    _keep_freed_memory()
     calls = {name: _calls_of_a_sample(function) for name, function in functions.items()}
     samples: dict[str, list[float]] = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
     while time.perf_counter() < end or min(map(len, samples.values())) < 15:
-        for name, function in functions.items():
-            samples[name].append(_time(function, calls[name]))
+        for name in random.sample(list(functions), len(functions)):
+            functions[name]()
+            samples[name].append(_time(functions[name], calls[name]))
     return {name: statistics.median(values) for name, values in samples.items()}
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc give freed memory to the next tensor rather than back to the system.
+
+    Otherwise whether a tensor's pages are new, which costs more than to fill them, depends on what was freed before it:
+    one order of the same functions shows ours four times as fast as a copy, another at twice its time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL("libc.so.6")
+        for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            libc.mallopt(parameter, 2**31 - 1)
+
+
 def _calls_of_a_sample(function: Callable[[], object]) -> int:
-    """Enough calls to last 100 microseconds, which the clock can tell apart; the first ones warm up."""
+    """Enough calls to last a millisecond; the first ones warm up."""
     for _ in range(3):
         function()
-    return max(1, int(1e-4 / max(_time(function, 5), 1e-9)))
+    return max(1, int(1e-3 / max(_time(function, 5), 1e-9)))
 
 
 def _time(function: Callable[[], object], calls: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
@@ -100,6 +101,14 @@ def test_offsets_beyond_31_bits_are_right():
     y = temporal_shift(x, n_div=2)
     assert y[0, -3:, 0].tolist()[1:] == [0, 1]
     assert y[0, -3:, -1].tolist() == [0, 1, 2]
+
+
+def test_fake_tensors_of_a_gpu_launch_nothing():
+    with FakeTensorMode():
+        x = torch.empty(2, 5, 8, device="cuda")
+        lengths = torch.empty(2, dtype=torch.int64, device="cuda")
+        assert temporal_shift(x).device.type == "cuda"
+        assert temporal_shift(x, lengths=lengths, padding_mode="replicate").shape == x.shape
 
 
 def test_fused_into_a_neighbour_under_compile():

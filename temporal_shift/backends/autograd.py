@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from ..checks import check_values
 from ..geometry import ShiftGeometry
@@ -134,14 +135,14 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
     """Triton on its devices; elsewhere slices, except where they would need numbers that the host does not have."""
-    if bounds is not None and bounds.device.type == "cpu" and type(bounds) is Tensor:
+    on_host = bounds is None or (bounds.is_cpu and type(bounds) is Tensor)
+    if bounds is not None and on_host:
         check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
-    if x.is_cuda and _has_triton():
+    if x.is_cuda and type(x) in (Tensor, Parameter) and _has_triton():  # fake tensors have no memory
         from . import triton  # imported on the first use on a GPU: the CPU must not need it
 
         if triton.computes(x, residual, geometry):
             return triton
-    on_host = bounds is None or (bounds.device.type == "cpu" and type(bounds) is Tensor)
     return aten if on_host else traced
 
 
