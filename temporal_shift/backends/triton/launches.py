@@ -83,14 +83,14 @@ def plan_inplace(
     launches = []
     for layout in Layout.of(tuple(shape), strides, geometry).pieces():
         for groups in _in_fours(layout.groups):
-            block_t, block_c = tile_inplace(layout, groups, itemsize)
+            block_t, block_c = tile_inplace(layout, groups, itemsize, geometry.padding_mode == "circular")
             blocks = [triton.cdiv(group.channels, block_c) for group in groups]
             (_, outer), (inner, inner_strides) = layout.batch
             batch = layout.batch[0][0] * inner
             arguments = (batch, inner, layout.frames, sequences, *_flat(groups), *_padded(blocks))
             arguments += (outer[0], inner_strides[0], layout.time[0], layout.channel[0], outer[1], inner_strides[1])
             # Carried frames take whole 16 bytes of each thread too; the lanes of frames that are not carried are off.
-            wide = min(_elements(itemsize, 32) // block_c, block_t) if layout.channel[0] <= layout.time[0] else 1
+            wide = min(_elements(itemsize, 32) // block_c, block_t) if _along_channels(layout, 0) else 1
             constants_here = constants | _constants(layout, block_t, block_c, written=0)
             constants_here["BLOCK_EDGE"] = max(triton.next_power_of_2(edge), wide)
             launches.append(Launch((sum(blocks) * sequences, *_grid(batch)), layout.offset, arguments, constants_here))
@@ -102,29 +102,37 @@ def tile(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, sums: 
 
     A tile is long along the dim whose elements are neighbours in memory: up to 256 elements, or what the widest group
     needs, so that a row of it is whole 16-byte accesses of neighbouring threads. Each thread has 64 bytes of it in
-    flight, or 32 where elements are summed, which takes registers; 8 elements where they lie along the frames, because
-    a shift by one frame is not aligned, and each has an access, a mask and an address of its own.
+    flight, or 32 where elements are summed, which takes registers; at most 8 elements where they lie along the frames,
+    because a shift by one frame is not aligned, and each has an access, a mask and an address of its own.
     """
-    along_channels = layout.channel[1] <= layout.time[1]  # of y
-    return _tile(layout, groups, _elements(itemsize, 32 if sums else 64), along_channels, 256)
+    return _tile(layout, groups, itemsize, 32 if sums else 64, 256, written=1)
 
 
-def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int) -> tuple[int, int]:
+def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, carries: bool) -> tuple[int, int]:
     """The same of ``shift_inplace_kernel``: its programs own columns, of 128 bytes only, so that there are many."""
-    along_channels = layout.channel[0] <= layout.time[0]
-    return _tile(layout, groups, _elements(itemsize, 64), along_channels, 128 // itemsize)
+    return _tile(layout, groups, itemsize, 32 if carries else 64, 128 // itemsize, written=0)
 
 
 def _tile(
-    layout: Layout, groups: tuple[ChannelGroup, ...], elements: int, along_channels: bool, most_channels: int
+    layout: Layout,
+    groups: tuple[ChannelGroup, ...],
+    itemsize: int,
+    bytes_a_thread: int,
+    most_channels: int,
+    written: int,
 ) -> tuple[int, int]:
     widest = triton.next_power_of_2(max(group.channels for group in groups))
     longest = triton.next_power_of_2(layout.frames)
-    if along_channels:
+    if _along_channels(layout, written):
         channels = min(widest, most_channels)
-        return min(longest, max(elements // channels, 1)), channels
+        return min(longest, max(_elements(itemsize, bytes_a_thread) // channels, 1)), channels
     frames = min(longest, 256)
-    return frames, min(widest, 8 * _THREADS // frames)
+    return frames, min(widest, _THREADS * min(8, 32 // itemsize) // frames)
+
+
+def _along_channels(layout: Layout, written: int) -> bool:
+    """Whether channels are neighbours in memory, rather than frames, in the tensor that is written."""
+    return layout.channel[written] <= layout.time[written]
 
 
 def _elements(itemsize: int, bytes_a_thread: int) -> int:
@@ -158,7 +166,7 @@ def _constants(layout: Layout, block_t: int, block_c: int, written: int) -> dict
     return {
         "OFFSET": tl.int32 if reach < 2**31 else tl.int64,
         "NESTED": layout.batch[0][0] != 1,
-        "TIME_AXIS": 0 if layout.channel[written] <= layout.time[written] else 1,
+        "TIME_AXIS": 0 if _along_channels(layout, written) else 1,
         "BLOCK_T": block_t,
         "BLOCK_C": block_c,
         "num_warps": _WARPS,
