@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each function is timed (default: 1)")
     parser.add_argument("--json", type=Path, help="default: benchmarks/records/op-DEVICE.json")
     options = parser.parse_args(argv)
-    console = Console()
+    console = Console(width=max(Console().width, 160))  # what the tables take
     rows = []
     for row in measure(options.device, options.seconds):
         rows.append(row)

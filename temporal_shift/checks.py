@@ -187,15 +187,19 @@ def check_writable(x: Tensor) -> None:
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
-    check_kind(residual, "residual")
+    if type(residual) is not Tensor or residual.layout != torch.strided:
+        check_kind(residual, "residual")
     if residual.device != x.device:
         raise ValueError(f"residual is on {residual.device} and x on {x.device}: both must be on the same device")
-    if residual.dim() > x.dim() or any(
-        have != want and have != 1 for have, want in zip(reversed(residual.shape), reversed(x.shape), strict=False)
-    ):
+    if residual.shape != x.shape and not _broadcasts(residual, x):
         raise ValueError(
             f"residual of shape {tuple(residual.shape)} does not broadcast to x: its shape must be {tuple(x.shape)}"
         )
+
+
+def _broadcasts(small: Tensor, large: Tensor) -> bool:
+    sizes = zip(reversed(small.shape), reversed(large.shape), strict=False)
+    return small.dim() <= large.dim() and not any(have != want and have != 1 for have, want in sizes)
 
 
 def check_whole(name: str, value: object) -> None:

@@ -21,7 +21,10 @@ from .moves import plan
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """A new tensor, each of its frames copied from where its channels read, or padding."""
-    y = torch.empty_like(x) if residual is None else torch.empty_like(x, dtype=torch.result_type(x, residual))
+    if residual is None or residual.dtype == x.dtype:
+        y = torch.empty_like(x)
+    else:
+        y = torch.empty_like(x, dtype=torch.result_type(x, residual))
     if bounds is None:
         _write(y, x, residual, geometry)
         return y

@@ -67,8 +67,8 @@ def plan(
     follow = not geometry.transposed and all(_follow(shape, strides, geometry) for strides in (target, source, added))
     writer = _Writer(geometry, shape, target, source, added, follow)
     if residual is None and (row := _row(geometry, shape, target, source, gatherable)):
-        moves = (move for group in geometry.moved for move in writer.moves(group))
-        return Plan(row, False, tuple(move for move in moves if move.source is None))  # zeros cannot be gathered
+        moves = [move for group in geometry.moved for move in writer.moves(group)]
+        return Plan(row, False, _pair([move for move in moves if move.source is None]))  # zeros cannot be gathered
     whole = follow and 2 * moved <= channels
     groups = geometry.moved if whole else geometry.groups
     return Plan(0, whole, tuple(move for group in groups for move in writer.moves(group)))
@@ -86,6 +86,16 @@ def _row(geometry: ShiftGeometry, shape: tuple[int, ...], target: Strides, sourc
         and prod(shape) <= _MOST_ROWS * row
     )
     return row if fits else 0
+
+
+def _pair(zeros: list[Move]) -> tuple[Move, ...]:
+    """Both ways alike, which is common, leave two borders of one shape: one block, strided from this to that."""
+    if len(zeros) != 2 or zeros[0].size != zeros[1].size:
+        return tuple(zeros)
+    first, last = sorted(zeros, key=lambda move: move.target.offset)
+    apart = last.target.offset - first.target.offset
+    both = Block((apart, *first.target.strides), first.target.offset)
+    return (first._replace(size=(2, *first.size), target=both),)
 
 
 @dataclass(frozen=True, slots=True)
