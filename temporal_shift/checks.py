@@ -171,7 +171,11 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 def check_writable(x: Tensor) -> None:
     """What torch asks of a tensor that is written to, asked before a byte is written."""
-    if x.numel() > 0 and any(size > 1 and not stride for size, stride in zip(x.shape, x.stride(), strict=True)):
+    if (
+        0 in x.stride()
+        and x.numel() > 0
+        and any(size > 1 and not stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    ):
         raise ValueError(
             f"x of shape {tuple(x.shape)} is expanded (strides {x.stride()}): with inplace=True each of its elements "
             "must have memory of its own, as x.clone() has"

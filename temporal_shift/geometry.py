@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 PADDING_MODES = ("zeros", "replicate", "circular")
@@ -44,13 +45,18 @@ class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and
 
     def adjoint(self) -> ShiftGeometry:
         """The linear map that carries gradients back."""
-        if self.padding_mode == "replicate":
-            return self._replace(transposed=not self.transposed)
-        return self._replace(groups=tuple(group.adjoint() for group in self.groups))
+        return _adjoint(self)
 
     def behind(self, leading: int) -> ShiftGeometry:
         """The same shift of a tensor with so many dims more in front."""
         return self._replace(time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
+
+
+@lru_cache(maxsize=1024)
+def _adjoint(geometry: ShiftGeometry) -> ShiftGeometry:
+    if geometry.padding_mode == "replicate":
+        return geometry._replace(transposed=not geometry.transposed)
+    return geometry._replace(groups=tuple(group.adjoint() for group in geometry.groups))
 
 
 def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:

@@ -72,10 +72,16 @@ def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometr
 
 
 def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
-    for group in geometry.moved:
+    for group, alone in _each_alone(geometry):
         target = x.narrow(geometry.channel_dim, group.start, group.channels)
-        alone = geometry._replace(groups=(group._replace(start=0, stop=group.channels),))
         _write(target, target.clone(), None, alone)
+
+
+@lru_cache(maxsize=1024)
+def _each_alone(geometry: ShiftGeometry) -> list[tuple[ChannelGroup, ShiftGeometry]]:
+    """The groups that move, each with the shift of its channels alone."""
+    alone = [group._replace(start=0, stop=group.channels) for group in geometry.moved]
+    return [(group, geometry._replace(groups=(only,))) for group, only in zip(geometry.moved, alone, strict=True)]
 
 
 @lru_cache(maxsize=16)

@@ -57,8 +57,9 @@ class _Shift(torch.autograd.Function):
         x, residual, bounds, geometry = inputs
         ctx.geometry = geometry
         ctx.dtypes = x.dtype, None if residual is None else residual.dtype
-        ctx.save_for_backward(*(() if bounds is None else (bounds,)))
-        ctx.save_for_forward(*(() if bounds is None else (bounds,)))
+        if bounds is not None:
+            ctx.save_for_backward(bounds)
+            ctx.save_for_forward(bounds)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -97,8 +98,9 @@ class _ShiftInPlace(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, bounds, ctx.geometry = inputs
         ctx.mark_dirty(x)
-        ctx.save_for_backward(*(() if bounds is None else (bounds,)))
-        ctx.save_for_forward(*(() if bounds is None else (bounds,)))
+        if bounds is not None:
+            ctx.save_for_backward(bounds)
+            ctx.save_for_forward(bounds)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
