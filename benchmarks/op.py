@@ -261,6 +261,18 @@ def _exponent(inputs: list[Tensor], seconds: list[float]) -> float:
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
 
 
+def summary(record: dict) -> str:
+    """The rows of the main shape as Markdown: ours over the floor, and the peers over ours."""
+    lines = ["| " + " | ".join(["", "setting", "over the floor", *(f"{peer} over ours" for peer in PEERS)]) + " |"]
+    lines.append("| :-- | :-- " + "| --: " * (1 + len(PEERS)) + "|")
+    for row in record["rows"]:
+        if tuple(row["shape"]) == MAIN:
+            seconds = row["seconds"]
+            peers = [f"{seconds[peer] / seconds['ours']:.2f}" if peer in seconds else "" for peer in PEERS]
+            lines.append("| " + " | ".join([row["what"], row["setting"], f"{row['to_floor']:.2f}", *peers]) + " |")
+    return "\n".join(lines)
+
+
 def _table_of_rows(rows: list[Row]) -> Table:
     table = Table("what", "setting", "shape", "ours, ms", "floor, ms", "ours / floor", title="The shift and its peers")
     for peer in PEERS:

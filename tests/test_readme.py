@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import op
 from temporal_shift.ser.report import markdown_table, pairs_table
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,21 @@ def test_the_tables_are_those_of_the_recorded_quickstart(table):
 def test_the_recorded_quickstart_is_above_chance_for_every_model():
     assert len(RECORD["models"]) == 7
     assert all(model["ua"]["mean"] > RECORD["chance"] for model in RECORD["models"])
+
+
+def test_the_table_of_times_is_the_recorded_one():
+    record = json.loads((ROOT / "benchmarks" / "records" / "op-cpu.json").read_text(encoding="utf-8"))
+    assert op.summary(record) in README
+    missed = sum(not goal["held"] for goal in record["goals"])
+    assert f"{len(record['goals']) - missed} of {len(record['goals'])} goals" in README
+
+
+def test_the_sentence_on_the_kernels_is_the_record():
+    record = json.loads((ROOT / "benchmarks" / "records" / "kernels.json").read_text(encoding="utf-8"))
+    spills, registers, *rest = record["goals"]
+    assert spills["held"]
+    assert all(goal["held"] for goal in rest)
+    assert f"{registers['of'] - registers['missed']} of {registers['of']} binaries fit into 40 registers" in README
 
 
 def test_every_link_to_a_file_leads_somewhere():
