@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
-from .samples import Sample, gallery
+from .samples import Sample, gallery, small
 
 GALLERY = gallery()
 each_sample = pytest.mark.parametrize("sample", GALLERY, ids=range(len(GALLERY)))
@@ -68,6 +68,16 @@ def test_vmap_is_a_loop(sample: Sample):
     y = vmap(lambda x: temporal_shift(x, **sample.arguments), in_dims=-1, out_dims=-1)(stacked)
     for one, expected in zip(y.unbind(-1), stacked.unbind(-1), strict=True):
         assert torch.equal(one, temporal_shift(expected, **sample.arguments))
+
+
+@each_sample
+def test_vmap_of_the_fused_sum_is_a_loop(sample: Sample):
+    stacked, residual = torch.stack([sample.x, sample.x * 2], dim=1), small(tuple(sample.x.shape))
+    y = vmap(lambda x: temporal_shift_add(x, residual, **sample.arguments), in_dims=1)(stacked)
+    for one, x in zip(y, stacked.unbind(1), strict=True):
+        assert torch.equal(one, temporal_shift_add(x, residual, **sample.arguments))
+    y = vmap(lambda r: temporal_shift_add(sample.x, r, **sample.arguments))(torch.stack([residual, -residual]))
+    assert torch.equal(y[1], temporal_shift_add(sample.x, -residual, **sample.arguments))
 
 
 @each_sample

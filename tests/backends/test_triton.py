@@ -132,6 +132,14 @@ def test_lengths_and_steps_change_nothing_that_a_kernel_is_compiled_for():
     assert all(compiled_for(*other) == compiled_for(374, 1) for other in [(375, 1), (384, 2), (3740, 16), (101, -3)])
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+def test_a_step_of_any_size_fits_into_32_bits(padding_mode):
+    x = torch.empty(1, 100, 768, device="meta")
+    geometry = resolve(x, 4, 10**12, True, padding_mode, None, None, -2, -1)
+    (launch,) = plan(geometry, x.shape, (*[x.stride()] * 3, (0, 0, 0)), 1, 4, False, torch.float32)
+    assert max(map(abs, launch.arguments)) < 2**31
+
+
 def test_offsets_are_64_bit_where_a_tensor_needs_them():
     for frames, offset in ((1000, tl.int32), (3_000_000, tl.int64)):
         x = torch.empty(1, frames, 768, device="meta")

@@ -60,7 +60,15 @@ def plan(
             (_, outer), (inner, inner_strides) = layout.batch
             batch = layout.batch[0][0] * inner
             halvings = sequences.bit_length()
-            arguments = (batch, inner, layout.frames, sequences, halvings, *_flat(groups), *_padded(blocks))
+            arguments = (
+                batch,
+                inner,
+                layout.frames,
+                sequences,
+                halvings,
+                *_flat(groups, layout.frames, geometry.padding_mode),
+                *_padded(blocks),
+            )
             for tensor in range(3):
                 arguments += (outer[tensor], inner_strides[tensor], layout.time[tensor], layout.channel[tensor])
             arguments += (outer[3], inner_strides[3])
@@ -87,7 +95,14 @@ def plan_inplace(
             blocks = [triton.cdiv(group.channels, block_c) for group in groups]
             (_, outer), (inner, inner_strides) = layout.batch
             batch = layout.batch[0][0] * inner
-            arguments = (batch, inner, layout.frames, sequences, *_flat(groups), *_padded(blocks))
+            arguments = (
+                batch,
+                inner,
+                layout.frames,
+                sequences,
+                *_flat(groups, layout.frames, geometry.padding_mode),
+                *_padded(blocks),
+            )
             arguments += (outer[0], inner_strides[0], layout.time[0], layout.channel[0], outer[1], inner_strides[1])
             # Carried frames take whole 16 bytes of each thread too; the lanes of frames that are not carried are off.
             wide = min(_elements(itemsize, 32) // block_c, block_t) if _along_channels(layout, 0) else 1
@@ -144,9 +159,12 @@ def _in_fours(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, 
         yield groups[first : first + _GROUPS]
 
 
-def _flat(groups: tuple[ChannelGroup, ...]) -> tuple[int, ...]:
+def _flat(groups: tuple[ChannelGroup, ...], frames: int, padding_mode: str) -> tuple[int, ...]:
     starts, stops = [group.start for group in groups], [group.stop for group in groups]
-    return (*_padded(starts), *_padded(stops), *_padded([group.frames for group in groups]))
+    steps = [group.frames for group in groups]
+    if padding_mode != "circular":  # beyond the end is beyond the end: what is longer need not fit into 32 bits
+        steps = [max(-frames, min(step, frames)) for step in steps]
+    return (*_padded(starts), *_padded(stops), *_padded(steps))
 
 
 def _padded(values: list[int]) -> tuple[int, ...]:
