@@ -40,6 +40,9 @@ def resolve(
         channels = x.shape[channel_dim]
     except (IndexError, TypeError):
         channels = 0  # the check of the dims says so
+    except RuntimeError:  # a nested tensor of the older layout has no shape
+        check_kind(x, "x")
+        raise
     arguments = x.dim(), channels, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim
     if compiling:  # a tracer looks through the cache anyway, and warns of it
         return _geometry.__wrapped__(*arguments)
@@ -112,7 +115,7 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """A dense tensor, of which its elements are here."""
+    """A dense tensor, all of whose elements are here."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, not {type(x).__name__}")
     distributed = sys.modules.get("torch.distributed.tensor")  # not imported: no DTensor exists
@@ -121,8 +124,10 @@ def check_kind(x: Any, name: str) -> None:
             f"{name} is a DTensor: shift the local part, temporal_shift({name}.to_local(), ...), where neither its "
             "frames nor its channels are sharded"
         )
-    if x.is_nested:
+    if x.is_nested and x.layout == torch.jagged:
         raise TypeError(f"{name} is a nested tensor: pass its {name}.values() with cu_seqlens={name}.offsets()")
+    if x.is_nested:
+        raise TypeError(f"{name} is a nested tensor: pass {name}.to_padded_tensor(0.0) with its lengths")
     if x.layout != torch.strided:
         raise TypeError(f"{name} is sparse ({x.layout}): it must be dense, as {name}.to_dense() is")
 

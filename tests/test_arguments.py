@@ -30,6 +30,11 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
         {"x": torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged)},
         "x is a nested tensor: pass its x.values() with cu_seqlens=x.offsets()",
     ),
+    (
+        TypeError,
+        {"x": torch.nested.nested_tensor([X[0], X[1]], layout=torch.strided)},
+        "x is a nested tensor: pass x.to_padded_tensor(0.0) with its lengths",
+    ),
     (ValueError, {"x": torch.zeros(3)}, "x of 1 dim must have a time and a channel dim: at least 2 dims"),
     (ValueError, {"x": torch.tensor(3.0)}, "x of 0 dims must have a time and a channel dim: at least 2 dims"),
     (ValueError, {"n_div": 9}, "n_div=9 moves none of the 8 channels: it must be at most 8"),
@@ -91,6 +96,11 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     ),
     (ValueError, {"lengths": ends(5, 6)}, "lengths holds 6: each must be between 0 and the 5 frames of x"),
     (ValueError, {"lengths": ends(-1, 5)}, "lengths holds -1: each must be between 0 and the 5 frames of x"),
+    (
+        ValueError,
+        {"x": (2 * leaf())[:, :], "lengths": ends(6, 5), "inplace": True},
+        "lengths holds 6: each must be between 0 and the 5 frames of x",
+    ),
     (
         ValueError,
         {"lengths": ends(5, 5, device="meta")},

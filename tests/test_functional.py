@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
 from temporal_shift.backends import moves
@@ -124,6 +125,22 @@ def test_in_place_on_one_of_several_views_is_torchs_own_error_and_changes_nothin
     with pytest.raises(RuntimeError, match="multiple views"):
         temporal_shift(h.unbind(0)[0], inplace=True)
     assert torch.equal(h, before)
+
+
+@pytest.mark.parametrize("width", [8, 600])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_lazily_conjugated_and_negated_tensors_are_shifted_as_what_they_are(width, inplace):
+    x = torch.randn(2, 5, width, dtype=torch.complex64)
+    for lazy in (x.conj(), x.conj().imag):
+        expected = temporal_shift(lazy.resolve_conj().resolve_neg().clone(), n_div=4, bidirectional=True)
+        assert torch.equal(temporal_shift(lazy, n_div=4, bidirectional=True, inplace=inplace), expected)
+
+
+def test_a_shift_of_fake_tensors_leaves_nothing_that_a_real_one_stumbles_over():
+    x = torch.randn(3, 5, 1024)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        temporal_shift(x, n_div=4)
+    assert torch.equal(temporal_shift(x, n_div=4)[:, 1:, :256], x[:, :-1, :256])
 
 
 def test_different_arguments_of_equal_value_are_still_checked():

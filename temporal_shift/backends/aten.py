@@ -44,7 +44,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> None:
-    gatherable = x.itemsize if type(x) is Tensor and x.is_cpu else 0
+    gatherable = y.itemsize if y.is_cpu and type(y) is Tensor else 0  # an index of fake tensors is not for the cache
     of_residual = None if residual is None else residual.stride()
     planned = plan(geometry, x.shape, y.stride(), x.stride(), of_residual, gatherable)
     if planned.row:
@@ -78,10 +78,11 @@ def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _each_alone(geometry: ShiftGeometry) -> list[tuple[ChannelGroup, ShiftGeometry]]:
+def _each_alone(geometry: ShiftGeometry) -> tuple[tuple[ChannelGroup, ShiftGeometry], ...]:
     """The groups that move, each with the shift of its channels alone."""
-    alone = [group._replace(start=0, stop=group.channels) for group in geometry.moved]
-    return [(group, geometry._replace(groups=(only,))) for group, only in zip(geometry.moved, alone, strict=True)]
+    return tuple(
+        (group, geometry._replace(groups=(group._replace(start=0, stop=group.channels),))) for group in geometry.moved
+    )
 
 
 @lru_cache(maxsize=16)
@@ -107,8 +108,7 @@ def _sequences(bounds: Tensor, geometry: ShiftGeometry, y: Tensor, *others: Tens
     order = ((*named, *dims), (*range(len(named)), -2, -1))
     y, *others = (None if part is None else part.movedim(*order) for part in (y, *others))  # type: ignore[assignment]
     if geometry.ragged == "cu_seqlens":
-        ends = bounds.tolist()
-        for start, end in itertools.pairwise(ends):
+        for start, end in itertools.pairwise(bounds.tolist()):
             yield tuple(None if part is None else part.narrow(-2, start, end - start) for part in (y, *others))
         return
     for index, length in zip(itertools.product(*map(range, bounds.shape)), bounds.reshape(-1).tolist(), strict=True):

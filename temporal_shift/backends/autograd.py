@@ -34,6 +34,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     if _unwatched(x):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
     if x._is_view():  # torch's own operations know of every kind of view which of them may be written to
+        _is_on_host(x, bounds, geometry)
         return traced.shift_(x, bounds, geometry)
     return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -137,15 +138,23 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
     """Triton on its devices; elsewhere slices, except where they would need numbers that the host does not have."""
-    on_host = bounds is None or (bounds.is_cpu and type(bounds) is Tensor)
-    if bounds is not None and on_host:
-        check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
+    on_host = _is_on_host(x, bounds, geometry)
     if x.is_cuda and type(x) in (Tensor, Parameter) and _has_triton():  # fake tensors have no memory
         from . import triton  # imported on the first use on a GPU: the CPU must not need it
 
         if triton.computes(x, residual, geometry):
             return triton
     return aten if on_host else traced
+
+
+def _is_on_host(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> bool:
+    """Whether it can be looked up without a stall where sequences end; then it is, and must be right."""
+    if bounds is None:
+        return True
+    if not bounds.is_cpu or type(bounds) is not Tensor:
+        return False
+    check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
+    return True
 
 
 @cache
