@@ -41,6 +41,8 @@ class Binary:
 
     ``spills`` are accesses to memory that stands in for registers: instructions on NVIDIA (LDL, STL), registers on AMD.
     ``instructions`` are those of the kernel's text, run or not, loops once, without the NOPs that fill it up.
+    ``unguarded`` are stores that follow a load with no barrier in between: what they write another thread may be yet to
+    read, which matters in place.
     """
 
     registers: int
@@ -50,6 +52,7 @@ class Binary:
     loads: dict[int, int]
     stores: dict[int, int]
     index: dict[int, int]
+    unguarded: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def _of_cubin(cubin: bytes, shared: int) -> Binary:
     accesses = []
     for line, op in operations:
         name, *modifiers = op.split(".")
+        if name == "BAR":
+            accesses.append(("barrier", 0))
         if name in ("LDG", "LD", "STG", "ST"):
             width = max((int(number) for part in modifiers for number in re.findall(r"^[US]?(\d+)$", part)), default=32)
             accesses.append((_kind(line, name.startswith("ST")), width))
@@ -153,6 +158,8 @@ def _of_amdgcn(text: str, shared: int) -> Binary:
             source = int(found[1]) if found[2] == "kernels.py" and found[1] != "0" else source
         elif found := re.match(r"\t([a-z]\w+)", line):
             instructions += found[1] != "s_nop"
+            if found[1] == "s_barrier":
+                accesses.append(("barrier", 0))
             if access := re.match(r"(?:global|buffer|flat)_(load|store)_([a-z]+?)(?:x(\d))?(?:_|$)", found[1]):
                 width = _NAMED_WIDTHS[access[2]] * int(access[3] or 1)
                 accesses.append((_kind(source, access[1] == "store"), width))
@@ -161,11 +168,16 @@ def _of_amdgcn(text: str, shared: int) -> Binary:
     return Binary(of_metadata["vgpr_count"], spills, shared, instructions, **_by_width(accesses))
 
 
-def _by_width(accesses: list[tuple[str, int]]) -> dict[str, dict[int, int]]:
-    return {
+def _by_width(accesses: list[tuple[str, int]]) -> dict[str, Any]:
+    widths = {
         kind: dict(sorted(Counter(width for of, width in accesses if of == kind).items()))
         for kind in ("loads", "stores", "index")
     }
+    unguarded, loaded = 0, False
+    for kind, _ in accesses:
+        loaded = kind == "loads" or (loaded and kind != "barrier")
+        unguarded += loaded and kind == "stores"
+    return {**widths, "unguarded": unguarded}
 
 
 def _kind(line: int, stores: bool) -> str:

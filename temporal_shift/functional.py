@@ -74,10 +74,10 @@ def temporal_shift(
             of its type.
         ValueError: If ``n_div`` or ``groups`` do not fit the channels, ``groups`` is given beside what it replaces,
             ``padding_mode`` is not known, a dim does not exist, or both are the same; if ``lengths`` and
-            ``cu_seqlens`` are both given, do not fit ``x``, or are on another device; if, on the CPU, a length is
-            negative or beyond ``L``, or ``cu_seqlens`` does not ascend from 0 to ``L`` (elsewhere, looking would stall
-            the device: lengths are clamped, and frames of no sequence are padding); if ``inplace`` and ``x`` is
-            expanded, a leaf that requires grad, or a view of one.
+            ``cu_seqlens`` are both given, do not fit ``x``, or are on another device; if, on the CPU and not compiled,
+            a length is negative or beyond ``L``, or ``cu_seqlens`` does not ascend from 0 to ``L`` (elsewhere, looking
+            would stall the device: lengths are clamped, and frames of no sequence are padding); if ``inplace`` and
+            ``x`` is expanded, a leaf that requires grad, or a view of one.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)

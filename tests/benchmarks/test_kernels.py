@@ -47,6 +47,13 @@ def test_every_access_to_aligned_frames_is_128_bits_wide(binaries, kind):
     assert {at: dict(binary[kind]) for at, binary in binaries.items() if set(binary[kind]) != {128}} == {}
 
 
+def test_in_place_no_thread_writes_what_another_is_yet_to_read(binaries):
+    in_place = {at: binary for at, binary in binaries.items() if at[0].form == "in place"}
+    assert len(in_place) == 16
+    assert {at: binary["unguarded"] for at, binary in in_place.items() if binary["unguarded"]} == {}
+    assert any(binary["unguarded"] for at, binary in binaries.items() if at not in in_place)
+
+
 def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
     variants = [variant for variant in every_variant() if variant.dtype in ("float32", "float16")]
     touched = {variant: row["bytes"] for variant, row in kernels.counted(variants)}
