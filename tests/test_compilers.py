@@ -95,6 +95,20 @@ def test_another_length_does_not_recompile(padding_mode, kind):
                 assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.parametrize("stride", [10**9, -(10**9)])
+def test_a_stride_beyond_memory_is_compiled_and_exported_too(padding_mode, stride):
+    x = torch.randn(2, 7, 8)
+    arguments = {"n_div": 2, "stride": stride, "padding_mode": padding_mode}
+    expected = temporal_shift(x, **arguments)
+    module = Shift(**arguments, bidirectional=False)
+    for dynamic in (False, True):
+        compiled = torch.compile(module, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+        assert torch.equal(compiled(x)[0], expected)
+    assert torch.equal(torch.export.export(module, (x,)).module()(x)[0], expected)
+    assert torch.equal(temporal_shift((2 * x.requires_grad_())[:], **arguments, inplace=True), 2 * expected)
+
+
 def test_exported_equals_eager_on_every_sample():
     inputs, bounds = all_inputs()
     exported = torch.export.export(Shifts(), (inputs, bounds)).module()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..geometry import ChannelGroup, ShiftGeometry
 
+_FAR = 1024  # frames of padding that may be made for nothing
+
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x``, plus ``residual`` where there is one."""
@@ -55,6 +57,7 @@ def _zeros(x: Tensor, frames: int, time: int) -> Tensor:
     if frames == 0:
         return x
     length = x.shape[time]
+    frames = _within(frames, length)
     pad = [0, 0] * (x.dim() - time)  # F.pad counts dims from the last
     pad[-2 if frames > 0 else -1] = abs(frames)  # and what is padded at one end is cut off at the other
     return F.pad(x, pad).narrow(time, 0 if frames > 0 else -frames, length)
@@ -64,11 +67,17 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
     if frames == 0 or x.shape[time] == 0:
         return x
     length = x.shape[time]
+    frames = _within(frames, length)
     edge = x.narrow(time, 0 if frames > 0 else length - 1, 1)
     repeated = edge.expand([abs(frames) if dim == time else size for dim, size in enumerate(x.shape)])
     if frames > 0:
         return torch.cat([repeated, x], dim=time).narrow(time, 0, length)
     return torch.cat([x, repeated], dim=time).narrow(time, -frames, length)
+
+
+def _within(frames: int, length: int) -> int:
+    """What is padded need not be longer than the sequence; but to ask how long that is would be part of the graph."""
+    return frames if abs(frames) <= _FAR else max(-length, min(frames, length))
 
 
 def _rolled(x: Tensor, frames: int, time: int) -> Tensor:
