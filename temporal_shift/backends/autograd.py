@@ -22,7 +22,7 @@ _are_transforms_active = torch._C._are_functorch_transforms_active
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x``, plus ``residual`` where there is one, with its gradient."""
-    if _unwatched(x) and (residual is None or _unwatched(residual)):
+    if _unwatched(x, residual):
         if bounds is None and x.is_cpu:
             return aten.shift(x, residual, None, geometry)
         return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
@@ -31,7 +31,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x`` on ``x`` itself, with its gradient."""
-    if _unwatched(x):
+    if _unwatched(x, None):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
     if x._is_view():  # torch's own operations know of every kind of view which of them may be written to
         _is_on_host(x, bounds, geometry)
@@ -39,9 +39,9 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _unwatched(x: Tensor) -> bool:
+def _unwatched(x: Tensor, residual: Tensor | None) -> bool:
     """Whether no gradient and no transform looks on: a ``Function``, which costs more than a short shift, is idle."""
-    if x.requires_grad and _is_grad_enabled():
+    if (x.requires_grad or (residual is not None and residual.requires_grad)) and _is_grad_enabled():
         return False
     return forward_ad._current_level < 0 and not _are_transforms_active()
 
