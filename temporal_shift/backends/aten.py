@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import ChannelGroup, ShiftGeometry
-from .moves import plan
+from .moves import Move, plan
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -47,6 +47,8 @@ def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometr
     gatherable = y.itemsize if y.is_cpu and type(y) is Tensor else 0  # an index of fake tensors is not for the cache
     of_residual = None if residual is None else residual.stride()
     planned = plan(geometry, x.shape, y.stride(), x.stride(), of_residual, gatherable)
+    # All views come before the first copy, which drives the code that makes them out of the processor's caches.
+    writes = [_blocks(move, y, x, residual) for move in planned.moves]
     if planned.row:
         index = _index(geometry, x.shape, planned.row)
         torch.index_select(x.view(-1, planned.row), 0, index, out=y.view(-1, planned.row))
@@ -54,21 +56,29 @@ def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometr
         y.copy_(x)
     elif planned.whole:
         torch.add(x, residual, out=y)  # type: ignore[arg-type]
-    y_start, x_start = y.storage_offset(), x.storage_offset()
-    for size, target, source, added, summed in planned.moves:
-        to = y.as_strided(size, target.strides, y_start + target.offset)
-        read = None
-        if source is not None:
-            read = x.as_strided(summed or size, source.strides, x_start + source.offset)
-            if summed:
-                read = read.sum(geometry.time_dim, keepdim=True)
-        if residual is not None:
-            also = residual.as_strided(size, added.strides, residual.storage_offset() + added.offset)
-            read = also if read is None else torch.add(read, also, out=to)
-        if read is None:
-            to.zero_()
-        elif read is not to:
-            to.copy_(read)
+    for target, source, added, summed in writes:
+        if source is None:
+            target.zero_() if added is None else target.copy_(added)
+        elif summed:
+            target.copy_(source.sum(geometry.time_dim, keepdim=True))
+        elif added is None:
+            target.copy_(source)
+        else:
+            torch.add(source, added, out=target)
+
+
+def _blocks(
+    move: Move, y: Tensor, x: Tensor, residual: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None, bool]:
+    size, target, source, added, summed = move
+    return (
+        y.as_strided(size, target.strides, y.storage_offset() + target.offset),
+        None if source is None else x.as_strided(summed or size, source.strides, x.storage_offset() + source.offset),
+        None
+        if residual is None
+        else residual.as_strided(size, added.strides, residual.storage_offset() + added.offset),
+        bool(summed),
+    )
 
 
 def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
