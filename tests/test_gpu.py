@@ -96,7 +96,9 @@ def test_another_length_does_not_recompile_the_kernel():
 
 
 def test_offsets_beyond_31_bits_are_right():
-    x = torch.empty(1, 2**23 + 3, 768, dtype=torch.float16, device="cuda")  # 13 GB
+    if torch.cuda.mem_get_info()[0] < 30 << 30:
+        pytest.skip("two tensors of 13 GB do not fit")
+    x = torch.empty(1, 2**23 + 3, 768, dtype=torch.float16, device="cuda")
     x[:, -3:] = torch.arange(3, device="cuda", dtype=torch.float16)[:, None]
     y = temporal_shift(x, n_div=2)
     assert y[0, -3:, 0].tolist()[1:] == [0, 1]
