@@ -59,12 +59,15 @@ def test_in_place_is_the_oracles(sample: Sample):
     assert np.array_equal(as_numpy(x), reference.temporal_shift(as_numpy(sample.x), **sample.arguments))
 
 
+@rows_of_any_width
 @settings(max_examples=1000)
 @given(sample=samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.complex64)))
-def test_the_fused_sum_is_the_sum(sample: Sample):
-    residual = small(tuple(sample.x.shape), torch.float32)
-    y = temporal_shift_add(sample.x, residual, **sample.arguments)
-    assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
+def test_the_fused_sum_is_the_sum(sample: Sample, least_row: int):
+    for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
+        with mock.patch.object(moves, "_LEAST_ROW", least_row):
+            moves.plan.cache_clear()
+            y = temporal_shift_add(sample.x, residual, **sample.arguments)
+        assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
 
 
 def dense(x: torch.Tensor) -> bool:

@@ -44,9 +44,13 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> None:
-    gatherable = y.itemsize if y.is_cpu and type(y) is Tensor else 0  # an index of fake tensors is not for the cache
+    # An index of fake tensors is not for the cache, and what is gathered has the input's dtype.
+    gatherable = y.itemsize if y.is_cpu and type(y) is Tensor and y.dtype == x.dtype else 0
     of_residual = None if residual is None else residual.stride()
     planned = plan(geometry, x.shape, y.stride(), x.stride(), of_residual, gatherable)
+    last = None
+    if planned.row:
+        residual, last = None, residual
     # All views come before the first copy, which drives the code that makes them out of the processor's caches.
     writes = [_blocks(move, y, x, residual) for move in planned.moves]
     if planned.row:
@@ -65,6 +69,8 @@ def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometr
             target.copy_(source)
         else:
             torch.add(source, added, out=target)
+    if last is not None:
+        y.add_(last)
 
 
 def _blocks(

@@ -39,7 +39,10 @@ class Move(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """First, perhaps, all of the input at once: gathered in rows of ``row`` channels, or ``whole``. Then the moves."""
+    """First, perhaps, all of the input at once: gathered in rows of ``row`` channels, or ``whole``. Then the moves.
+
+    What was gathered is a shift without its residual: that is added last.
+    """
 
     row: int
     whole: bool
@@ -66,7 +69,8 @@ def plan(
     added = source if residual is None else residual
     follow = not geometry.transposed and all(_follow(shape, strides, geometry) for strides in (target, source, added))
     writer = _Writer(geometry, shape, target, source, added, follow)
-    if residual is None and (row := _row(geometry, shape, target, source, gatherable)):
+    row = _row(geometry, shape, target, source, gatherable)
+    if row and (residual is None or 2 * moved >= channels):  # with little to move, a second pass for the sum costs more
         moves = [move for group in geometry.moved for move in writer.moves(group)]
         return Plan(row, False, _pair([move for move in moves if move.source is None]))  # zeros cannot be gathered
     whole = follow and 2 * moved <= channels
