@@ -21,19 +21,14 @@ from .samples import PADDING_MODES, as_numpy, gallery, numbered
 # What it can be made to do: each published shift is one call.
 
 
-@pytest.mark.parametrize("shifts", [(1,), (0, 1), (1, -1), (1, 0, -2, 3), (0, 1, 2, 3, 4), (9, -9)])
+@pytest.mark.parametrize("shifts", [(1,), (0, 1), (1, -1), (1, 0, -2, 3), (0, 1, 2, 3, 4), (9,)])
 def test_x_transformers_multi_step_shift_is_one_call(shifts):
     from x_transformers.x_transformers import ShiftTokens
 
     x = torch.randn(2, 8, 21)
     width = x.shape[-1] // len(shifts)
-    mixed = [s for s in shifts if abs(s) <= 8]  # its own shift raises where one is longer than the sequence
-    if len(mixed) == len(shifts):
-        assert torch.equal(
-            temporal_shift(x, groups=[(width, s) for s in shifts]), ShiftTokens(shifts, nn.Identity())(x)
-        )
-    else:
-        assert not temporal_shift(x, groups=[(width, s) for s in shifts])[..., : 2 * width].any()
+    y = temporal_shift(x, groups=[(width, step) for step in shifts])
+    assert torch.equal(y, ShiftTokens(shifts, nn.Identity())(x))
 
 
 def test_x_transformers_masked_shift_is_one_call_with_lengths():

@@ -1,8 +1,8 @@
 """The GPU kernels. A tile belongs to one group of channels, so all of it moves alike and its addresses stay contiguous.
 
 Names: ``x`` is what is shifted, ``y`` what is written, ``r`` what is added; ``b`` a batch dim's place, ``t`` a frame,
-``c`` a channel. A sequence is the frames ``begin:end``, and what a group's ``step`` is to ``ShiftGeometry``, its
-``frames``, is here how much earlier it reads.
+``c`` a channel. A sequence is the frames ``begin:end``. How many frames earlier a group reads is its ``step``, since
+``frames`` says how many there are.
 """
 
 from __future__ import annotations
