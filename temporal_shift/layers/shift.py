@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..functional import temporal_shift
 from ..streaming import ShiftStream
-
-_CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d)
+from .arguments import layout_of
+from .sequences import shift_sequences
 
 
 class TemporalShift(nn.Module):
@@ -24,14 +23,16 @@ class TemporalShift(nn.Module):
         bidirectional: Whether a second group of channels reads the future. Default: no.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` instead of the three above ``padding_mode``.
-        time_dim: The dim of the frames. Default: what ``net`` expects - the last for ``nn.Conv1d`` and its kin, the
-            first for an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` without ``batch_first``, else -2.
+        time_dim: The dim of the frames. Default: what ``net`` expects - the last for ``nn.Conv1d``, its kin and the
+            norms and pools that go with it; the first for torch's recurrent, attention and Transformer layers without
+            ``batch_first``; else -2. An ``nn.Sequential`` expects what its first module does.
         channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and its kin, else -1.
         inplace: Whether the input is overwritten. Default: no.
 
     Shape:
         ``(B, L, D)``, or the layout that ``net`` takes, to what ``net`` gives. ``lengths`` or ``cu_seqlens``, given by
-        name, say where sequences end; they are the shift's and are not passed on.
+        name, say where sequences end; they are the shift's and are not passed on. Of a ``PackedSequence`` or a nested
+        tensor each sequence is shifted as if alone, into new memory.
 
     Raises:
         ValueError: As :func:`temporal_shift.temporal_shift`, when called.
@@ -56,7 +57,7 @@ class TemporalShift(nn.Module):
         inplace: bool = False,
     ) -> None:
         super().__init__()
-        time_of_net, channel_of_net = _dims_of(net)
+        time_of_net, channel_of_net = layout_of(net)
         self.net = net
         self.n_div = n_div
         self.stride = stride
@@ -70,7 +71,7 @@ class TemporalShift(nn.Module):
     def forward(
         self, x: Tensor, *args: Any, lengths: Tensor | None = None, cu_seqlens: Tensor | None = None, **kwargs: Any
     ) -> Any:
-        shifted = temporal_shift(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
+        shifted = shift_sequences(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
     def stream(self, state: Tensor | None = None) -> ShiftStream:
@@ -99,11 +100,3 @@ class TemporalShift(nn.Module):
         if self.inplace:
             said["inplace"] = True
         return ", ".join(f"{name}={value!r}" for name, value in said.items())
-
-
-def _dims_of(net: nn.Module | None) -> tuple[int, int]:
-    if isinstance(net, _CHANNELS_FIRST):
-        return -1, -2
-    if isinstance(net, nn.RNNBase) and not net.batch_first:
-        return 0, -1
-    return -2, -1
