@@ -107,9 +107,9 @@ def test_gradients_flow_through_chunks_as_through_the_whole():
             '"replicate"',
         ),
         (
-            lambda: TemporalShift(torch.nn.Linear(8, 8)).stream(),
-            "stream() is the shift's alone, and net=Linear may look at other frames: it must be None; apply the net to "
-            "what the stream gives",
+            lambda: TemporalShift(torch.nn.Conv1d(8, 8, 3)).stream(),
+            "Conv1d cannot stream: it may look at other frames; it must be a layer with a stream() or one that looks "
+            "at each frame alone",
         ),
         (
             lambda: TemporalShift().stream().flush(),

@@ -1,8 +1,8 @@
 """The layers, each standing where one of torch's stands."""
 
 from .conv import ShiftConv
-from .lstm import ShiftLSTM
+from .recurrent import ShiftGRU, ShiftLSTM
 from .shift import TemporalShift
-from .transformer import ShiftTransformerLayer
+from .transformer import RelativeTransformerLayer, ShiftTransformerLayer
 
-__all__ = ["ShiftConv", "ShiftLSTM", "ShiftTransformerLayer", "TemporalShift"]
+__all__ = ["RelativeTransformerLayer", "ShiftConv", "ShiftGRU", "ShiftLSTM", "ShiftTransformerLayer", "TemporalShift"]

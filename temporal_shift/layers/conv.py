@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..functional import temporal_shift
+from ..functional import temporal_shift, temporal_shift_add
 from .arguments import check_placement
 
 
@@ -30,7 +32,8 @@ class ShiftConv(nn.Module):
         dtype: As in ``nn.Linear``.
 
     Shape:
-        ``(B, L, D)`` or ``(L, D)``, to the same.
+        ``(B, L, D)`` or ``(L, D)``, to the same. With ``lengths``, ``(B,)``, frames at or past a sequence's length are
+        padding: no other frame sees them, and they are zero in the output.
 
     Raises:
         ValueError: If ``placement`` is not known or ``kernel_size`` is even; as
@@ -70,9 +73,18 @@ class ShiftConv(nn.Module):
         self.expand = nn.Linear(dim, expansion * dim, device=device, dtype=dtype)
         self.contract = nn.Linear(expansion * dim, dim, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shifted = temporal_shift(x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional)
-        return shifted + self._branch(shifted if self.placement == "inplace" else x)
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        shift: dict[str, Any] = {"n_div": self.n_div, "stride": self.stride, "bidirectional": self.bidirectional}
+        if lengths is not None:
+            x = _silenced(x, lengths)
+        if self.placement == "inplace" and self.stride != 0:
+            x = temporal_shift(x, **shift, lengths=lengths)
+        branch = self._branch(x)
+        if self.placement == "residual" and self.stride != 0:
+            y = temporal_shift_add(x, branch, **shift, lengths=lengths)
+        else:
+            y = x + branch
+        return y if lengths is None else _silenced(y, lengths)
 
     def _branch(self, x: Tensor) -> Tensor:
         x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D): a linear layer is a 1x1 convolution
@@ -83,3 +95,8 @@ class ShiftConv(nn.Module):
             f"placement={self.placement!r}, n_div={self.n_div}, stride={self.stride}, "
             f"bidirectional={self.bidirectional}"
         )
+
+
+def _silenced(x: Tensor, lengths: Tensor) -> Tensor:
+    """With zeros where there is padding, which is what a shift of no channel leaves there."""
+    return temporal_shift(x, groups=[], lengths=lengths)

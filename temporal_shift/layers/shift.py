@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..streaming import ShiftStream
+from ..streaming import ChainedStream, ShiftStream
+from ..streaming.nets import stages_of
 from .arguments import layout_of
 from .sequences import shift_sequences
 
@@ -74,19 +75,16 @@ class TemporalShift(nn.Module):
         shifted = shift_sequences(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
-    def stream(self, state: Tensor | None = None) -> ShiftStream:
-        """The same shift of a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+    def stream(self, state: Any = None) -> ShiftStream | ChainedStream:
+        """The same on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
 
         Raises:
-            ValueError: If there is a ``net``, which may look at other frames itself, or ``padding_mode`` is
-                ``"circular"``, whose first frame reads the last.
+            ValueError: If ``padding_mode`` is ``"circular"``, whose first frame reads the last, or ``net`` may look at
+                other frames (see :func:`temporal_shift.streaming.stream`).
         """
-        if self.net is not None:
-            raise ValueError(
-                f"stream() is the shift's alone, and net={type(self.net).__name__} may look at other frames: it must "
-                "be None; apply the net to what the stream gives"
-            )
-        return ShiftStream(**self._arguments(), state=state)
+        if self.net is None:
+            return ShiftStream(**self._arguments(), state=state)
+        return ChainedStream([ShiftStream(**self._arguments()), *stages_of(self.net)], self.time_dim, state)
 
     def _arguments(self) -> dict[str, Any]:
         names = ("n_div", "stride", "bidirectional", "padding_mode", "groups", "time_dim", "channel_dim")

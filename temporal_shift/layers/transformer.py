@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..functional import temporal_shift
+from ..functional import temporal_shift_add
+from ..streaming import ChainedStream, FramewiseStream, ShiftStream
 from .arguments import check_placement, time_dim_of
+from .attention import RelativeSelfAttention
+from .sequences import shift_sequences
 
 
 class ShiftTransformerLayer(nn.TransformerEncoderLayer):
@@ -37,13 +41,14 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         bidirectional: Whether a second group of channels reads the future. Default: yes (the paper's best).
 
     Shape:
-        ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, or ``(L, D)``; the output is the same. Frames
-        that ``src_key_padding_mask`` marks as padding are shifted as zeros, so that they reach no other frame. A
-        ``src_mask`` limits the attention only; with ``"replace"`` there is none, and a mask is a ``ValueError``.
+        ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output is the same.
+        Frames that ``src_key_padding_mask`` marks as padding count as zeros, so that they reach no other frame. A
+        ``src_mask`` limits the attention. With ``"replace"`` there is none: only a causal mask is taken, with
+        ``is_causal=True`` and a shift that reads the past alone, which is causal by itself.
 
     Raises:
-        ValueError: If ``placement`` is not known, or ``"replace"`` is given a ``src_mask``; as
-            :func:`temporal_shift.temporal_shift`, when called.
+        ValueError: If ``placement`` is not known; if ``"replace"`` is given a ``src_mask`` that is not causal; if
+            ``is_causal`` and the shift reads the future; as :func:`temporal_shift.temporal_shift`, when called.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -101,13 +106,39 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
+        if is_causal and self._reads_the_future():
+            raise ValueError(
+                f"is_causal=True, and a shift with stride={self.stride}, bidirectional={self.bidirectional} reads the "
+                "future: stride must be at least 0 and bidirectional False"
+            )
         if self.placement == "replace":
-            if src_mask is not None:
+            if src_mask is not None and not is_causal:
                 raise ValueError('src_mask limits attention, and placement="replace" has none: it must be None')
-            return self._instead_of_attention(self._shift(src, src_key_padding_mask))
-        if self.placement == "residual" and self.stride != 0:
+            return self._instead_of_attention(self._shift(self._silenced(src, src_key_padding_mask)))
+        if self.stride == 0:
+            return super().forward(src, src_mask, src_key_padding_mask, is_causal)
+        src = self._silenced(src, src_key_padding_mask)
+        if self.placement == "residual":
             return self._beside_attention(src, src_mask, src_key_padding_mask, is_causal)
-        return super().forward(self._shift(src, src_key_padding_mask), src_mask, src_key_padding_mask, is_causal)
+        return super().forward(self._shift(src), src_mask, src_key_padding_mask, is_causal)
+
+    def stream(self, state: Any = None) -> ChainedStream:
+        """The same layer on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+
+        The chunks' outputs, one after another, are the output of the whole sequence up to rounding (in eval mode, if
+        there is dropout). With ``bidirectional`` they come ``stride`` frames late, and the last of them from
+        ``flush()``.
+
+        Raises:
+            ValueError: If there is attention, which looks at all frames: ``placement`` must be ``"replace"``.
+        """
+        if self.placement != "replace":
+            raise ValueError(
+                f'placement="{self.placement}" cannot stream: its attention looks at all frames; it must be "replace"'
+            )
+        time_dim = -2 if self.batch_first else 0
+        shift = ShiftStream(n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional, time_dim=time_dim)
+        return ChainedStream([shift, FramewiseStream(self._instead_of_attention)], time_dim, state)
 
     def _instead_of_attention(self, shifted: Tensor) -> Tensor:
         if self.norm_first:
@@ -115,30 +146,116 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         return self.norm2(shifted + self._ff_block(shifted))  # type: ignore[no-any-return]
 
     def _beside_attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        skip = self._shift(x, padding)
         if self.norm_first:
-            h = skip + self._sa_block(self.norm1(x), mask, padding, is_causal=is_causal)
+            h = self._shift_plus(x, self._sa_block(self.norm1(x), mask, padding, is_causal=is_causal))
             return h + self._ff_block(self.norm2(h))
-        h = self.norm1(skip + self._sa_block(x, mask, padding, is_causal=is_causal))
+        h = self.norm1(self._shift_plus(x, self._sa_block(x, mask, padding, is_causal=is_causal)))
         return self.norm2(h + self._ff_block(h))  # type: ignore[no-any-return]
 
-    def _shift(self, src: Tensor, padding: Tensor | None) -> Tensor:
-        if self.stride == 0:
+    def _shift(self, x: Tensor) -> Tensor:
+        return x if self.stride == 0 else shift_sequences(x, **self._arguments(x))
+
+    def _shift_plus(self, x: Tensor, branch: Tensor) -> Tensor:
+        return self._shift(x) + branch if x.is_nested else temporal_shift_add(x, branch, **self._arguments(x))
+
+    def _silenced(self, src: Tensor, padding: Tensor | None) -> Tensor:
+        """With zeros where there is padding: a shift would carry it, and even unattended a NaN spreads."""
+        if padding is None or self.stride == 0:
             return src
-        if src.is_nested:  # nn.TransformerEncoder nests a padded batch in eval mode
-            return torch.nested.as_nested_tensor([self._shift(sequence, None) for sequence in src.unbind()])
-        time_dim = time_dim_of(src, self.batch_first)
-        if padding is not None:
-            src = src.masked_fill(_is_padding(padding, time_dim, src.dim()), 0.0)
-        return temporal_shift(
-            src, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional, time_dim=time_dim
-        )
+        return src.masked_fill(_is_padding(padding, time_dim_of(src, self.batch_first), src.dim()), 0.0)
+
+    def _arguments(self, x: Tensor) -> dict[str, Any]:
+        return {
+            "n_div": self.n_div,
+            "stride": self.stride,
+            "bidirectional": self.bidirectional,
+            "time_dim": time_dim_of(x, self.batch_first),
+        }
+
+    def _reads_the_future(self) -> bool:
+        return self.stride < 0 or (self.bidirectional and self.stride != 0)
 
     def extra_repr(self) -> str:
         return (
             f"placement={self.placement!r}, n_div={self.n_div}, stride={self.stride}, "
             f"bidirectional={self.bidirectional}"
         )
+
+
+class RelativeTransformerLayer(ShiftTransformerLayer):
+    r"""The Transformer layer of the paper's baseline: relative positions in the scores, and no output projection.
+
+    Post-norm: :math:`h = \text{norm}_1(x + \text{attn}(x)),\; y = \text{norm}_2(h + \text{FF}(h))`, with
+    :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's is
+    ``RelativeTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, max_frames=374)``.
+
+    Args:
+        d_model: As in :class:`ShiftTransformerLayer`, and so the other arguments.
+        max_frames: The longest sequence: the learned table has ``2 * max_frames - 1`` relative positions.
+        placement: ``"inplace"`` (default) or ``"residual"``, for a shift before or beside the attention.
+        stride: How many frames a shift moves. Default: 0, no shift.
+
+    Shape:
+        As in :class:`ShiftTransformerLayer`, and it stands inside ``nn.TransformerEncoder`` as that does.
+
+    Raises:
+        ValueError: As :class:`ShiftTransformerLayer`, and if a sequence is longer than ``max_frames``.
+
+    Example:
+        >>> layer = RelativeTransformerLayer(32, 4, batch_first=True, max_frames=50)
+        >>> layer(torch.randn(2, 50, 32)).shape
+        torch.Size([2, 50, 32])
+
+    Source: Shen, Liu, Zhou, ICASSP 2023; the scores are Hugging Face's ``relative_key_query``.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Tensor], Tensor] = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        max_frames: int,
+        placement: str = "inplace",
+        n_div: int = 4,
+        stride: int = 0,
+        bidirectional: bool = True,
+    ) -> None:
+        super().__init__(
+            d_model,
+            nhead,
+            dim_feedforward,
+            dropout,
+            activation,
+            layer_norm_eps,
+            batch_first,
+            norm_first,
+            bias,
+            device,
+            dtype,
+            placement=check_placement(placement, ("residual", "inplace")),
+            n_div=n_div,
+            stride=stride,
+            bidirectional=bidirectional,
+        )
+        self.self_attn = RelativeSelfAttention(  # type: ignore[assignment]
+            d_model, nhead, max_frames, dropout, bias, batch_first, device, dtype
+        )
+
+    def _sa_block(
+        self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool = False
+    ) -> Tensor:
+        if is_causal and attn_mask is None:
+            raise ValueError("is_causal=True says of src_mask that it is causal: src_mask must be given")
+        return self.dropout1(self.self_attn(x, attn_mask, key_padding_mask))  # type: ignore[no-any-return]
 
 
 class _NoAttention(nn.Module):

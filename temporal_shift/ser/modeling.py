@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
+from temporal_shift.layers import RelativeTransformerLayer
 
-from .attention import RelativeTransformerLayer
 from .augment import FeatureSpecAugment
 from .config import Shift, SpecAugment
 
@@ -91,8 +91,8 @@ def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
     dim = config.hidden_size
     shift = None if config.shift is None else Shift.model_validate(config.shift)
     if config.blocks == "conv":
-        second = ShiftConv(dim, stride=0, n_div=1) if shift is None else ShiftConv(dim, **shift.model_dump())
-        return nn.Sequential(ShiftConv(dim, stride=0, n_div=1), second, nn.LayerNorm(dim)), dim
+        second = ShiftConv(dim, stride=0) if shift is None else ShiftConv(dim, **shift.model_dump())
+        return nn.Sequential(ShiftConv(dim, stride=0), second, nn.LayerNorm(dim)), dim
     if config.blocks == "lstm":
         return nn.Sequential(_BidirectionalLSTM(dim, shift), nn.LayerNorm(2 * dim)), 2 * dim
     return nn.Sequential(*(_transformer_layer(config, shift) for _ in range(2))), dim
@@ -120,9 +120,11 @@ class _BidirectionalLSTM(nn.Module):
 
 def _transformer_layer(config: FrameClassifierConfig, shift: Shift | None) -> nn.Module:
     dim, heads = config.hidden_size, config.num_attention_heads
+    paper: dict[str, Any] = {"dim_feedforward": 4 * dim, "dropout": 0.0, "activation": "gelu", "batch_first": True}
+    arguments = {} if shift is None else shift.model_dump()
     if shift is None or shift.placement != "replace":
-        return RelativeTransformerLayer(dim, heads, config.num_frames, shift)
-    return ShiftTransformerLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True, **shift.model_dump())
+        return RelativeTransformerLayer(dim, heads, **paper, max_frames=config.num_frames, **arguments)
+    return ShiftTransformerLayer(dim, heads, **paper, **arguments)
 
 
 def _heads(dim: int) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
-from temporal_shift.ser.attention import RelativeTransformerLayer
+from temporal_shift.layers import RelativeTransformerLayer
 from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
 
 SHIFTS = {
@@ -73,8 +73,8 @@ def test_the_blocks_are_those_of_the_paper():
 def test_at_the_papers_size_the_transformer_has_12_heads_and_373_frames_each_way():
     with torch.device("meta"):
         layer = classifier("Transformer", hidden_size=768, num_frames=374).encoder[0]
-    assert layer.attention.heads == 12
-    assert layer.attention.distance_embedding.num_embeddings == 2 * 374 - 1
+    assert layer.self_attn.num_heads == 12
+    assert layer.self_attn.distance_embedding.num_embeddings == 2 * 374 - 1
 
 
 @pytest.mark.parametrize(("plain", "shifted"), [("CNN", "ShiftCNN"), ("LSTM", "ShiftLSTM")])

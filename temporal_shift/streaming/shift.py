@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import checks
-from .geometry import ShiftGeometry
+from .. import checks
+from ..geometry import ShiftGeometry
 
 
 class ShiftStream:
-    r"""A temporal shift that is fed a sequence in chunks; :meth:`TemporalShift.stream` makes one.
+    r"""A temporal shift that is fed a sequence in chunks; :meth:`.TemporalShift.stream` makes one.
 
     With :math:`y = \text{shift}(x)` of the whole sequence and :math:`n` frames fed, it has given the first
     :math:`n - d` frames of ``y``, where the delay :math:`d` is how far the shift reads into the future: 0 for one
@@ -55,6 +55,7 @@ class ShiftStream:
                 '"replicate"'
             )
         self._arguments = (n_div, stride, bidirectional, padding_mode, groups, None, time_dim, channel_dim)
+        self.time_dim = time_dim
         self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:

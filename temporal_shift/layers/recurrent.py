@@ -1,0 +1,255 @@
+"""The block of ShiftLSTM, and its twin with a GRU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ..streaming import ChainedStream, RecurrentStream, ShiftStream, Stage
+from .arguments import time_dim_of
+from .sequences import Sequences, shift_sequences
+
+_COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # what torch's modules call for all their layers
+
+
+class _ShiftRNN(nn.RNNBase):
+    """What an ``nn.LSTM`` and an ``nn.GRU`` have in common once their input is shifted."""
+
+    n_div: int
+    stride: int
+    bidirectional_shift: bool
+    shift_every_layer: bool
+
+    def _set_shift(self, n_div: int, stride: int, bidirectional_shift: bool, shift_every_layer: bool) -> None:
+        self.n_div = n_div
+        self.stride = stride
+        self.bidirectional_shift = bidirectional_shift
+        self.shift_every_layer = shift_every_layer
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        if self.shift_every_layer and self.num_layers > 1 and self.stride != 0:
+            return self._layer_by_layer(input, hx)
+        return self._unshifted(self._shift(input), hx)
+
+    def stream(self, state: Any = None) -> ChainedStream:
+        """The same layer on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+
+        The chunks' outputs, one after another, are the output of the whole sequence up to rounding (in eval mode, if
+        there is dropout between layers).
+
+        Raises:
+            ValueError: If the layer is ``bidirectional``: its second direction begins at the end.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"bidirectional=True cannot stream: the second direction of the {self.mode} begins with the last "
+                "frame; it must be False"
+            )
+        steps: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = [self._unshifted]
+        if self.shift_every_layer:
+            steps = [partial(self._one_layer, layer) for layer in range(self.num_layers)]
+        time_dim = -2 if self.batch_first else 0
+        width = getattr(self, "proj_size", 0) or self.hidden_size
+        stages: list[Stage] = []
+        for step in steps:
+            shift = ShiftStream(
+                n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
+            )
+            stages += [shift, RecurrentStream(step, width, time_dim)]
+        return ChainedStream(stages, time_dim, state)
+
+    def extra_repr(self) -> str:
+        shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
+        every = ", shift_every_layer=True" if self.shift_every_layer else ""
+        return f"{super().extra_repr()}, {shift}{every}"
+
+    def _unshifted(self, x: Any, hx: Any) -> Any:
+        return super().forward(x, hx)
+
+    def _shift(self, x: Sequences) -> Sequences:
+        if self.stride == 0:
+            return x
+        time_dim = time_dim_of(x, self.batch_first) if isinstance(x, Tensor) else 0
+        return shift_sequences(
+            x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
+        )
+
+    def _layer_by_layer(self, x: Any, hx: Any) -> Any:
+        """What torch does in one call, with a shift before each layer."""
+        packed = isinstance(x, PackedSequence)
+        hx = None if hx is None else self.permute_hidden(hx, x.sorted_indices if packed else None)
+        directions = 2 if self.bidirectional else 1
+        last = []
+        for layer in range(self.num_layers):
+            own = _each(hx, itemgetter(slice(layer * directions, (layer + 1) * directions)))
+            x, state = self._one_layer(layer, self._shift(x), own)
+            last.append(state)
+            if layer + 1 < self.num_layers:
+                x = _with_data(x, F.dropout(_data(x), self.dropout, self.training))
+        hidden = torch.cat(last) if self.mode == "GRU" else tuple(map(torch.cat, zip(*last, strict=True)))
+        return x, self.permute_hidden(hidden, x.unsorted_indices if packed else None)  # type: ignore[arg-type]
+
+    def _one_layer(self, layer: int, x: Any, hx: Any) -> tuple[Any, Any]:
+        """One layer on frames that are shifted already, and its last state."""
+        if isinstance(x, Tensor) and x.dim() == 2:
+            batch_dim = 0 if self.batch_first else 1
+            y, state = self._one_layer(layer, x.unsqueeze(batch_dim), _each(hx, lambda part: part.unsqueeze(1)))
+            return y.squeeze(batch_dim), _each(state, lambda part: part.squeeze(1))
+        directions = 2 if self.bidirectional else 1
+        of_layer = self.all_weights[layer * directions : (layer + 1) * directions]
+        weights = [weight for direction in of_layer for weight in direction]
+        settings = weights, self.bias, 1, 0.0, self.training, self.bidirectional
+        hx = self._first_state(x) if hx is None else hx
+        if isinstance(x, PackedSequence):
+            y, *state = _COMPUTE[self.mode](x.data, x.batch_sizes, hx, *settings)
+        else:
+            y, *state = _COMPUTE[self.mode](x, hx, *settings, self.batch_first)
+        return _with_data(x, y), state[0] if self.mode == "GRU" else tuple(state)
+
+    def _first_state(self, x: Any) -> Any:
+        directions = 2 if self.bidirectional else 1
+        batch = int(x.batch_sizes[0]) if isinstance(x, PackedSequence) else x.shape[0 if self.batch_first else 1]
+        h = _data(x).new_zeros(directions, batch, getattr(self, "proj_size", 0) or self.hidden_size)
+        return h if self.mode == "GRU" else (h, _data(x).new_zeros(directions, batch, self.hidden_size))
+
+
+class ShiftLSTM(_ShiftRNN, nn.LSTM):
+    r"""An ``nn.LSTM`` whose input is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
+
+    Every argument of ``nn.LSTM`` means what it means there, ``bidirectional`` included: it is the LSTM that runs both
+    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, and so checkpoints go both ways.
+
+    Args:
+        input_size: The channels, ``D``.
+        hidden_size: As in ``nn.LSTM``, and so the other arguments up to ``dtype``.
+        n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
+        stride: How many frames they move; with 0 this is ``nn.LSTM``. Default: 1.
+        bidirectional_shift: Whether a second group of channels reads the future. Default: no (the paper's best).
+        shift_every_layer: Whether the input of every layer is shifted, and not of the first one only. Default: no.
+
+    Shape:
+        Those of ``nn.LSTM``: ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a ``PackedSequence``,
+        which is shifted within each of its sequences.
+
+    Raises:
+        ValueError: As :func:`temporal_shift.temporal_shift`, when called.
+
+    Example:
+        >>> layer = ShiftLSTM(32, 64, batch_first=True, bidirectional=True)
+        >>> output, (h_n, c_n) = layer(torch.randn(2, 50, 32))
+        >>> output.shape
+        torch.Size([2, 50, 128])
+
+    Source: Shen, Liu, Zhou, ICASSP 2023.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        n_div: int = 4,
+        stride: int = 1,
+        bidirectional_shift: bool = False,
+        shift_every_layer: bool = False,
+    ) -> None:
+        nn.LSTM.__init__(
+            self,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            device=device,
+            dtype=dtype,
+        )
+        self._set_shift(n_div, stride, bidirectional_shift, shift_every_layer)
+
+
+class ShiftGRU(_ShiftRNN, nn.GRU):
+    r"""An ``nn.GRU`` whose input is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
+
+    All of it is as in :class:`ShiftLSTM`, with ``nn.GRU`` where that has ``nn.LSTM``. The paper has no GRU; the
+    defaults of the shift are those of its LSTM.
+
+    Args:
+        input_size: The channels, ``D``.
+        hidden_size: As in ``nn.GRU``, and so the other arguments up to ``dtype``.
+        n_div: As in :class:`ShiftLSTM`, and so the other arguments.
+
+    Shape:
+        Those of ``nn.GRU``.
+
+    Raises:
+        ValueError: As :func:`temporal_shift.temporal_shift`, when called.
+
+    Example:
+        >>> output, h_n = ShiftGRU(32, 64, batch_first=True)(torch.randn(2, 50, 32))
+        >>> output.shape
+        torch.Size([2, 50, 64])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        n_div: int = 4,
+        stride: int = 1,
+        bidirectional_shift: bool = False,
+        shift_every_layer: bool = False,
+    ) -> None:
+        nn.GRU.__init__(
+            self,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self._set_shift(n_div, stride, bidirectional_shift, shift_every_layer)
+
+
+def _each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The state of a GRU or the two of an LSTM, each changed alike; nothing where there is none."""
+    if states is None or isinstance(states, Tensor):
+        return None if states is None else function(states)
+    return tuple(map(function, states))
+
+
+def _data(x: Any) -> Tensor:
+    return x.data if isinstance(x, PackedSequence) else x
+
+
+def _with_data(x: Any, data: Tensor) -> Any:
+    """``data`` in the form that ``x`` has."""
+    return x._replace(data=data) if isinstance(x, PackedSequence) else data
