@@ -19,9 +19,10 @@ from .sequences import Sequences, shift_sequences
 _COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # what torch's modules call for all their layers
 
 
-class _ShiftRNN(nn.RNNBase):
-    """What an ``nn.LSTM`` and an ``nn.GRU`` have in common once their input is shifted."""
+class ShiftedInput:
+    """What any recurrent layer is once its input is shifted."""
 
+    batch_first: bool
     n_div: int
     stride: int
     bidirectional_shift: bool
@@ -32,6 +33,23 @@ class _ShiftRNN(nn.RNNBase):
         self.stride = stride
         self.bidirectional_shift = bidirectional_shift
         self.shift_every_layer = shift_every_layer
+
+    def _shift(self, x: Sequences) -> Sequences:
+        if self.stride == 0:
+            return x
+        time_dim = time_dim_of(x, self.batch_first) if isinstance(x, Tensor) else 0
+        return shift_sequences(
+            x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
+        )
+
+    def extra_repr(self) -> str:
+        shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
+        every = ", shift_every_layer=True" if self.shift_every_layer else ""
+        return f"{super().extra_repr()}, {shift}{every}"  # type: ignore[misc]
+
+
+class _ShiftRNN(ShiftedInput, nn.RNNBase):
+    """What an ``nn.LSTM`` and an ``nn.GRU`` have in common once their input is shifted."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         if self.shift_every_layer and self.num_layers > 1 and self.stride != 0:
@@ -65,26 +83,15 @@ class _ShiftRNN(nn.RNNBase):
             stages += [shift, RecurrentStream(step, width, time_dim)]
         return ChainedStream(stages, time_dim, state)
 
-    def extra_repr(self) -> str:
-        shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
-        every = ", shift_every_layer=True" if self.shift_every_layer else ""
-        return f"{super().extra_repr()}, {shift}{every}"
-
     def _unshifted(self, x: Any, hx: Any) -> Any:
         return super().forward(x, hx)
-
-    def _shift(self, x: Sequences) -> Sequences:
-        if self.stride == 0:
-            return x
-        time_dim = time_dim_of(x, self.batch_first) if isinstance(x, Tensor) else 0
-        return shift_sequences(
-            x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
-        )
 
     def _layer_by_layer(self, x: Any, hx: Any) -> Any:
         """What torch does in one call, with a shift before each layer."""
         packed = isinstance(x, PackedSequence)
-        hx = None if hx is None else self.permute_hidden(hx, x.sorted_indices if packed else None)
+        if hx is not None and _data(x).dim() == (2 if packed else 3):
+            self.check_forward_args(_data(x), hx, x.batch_sizes if packed else None)
+            hx = self.permute_hidden(hx, x.sorted_indices if packed else None)
         directions = 2 if self.bidirectional else 1
         last = []
         for layer in range(self.num_layers):
