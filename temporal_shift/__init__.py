@@ -2,6 +2,7 @@
 
 from .functional import temporal_shift, temporal_shift_add
 from .layers import ShiftConv, ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
+from .surgery import add_temporal_shift, remove_temporal_shift
 
 __all__ = [
     "ShiftConv",
@@ -9,6 +10,8 @@ __all__ = [
     "ShiftLSTM",
     "ShiftTransformerLayer",
     "TemporalShift",
+    "add_temporal_shift",
+    "remove_temporal_shift",
     "temporal_shift",
     "temporal_shift_add",
 ]

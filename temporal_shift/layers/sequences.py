@@ -27,6 +27,17 @@ def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
     return _shift_nested(x, arguments)
 
 
+def silenced(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
+    """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros where a mask of torch's marks padding.
+
+    The mask is ``(B, L)`` or ``(L,)``, bool or what is added to scores.
+    """
+    padding = key_padding_mask if key_padding_mask.dtype == torch.bool else key_padding_mask == float("-inf")
+    if x.dim() == 3 and time_dim % 3 == 0:
+        padding = padding.transpose(0, 1)  # (L, B)
+    return x.masked_fill(padding.unsqueeze(-1), 0.0)
+
+
 def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSequence:
     longest_first = PackedSequence(packed.data, packed.batch_sizes)
     padded, lengths = pad_packed_sequence(longest_first)  # (L, B, D)

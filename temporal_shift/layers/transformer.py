@@ -13,7 +13,7 @@ from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream, ShiftStream
 from .arguments import check_placement, time_dim_of
 from .attention import RelativeSelfAttention
-from .sequences import shift_sequences
+from .sequences import shift_sequences, silenced
 
 
 class ShiftTransformerLayer(nn.TransformerEncoderLayer):
@@ -162,7 +162,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         """With zeros where there is padding: a shift would carry it, and even unattended a NaN spreads."""
         if padding is None or self.stride == 0:
             return src
-        return src.masked_fill(_is_padding(padding, time_dim_of(src, self.batch_first), src.dim()), 0.0)
+        return silenced(src, padding, time_dim_of(src, self.batch_first))
 
     def _arguments(self, x: Tensor) -> dict[str, Any]:
         return {
@@ -266,11 +266,3 @@ class _NoAttention(nn.Module):
     def __init__(self, batch_first: bool) -> None:
         super().__init__()
         self.batch_first = batch_first
-
-
-def _is_padding(mask: Tensor, time_dim: int, dims: int) -> Tensor:
-    """The key padding mask, ``(B, L)`` or ``(L,)``, bool or added to scores, as a bool that fits ``src``."""
-    padded = mask if mask.dtype == torch.bool else mask == float("-inf")
-    if dims == 3 and time_dim == 0:
-        padded = padded.transpose(0, 1)  # (L, B)
-    return padded.unsqueeze(-1)

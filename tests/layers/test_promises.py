@@ -1,0 +1,211 @@
+"""What every layer promises, one test a promise, over every layer."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import pickle
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+from .cases import CASES, CHANNELS, LENGTHS, Case, first
+
+pytestmark = [
+    pytest.mark.parametrize("case", CASES, ids=str),
+    pytest.mark.filterwarnings("ignore:enable_nested_tensor"),
+]
+
+
+def equal(output, expected) -> bool:
+    """Bit for bit, of tensors in any structure."""
+    leaves, right = torch.utils._pytree.tree_leaves(output), torch.utils._pytree.tree_leaves(expected)
+    return len(leaves) == len(right) and all(map(torch.equal, leaves, right))
+
+
+def gradients(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    loss = first(layer(x)).square().mean()
+    return list(torch.autograd.grad(loss, [x, *layer.parameters()]))
+
+
+@contextmanager
+def torchs_limit_on_recurrent_layers_lifted():
+    """Dynamo traces an ``nn.LSTM`` only where it is told to: so it is with ours."""
+    with torch._dynamo.config.patch(allow_rnn=True):
+        torch.compiler.reset()
+        yield
+
+
+def test_its_state_dict_is_that_of_what_it_stands_for(case: Case):
+    ours, plain = case.make().state_dict(), case.plain().state_dict()
+    assert {name: value.shape for name, value in ours.items()} == {
+        case.prefix + name: value.shape for name, value in plain.items()
+    }
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("grad", [False, True])
+def test_with_stride_0_it_is_that_bit_for_bit(case: Case, training, grad):
+    ours, plain = case.twins(stride=0)
+    x = case.input().requires_grad_(grad)
+    with torch.set_grad_enabled(grad):
+        assert equal(ours.train(training)(x), plain.train(training)(x))
+    if grad:
+        assert equal(gradients(ours, x), gradients(plain, x))
+
+
+def test_with_a_stride_it_is_not(case: Case):
+    ours, plain = case.twins(stride=1)
+    x = case.input()
+    assert not torch.allclose(first(ours(x)), first(plain(x)), atol=1e-3)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_gives_the_same_output_and_is_independent(case: Case, copied):
+    layer, x = case.make(stride=2), case.input()
+    expected = layer(x)
+    twin = copied(layer)
+    assert type(twin) is type(layer)
+    assert repr(twin) == repr(layer)
+    assert equal(twin(x), expected)
+    for parameter in layer.parameters():
+        parameter.data.zero_()
+    assert equal(twin(x), expected)
+
+
+def test_its_weights_are_saved_and_loaded_without_unpickling(case: Case):
+    layer, other, x = case.make(), case.make(), case.input()
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert equal(other(x), layer(x))
+
+
+def test_its_weights_go_through_safetensors(case: Case, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    layer, other, x = case.make(), case.make(), case.input()
+    safetensors.save_model(layer, tmp_path / "layer.safetensors")
+    safetensors.load_model(other, tmp_path / "layer.safetensors")
+    assert equal(other(x), layer(x))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_it_compiles_as_one_graph_forward_and_backward(case: Case, dynamic):
+    if case.recurrent and dynamic:
+        pytest.skip("torch unrolls a recurrent layer, its own as well")
+    layer, x = case.make(), case.input(5).requires_grad_()
+    expected = layer(x), gradients(layer, x)
+    with torchs_limit_on_recurrent_layers_lifted():
+        compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), expected[0])
+        torch.testing.assert_close(gradients(compiled, x), expected[1])
+
+
+def test_it_is_exported_with_any_length(case: Case):
+    layer = case.make().eval()
+    dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
+    exported = torch.export.export(layer, (case.input(),), dynamic_shapes=dynamic).module()
+    for length in lengths(case):
+        x = case.input(length)
+        torch.testing.assert_close(exported(x), layer(x))
+
+
+def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    layer = case.make().eval()
+    dynamic = None if case.recurrent else any_length(layer, case, "batch", "frames")
+    path = tmp_path / "layer.onnx"
+    torch.onnx.export(layer, (case.input(),), path, dynamo=True, verbose=False, dynamic_shapes=dynamic)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for length in lengths(case):
+        x = case.input(length)
+        output = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(output), first(layer(x)), rtol=1e-4, atol=1e-5)
+
+
+def lengths(case: Case) -> tuple[int, ...]:
+    """Those of the graph and others; torch unrolls a recurrent layer, its own as well."""
+    return (9,) if case.recurrent else (9, 5, 23)
+
+
+def any_length(layer: nn.Module, case: Case, batch: object, frames: object) -> dict:
+    first_argument = next(iter(inspect.signature(layer.forward).parameters))
+    return {first_argument: {0: batch, 2 if case.channels_first else 1: frames}}
+
+
+def test_it_runs_in_bfloat16_under_autocast(case: Case):
+    layer, x = case.make(), case.input().requires_grad_()
+    expected = first(layer(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = first(layer(x))
+        found = gradients(layer, x)
+    torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.05)
+    for gradient, parameter in zip(found, [x, *layer.parameters()], strict=True):
+        assert gradient.dtype == parameter.dtype
+        assert gradient.isfinite().all()
+
+
+def test_it_is_called_with_other_weights_by_functional_call(case: Case):
+    layer, other, x = case.make(), case.make(), case.input()
+    before = copy.deepcopy(layer.state_dict())
+    output = torch.func.functional_call(layer, dict(other.named_parameters()), (x,))
+    assert equal(output, other(x))
+    assert equal(layer.state_dict(), before)
+
+
+def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
+    layer, x = case.make(), case.input()
+    expected = layer.train()(x)
+    assert equal(layer(x), expected)
+    torch.testing.assert_close(layer.eval()(x), expected)
+    assert equal(layer(x), layer(x))
+
+
+@pytest.mark.parametrize("stride", [-2, 0, 1, 2])
+@pytest.mark.parametrize("training", [False, True])
+def test_padding_reaches_no_valid_frame(case: Case, stride, training):
+    layer = case.make(stride=stride).train(training)
+    x = torch.randn(len(LENGTHS), max(LENGTHS), CHANNELS)
+    padding = torch.arange(x.shape[1]) >= LENGTHS[:, None]
+    poison = 1e6 if stride == 0 else float("nan")  # unshifted it is torch's own layer, with torch's own sums
+    dirty = x.masked_fill(padding[..., None], poison)
+    if case.channels_first:
+        dirty, x = dirty.transpose(1, 2), x.transpose(1, 2)
+    y = case.ragged(layer, dirty, LENGTHS)
+    for n, length in enumerate(LENGTHS.tolist()):
+        if length >= max(case.least, 1):
+            alone = x[n : n + 1, :, :length] if case.channels_first else x[n : n + 1, :length]
+            output = y[n].T[:length] if case.channels_first else y[n, :length]
+            expected = first(layer(alone))[0]
+            torch.testing.assert_close(output, expected.T if case.channels_first else expected)
+
+
+def test_sequences_of_a_few_frames_are_taken_however_far_the_shift(case: Case):
+    layer = case.make(stride=3)
+    for length in range(case.least, 6):
+        time = 2 if case.channels_first else 1
+        assert first(layer(case.input(length))).shape[time] == length
+
+
+def test_it_is_made_without_memory_and_filled_later(case: Case):
+    with torch.device("meta"):
+        layer = case.make()
+    assert all(parameter.is_meta for parameter in layer.parameters())
+    assert first(layer(case.input().to("meta"))).is_meta
+    filled, x = case.make(), case.input()
+    layer.to_empty(device="cpu").load_state_dict(filled.state_dict())
+    assert equal(layer(x), filled(x))
+
+
+def test_its_repr_says_what_is_shifted(case: Case):
+    assert case.repr in repr(case.make())
+
+
+def test_moved_to_another_dtype_it_still_computes(case: Case):
+    layer, x = case.make(), case.input()
+    torch.testing.assert_close(first(layer.double()(x.double())).float(), first(layer.float()(x)))
