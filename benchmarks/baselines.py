@@ -1,13 +1,16 @@
-"""The shift as others write it: what ours is compared with, first in its output, then in time.
+"""The shift and its layers as others write them: what ours are compared with, first in their output, then in time.
 
-Each does the same job, ``(B, L, D)`` with zeros around a sequence: ``groups`` is ``[(channels, frames), ...]`` over all
-channels. Where PyPI has the peer itself, that is called; the published forms are written anew.
+Each shift does the same job, ``(B, L, D)`` with zeros around a sequence: ``groups`` is ``[(channels, frames), ...]``
+over all channels. Where PyPI has the peer itself, that is called; the published forms are written anew.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 Groups = list[tuple[int, int]]
 
@@ -43,3 +46,50 @@ def gather(x: Tensor, groups: Groups) -> Tensor:
     inside = (source >= 0) & (source < x.shape[1])
     index = source.clamp(0, x.shape[1] - 1).expand(x.shape)
     return torch.where(inside, x.gather(1, index), 0)
+
+
+class PublishedConvBlock(nn.Module):
+    """The block of ShiftCNN as published: channels first, 1x1 convolutions, the shift out of place on the skip."""
+
+    def __init__(self, dim: int, n_div: int) -> None:
+        super().__init__()
+        self.n_div = n_div
+        self.depthwise = nn.Conv1d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.expand = nn.Conv1d(dim, 4 * dim, 1)
+        self.contract = nn.Conv1d(4 * dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)  # (B, D, L)
+        h = self.contract(F.gelu(self.expand(h))).transpose(1, 2)
+        width = x.shape[-1] // self.n_div
+        return slice_assignment(x, [(width, 1), (x.shape[-1] - width, 0)]) + h
+
+
+def published_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tensor:
+    """``(B, H, L, d)`` with relative positions: HF's ``relative_key_query``, einsums over ``(L, L, d)``."""
+    steps = torch.arange(q.shape[2], device=q.device)
+    relative = F.embedding(steps[:, None] - steps[None, :] + len(steps) - 1, table)
+    scores = q @ k.transpose(-1, -2)
+    of_query = torch.einsum("bhld,lrd->bhlr", q, relative)
+    of_key = torch.einsum("bhrd,lrd->bhlr", k, relative)
+    return ((scores + of_query + of_key) / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v
+
+
+class PublishedRelativeLayer(nn.Module):
+    """The Transformer layer of the paper's baseline as published: post-norm, no output projection, GELU."""
+
+    def __init__(self, dim: int, heads: int, frames: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.distance_embedding = nn.Embedding(2 * frames - 1, dim // heads)
+        nn.init.normal_(self.distance_embedding.weight, std=0.02)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = published_attention(q, k, v, self.distance_embedding.weight).transpose(1, 2).flatten(2)
+        h = self.norm1(x + mixed)
+        return self.norm2(h + self.linear2(F.gelu(self.linear1(h))))

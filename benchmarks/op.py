@@ -21,6 +21,7 @@ from torch import Tensor
 from temporal_shift import temporal_shift, temporal_shift_add
 
 from . import baselines, records
+from .goals import Goal, table_of
 from .timing import Functions, bytes_kept_for_backward, medians
 
 SETTINGS = {
@@ -35,20 +36,6 @@ PEERS = {
 MAIN = (8, 374, 768)
 SHAPES = (MAIN, (32, 374, 768), (8, 3740, 768))
 SHORT = ((1, 374, 768), (1, 1, 768))
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound on a ratio, or on a difference in microseconds."""
-
-    what: str
-    measured: float
-    bound: float
-    least: bool = False  # whether the bound is the least it must be, rather than the most it may be
-
-    @property
-    def held(self) -> bool:
-        return self.measured >= self.bound if self.least else self.measured <= self.bound
 
 
 @dataclass
@@ -83,13 +70,13 @@ def main(argv: list[str]) -> None:
     growth = slopes(options.device, options.seconds / 4)
     kept = bytes_kept_for_backward(lambda: temporal_shift(torch.randn(MAIN, requires_grad=True)))
     goals = [goal for row in rows for goal in row.goals] + [Goal("bytes kept for backward", kept, 0)]
-    console.print(_table_of_rows(rows), _table_of_growth(growth), _table_of_goals(goals))
+    console.print(_table_of_rows(rows), _table_of_growth(growth), table_of(goals))
     path = options.json or records.FOLDER / f"op-{options.device}.json"
     record = {
         **records.environment(options.device),
         "rows": [{**asdict(row), "goals": [goal.what for goal in row.goals], "to_floor": row.to_floor} for row in rows],
         "growth": growth,
-        "goals": [{**asdict(goal), "held": goal.held} for goal in goals],
+        "goals": [goal.record() for goal in goals],
     }
     records.write(path, record)
     console.print(f"{sum(goal.held for goal in goals)} of {len(goals)} goals held; record: {path}")
@@ -288,12 +275,4 @@ def _table_of_growth(growth: list[dict]) -> Table:
     table = Table("dim", "setting", "exponent of ours", "exponent of clone", title="Growth of time with each dim")
     for row in growth:
         table.add_row(row["dim"], row["setting"], *(f"{row['exponent'][name]:.2f}" for name in ("ours", "clone")))
-    return table
-
-
-def _table_of_goals(goals: list[Goal]) -> Table:
-    table = Table("goal", "measured", "bound", "", title="Goals")
-    for goal in goals:
-        bound = f"{'at least' if goal.least else 'at most'} {goal.bound:g}"
-        table.add_row(goal.what, f"{goal.measured:.2f}", bound, "held" if goal.held else "[bold red]MISSED[/]")
     return table

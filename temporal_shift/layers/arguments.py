@@ -32,7 +32,7 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
     if isinstance(net, (nn.TransformerEncoder, nn.TransformerDecoder)):
         return layout_of(net.layers[0])
     if isinstance(net, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
-        net = net.self_attn
+        return (-2, -1) if net.self_attn.batch_first else (0, -1)
     if isinstance(net, _CHANNELS_FIRST):
         return -1, -2
     if isinstance(net, (nn.RNNBase, nn.MultiheadAttention)) and not net.batch_first:

@@ -71,7 +71,7 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
                 "frame; it must be False"
             )
         steps: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = [self._unshifted]
-        if self.shift_every_layer:
+        if self.shift_every_layer and self.num_layers > 1:
             steps = [partial(self._one_layer, layer) for layer in range(self.num_layers)]
         time_dim = -2 if self.batch_first else 0
         width = getattr(self, "proj_size", 0) or self.hidden_size
@@ -88,8 +88,10 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
 
     def _layer_by_layer(self, x: Any, hx: Any) -> Any:
         """What torch does in one call, with a shift before each layer."""
+        if isinstance(x, Tensor) and x.dim() == 2:
+            return self._as_a_batch(self._layer_by_layer, x, hx)
         packed = isinstance(x, PackedSequence)
-        if hx is not None and _data(x).dim() == (2 if packed else 3):
+        if hx is not None:
             self.check_forward_args(_data(x), hx, x.batch_sizes if packed else None)
             hx = self.permute_hidden(hx, x.sorted_indices if packed else None)
         directions = 2 if self.bidirectional else 1
@@ -106,19 +108,26 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
     def _one_layer(self, layer: int, x: Any, hx: Any) -> tuple[Any, Any]:
         """One layer on frames that are shifted already, and its last state."""
         if isinstance(x, Tensor) and x.dim() == 2:
-            batch_dim = 0 if self.batch_first else 1
-            y, state = self._one_layer(layer, x.unsqueeze(batch_dim), _each(hx, lambda part: part.unsqueeze(1)))
-            return y.squeeze(batch_dim), _each(state, lambda part: part.squeeze(1))
+            return self._as_a_batch(partial(self._one_layer, layer), x, hx)
+        packed = isinstance(x, PackedSequence)
+        if layer == 0:
+            self.check_input(_data(x), x.batch_sizes if packed else None)
         directions = 2 if self.bidirectional else 1
         of_layer = self.all_weights[layer * directions : (layer + 1) * directions]
         weights = [weight for direction in of_layer for weight in direction]
         settings = weights, self.bias, 1, 0.0, self.training, self.bidirectional
         hx = self._first_state(x) if hx is None else hx
-        if isinstance(x, PackedSequence):
+        if packed:
             y, *state = _COMPUTE[self.mode](x.data, x.batch_sizes, hx, *settings)
         else:
             y, *state = _COMPUTE[self.mode](x, hx, *settings, self.batch_first)
         return _with_data(x, y), state[0] if self.mode == "GRU" else tuple(state)
+
+    def _as_a_batch(self, function: Callable[..., tuple[Any, Any]], x: Tensor, hx: Any) -> tuple[Any, Any]:
+        """One sequence, ``(L, D)``, as a batch of one."""
+        batch_dim = 0 if self.batch_first else 1
+        y, state = function(x.unsqueeze(batch_dim), _each(hx, lambda part: part.unsqueeze(1)))
+        return y.squeeze(batch_dim), _each(state, lambda part: part.squeeze(1))
 
     def _first_state(self, x: Any) -> Any:
         directions = 2 if self.bidirectional else 1

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..streaming import ChainedStream, ShiftStream
-from ..streaming.nets import stages_of
+from ..streaming.nets import chained, stages_of
 from .arguments import layout_of
 from .sequences import shift_sequences
 
@@ -84,7 +84,7 @@ class TemporalShift(nn.Module):
         """
         if self.net is None:
             return ShiftStream(**self._arguments(), state=state)
-        return ChainedStream([ShiftStream(**self._arguments()), *stages_of(self.net)], self.time_dim, state)
+        return chained([ShiftStream(**self._arguments()), *stages_of(self.net)], state)
 
     def _arguments(self) -> dict[str, Any]:
         names = ("n_div", "stride", "bidirectional", "padding_mode", "groups", "time_dim", "channel_dim")

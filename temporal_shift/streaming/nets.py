@@ -68,8 +68,7 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         >>> torch.allclose(y, net(x), atol=1e-5)
         True
     """
-    stages = stages_of(net)
-    return ChainedStream(stages, _time_dim(stages), state)
+    return chained(stages_of(net), state)
 
 
 class ChainedStream:
@@ -93,8 +92,13 @@ class ChainedStream:
             TypeError: As :class:`ShiftStream`.
             ValueError: As :class:`ShiftStream`.
         """
-        for stage in self.stages:
-            chunk = stage(chunk)
+        before = self.state
+        try:
+            for stage in self.stages:
+                chunk = stage(chunk)
+        except BaseException:
+            self.state = before  # so that a chunk that was refused has not been fed to the first stages
+            raise
         return chunk
 
     def flush(self) -> Tensor:
@@ -199,11 +203,22 @@ class RunningMean:
         self.state = state
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Take frames into account; before the first one, the mean is not a number."""
-        total, count = self.state or (0.0, 0)
-        total = total + frames.sum(self.time_dim)
-        self.state = total, count + frames.shape[self.time_dim]
-        return total / self.state[1] if self.state[1] else torch.full_like(total, torch.nan)
+        """Take frames into account; before the first one, the mean is not a number.
+
+        Raises:
+            ValueError: If they differ from those before in anything but their number.
+        """
+        total = frames.sum(self.time_dim, dtype=torch.promote_types(frames.dtype, torch.float32))
+        count = frames.shape[self.time_dim]
+        if self.state is not None:
+            if self.state[0].shape != total.shape:
+                raise ValueError(
+                    f"frames of shape {tuple(frames.shape)} do not follow those whose sum has shape "
+                    f"{tuple(self.state[0].shape)}: they must differ in frames only"
+                )
+            total, count = self.state[0] + total, self.state[1] + count
+        self.state = total, count
+        return (total / count if count else torch.full_like(total, torch.nan)).to(frames.dtype)
 
 
 def stages_of(net: nn.Module) -> list[Stage]:
@@ -216,7 +231,7 @@ def stages_of(net: nn.Module) -> list[Stage]:
     if callable(getattr(net, "stream", None)):
         own = net.stream()  # type: ignore[operator]
         return own.stages if isinstance(own, ChainedStream) else [own]
-    if isinstance(net, _FRAMEWISE):
+    if isinstance(net, _FRAMEWISE) and len(getattr(net, "normalized_shape", [1])) == 1:
         return [FramewiseStream(net)]
     raise ValueError(
         f"{type(net).__name__} cannot stream: it may look at other frames; it must be a layer with a stream() or one "
@@ -224,8 +239,11 @@ def stages_of(net: nn.Module) -> list[Stage]:
     )
 
 
-def _time_dim(stages: Sequence[Stage]) -> int:
+def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
+    """The stages as one, a ``ValueError`` if they do not agree on where the frames are."""
     dims = {stage.time_dim for stage in stages if hasattr(stage, "time_dim")}
     if len(dims) > 1:
         raise ValueError(f"layers with the frames in different dims {sorted(dims)} cannot stream after one another")
-    return dims.pop() if dims else -2
+    if dims == {-1} and len(stages) > 1:
+        raise ValueError("frames in the last dim cannot stream through a net that looks at the last dim of each frame")
+    return ChainedStream(stages, dims.pop() if dims else -2, state)

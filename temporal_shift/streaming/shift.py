@@ -107,6 +107,8 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
     def kind(x: Tensor) -> tuple[object, ...]:
         return (*(size for dim, size in enumerate(x.shape) if dim != geometry.time_dim), x.dtype, x.device)
 
+    if not isinstance(state, Tensor):
+        raise TypeError(f"state must be a torch.Tensor, the state of a stream, not {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
             f"chunk of shape {tuple(chunk.shape)}, {chunk.dtype} on {chunk.device} does not follow a state of shape "

@@ -1,90 +1,433 @@
-"""ShiftLSTM is an nn.LSTM."""
+"""ShiftLSTM is an nn.LSTM, and ShiftGRU an nn.GRU."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+import itertools
+import pickle
+import re
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_sequence
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.ao.quantization import quantize_dynamic
+from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 
-from temporal_shift import ShiftLSTM, temporal_shift
+from temporal_shift import ShiftGRU, ShiftLSTM, temporal_shift
 
+PAIRS = [(ShiftLSTM, nn.LSTM), (ShiftGRU, nn.GRU)]
 OPTIONS = [
     {},
     {"batch_first": True},
     {"num_layers": 2, "bidirectional": True},
-    {"proj_size": 3, "bias": False, "batch_first": True},
-    {"batch_first": True, "bidirectional": True},
+    {"bias": False, "batch_first": True, "bidirectional": True},
+    {"num_layers": 3, "dropout": 0.5},
+    {"proj_size": 5, "num_layers": 2, "batch_first": True},
 ]
+STACKS = [
+    {"num_layers": 2},
+    {"num_layers": 3, "bidirectional": True, "batch_first": True},
+    {"num_layers": 3, "dropout": 0.5},
+    {"num_layers": 2, "bias": False, "batch_first": True},
+    {"num_layers": 2, "proj_size": 5, "bidirectional": True},
+]
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional_shift": True}
+
+each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU"])
+needs_quantized_kernels = pytest.mark.skipif(
+    torch.backends.quantized.engine == "none", reason="this build of torch has no kernels for quantized weights"
+)
 
 
-def twins(options: dict, **shift) -> tuple[ShiftLSTM, nn.LSTM]:
-    """A ShiftLSTM and an nn.LSTM with the same weights."""
-    ours, torchs = ShiftLSTM(12, 8, **options, **shift), nn.LSTM(12, 8, **options)
-    torchs.load_state_dict(ours.state_dict())
-    return ours, torchs
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def assert_equal(ours, torchs):
+def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
+    """Both kinds with all options that they have: a GRU has no projection."""
+    cases = [
+        (*pair, options)
+        for pair, options in itertools.product(PAIRS, all_options)
+        if pair[1] is nn.LSTM or "proj_size" not in options
+    ]
+    return pytest.mark.parametrize(
+        ("ours", "torchs", "options"), cases, ids=[f"{torchs.__name__}-{options}" for _, torchs, options in cases]
+    )
+
+
+def twins(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[str, Any], **shift: Any) -> Any:
+    """Our layer and torch's with the same weights."""
+    layer, plain = ours(12, 8, **options, **shift), torchs(12, 8, **options)
+    plain.load_state_dict(layer.state_dict())
+    return layer, plain
+
+
+def seeded(function: Callable[..., Any], *args: Any) -> Any:
+    """What it gives whenever dropout draws the same."""
+    torch.manual_seed(7)
+    return function(*args)
+
+
+def assert_equal(ours: Any, torchs: Any) -> None:
     torch.testing.assert_close(ours, torchs, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("shape", [(5, 6, 12), (5, 12)])
-def test_with_stride_0_it_is_nn_lstm_bit_for_bit(options, shape):
-    ours, torchs = twins(options, stride=0)
-    x = torch.randn(shape)
-    assert isinstance(ours, nn.LSTM)
-    assert_equal(ours(x), torchs(x))
+def shifted(x: Any, layer: Any) -> Any:
+    """The input as torch's layer must get it, each packed sequence shifted alone."""
+    shift = {"n_div": layer.n_div, "stride": layer.stride, "bidirectional": layer.bidirectional_shift}
+    if isinstance(x, PackedSequence):
+        alone = [temporal_shift(sequence, **shift) for sequence in unpack_sequence(x)]
+        return pack_sequence(alone, enforce_sorted=x.sorted_indices is None)
+    return temporal_shift(x, **shift, time_dim=1 if layer.batch_first and x.dim() == 3 else 0)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("shape", [(5, 6, 12), (5, 12)])
-def test_it_is_nn_lstm_on_the_shifted_input(options, shape):
-    ours, torchs = twins(options, n_div=3, stride=2, bidirectional_shift=True)
-    x = torch.randn(shape)
-    time_dim = 1 if options.get("batch_first") and x.dim() == 3 else 0
-    shifted = temporal_shift(x, n_div=3, stride=2, bidirectional=True, time_dim=time_dim)
-    assert_equal(ours(x), torchs(shifted))
+def inputs(form: str) -> Any:
+    """A batch of three, one sequence, or three packed sequences in the order of their lengths or not."""
+    if form == "batched":
+        return torch.randn(3, 3, 12)
+    if form == "unbatched":
+        return torch.randn(5, 12)
+    lengths = {"packed": (6, 4, 1), "packed unsorted": (4, 1, 6), "packed single frames": (1, 1, 1)}[form]
+    return pack_sequence([torch.randn(n, 12) for n in lengths], enforce_sorted=form == "packed")
 
 
-@pytest.mark.parametrize("enforce_sorted", [True, False])
-@pytest.mark.parametrize("stride", [0, 1, -2])
-def test_a_packed_batch_is_shifted_within_each_sequence(enforce_sorted, stride):
-    ours, torchs = twins({}, stride=stride, bidirectional_shift=True)
-    lengths = (6, 4, 1) if enforce_sorted else (4, 1, 6)
-    sequences = [torch.randn(length, 12) for length in lengths]
-    shifted = [temporal_shift(s, n_div=4, stride=stride, bidirectional=True) for s in sequences]
-    output, state = ours(pack_sequence(sequences, enforce_sorted))
-    expected, expected_state = torchs(pack_sequence(shifted, enforce_sorted))
-    assert isinstance(output, PackedSequence)
-    assert_equal(output.data, expected.data)
-    assert_equal(state, expected_state)
-    assert_equal(output.unsorted_indices, expected.unsorted_indices)
+def initial_state(layer: nn.RNNBase, form: str, **changed: int) -> Any:
+    """A state that fits, but for what is changed."""
+    rows = changed.get("rows", layer.num_layers * (2 if layer.bidirectional else 1))
+    batch = [] if form == "unbatched" else [changed.get("batch", 3)]
+    h = torch.randn(rows, *batch, layer.proj_size or layer.hidden_size)
+    return (h, torch.randn(rows, *batch, layer.hidden_size)) if layer.mode == "LSTM" else h
 
 
-def test_the_initial_state_is_used():
-    ours, torchs = twins({}, stride=0)
-    x, state = torch.randn(5, 2, 12), (torch.randn(1, 2, 8), torch.randn(1, 2, 8))
-    assert_equal(ours(x, state), torchs(x, state))
+def of_each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    return function(states) if isinstance(states, Tensor) else tuple(map(function, states))
 
 
-def test_it_takes_every_argument_of_nn_lstm():
-    theirs = {"input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size"}
-    assert theirs < set(inspect.signature(ShiftLSTM).parameters)
-    positional = ShiftLSTM(12, 8, 2, True, True, 0.0, True, 3)
-    assert repr(nn.LSTM(12, 8, 2, True, True, 0.0, True, 3))[len("LSTM(") : -1] in repr(positional)
+def chain(layer: Any, torchs: type[nn.RNNBase]) -> Callable[..., Any]:
+    """Torch's layers of the same weights, one at a time, and before each of them a shift."""
+    kept = {name: getattr(layer, name) for name in ("bias", "batch_first", "bidirectional")}
+    kept |= {"proj_size": layer.proj_size} if torchs is nn.LSTM else {}
+    singles = []
+    for i in range(layer.num_layers):
+        weights = {k.replace(f"_l{i}", "_l0"): v for k, v in layer.state_dict().items() if f"_l{i}" in k}
+        singles.append(torchs(weights["weight_ih_l0"].shape[1], layer.hidden_size, **kept).to(weights["weight_ih_l0"]))
+        singles[-1].load_state_dict(weights)
+
+    def chained(x: Any, hx: Any = None) -> Any:
+        directions, last = 2 if layer.bidirectional else 1, []
+        for i, single in enumerate(singles):
+            rows = slice(i * directions, (i + 1) * directions)
+            own = None if hx is None else of_each(hx, itemgetter(rows))
+            x, state = single(shifted(x, layer), own)
+            last.append(state)
+            if i + 1 < layer.num_layers:
+                x = with_dropout(x, layer.dropout, layer.training)
+        return x, torch.cat(last) if layer.mode == "GRU" else tuple(map(torch.cat, zip(*last, strict=True)))
+
+    chained.singles = singles
+    return chained
 
 
-def test_a_deep_copy_gives_the_same_output():
-    layer, x = ShiftLSTM(12, 8), torch.randn(5, 2, 12)
+def with_dropout(x: Any, share: float, training: bool) -> Any:
+    if isinstance(x, PackedSequence):
+        return PackedSequence(F.dropout(x.data, share, training), *x[1:])
+    return F.dropout(x, share, training)
+
+
+def message_of(act: Callable[[], Any]) -> tuple[type[BaseException], str]:
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        act()
+    return error.type, str(error.value)
+
+
+@each_kind
+def test_it_is_what_torchs_layer_is(ours, torchs):
+    assert isinstance(ours(12, 8), torchs)
+
+
+@each_kind_with(OPTIONS)
+@pytest.mark.parametrize("form", ["batched", "unbatched", "packed", "packed unsorted"])
+@pytest.mark.parametrize("every", [False, True])
+def test_with_stride_0_it_is_torchs_layer_bit_for_bit(ours, torchs, options, form, every):
+    layer, plain = twins(ours, torchs, options, stride=0, shift_every_layer=every)
+    x, state = inputs(form), initial_state(layer, form)
+    assert_equal(seeded(layer, x), seeded(plain, x))
+    assert_equal(seeded(layer, x, state), seeded(plain, x, state))
+
+
+@each_kind_with(OPTIONS)
+@pytest.mark.parametrize("form", ["batched", "unbatched"])
+def test_it_is_torchs_layer_on_the_shifted_input(ours, torchs, options, form):
+    layer, plain = twins(ours, torchs, options, **BOTH_WAYS)
+    x, state = inputs(form), initial_state(layer, form)
+    assert_equal(seeded(layer, x), seeded(plain, shifted(x, layer)))
+    assert_equal(seeded(layer, x, state), seeded(plain, shifted(x, layer), state))
+
+
+@each_kind
+def test_by_default_one_channel_in_four_reads_the_frame_before(ours, torchs):
+    layer, plain = twins(ours, torchs, {})
+    x = torch.randn(5, 2, 12)
+    moved = x.clone()
+    moved[1:, :, :3], moved[0, :, :3] = x[:-1, :, :3], 0
+    assert_equal(layer(x), plain(moved))
+
+
+@each_kind_with(OPTIONS)
+@pytest.mark.parametrize("form", ["packed", "packed unsorted", "packed single frames"])
+@pytest.mark.parametrize("stride", [1, -2])
+def test_a_packed_batch_is_shifted_within_each_sequence(ours, torchs, options, form, stride):
+    layer, plain = twins(ours, torchs, options, stride=stride, bidirectional_shift=True)
+    x, state = inputs(form), initial_state(layer, form)
+    output = seeded(layer, x)
+    assert isinstance(output[0], PackedSequence)
+    assert_equal(output, seeded(plain, shifted(x, layer)))
+    assert_equal(seeded(layer, x, state), seeded(plain, shifted(x, layer), state))
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("form", ["packed", "packed unsorted"])
+def test_a_packed_sequence_and_its_state_are_as_if_alone(ours, torchs, every, form):
+    layer = ours(12, 8, 2, bidirectional=True, shift_every_layer=every, bidirectional_shift=True)
+    packed, state = inputs(form), initial_state(layer, form)
+    output, last = layer(packed, state)
+    for i, (sequence, given) in enumerate(zip(unpack_sequence(packed), unpack_sequence(output), strict=True)):
+        own = of_each(state, lambda part: part[:, i])  # noqa: B023
+        torch.testing.assert_close((given, of_each(last, lambda part: part[:, i])), layer(sequence, own))  # noqa: B023
+
+
+@each_kind_with(STACKS)
+@pytest.mark.parametrize("form", ["batched", "unbatched", "packed", "packed unsorted", "packed single frames"])
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_shift_every_layer_is_a_chain_of_torchs_layers_and_shifts(ours, torchs, options, form, with_state, training):
+    layer = ours(12, 8, **options, **BOTH_WAYS, shift_every_layer=True).train(training)
+    x, state = inputs(form), initial_state(layer, form) if with_state else None
+    torch.testing.assert_close(seeded(layer, x, state), seeded(chain(layer, torchs), x, state))
+
+
+@each_kind
+def test_shift_every_layer_shifts_more_than_the_first(ours, torchs):
+    every = ours(12, 8, 2, shift_every_layer=True)
+    first = ours(12, 8, 2)
+    first.load_state_dict(every.state_dict())
+    x = torch.randn(5, 2, 12)
+    assert not torch.allclose(every(x)[0], first(x)[0])
+
+
+@each_kind_with([{}, {"bidirectional": True}, {"proj_size": 5, "batch_first": True}])
+@pytest.mark.parametrize("form", ["batched", "unbatched", "packed unsorted"])
+def test_with_one_layer_shift_every_layer_changes_nothing(ours, torchs, options, form):
+    every, plain = twins(ours, torchs, options, shift_every_layer=True)
+    x = inputs(form)
+    assert_equal(every(x), plain(shifted(x, every)))
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize(
+    ("form", "changed"),
+    [
+        ("batched", {"rows": 1}),
+        ("batched", {"rows": 3}),
+        ("batched", {"batch": 2}),
+        ("batched", {"batch": 4}),
+        ("unbatched", {"rows": 1}),
+        ("unbatched", {"rows": 3}),
+    ],
+)
+def test_an_initial_state_that_does_not_fit_raises_torchs_own_error(ours, torchs, every, form, changed):
+    layer, plain = twins(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
+    x, state = inputs(form), initial_state(layer, form, **changed)
+    assert message_of(lambda: layer(x, state)) == message_of(lambda: plain(x, state))
+
+
+@each_kind
+@pytest.mark.parametrize("form", ["packed", "packed unsorted"])
+@pytest.mark.parametrize("changed", [{"rows": 1}, {"rows": 3}, {"batch": 2}, {"batch": 4}])
+def test_of_packed_sequences_too_if_every_layer_is_shifted(ours, torchs, form, changed):
+    layer = ours(12, 8, 2, shift_every_layer=True)
+    rows, batch = changed.get("rows", 2), changed.get("batch", 3)
+    what = "hidden[0]" if torchs is nn.LSTM else "hidden"
+    sentence = f"Expected {what} size (2, 3, 8), got [{rows}, {batch}, 8]"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(sentence)}$"):
+        layer(inputs(form), initial_state(layer, form, **changed))
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize(("form", "form_of_state"), [("batched", "unbatched"), ("unbatched", "batched")])
+def test_a_state_with_a_dim_too_many_or_too_few_is_refused(ours, torchs, every, form, form_of_state):
+    layer = ours(12, 8, 2, shift_every_layer=every)
+    with pytest.raises(RuntimeError, match=r"^Expected hidden(\[0\])? size|^For (un)?batched .-D input, hx "):
+        layer(inputs(form), initial_state(layer, form_of_state))
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("shape", [(5, 2, 13), (5, 2, 11), (5, 13)])
+def test_an_input_of_another_width_raises_torchs_own_error(ours, torchs, every, shape):
+    layer, plain = twins(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
+    assert message_of(lambda: layer(torch.randn(shape))) == message_of(lambda: plain(torch.randn(shape)))
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+def test_an_input_of_four_dims_is_refused(ours, torchs, every):
+    layer = ours(12, 8, 2, shift_every_layer=every)
+    sentences = "Expected input to be 2D or 3D, got 4D instead|input must have 3 dimensions, got 4"
+    with pytest.raises((ValueError, RuntimeError), match=sentences):
+        layer(torch.randn(1, 5, 2, 12))
+
+
+@each_kind
+def test_gradients_are_those_of_torchs_layer_on_the_shifted_input(ours, torchs):
+    layer, plain = twins(ours, torchs, {"num_layers": 2, "bidirectional": True}, **BOTH_WAYS)
+    x, weight = torch.randn(5, 3, 12, requires_grad=True), torch.randn(5, 3, 16)
+    gradients = torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], weight)
+    assert_equal(gradients, torch.autograd.grad(plain(shifted(x, layer))[0], [x, *plain.parameters()], weight))
+
+
+@each_kind
+def test_gradients_with_shift_every_layer_are_those_of_the_chain(ours, torchs):
+    layer = ours(12, 8, 2, bidirectional=True, **BOTH_WAYS, shift_every_layer=True)
+    chained = chain(layer, torchs)
+    parameters = [parameter for single in chained.singles for parameter in single.parameters()]
+    x, weight = torch.randn(5, 3, 12, requires_grad=True), torch.randn(5, 3, 16)
+    gradients = torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], weight)
+    torch.testing.assert_close(gradients, torch.autograd.grad(chained(x)[0], [x, *parameters], weight))
+
+
+@each_kind_with(OPTIONS)
+def test_a_checkpoint_of_torchs_layer_goes_into_it_and_back(ours, torchs, options):
+    plain, layer, back = torchs(12, 8, **options), ours(12, 8, **options), torchs(12, 8, **options)
+    assert list(layer.state_dict()) == list(plain.state_dict())
+    layer.load_state_dict(plain.state_dict(), strict=True)
+    back.load_state_dict(layer.state_dict(), strict=True)
+    assert_equal(dict(back.state_dict()), dict(plain.state_dict()))
+
+
+@each_kind
+def test_its_parameters_can_be_flattened(ours, torchs):
+    layer, x = ours(12, 8, 2, shift_every_layer=True), torch.randn(5, 2, 12)
+    before = layer(x)
+    layer.flatten_parameters()
+    assert_equal(layer(x), before)
+
+
+@each_kind
+def test_it_takes_every_argument_of_torchs_layer_at_its_place(ours, torchs):
+    theirs = dict(inspect.signature(nn.RNNBase).parameters)
+    del theirs["mode"]
+    if torchs is nn.GRU:
+        del theirs["proj_size"]
+    parameters = inspect.signature(ours).parameters
+    assert list(parameters)[: len(theirs)] == list(theirs)
+    assert [parameters[name].default for name in theirs] == [parameter.default for parameter in theirs.values()]
+    added = list(parameters.values())[len(theirs) :]
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in added)
+
+
+@each_kind
+def test_its_arguments_mean_what_they_mean_in_torchs_layer(ours, torchs):
+    positional = (12, 8, 2, False, True, 0.25, True, *([3] if torchs is nn.LSTM else []))
+    layer, plain = ours(*positional, device="meta", dtype=torch.bfloat16), torchs(*positional, device="meta")
+    assert repr(layer).startswith(repr(plain)[:-1].replace(torchs.__name__, ours.__name__, 1))
+    assert {(parameter.dtype, parameter.device.type) for parameter in layer.parameters()} == {(torch.bfloat16, "meta")}
+
+
+@each_kind
+@pytest.mark.parametrize("every", [False, True])
+def test_a_deep_copy_gives_the_same_output(ours, torchs, every):
+    layer, x = ours(12, 8, 2, shift_every_layer=every), torch.randn(5, 2, 12)
     assert_equal(copy.deepcopy(layer)(x), layer(x))
 
 
-def test_its_repr_says_what_is_shifted():
-    assert "12, 8, batch_first=True, n_div=4, stride=1, bidirectional_shift=False" in repr(
-        ShiftLSTM(12, 8, batch_first=True)
+@each_kind
+def test_its_repr_says_what_is_shifted(ours, torchs):
+    name = ours.__name__
+    shift = "n_div=4, stride=1, bidirectional_shift=False"
+    assert repr(ours(12, 8, batch_first=True)) == f"{name}(12, 8, batch_first=True, {shift})"
+    assert (
+        repr(ours(12, 8, 2, shift_every_layer=True)) == f"{name}(12, 8, num_layers=2, {shift}, shift_every_layer=True)"
     )
+
+
+@needs_quantized_kernels
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+class TestQuantized:
+    """What quantize_dynamic makes of it."""
+
+    @staticmethod
+    def quantized(layer: nn.Module, dtype: torch.dtype = torch.qint8) -> Any:
+        return quantize_dynamic(nn.Sequential(layer).eval(), {type(layer)}, dtype=dtype)[0]
+
+    @each_kind
+    @pytest.mark.parametrize("options", [{}, {"batch_first": True, "num_layers": 2, "bidirectional": True}])
+    @pytest.mark.parametrize("form", ["batched", "packed", "packed unsorted"])
+    @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+    @pytest.mark.parametrize("shift", [BOTH_WAYS, {"stride": 0}])
+    def test_it_is_torchs_quantized_layer_on_the_shifted_input(self, ours, torchs, options, form, dtype, shift):
+        layer, plain = twins(ours, torchs, options, **shift)
+        x, state = inputs(form), initial_state(layer, form)
+        mine, theirs = self.quantized(layer, dtype), self.quantized(plain, dtype)
+        assert isinstance(mine, type(theirs))
+        assert_equal(mine(x), theirs(shifted(x, layer)))
+        assert_equal(mine(x, state), theirs(shifted(x, layer), state))
+
+    @each_kind
+    def test_it_is_close_to_the_layer_itself_which_stays_as_it_was(self, ours, torchs):
+        layer, x = ours(12, 8), torch.randn(5, 2, 12)
+        before = layer(x)[0]
+        torch.testing.assert_close(self.quantized(layer)(x)[0], before, rtol=0, atol=0.05)
+        assert type(layer) is ours
+        assert_equal(layer(x)[0], before)
+
+    @each_kind
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+    @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+    def test_a_copy_gives_the_same_output(self, ours, torchs, copied, dtype):
+        layer, x = self.quantized(ours(12, 8, **BOTH_WAYS), dtype), torch.randn(5, 2, 12)
+        twin = copied(layer)
+        assert repr(twin) == repr(layer)
+        assert_equal(twin(x), layer(x))
+
+    @each_kind
+    def test_its_repr_says_what_is_shifted(self, ours, torchs):
+        assert repr(self.quantized(ours(12, 8, batch_first=True, **BOTH_WAYS))) == (
+            f"DynamicQuantized{ours.__name__}(12, 8, batch_first=True, n_div=3, stride=2, bidirectional_shift=True)"
+        )
+
+    @each_kind
+    def test_with_one_layer_shift_every_layer_changes_nothing(self, ours, torchs):
+        layer, plain = twins(ours, torchs, {}, shift_every_layer=True)
+        x = torch.randn(5, 2, 12)
+        assert_equal(self.quantized(layer)(x), self.quantized(plain)(shifted(x, layer)))
+
+    @pytest.mark.parametrize(
+        ("layer", "sentence"),
+        [
+            (lambda: ShiftLSTM(12, 8, proj_size=3), "proj_size=3 cannot be quantized by torch: it must be 0"),
+            (lambda: ShiftGRU(12, 8, bias=False), "bias=False cannot be quantized by torch: it must be True"),
+            (
+                lambda: ShiftLSTM(12, 8, 2, shift_every_layer=True),
+                "shift_every_layer=True cannot be quantized, since torch computes all layers in one call: it must be "
+                "False, or the layers modules of their own",
+            ),
+        ],
+    )
+    def test_what_torch_cannot_quantize_is_told_so(self, layer, sentence):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            self.quantized(layer())

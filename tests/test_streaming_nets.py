@@ -1,0 +1,394 @@
+"""A net chunk by chunk is the net of the whole sequence."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from temporal_shift import ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
+from temporal_shift.streaming import ChainedStream, RunningMean, stream
+
+LAYOUTS = ["batch first", "time-major", "unbatched"]
+BOTH_WAYS = {"stride": 2, "bidirectional": True}
+chunk_lengths = st.lists(st.integers(0, 4), min_size=1, max_size=6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def frames(count: int, layout: str = "batch first", channels: int = 8) -> tuple[Tensor, int]:
+    """A sequence or two, and the dim of the frames."""
+    shape, time = {
+        "batch first": ((2, count, channels), 1),
+        "time-major": ((count, 2, channels), 0),
+        "unbatched": ((count, channels), 0),
+    }[layout]
+    return torch.randn(shape, dtype=torch.float64), time
+
+
+def offline(net: nn.Module, x: Tensor) -> Tensor:
+    output = net(x)
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def fed_in(x: Tensor, lengths: list[int], time: int, live: ChainedStream) -> Tensor:
+    """What the stream gives of all chunks and the flush, no frame of it too early or too late."""
+    outputs, given_so_far, fed = [], 0, 0
+    for chunk in x.split(lengths, dim=time):
+        outputs.append(live(chunk))
+        fed += chunk.shape[time]
+        given_so_far += outputs[-1].shape[time]
+        assert given_so_far == max(0, fed - live.delay)
+    return torch.cat([*outputs, live.flush()], dim=time)
+
+
+def saved_and_loaded(state: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def bytes_of(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.untyped_storage().nbytes()
+    return sum(map(bytes_of, state)) if isinstance(state, tuple) else 0
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net that streams, for frames of 8 channels."""
+
+    module: nn.Module
+    delay: int
+    layout: str = "batch first"
+
+    def __post_init__(self) -> None:
+        self.module.double().eval()
+
+
+def block(**options: Any) -> ShiftTransformerLayer:
+    return ShiftTransformerLayer(8, 2, 16, **{"batch_first": True, **options})
+
+
+def nets() -> dict[str, Net]:
+    """One of each kind."""
+    return {
+        "shift": Net(TemporalShift(**BOTH_WAYS), 2),
+        "shift and linear": Net(TemporalShift(nn.Linear(8, 5), padding_mode="replicate", **BOTH_WAYS), 2),
+        "shift in a shift": Net(TemporalShift(TemporalShift(nn.Linear(8, 5), stride=-3), **BOTH_WAYS), 5),
+        "LSTM": Net(ShiftLSTM(8, 6, 2, batch_first=True), 0),
+        "LSTM with a projection": Net(ShiftLSTM(8, 6, 2, proj_size=3, batch_first=True, bidirectional_shift=True), 1),
+        "GRU, every layer": Net(
+            ShiftGRU(8, 6, 3, shift_every_layer=True, bidirectional_shift=True, stride=2), 6, "time-major"
+        ),
+        "LSTM, unbatched, every layer": Net(ShiftLSTM(8, 6, 2, shift_every_layer=True, stride=-1), 2, "unbatched"),
+        "shift and LSTM": Net(TemporalShift(ShiftLSTM(8, 6, bidirectional_shift=True), stride=-2), 3, "time-major"),
+        "Shiftformer block": Net(block(norm_first=True, stride=2), 2),
+        "encoder": Net(nn.TransformerEncoder(block(), 2, nn.LayerNorm(8), enable_nested_tensor=False), 2),
+        "time-major encoder": Net(
+            nn.TransformerEncoder(block(batch_first=False, stride=2), 2, enable_nested_tensor=False), 4, "time-major"
+        ),
+        "stack": Net(
+            nn.Sequential(
+                nn.Linear(8, 8),
+                nn.GELU(),
+                nn.TransformerEncoder(block(bidirectional=False), 2, enable_nested_tensor=False),
+                nn.Sequential(nn.Dropout(0.5), block(stride=2), nn.RMSNorm(8)),
+                TemporalShift(nn.Linear(8, 5), stride=-1),
+                nn.Identity(),
+                nn.ReLU(),
+                nn.SiLU(),
+                nn.Tanh(),
+                nn.Sigmoid(),
+            ),
+            3,
+        ),
+    }
+
+
+each_net = pytest.mark.parametrize("net", nets().values(), ids=nets().keys())
+
+
+@each_net
+@settings(max_examples=15)
+@given(lengths=chunk_lengths.filter(sum))
+def test_chunks_of_any_length_and_the_flush_are_the_whole(net, lengths):
+    x, time = frames(sum(lengths), net.layout)
+    live = stream(net.module)
+    assert live.delay == net.delay
+    torch.testing.assert_close(fed_in(x, lengths, time, live), offline(net.module, x))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", [ShiftLSTM, ShiftGRU])
+@settings(max_examples=60)
+@given(
+    lengths=chunk_lengths.filter(sum),
+    layers=st.integers(1, 3),
+    stride=st.sampled_from([0, 1, 2, -1]),
+    both_ways=st.booleans(),
+    every=st.booleans(),
+    proj_size=st.sampled_from([0, 4]),
+    batch_first=st.booleans(),
+)
+def test_a_recurrent_layer_streams_with_any_shift(
+    kind, layout, lengths, layers, stride, both_ways, every, proj_size, batch_first
+):
+    if layout != "unbatched":
+        batch_first = layout == "batch first"
+    options = {"proj_size": proj_size} if kind is ShiftLSTM else {}
+    shift = {"stride": stride, "bidirectional_shift": both_ways, "shift_every_layer": every}
+    layer = kind(8, 6, layers, batch_first=batch_first, dtype=torch.float64, **options, **shift).eval()
+    x, time = frames(sum(lengths), layout)
+    live = layer.stream()
+    ahead = abs(stride) if both_ways else max(0, -stride)
+    assert live.delay == ahead * (layers if every else 1)
+    torch.testing.assert_close(fed_in(x, lengths, time, live), layer(x)[0])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=60)
+@given(
+    lengths=chunk_lengths,
+    stride=st.sampled_from([0, 1, 2, -1]),
+    both_ways=st.booleans(),
+    norm_first=st.booleans(),
+    batch_first=st.booleans(),
+)
+def test_a_shiftformer_block_streams_with_any_shift(layout, lengths, stride, both_ways, norm_first, batch_first):
+    if layout != "unbatched":
+        batch_first = layout == "batch first"
+    layer = (
+        block(batch_first=batch_first, norm_first=norm_first, stride=stride, bidirectional=both_ways).double().eval()
+    )
+    x, time = frames(sum(lengths), layout)
+    live = layer.stream()
+    assert live.delay == (abs(stride) if both_ways else max(0, -stride))
+    torch.testing.assert_close(fed_in(x, lengths, time, live), layer(x))
+
+
+@each_net
+@pytest.mark.parametrize("at", [0, 1, 7])
+def test_a_state_that_was_saved_goes_on_in_another_stream(net, at):
+    x, time = frames(11, net.layout)
+    first = stream(net.module)
+    before, after = x.split([at, 11 - at], dim=time)
+    outputs = [first(before)]
+    second = stream(net.module, saved_and_loaded(first.state))
+    outputs += [second(after), second.flush()]
+    torch.testing.assert_close(torch.cat(outputs, dim=time), offline(net.module, x))
+
+
+@pytest.mark.parametrize("layer", [ShiftLSTM(8, 6), ShiftGRU(8, 6), block(batch_first=False), TemporalShift()])
+def test_a_layers_own_stream_takes_a_state_too(layer):
+    layer.double().eval()
+    x, _ = frames(9, "unbatched")
+    first = layer.stream()
+    outputs = [first(x[:4])]
+    second = layer.stream(saved_and_loaded(first.state))
+    outputs += [second(x[4:]), second.flush()]
+    torch.testing.assert_close(torch.cat(outputs), offline(layer, x))
+
+
+@each_net
+def test_a_flushed_stream_begins_anew(net):
+    live = stream(net.module)
+    for count in (6, 9):
+        x, time = frames(count, net.layout)
+        torch.testing.assert_close(fed_in(x, [count - 2, 2], time, live), offline(net.module, x))
+
+
+@each_net
+def test_a_stream_that_was_fed_no_frame_gives_none(net):
+    x, time = frames(0, net.layout)
+    live = stream(net.module)
+    assert live(x).shape[time] == 0
+    assert live.flush().shape[time] == 0
+
+
+@each_net
+def test_two_streams_of_a_net_do_not_disturb_each_other(net):
+    (x, time), (other, _) = frames(5, net.layout), frames(5, net.layout)
+    first, second = stream(net.module), stream(net.module)
+    outputs = []
+    for a, b in zip(x.split(2, dim=time), other.split(2, dim=time), strict=True):
+        outputs.append(first(a))
+        second(b)
+    torch.testing.assert_close(torch.cat([*outputs, first.flush()], dim=time), offline(net.module, x))
+
+
+@each_net
+def test_gradients_through_chunks_are_those_of_the_whole(net):
+    x, time = frames(9, net.layout)
+    x.requires_grad_()
+    pieces, whole = fed_in(x, [1, 0, 5, 3], time, stream(net.module)), offline(net.module, x)
+    weight, inputs = torch.randn_like(whole), [x, *net.module.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(pieces, inputs, weight), torch.autograd.grad(whole, inputs, weight))
+
+
+@each_net
+@torch.no_grad()
+def test_a_state_does_not_grow_with_the_frames_that_were_fed(net):
+    sizes = []
+    for chunks in ([40], [4000], [40] * 10):
+        live = stream(net.module)
+        for count in chunks:
+            live(frames(count, net.layout)[0])
+        sizes.append(bytes_of(live.state))
+    assert sizes == [sizes[0]] * 3
+
+
+def test_a_causal_net_gives_all_of_a_chunk_at_once():
+    net = nn.Sequential(block(bidirectional=False, stride=3), TemporalShift(nn.Linear(8, 5))).double().eval()
+    live = stream(net)
+    x, _ = frames(7)
+    assert live.delay == 0
+    torch.testing.assert_close(torch.cat([live(x[:, :1]), live(x[:, 1:])], dim=1), net(x))
+    assert live.flush().shape == (2, 0, 5)
+
+
+def test_a_shift_in_front_of_a_time_major_block_is_along_its_frames():
+    net = TemporalShift(block(batch_first=False), bidirectional=True).double().eval()
+    x, time = frames(7, "time-major")
+    alone = torch.stack([net(sequence) for sequence in x.unbind(1)], dim=1)
+    torch.testing.assert_close(net(x), alone)
+    torch.testing.assert_close(fed_in(x, [2, 0, 5], time, stream(net)), alone)
+
+
+def test_a_stack_may_begin_with_a_recurrent_layer_whose_output_alone_goes_on():
+    lstm, head = ShiftLSTM(8, 6, batch_first=True, bidirectional_shift=True).double(), nn.Linear(6, 4).double()
+    x, time = frames(9)
+    live = stream(nn.Sequential(lstm, head))
+    torch.testing.assert_close(fed_in(x, [2, 0, 7], time, live), head(lstm(x)[0]))
+
+
+@given(lengths=st.lists(st.integers(0, 4), min_size=2, max_size=5).filter(lambda lengths: lengths[0] > 0))
+@settings(max_examples=25)
+def test_the_mean_and_a_head_predict_from_the_frames_so_far_and_at_last_from_all(lengths):
+    net, head = block(bidirectional=False).double().eval(), nn.Linear(8, 4).double()
+    x, _ = frames(sum(lengths))
+    live, mean, fed = stream(net), RunningMean(), 0
+    for chunk in x.split(lengths, dim=1):
+        prediction = head(mean(live(chunk)))
+        fed += chunk.shape[1]
+        torch.testing.assert_close(prediction, head(net(x[:, :fed]).mean(1)))
+    torch.testing.assert_close(prediction, head(net(x).mean(1)))
+
+
+def test_with_a_delay_the_flush_completes_the_prediction():
+    net, head = nn.TransformerEncoder(block(), 2, enable_nested_tensor=False).double().eval(), nn.Linear(8, 4).double()
+    x, _ = frames(9)
+    live, mean = stream(net), RunningMean()
+    for chunk in x.split(2, dim=1):
+        mean(live(chunk))
+    torch.testing.assert_close(head(mean(live.flush())), head(net(x).mean(1)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_mean_is_that_of_the_frames_in_any_layout(layout):
+    x, time = frames(7, layout)
+    mean = RunningMean(time)
+    first, second = x.split([3, 4], dim=time)
+    torch.testing.assert_close(mean(first), first.mean(time))
+    torch.testing.assert_close(mean(second), x.mean(time))
+
+
+def test_before_the_first_frame_the_mean_is_not_a_number():
+    mean, (x, _) = RunningMean(), frames(3)
+    empty = mean(x[:, :0])
+    assert empty.shape == (2, 8)
+    assert empty.isnan().all()
+    torch.testing.assert_close(mean(x), x.mean(1))
+
+
+def test_a_mean_that_was_saved_goes_on():
+    x, _ = frames(7)
+    first = RunningMean()
+    first(x[:, :3])
+    torch.testing.assert_close(RunningMean(state=saved_and_loaded(first.state))(x[:, 3:]), x.mean(1))
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (
+            lambda: ShiftLSTM(8, 6, bidirectional=True).stream(),
+            "bidirectional=True cannot stream: the second direction of the LSTM begins with the last frame; it must be "
+            "False",
+        ),
+        (
+            lambda: stream(nn.Sequential(ShiftGRU(8, 6, bidirectional=True))),
+            "bidirectional=True cannot stream: the second direction of the GRU begins with the last frame; it must be "
+            "False",
+        ),
+        (
+            lambda: block(placement="residual").stream(),
+            'placement="residual" cannot stream: its attention looks at all frames; it must be "replace"',
+        ),
+        (
+            lambda: stream(nn.TransformerEncoder(block(placement="inplace"), 2, enable_nested_tensor=False)),
+            'placement="inplace" cannot stream: its attention looks at all frames; it must be "replace"',
+        ),
+        (
+            lambda: stream(nn.Sequential(block(), nn.Conv1d(8, 8, 3))),
+            "Conv1d cannot stream: it may look at other frames; it must be a layer with a stream() or one that looks "
+            "at each frame alone",
+        ),
+        (
+            lambda: stream(nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 1)),
+            "TransformerEncoderLayer cannot stream: it may look at other frames; it must be a layer with a stream() or "
+            "one that looks at each frame alone",
+        ),
+        (
+            lambda: stream(nn.Sequential(block(), TemporalShift(padding_mode="circular"))),
+            'padding_mode="circular" cannot stream: the first frame reads the last one; it must be "zeros" or '
+            '"replicate"',
+        ),
+        (
+            lambda: stream(nn.Sequential(block(), block(batch_first=False))),
+            "layers with the frames in different dims [-2, 0] cannot stream after one another",
+        ),
+        (
+            lambda: block().stream((None,)),
+            "state of 1 parts is not of this stream: it must be a tuple of 2, the state of such a stream",
+        ),
+        (
+            lambda: stream(nn.Sequential(block(), nn.Linear(8, 5)), (None, None, None, None)),
+            "state of 4 parts is not of this stream: it must be a tuple of 3, the state of such a stream",
+        ),
+        (
+            lambda: ShiftLSTM(8, 6).stream(torch.zeros(2, 8)),
+            "state of Tensor is not of this stream: it must be a tuple of 2, the state of such a stream",
+        ),
+        (
+            lambda: stream(block()).flush(),
+            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
+        ),
+        (
+            lambda: ShiftLSTM(8, 6, stride=0).stream().flush(),
+            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
+        ),
+        (
+            lambda: stream(nn.Sequential(nn.Linear(8, 8), nn.GELU())).flush(),
+            "flush() of a net without a shift: no frame of it waits for another",
+        ),
+    ],
+)
+def test_what_cannot_stream_is_told_so(act, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        act()
