@@ -392,3 +392,49 @@ def test_a_mean_that_was_saved_goes_on():
 def test_what_cannot_stream_is_told_so(act, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         act()
+
+
+def test_a_chunk_that_was_refused_has_not_been_fed():
+    layer = ShiftLSTM(8, 6, batch_first=True)
+    live, x = layer.stream(), torch.randn(2, 7, 8)
+    with pytest.raises(RuntimeError):
+        live(torch.randn(2, 3, 9))
+    torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "sentence"),
+    [
+        (
+            lambda: stream(nn.LayerNorm((3, 8))),
+            ValueError,
+            "LayerNorm cannot stream: it may look at other frames; it must be a layer with a stream() or one that "
+            "looks at each frame alone",
+        ),
+        (
+            lambda: TemporalShift(nn.Linear(8, 8), time_dim=-1, channel_dim=-2).stream(),
+            ValueError,
+            "frames in the last dim cannot stream through a net that looks at the last dim of each frame",
+        ),
+        (
+            lambda: TemporalShift().stream(("a", None))(torch.zeros(2, 4, 8)),
+            TypeError,
+            "state must be a torch.Tensor, the state of a stream, not tuple",
+        ),
+    ],
+)
+def test_what_would_mix_frames_or_states_is_told_so(act, error, sentence):
+    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+        act()
+
+
+def test_a_running_mean_keeps_its_precision_in_half_and_refuses_another_batch():
+    mean = RunningMean()
+    for _ in range(3):
+        found = mean(torch.full((2, 1000, 4), 100.0, dtype=torch.float16))
+    assert torch.equal(found, torch.full((2, 4), 100.0, dtype=torch.float16))
+    sentence = (
+        "frames of shape (1, 5, 4) do not follow those whose sum has shape (2, 4): they must differ in frames only"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        mean(torch.zeros(1, 5, 4))

@@ -11,6 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
 from temporal_shift.layers import RelativeTransformerLayer
+from temporal_shift.streaming import RunningMean, stream
 
 from .augment import FeatureSpecAugment
 from .config import Shift, SpecAugment
@@ -83,8 +84,58 @@ class FrameClassifier(PreTrainedModel):
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
+    def stream(self, state: Any = None) -> FrameClassifierStream:
+        """The model on frames that come in chunks: each gives the logits of all frames so far.
+
+        Raises:
+            ValueError: If the blocks cannot stream: a convolution looks ahead, attention everywhere, and the LSTM's
+                second direction begins at the end. The Shiftformer streams, two strides late.
+        """
+        return FrameClassifierStream(self, state)
+
     def _init_weights(self, module: nn.Module) -> None:
         """Leave each layer as torch's own constructor initialised it."""
+
+
+class FrameClassifierStream:
+    """A running prediction; :meth:`FrameClassifier.stream` makes one. The model should be in eval mode.
+
+    Attributes:
+        state: All that it remembers; another stream of the same model goes on with it.
+        delay: How many of the last frames are not in the logits yet.
+
+    Example:
+        >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
+        >>> model = FrameClassifier(FrameClassifierConfig("transformer", shift, hidden_size=32)).eval()
+        >>> live, frames = model.stream(), torch.randn(1, 10, 32)
+        >>> so_far = [live(chunk) for chunk in frames.split(4, dim=1)]
+        >>> torch.allclose(live.flush(), model(frames).logits, atol=1e-5)
+        True
+    """
+
+    def __init__(self, model: FrameClassifier, state: Any = None) -> None:
+        of_encoder, of_mean = state if state is not None else (None, None)
+        self._encoder = stream(model.encoder, of_encoder)
+        self._mean = RunningMean(state=of_mean)
+        self._head = model.head
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Feed frames, ``(B, l, D)``, and take logits, ``(B, classes)``; not a number before a frame is complete."""
+        return self._head(self._mean(self._encoder(frames)))  # type: ignore[no-any-return]
+
+    def flush(self) -> Tensor:
+        """The logits of the whole, with the frames that waited for the future; then the stream begins anew."""
+        logits: Tensor = self._head(self._mean(self._encoder.flush()))
+        self._mean.state = None
+        return logits
+
+    @property
+    def state(self) -> Any:
+        return self._encoder.state, self._mean.state
+
+    @property
+    def delay(self) -> int:
+        return self._encoder.delay
 
 
 def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from temporal_shift import ShiftTransformerLayer, temporal_shift
+from temporal_shift.layers import RelativeTransformerLayer
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
 PLACEMENTS = ["replace", "residual", "inplace"]
@@ -113,8 +114,90 @@ def test_the_parts_that_stay_keep_torchs_names():
     assert layer("replace").state_dict().keys() < torchs.keys()
 
 
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("placement", ["residual", "inplace"])
+def test_relative_positions_stand_where_attention_stood_in_every_placement(placement, norm_first):
+    ours = RelativeTransformerLayer(
+        16, 4, 32, 0.0, batch_first=True, norm_first=norm_first, max_frames=9, placement=placement, stride=2
+    )
+    x = torch.randn(2, 6, 16)
+    moved = temporal_shift(x, n_div=4, stride=2, bidirectional=True)
+    seen = moved if placement == "inplace" else x
+    feed = lambda h: ours.linear2(F.relu(ours.linear1(h)))  # noqa: E731
+    if norm_first:
+        h = moved + ours.self_attn(ours.norm1(seen))
+        expected = h + feed(ours.norm2(h))
+    else:
+        h = ours.norm1(moved + ours.self_attn(seen))
+        expected = ours.norm2(h + feed(h))
+    torch.testing.assert_close(ours(x), expected)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_relative_layer_stands_inside_torchs_encoder_with_masks(training):
+    encoder = nn.TransformerEncoder(RelativeTransformerLayer(16, 4, 32, 0.0, batch_first=True, max_frames=9), 2)
+    encoder.train(training)
+    x, mask = torch.randn(3, 6, 16), torch.ones(6, 6, dtype=torch.bool).triu(1)
+    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2, [False] + [True] * 5])
+    with torch.no_grad():
+        y = encoder(x, mask, padding)
+        for n, length in enumerate((6, 4, 1)):
+            for t in range(length):  # nothing that comes later is seen
+                torch.testing.assert_close(y[n, t], encoder(x[n : n + 1, : t + 1], mask[: t + 1, : t + 1])[0, t])
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_shift_into_the_past_is_causal_inside_torchs_causal_encoder(placement):
+    encoder = nn.TransformerEncoder(layer(placement, bidirectional=False), 2).eval()
+    x, mask = torch.randn(2, 6, 16), nn.Transformer.generate_square_subsequent_mask(6)
+    y = encoder(x, mask, is_causal=True)
+    for t in range(6):
+        torch.testing.assert_close(
+            y[:, t], encoder(x[:, : t + 1], mask[: t + 1, : t + 1], is_causal=True)[:, t], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_nan_in_padding_reaches_no_valid_frame_and_no_gradient(placement):
+    ours = layer(placement)
+    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
+    x = torch.randn(2, 6, 16).masked_fill(padding[..., None], float("nan"))
+    y = ours(x, src_key_padding_mask=padding)
+    y[~padding].square().sum().backward()
+    assert y[~padding].isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in ours.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_input_is_shifted_within_each_sequence(layout):
+    ours = layer("replace")
+    sequences = [torch.randn(length, 16) for length in (5, 1, 3)]
+    nested = torch.nested.nested_tensor(sequences, layout=layout)
+    for y, x in zip(ours(nested).unbind(), sequences, strict=True):
+        torch.testing.assert_close(y, ours(x))
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        ({"stride": 1}, "stride=1, bidirectional=True"),
+        ({"stride": -1, "bidirectional": False}, "stride=-1, bidirectional=False"),
+    ],
+)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_shift_that_reads_the_future_refuses_to_be_causal(placement, shift, said):
+    sentence = f"is_causal=True, and a shift with {said} reads the future: stride must be at least 0 and bidirectional"
+    with pytest.raises(ValueError, match=sentence):
+        layer(placement, **shift)(torch.randn(2, 6, 16), torch.zeros(6, 6), is_causal=True)
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="placement='before' is not known here: it must be one of 'replace', 'resid"):
         layer("before")
     with pytest.raises(ValueError, match='src_mask limits attention, and placement="replace" has none: it must be Non'):
         layer("replace")(torch.randn(2, 6, 16), torch.zeros(6, 6))
+    with pytest.raises(ValueError, match="placement='replace' is not known here: it must be one of 'residual', 'inpl"):
+        RelativeTransformerLayer(16, 4, max_frames=9, placement="replace")
+    with pytest.raises(ValueError, match="is_causal=True says of src_mask that it is causal: src_mask must be given"):
+        RelativeTransformerLayer(16, 4, max_frames=9)(torch.randn(2, 6, 16), is_causal=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -92,3 +94,42 @@ def test_the_identity_mixer_cannot_tell_the_order_of_frames_and_the_shiftformer_
     frames = torch.randn(3, 21, 64)
     torch.testing.assert_close(identity(frames.flip(1)).logits, identity(frames).logits)
     assert not torch.allclose(shiftformer(frames.flip(1)).logits, shiftformer(frames).logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 21])
+def test_a_shiftformer_predicts_while_it_listens_and_ends_with_the_prediction_of_the_whole(chunk):
+    model, frames = classifier("Shiftformer").eval(), torch.randn(2, 21, 64)
+    live = model.stream()
+    assert live.delay == 2
+    with torch.no_grad():
+        for fed, part in enumerate(frames.split(chunk, dim=1), start=1):
+            logits = live(part)
+            complete = min(fed * chunk, 21) - live.delay
+            if complete <= 0:
+                assert logits.isnan().all()
+            else:
+                expected = model.head(model.encoder(frames)[:, :complete].mean(1))
+                torch.testing.assert_close(logits, expected)
+        torch.testing.assert_close(live.flush(), model(frames).logits)
+
+
+def test_a_running_prediction_goes_on_from_a_saved_state():
+    model, frames = classifier("Shiftformer").eval(), torch.randn(2, 21, 64)
+    first = model.stream()
+    first(frames[:, :8])
+    second = model.stream(first.state)
+    second(frames[:, 8:])
+    torch.testing.assert_close(second.flush(), model(frames).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ShiftCNN", "ShiftConv cannot stream: it may look at other frames"),
+        ("ShiftLSTM", "_BidirectionalLSTM cannot stream: it may look at other frames"),
+        ("Transformer", 'placement="inplace" cannot stream: its attention looks at all frames; it must be "replace"'),
+    ],
+)
+def test_what_looks_at_the_whole_cannot_predict_while_it_listens(name, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
+        classifier(name).stream()
