@@ -31,3 +31,12 @@ def poisoned(monkeypatch):
             return memory.fill_(float("nan")) if memory.is_floating_point() else memory
 
         monkeypatch.setattr(torch, name, poison)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

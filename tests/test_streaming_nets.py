@@ -16,18 +16,11 @@ from torch import Tensor, nn
 from temporal_shift import ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
 from temporal_shift.streaming import ChainedStream, RunningMean, stream
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYOUTS = ["batch first", "time-major", "unbatched"]
 BOTH_WAYS = {"stride": 2, "bidirectional": True}
 chunk_lengths = st.lists(st.integers(0, 4), min_size=1, max_size=6)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def frames(count: int, layout: str = "batch first", channels: int = 8) -> tuple[Tensor, int]:

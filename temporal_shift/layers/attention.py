@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from . import blockwise
+from .sequences import silenced
 
 
 class RelativeSelfAttention(nn.Module):
@@ -90,6 +91,8 @@ class RelativeSelfAttention(nn.Module):
                 f"a sequence of {length} frames is longer than max_frames={self.max_frames}: there is no relative "
                 "position for its ends"
             )
+        if padding is not None:
+            x = silenced(x, padding, time_dim=1)  # a NaN would spread even with a weight of zero
         # (3, B, H, L, d)
         q, k, v = self.qkv(x).view(batch, length, 3, self.num_heads, dim // self.num_heads).permute(2, 0, 3, 1, 4)
         table = self.distance_embedding.weight[self.max_frames - length : self.max_frames + length - 1]

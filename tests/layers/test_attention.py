@@ -133,6 +133,14 @@ def test_what_is_masked_is_not_attended_to(form, training):
     torch.testing.assert_close(attention(x, each_head, padding), y)
 
 
+def test_nan_in_padding_reaches_no_valid_frame():
+    attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
+    padding = torch.tensor([[False] * 9, [False] * 5 + [True] * 4])
+    x = torch.randn(2, 9, 12)
+    y = attention(x.masked_fill(padding[..., None], math.nan), key_padding_mask=padding)
+    torch.testing.assert_close(y[~padding], attention(x, key_padding_mask=padding)[~padding])
+
+
 def test_a_sequence_of_nothing_but_padding_has_finite_output_and_gradients():
     attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
     padding = torch.tensor([[False] * 9, [True] * 9])

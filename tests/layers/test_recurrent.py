@@ -36,22 +36,16 @@ STACKS = [
     {"num_layers": 2, "bias": False, "batch_first": True},
     {"num_layers": 2, "proj_size": 5, "bidirectional": True},
 ]
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+    pytest.mark.usefixtures("one_thread"),
+]
 BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional_shift": True}
 
 each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU"])
 needs_quantized_kernels = pytest.mark.skipif(
     torch.backends.quantized.engine == "none", reason="this build of torch has no kernels for quantized weights"
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
