@@ -23,14 +23,14 @@ def _seeded():
 @pytest.fixture
 def poisoned(monkeypatch):
     """Fill what is allocated without a value with NaN, so that a byte that nobody wrote is seen."""
-    for name in ("empty", "empty_like"):
-        allocate = getattr(torch, name)
+    for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
+        allocate = getattr(owner, name)
 
         def poison(*args, allocate=allocate, **kwargs):
             memory = allocate(*args, **kwargs)
             return memory.fill_(float("nan")) if memory.is_floating_point() else memory
 
-        monkeypatch.setattr(torch, name, poison)
+        monkeypatch.setattr(owner, name, poison)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import op
+from benchmarks import layers, op
 from temporal_shift.ser.report import markdown_table, pairs_table
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +34,13 @@ def test_the_table_of_times_is_the_recorded_one():
     assert op.summary(record) in README
     missed = sum(not goal["held"] for goal in record["goals"])
     assert f"{len(record['goals']) - missed} of {len(record['goals'])} goals" in README
+
+
+def test_the_table_of_the_layers_is_the_recorded_one():
+    record = json.loads((ROOT / "benchmarks" / "records" / "layers-cpu.json").read_text(encoding="utf-8"))
+    assert layers.summary(record) in README
+    missed = sum(not goal["held"] for goal in record["goals"])
+    assert f"{len(record['goals']) - missed} of {len(record['goals'])} goals for the layers" in README
 
 
 def test_the_sentence_on_the_kernels_is_the_record():

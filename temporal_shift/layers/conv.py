@@ -66,7 +66,7 @@ class ShiftConv(nn.Module):
         self.n_div = n_div
         self.stride = stride
         self.bidirectional = bidirectional
-        self.depthwise = nn.Conv1d(
+        self.depthwise = _DepthwiseConv(
             dim, dim, kernel_size, padding=kernel_size // 2, groups=dim, device=device, dtype=dtype
         )
         self.norm = nn.LayerNorm(dim, device=device, dtype=dtype)
@@ -95,6 +95,17 @@ class ShiftConv(nn.Module):
             f"placement={self.placement!r}, n_div={self.n_div}, stride={self.stride}, "
             f"bidirectional={self.bidirectional}"
         )
+
+
+class _DepthwiseConv(nn.Conv1d):
+    """An ``nn.Conv1d`` that makes no copy of ``(B, D, L)`` whose channels are neighbours in memory.
+
+    torch leaves only images in that order: so the sequence is an image of one row.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        row, weight = input.unsqueeze(-2), self.weight.unsqueeze(-2)
+        return F.conv2d(row, weight, self.bias, padding=(0, int(self.padding[0])), groups=self.groups).squeeze(-2)
 
 
 def _silenced(x: Tensor, lengths: Tensor) -> Tensor:

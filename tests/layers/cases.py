@@ -49,7 +49,7 @@ class Case:
 
 
 class ConvBlock(nn.Module):
-    """ConvNeXt's block over time."""
+    """ConvNeXt's block over time, which is a convolution over images of one row, with the weights of an nn.Conv1d."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,8 @@ class ConvBlock(nn.Module):
         self.contract = nn.Linear(4 * CHANNELS, CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        row, weight = x.transpose(1, 2).unsqueeze(2), self.depthwise.weight.unsqueeze(2)
+        h = F.conv2d(row, weight, self.depthwise.bias, padding=(0, 3), groups=CHANNELS)[:, :, 0].transpose(1, 2)
         return x + self.contract(F.gelu(self.expand(self.norm(h))))
 
 

@@ -67,6 +67,14 @@ def test_output_and_gradients_are_those_of_the_published_form(function, length, 
         torch.testing.assert_close(function(*ours, bias), expected)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+def test_every_byte_that_is_read_was_written(poisoned, length):
+    x = inputs(length)
+    y = relative_attention(*x)
+    assert y.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), x))
+
+
 def test_it_is_equal_to_the_published_form_at_the_papers_size():
     q, k, v, table = (x.detach().float() for x in inputs(374, batch=2, heads=12, dim=64))
     torch.testing.assert_close(

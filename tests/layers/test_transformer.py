@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -38,6 +40,30 @@ def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, p
     assert torch.equal(ours(x, src_key_padding_mask=padding), torchs(x, src_key_padding_mask=padding))
     with torch.no_grad():  # torch's fused path
         assert torch.equal(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"activation": "gelu"}, {"activation": torch.tanh}, {"bias": False}, {"layer_norm_eps": 0.5}, {"dropout": 0.5}],
+)
+def test_with_stride_0_every_argument_means_what_it_means_to_torchs_layer(options):
+    ours = ShiftTransformerLayer(16, 4, 32, **options, placement="inplace", stride=0)
+    torchs = nn.TransformerEncoderLayer(16, 4, 32, **options)
+    torchs.load_state_dict(ours.state_dict())
+    x, mask = torch.randn(6, 3, 16), nn.Transformer.generate_square_subsequent_mask(6)
+    outputs = []
+    for each in (ours, torchs):
+        torch.manual_seed(1)
+        outputs.append(each(x, mask))
+    assert torch.equal(*outputs)
+
+
+def test_it_takes_every_argument_of_torchs_layer_in_its_order():
+    theirs = list(inspect.signature(nn.TransformerEncoderLayer).parameters.values())
+    assert list(inspect.signature(ShiftTransformerLayer).parameters)[: len(theirs)] == [given.name for given in theirs]
+    call = list(inspect.signature(nn.TransformerEncoderLayer.forward).parameters.values())
+    ours = inspect.signature(ShiftTransformerLayer.forward).parameters.values()
+    assert [(g.name, g.default) for g in ours] == [(g.name, g.default) for g in call]
 
 
 def test_with_stride_0_replace_is_the_feed_forward_half_bit_for_bit():
