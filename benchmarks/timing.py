@@ -15,17 +15,21 @@ Functions = dict[str, Callable[[], object]]
 LONG = 0.1  # seconds
 
 
-def medians(functions: Functions, *, device: str, seconds: float = 1.0) -> dict[str, float]:
+def medians(
+    functions: Functions, *, device: str, seconds: float = 1.0, keep_freed_memory: bool = True
+) -> dict[str, float]:
     """Median seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 9.
 
     A round runs each function several times in a row, so that it finds its own memory and not another's; one that
-    takes longer than ``LONG`` has driven it out itself, and runs once. With such there are at least 9 rounds.
+    takes longer than ``LONG`` has driven it out itself, and runs once. With such there are at least 9 rounds. Freed
+    memory, once kept, is kept for the rest of the process.
     """
     if device == "cuda":
         from triton.testing import do_bench
 
         return {name: do_bench(function, return_mode="median") / 1e3 for name, function in functions.items()}
-    _keep_freed_memory()
+    if keep_freed_memory:
+        _keep_freed_memory()
     long = {name for name, function in functions.items() if _time(function, 1) > LONG}
     calls = {name: 1 if name in long else _calls_of_a_sample(function) for name, function in functions.items()}
     samples: dict[str, list[float]] = {name: [] for name in functions}
