@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
+from .layers.cases import CASES, first
 from .samples import PADDING_MODES, Sample, gallery, grid, small
 
 pytestmark = [
@@ -35,6 +38,16 @@ def gradient(sample: Sample) -> torch.Tensor:
     x = sample.x.detach().requires_grad_()
     y = temporal_shift(x, **sample.arguments)
     return torch.autograd.grad(y, x, small(tuple(y.shape), y.dtype).to(y.device))[0]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case):
+    layer, x = case.make(stride=2), case.input().requires_grad_()
+    on_gpu, x_on_gpu = copy.deepcopy(layer).cuda(), x.detach().cuda().requires_grad_()
+    y, y_on_gpu = first(layer(x)), first(on_gpu(x_on_gpu))
+    torch.testing.assert_close(y_on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)  # of matrix products with fewer digits
+    gradients = [torch.autograd.grad(of.square().sum(), at) for of, at in ((y, x), (y_on_gpu, x_on_gpu))]
+    torch.testing.assert_close(gradients[1][0].cpu(), gradients[0][0], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)

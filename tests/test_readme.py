@@ -41,6 +41,10 @@ def test_the_table_of_the_layers_is_the_recorded_one():
     assert layers.summary(record) in README
     missed = sum(not goal["held"] for goal in record["goals"])
     assert f"{len(record['goals']) - missed} of {len(record['goals'])} goals for the layers" in README
+    seconds = next(row["seconds"] for row in record["rows"] if row["what"] == "ShiftTransformerLayer")
+    floor = seconds["two matrix products"]  # which is already less than those two goals ask for
+    assert seconds["nn.TransformerEncoderLayer"] / floor < 1.9
+    assert seconds["published relative"] / floor < 3
 
 
 def test_the_sentence_on_the_kernels_is_the_record():
