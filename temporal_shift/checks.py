@@ -43,6 +43,8 @@ def resolve(
     except RuntimeError:  # a nested tensor of the older layout has no shape
         check_kind(x, "x")
         raise
+    if compiling and isinstance(channels, Tensor):  # TorchScript's tracer gives sizes as tensors
+        channels = int(channels)
     arguments = x.dim(), channels, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim
     if compiling:  # a tracer looks through the cache anyway, and warns of it
         return _geometry.__wrapped__(*arguments)

@@ -11,6 +11,7 @@ from . import checks
 from .backends import autograd, traced
 
 _is_compiling = torch.compiler.is_compiling
+_is_tracing = torch._C._is_tracing  # TorchScript's tracer, and that of its ONNX exporter
 
 
 def temporal_shift(
@@ -92,7 +93,7 @@ def temporal_shift(
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    compiling = _is_compiling()
+    compiling = _is_compiling() or _is_tracing()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = checks.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
@@ -152,7 +153,7 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    compiling = _is_compiling()
+    compiling = _is_compiling() or _is_tracing()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = checks.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling

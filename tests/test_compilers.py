@@ -128,6 +128,34 @@ def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(pa
             assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, kind):
+    module = Shift(padding_mode=padding_mode)
+
+    def given(length: int) -> tuple[Tensor, ...]:
+        return (torch.randn(2, length, 9), *(value for value in bounds_of(kind, length).values() if value is not None))
+
+    by_kind = module if kind is None else WithBounds(module, kind)
+    traced = torch.jit.trace(by_kind, given(7))
+    for length in (7, 2, 3, 374):
+        inputs = given(length)
+        for y, expected in zip(traced(*inputs), by_kind(*inputs), strict=True):
+            assert torch.equal(y, expected)
+
+
+class WithBounds(nn.Module):
+    """Takes by position what TorchScript cannot take by name."""
+
+    def __init__(self, module: nn.Module, kind: str):
+        super().__init__()
+        self.module, self.kind = module, kind
+
+    def forward(self, x: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.module(x, **{self.kind: bounds})
+
+
 def test_onnx_equals_eager_on_every_sample(tmp_path):
     inputs, bounds = all_inputs()
     session, feed = onnx_session(Shifts(), (inputs, bounds), {}, tmp_path)

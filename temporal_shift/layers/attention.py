@@ -111,10 +111,9 @@ def relative_attention(
 
     ``bias``, ``(B or 1, H or 1, L or 1, L)``, is added to the scores; ``dropout`` zeroes weights.
     """
-    watched = (
-        torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    )
-    if watched or dropout > 0 or not q.is_cpu or (bias is not None and bias.requires_grad):
+    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    if traced or transformed or dropout > 0 or not q.is_cpu or (bias is not None and bias.requires_grad):
         return _plain(q, k, v, table, bias, dropout)
     return blockwise.attention(q, k, v, table, bias, _plain)
 

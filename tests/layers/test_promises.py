@@ -128,6 +128,16 @@ def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
         torch.testing.assert_close(torch.from_numpy(output), first(layer(x)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_it_is_traced_by_torchscript_with_any_length(case: Case):
+    layer = case.make().eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(layer, case.input(), check_trace=False)
+        for length in (9, 5, 23):
+            x = case.input(length)
+            torch.testing.assert_close(first(traced(x)), first(layer(x)))
+
+
 def lengths(case: Case) -> tuple[int, ...]:
     """Those of the graph and others; torch unrolls a recurrent layer, its own as well."""
     return (9,) if case.recurrent else (9, 5, 23)
