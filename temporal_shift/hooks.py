@@ -17,9 +17,12 @@ from .layers.sequences import silenced
 from .layers.shift import TemporalShift
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # no compiler can trace it
 def _thread() -> int:
     return threading.get_ident()
+
+
+# No compiler can trace it. This is what torch.compiler.assume_constant_result does, which imports Dynamo for it.
+_thread._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def named(name: str, module: nn.Module) -> str:
