@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
-from .geometry import groups_of_list, groups_of_share
+from . import checks
 from .layers.sequences import silenced
 from .layers.shift import TemporalShift
 
@@ -135,13 +135,11 @@ class ForgetInput(Hook):
 
 
 def _sum_where_moved(output: Tensor, x: Tensor, shifted: Tensor, shift: TemporalShift) -> Tensor:
-    dim, channels = shift.channel_dim, x.shape[shift.channel_dim]
-    if shift.groups is None:
-        groups = groups_of_share(channels, shift.n_div, shift.stride, shift.bidirectional)
-    else:
-        groups = groups_of_list(channels, shift.groups)
+    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
+    geometry = checks.resolve(x, **shift._arguments(), ragged=None, compiling=traced)
+    dim = geometry.channel_dim
     sums = []
-    for start, stop, frames in groups:
+    for start, stop, frames in geometry.groups:
         of_output, before, after = (one.narrow(dim, start, stop - start) for one in (output, x, shifted))
         sums.append(of_output if frames == 0 else of_output + (after - before))
     return torch.cat(sums, dim=dim)

@@ -387,6 +387,14 @@ def test_what_cannot_stream_is_told_so(act, sentence):
         act()
 
 
+@pytest.mark.parametrize(
+    "layer", [ShiftLSTM(3, 6, batch_first=True, stride=0), ShiftGRU(3, 6, 2, True, True, stride=0)]
+)
+def test_with_stride_0_fewer_channels_than_a_group_stream_as_they_do_offline(layer):
+    x, live = torch.randn(2, 5, 3), layer.stream()
+    torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
+
+
 def test_a_chunk_that_was_refused_has_not_been_fed():
     layer = ShiftLSTM(8, 6, batch_first=True)
     live, x = layer.stream(), torch.randn(2, 7, 8)

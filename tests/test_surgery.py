@@ -370,6 +370,16 @@ def test_exported_it_equals_eager(put, strict):
         torch.testing.assert_close(exported(x), model(x))
 
 
+@pytest.mark.parametrize("put", ADDED.values(), ids=ADDED.keys())
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_traced_by_torchscript_it_equals_eager_on_other_lengths(put):
+    model = put(blocks())
+    traced = torch.jit.trace(model, torch.randn(2, 5, 8))
+    for length in (5, 1, 9):
+        x = torch.randn(2, length, 8)
+        torch.testing.assert_close(traced(x), model(x))
+
+
 def test_compiled_with_a_break_inside_a_block_it_equals_eager():
     torch.compiler.reset()
     model, x = with_residual(blocks()), torch.randn(2, 5, 8)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ..streaming import ChainedStream, RecurrentStream, ShiftStream, Stage
+from ..streaming import ChainedStream, RecurrentStream, Stage
 from .arguments import time_dim_of
-from .sequences import Sequences, shift_sequences
+from .sequences import Sequences, shift_sequences, shift_stream
 
 _COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # what torch's modules call for all their layers
 
@@ -77,9 +77,7 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
         width = getattr(self, "proj_size", 0) or self.hidden_size
         stages: list[Stage] = []
         for step in steps:
-            shift = ShiftStream(
-                n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
-            )
+            shift = shift_stream(self.n_div, self.stride, self.bidirectional_shift, time_dim)
             stages += [shift, RecurrentStream(step, width, time_dim)]
         return ChainedStream(stages, time_dim, state)
 

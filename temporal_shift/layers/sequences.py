@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..functional import temporal_shift
+from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -25,6 +26,13 @@ def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
     if isinstance(x, PackedSequence):
         return _shift_packed(x, arguments)
     return _shift_nested(x, arguments)
+
+
+def shift_stream(n_div: int, stride: int, bidirectional: bool, time_dim: int) -> ShiftStream:
+    """The stream of a layer's shift; with ``stride=0`` nothing moves and ``n_div`` may be anything, as in the layer."""
+    if stride == 0:
+        return ShiftStream(groups=[], time_dim=time_dim)
+    return ShiftStream(n_div=n_div, stride=stride, bidirectional=bidirectional, time_dim=time_dim)
 
 
 def silenced(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import temporal_shift_add
-from ..streaming import ChainedStream, FramewiseStream, ShiftStream
+from ..streaming import ChainedStream, FramewiseStream
 from .arguments import check_placement, time_dim_of
 from .attention import RelativeSelfAttention
-from .sequences import shift_sequences, silenced
+from .sequences import shift_sequences, shift_stream, silenced
 
 
 class ShiftTransformerLayer(nn.TransformerEncoderLayer):
@@ -137,7 +137,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
                 f'placement="{self.placement}" cannot stream: its attention looks at all frames; it must be "replace"'
             )
         time_dim = -2 if self.batch_first else 0
-        shift = ShiftStream(n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional, time_dim=time_dim)
+        shift = shift_stream(self.n_div, self.stride, self.bidirectional, time_dim)
         return ChainedStream([shift, FramewiseStream(self._instead_of_attention)], time_dim, state)
 
     def _instead_of_attention(self, shifted: Tensor) -> Tensor:
