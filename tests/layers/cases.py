@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from temporal_shift import ShiftConv, ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
 from temporal_shift.layers import RelativeTransformerLayer
+from temporal_shift.layers.attention import RelativeSelfAttention
 
 BATCH, FRAMES, CHANNELS = 4, 9, 16
 SHIFT = {"n_div": 4, "stride": 1}
@@ -76,6 +77,20 @@ class FeedForward(nn.Module):
         return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
 
 
+class RelativePostNorm(nn.Module):
+    """A post-norm Transformer layer around attention with relative positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.self_attn = RelativeSelfAttention(CHANNELS, 4, max_frames=40, batch_first=True)
+        self.linear1, self.linear2 = nn.Linear(CHANNELS, 32), nn.Linear(32, CHANNELS)
+        self.norm1, self.norm2 = nn.LayerNorm(CHANNELS), nn.LayerNorm(CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm1(x + self.self_attn(x))
+        return self.norm2(h + self.linear2(F.relu(self.linear1(h))))
+
+
 def first(output: Any) -> Tensor:
     """The frames, of a layer that gives a state too."""
     return output if isinstance(output, Tensor) else output[0]
@@ -126,7 +141,7 @@ def _relative(placement: str) -> Case:
         lambda **given: RelativeTransformerLayer(
             CHANNELS, 4, 32, 0.0, **options, placement=placement, **{**SHIFT, **given}
         ),
-        lambda: RelativeTransformerLayer(CHANNELS, 4, 32, 0.0, **options),
+        RelativePostNorm,
         ragged=_with_mask,
         least=1,
     )
