@@ -160,8 +160,9 @@ def _attention_inputs() -> list[Tensor]:
 def _transformer(timed: Timed) -> Row:
     options = {"dim_feedforward": 4 * D, "dropout": 0.0, "activation": "gelu", "batch_first": True}
     ours = ShiftTransformerLayer(D, HEADS, **options)
-    torchs, published = nn.TransformerEncoderLayer(D, HEADS, **options), baselines.PublishedRelativeLayer(D, HEADS, L)
+    torchs = nn.TransformerEncoderLayer(D, HEADS, **options)
     x = torch.randn(B, L, D, requires_grad=True)
+    _, published = _relative_forms(x)
     unshifted = ShiftTransformerLayer(D, HEADS, **options, placement="inplace", stride=0)
     torchs.load_state_dict(unshifted.state_dict())
     _compare(unshifted, torchs, x)
@@ -182,12 +183,18 @@ def _transformer(timed: Timed) -> Row:
 
 
 def _relative(timed: Timed) -> Row:
+    x = torch.randn(B, L, D, requires_grad=True)
+    ours, published = _relative_forms(x)
+    return Row("RelativeTransformerLayer", timed(_both({"ours": ours, "published": published}, x)))
+
+
+def _relative_forms(x: Tensor) -> tuple[nn.Module, nn.Module]:
+    """Our layer and the published one, with the same weights, and compared."""
     ours = RelativeTransformerLayer(D, HEADS, 4 * D, 0.0, "gelu", batch_first=True, max_frames=L)
     published = baselines.PublishedRelativeLayer(D, HEADS, L)
     published.load_state_dict({name.removeprefix("self_attn."): value for name, value in ours.state_dict().items()})
-    x = torch.randn(B, L, D, requires_grad=True)
     _compare(ours, published, x)
-    return Row("RelativeTransformerLayer", timed(_both({"ours": ours, "published": published}, x)))
+    return ours, published
 
 
 def _streaming(timed: Timed) -> Row:
