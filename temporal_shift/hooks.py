@@ -87,13 +87,13 @@ class ShiftInput(Hook):
     """Shifts the input."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        named = kwargs or {}  # torch.ao's quantization registers hooks anew, without them
-        shifted = self.site.shifted(*self.site.input(args, named))
+        by_name = kwargs or {}  # torch.ao's quantization registers hooks anew, without them
+        shifted = self.site.shifted(*self.site.input(args, by_name))
         if args:
             args = (shifted, *args[1:])
         else:
-            named = {**named, self.site.first: shifted}
-        return args if kwargs is None else (args, named)
+            by_name = {**by_name, self.site.first: shifted}
+        return args if kwargs is None else (args, by_name)
 
 
 class KeepInput(Hook):
