@@ -47,6 +47,8 @@ def test_the_table_of_the_layers_is_the_recorded_one():
     assert seconds["published relative"] / floor < 3
     kept = next(row["seconds_with_memory_kept"] for row in record["rows"] if row["what"] == "relative attention")
     assert kept["published"] / kept["ours"] < 2
+    share = next(goal["measured"] for goal in record["goals"] if goal["what"].endswith("peak memory"))
+    assert f"Relative attention needs {100 * share:.0f} % of" in README
 
 
 def test_the_sentence_on_the_kernels_is_the_record():

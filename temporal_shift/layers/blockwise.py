@@ -71,10 +71,12 @@ class _Attention(torch.autograd.Function):
             frames: q.new_zeros(heads, frames, length + frames - 1)  # zero where no frame is, and it stays so
             for frames in {block.stop - block.start for block, _ in _blocks(length)}
         }
+        to_weights, to_scores = (q.new_empty(heads, length, length) for _ in range(2))
         for n in range(batch):
             to_v[n] = torch.bmm(weights[n].mT, grad[n])
-            to_weights = torch.bmm(grad[n], v[n].mT)
-            to_scores = torch._softmax_backward_data(to_weights, weights[n], -1, weights.dtype).mul_(dim**-0.5)
+            torch.bmm(grad[n], v[n].mT, out=to_weights)
+            torch._softmax_backward_data(to_weights, weights[n], -1, weights.dtype, grad_input=to_scores)
+            to_scores *= dim**-0.5
             to_query, to_key = torch.bmm(to_scores, k[n]), torch.bmm(to_scores.mT, q[n])
             for block, rows in _blocks(length):
                 part = products[block.stop - block.start]
