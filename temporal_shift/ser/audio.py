@@ -34,7 +34,7 @@ def read_clip(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from None
     if len(wave) == 0:
-        raise RecipeError(f"the audio file {path} is empty")
+        raise _empty(path)
     if not np.isfinite(wave).all():
         raise RecipeError(f"the audio file {path} holds samples that are not finite")
     mono = wave.mean(axis=1)
@@ -46,17 +46,30 @@ def read_clip(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt
     return clip
 
 
-def duration(path: Path) -> float:
-    """The whole recording's duration in seconds, from its header.
+def read_header(path: Path) -> tuple[int, int]:
+    """How many samples a recording has in each channel, and how many a second.
 
     Raises:
-        RecipeError: If the file is missing or no audio.
+        RecipeError: If the file is missing, empty or no audio.
     """
     try:
         with soundfile.SoundFile(path) as file:
-            return float(file.frames / file.samplerate)
+            samples, rate = int(file.frames), int(file.samplerate)
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from None
+    if samples == 0:
+        raise _empty(path)
+    return samples, rate
+
+
+def duration(path: Path) -> float:
+    """The whole recording's duration in seconds, from its header."""
+    samples, rate = read_header(path)
+    return samples / rate
+
+
+def _empty(path: Path) -> RecipeError:
+    return RecipeError(f"the audio file {path} is empty")
 
 
 def _unreadable(path: Path, error: Exception) -> RecipeError:

@@ -1,5 +1,22 @@
 """The one error that the command line turns into a sentence and exit code 2."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 20  # problems of one error
+
 
 class RecipeError(ValueError):
     """Something of the user's is not as the recipe needs it: the message says what, where, and what would be right."""
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise what a reader found wrong, if anything, as one :class:`RecipeError` that says the first 20 of it."""
+    if len(problems) == 1:
+        raise RecipeError(problems[0])
+    if problems:
+        lines = [f"{len(problems)} problems:", *problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"... and {len(problems) - _SHOWN} more")
+        raise RecipeError("\n".join(lines))

@@ -1,26 +1,47 @@
-"""What the recipe knows of a corpus: its utterances, its classes, its folds. Kept as JSON lines."""
+"""What the recipe knows of a corpus: its utterances and its classes. Kept as JSON lines."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-from .errors import RecipeError
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from .errors import RecipeError, raise_problems
 from .files import atomic_write
+
+_Name = Annotated[str, Field(min_length=1)]
+_Seconds = Annotated[FiniteFloat, Field(ge=0)]
+_Count = Annotated[int, Field(gt=0)]
+
+Style = Literal["improvised", "scripted", ""]
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled recording. ``path`` is absolute, ``seconds`` is the whole recording's duration."""
+    """One labelled recording, which was cut from a conversation or stands for itself. ``path`` is absolute."""
 
-    id: str
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    id: _Name
     path: Path
-    label: str
-    speaker: str
-    session: str
-    seconds: float
+    label: _Name
+    speaker: _Name
+    session: _Name
+    start: _Seconds  # in the conversation; 0 where there is none
+    end: _Seconds  # in the conversation; the duration where there is none
+    samples: _Count  # of each channel
+    sample_rate: _Count  # Hz
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
+    style: Style  # empty where unknown
+
+    @property
+    def seconds(self) -> float:
+        """The whole recording's duration."""
+        return self.samples / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,47 +70,13 @@ class Manifest:
             seen.add(utterance.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """One division of a manifest, named after the session it tests; the numbers index ``Manifest.utterances``."""
-
-    name: str
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
-
-
-def heldout_folds(manifest: Manifest) -> list[Fold]:
-    """Leave one session out: it tests, the next one (after the last, the first) validates, the others train.
-
-    Raises:
-        RecipeError: If there are fewer than three sessions, or a speaker is in two parts of a fold.
-    """
-    sessions = sorted({utterance.session for utterance in manifest.utterances})
-    if len(sessions) < 3:
-        raise RecipeError(
-            f"the corpus has {len(sessions)} session{'s' * (len(sessions) != 1)}: "
-            "one to test, one to validate and one to train need at least 3"
-        )
-    folds = []
-    for tested, validating in zip(sessions, sessions[1:] + sessions[:1], strict=True):
-        parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-        for index, utterance in enumerate(manifest.utterances):
-            part = {tested: "test", validating: "validation"}.get(utterance.session, "train")
-            parts[part].append(index)
-        fold = Fold(tested, **{part: tuple(indices) for part, indices in parts.items()})
-        _check_speakers(manifest, fold)
-        folds.append(fold)
-    return folds
-
-
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write the classes on the first line and an utterance on each other, all at once or not at all.
+    """Write an utterance a line, with :class:`Utterance`'s fields as keys, all at once or not at all.
 
     Audio below the manifest's own folder is named relative to it, so that the two can move together.
     """
     folder = path.resolve().parent
-    rows: list[dict[str, object]] = [{"labels": manifest.labels}]
+    rows = []
     for utterance in manifest.utterances:
         below = utterance.path.is_relative_to(folder)
         audio = utterance.path.relative_to(folder) if below else utterance.path
@@ -98,39 +85,66 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read what :func:`write_manifest` wrote.
+def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
+    """Read what :func:`write_manifest` wrote, or anyone in its format.
 
+    Args:
+        path: The file. A recording's path in it starts from the file's folder.
+        labels: The classes, in the order of the model's outputs. By default those that occur, sorted.
     Raises:
-        RecipeError: If there is no such file, or a line is not what it should be; the message names the line.
+        RecipeError: If there is no such file, it is empty, or lines are not what they should be; the message names
+            each of them and says why.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RecipeError(f"there is no manifest {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"the manifest {path} cannot be read: {error}") from None
+    if not text.strip():
+        raise RecipeError(f"the manifest {path} holds no utterance")
     folder = path.resolve().parent
-    labels: tuple[str, ...] = ()
-    utterances = []
-    for number, line in enumerate(lines, start=1):
+    adapter = TypeAdapter(Utterance)
+    utterances: list[Utterance] = []
+    first: dict[str, int] = {}  # the line where an id stands
+    problems: list[str] = []
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
-            row = json.loads(line)
-            if number == 1:
-                labels = tuple(row["labels"])
-            else:
-                utterances.append(Utterance(**{**row, "path": folder / row["path"]}))
-        except (ValueError, TypeError, KeyError):
-            expected = "the labels" if number == 1 else "an utterance"
-            raise RecipeError(f"line {number} of the manifest {path} does not hold {expected}") from None
-    return Manifest(tuple(utterances), labels)
+            utterance = adapter.validate_json(line)
+        except ValidationError as error:
+            reasons = _not_an_utterance(error)
+        else:
+            reasons = _does_not_fit(utterance, labels, first)
+            first.setdefault(utterance.id, number)
+            utterances.append(replace(utterance, path=folder / utterance.path))
+        problems += [f"{path}, line {number}: {reason}" for reason in reasons]
+    raise_problems(problems)
+    return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
 
 
-def _check_speakers(manifest: Manifest, fold: Fold) -> None:
-    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
-    speakers = {part: {manifest.utterances[i].speaker for i in indices} for part, indices in parts.items()}
-    for one, other in combinations(speakers, 2):
-        if shared := sorted(speakers[one] & speakers[other]):
-            raise RecipeError(
-                f"the speaker {shared[0]} is in both the {one} and the {other} part of the fold {fold.name}"
-            )
+def _not_an_utterance(error: ValidationError) -> list[str]:
+    reasons = []
+    for each in error.errors():
+        key = ".".join(str(part) for part in each["loc"])
+        match each["type"]:
+            case "json_invalid" | "dataclass_type":
+                keys = ", ".join(field.name for field in fields(Utterance))
+                reasons.append(f"not a JSON object with the keys {keys}")
+            case "missing":
+                reasons.append(f"the key {key!r} is missing")
+            case "unexpected_keyword_argument":
+                reasons.append(f"the key {key!r} is not known: is it misspelt?")
+            case _:
+                reasons.append(f"{key}: {each['msg']}")
+    return reasons
+
+
+def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, int]) -> list[str]:
+    reasons = []
+    if utterance.id in first:
+        reasons.append(f"the utterance {utterance.id} stands already in line {first[utterance.id]}")
+    if labels is not None and utterance.label not in labels:
+        reasons.append(f"the label {utterance.label!r} is none of {', '.join(labels)}")
+    if utterance.end < utterance.start:
+        reasons.append(f"end: {utterance.end} is before the start, {utterance.start}")
+    return reasons

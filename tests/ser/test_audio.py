@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import soxr
 
-from temporal_shift.ser.audio import duration, read_clip
+from temporal_shift.ser.audio import duration, read_clip, read_header
 from temporal_shift.ser.errors import RecipeError
 
 
@@ -58,7 +58,23 @@ def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypat
     assert asked == [1600]
 
 
-@pytest.mark.parametrize("read", [lambda path: read_clip(path, 1.0), duration])
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 2), (44100, 1)])
+def test_the_header_tells_the_samples_of_each_channel_and_their_rate(tmp_path, noise, rate, channels):
+    soundfile.write(tmp_path / "a.wav", np.stack([noise] * channels, axis=1), rate)
+    assert read_header(tmp_path / "a.wav") == (8000, rate)
+    assert duration(tmp_path / "a.wav") == 8000 / rate
+
+
+def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    monkeypatch.delattr(soundfile.SoundFile, "read")
+    assert read_header(tmp_path / "a.wav") == (8000, 16000)
+
+
+READERS = [lambda path: read_clip(path, 1.0), read_header, duration]
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_what_is_no_audio_is_a_sentence_with_path_and_reason(tmp_path, read):
     (tmp_path / "text.wav").write_text("not audio")
     with pytest.raises(RecipeError, match=r"^there is no audio file .*gone\.wav$"):
@@ -67,10 +83,11 @@ def test_what_is_no_audio_is_a_sentence_with_path_and_reason(tmp_path, read):
         read(tmp_path / "text.wav")
 
 
-def test_empty_audio_is_an_error(tmp_path):
+@pytest.mark.parametrize("read", READERS)
+def test_empty_audio_is_an_error(tmp_path, read):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
     with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav is empty$"):
-        read_clip(tmp_path / "a.wav", 1.0)
+        read(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

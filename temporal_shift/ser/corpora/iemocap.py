@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio import duration
-from ..errors import RecipeError
-from ..manifest import Manifest, Utterance
+from ..audio import read_header
+from ..errors import RecipeError, raise_problems
+from ..files import file_sha256
+from ..manifest import Manifest, Style, Utterance
 
 LABELS = ("happy", "angry", "sad", "neutral")
 
 _EMOTIONS = {"hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad", "neu": "neutral"}
 _EXTENSIONS = (".wav", ".flac", ".ogg")
+_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
+
+_PUBLISHED = {  # utterances by session, in the order of LABELS
+    "Session1": (278, 229, 194, 384),
+    "Session2": (327, 137, 197, 362),
+    "Session3": (286, 240, 305, 320),
+    "Session4": (303, 327, 143, 258),
+    "Session5": (442, 170, 245, 384),
+}
+_PUBLISHED_SPEAKERS = 10
 
 # "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. Below it
-# stand the evaluators' own lines, which start with C- or A-.
-_VOTE = re.compile(r"\[[^\]]*\]\t(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t")
+# stand the evaluators' own lines, which start with C-, A- or W-.
+_VOTE = re.compile(
+    r"\[(?P<start>\d+(\.\d+)?) - (?P<end>\d+(\.\d+)?)\]\t"
+    r"(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a dialog's label file."""
+
+    dialog: Path
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.dialog}, line {self.number}"
 
 
 def read_iemocap(root: Path) -> Manifest:
@@ -25,10 +53,12 @@ def read_iemocap(root: Path) -> Manifest:
 
     The tree is ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
     (or ``.flac``, or ``.ogg``), and so for each session. A speaker is a session's woman or man: ``Ses01F``, ``Ses01M``.
+    Nothing is written there.
 
     Raises:
-        RecipeError: If the folder or its sessions are missing, a label line cannot be read, or the audio of a labelled
-            utterance is missing, ambiguous or unreadable.
+        RecipeError: If the folder or its sessions are missing, a label line cannot be read, an utterance is labelled
+            twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names the
+            label file and the line of each.
     """
     root = root.resolve()
     if not root.is_dir():
@@ -36,35 +66,87 @@ def read_iemocap(root: Path) -> Manifest:
     sessions = sorted(path for path in root.glob("Session*") if re.fullmatch(r"Session\d+", path.name))
     if not sessions:
         raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
-    utterances = [utterance for session in sessions for utterance in _read_session(session)]
+    problems: list[str] = []
+    utterances: list[Utterance] = []
+    first: dict[str, _Line] = {}  # where an id stands
+    for session in sessions:
+        evaluation = session / "dialog" / "EmoEvaluation"
+        if not evaluation.is_dir():
+            problems.append(f"the corpus has no {evaluation}, where the labels of {session.name} should be")
+        for line in _votes(evaluation):
+            try:
+                vote = _parsed(line, first)
+                if vote["emotion"] in _EMOTIONS:
+                    utterances.append(_utterance(vote, session, line.dialog.stem))
+            except RecipeError as error:
+                problems.append(f"{line}: {error}")
+    raise_problems(problems)
     if not utterances:
         raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {_classes()}")
     return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), LABELS)
 
 
-def _read_session(session: Path) -> Iterator[Utterance]:
-    evaluation = session / "dialog" / "EmoEvaluation"
-    if not evaluation.is_dir():
-        raise RecipeError(f"the corpus folder has no {evaluation}, where the labels of {session.name} should be")
-    for dialog in evaluation.glob("Ses*.txt"):  # not macOS's "._Ses*.txt"
-        lines = dialog.read_text(encoding="utf-8", errors="replace").splitlines()  # comments can be in any encoding
-        for number, line in enumerate(lines, start=1):
-            if not line.startswith("["):
-                continue
-            vote = _VOTE.match(line)
-            if vote is None:
-                raise RecipeError(f"line {number} of {dialog} is not '[start - end]<tab>utterance<tab>emotion<tab>...'")
-            if vote["emotion"] not in _EMOTIONS:
-                continue
-            audio = _find_audio(session / "sentences" / "wav" / dialog.stem, vote["id"])
-            yield Utterance(
-                id=vote["id"],
-                path=audio,
-                label=_EMOTIONS[vote["emotion"]],
-                speaker=vote["pair"] + vote["gender"],
-                session=session.name,
-                seconds=duration(audio),
-            )
+def expected_counts() -> Counter[tuple[str, str]]:
+    """What the published corpus holds: ``("Session1", "happy utterances")`` and the like, and how many."""
+    cells = {
+        (session, label): count
+        for session, counts in _PUBLISHED.items()
+        for label, count in zip(LABELS, counts, strict=True)
+    }
+    return _with_margins(cells, _PUBLISHED_SPEAKERS)
+
+
+def count_differences(manifest: Manifest) -> list[str]:
+    """A sentence for each count that is not the published corpus's; none for the whole corpus."""
+    cells = Counter((utterance.session, utterance.label) for utterance in manifest.utterances)
+    found = _with_margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
+    expected = expected_counts()
+    return [
+        f"{owner} has {found[owner, thing]} {thing}, the published corpus {expected[owner, thing]}"
+        for owner, thing in dict.fromkeys([*expected, *found])
+        if found[owner, thing] != expected[owner, thing]
+    ]
+
+
+def _votes(evaluation: Path) -> Iterator[_Line]:
+    for dialog in sorted(evaluation.glob("Ses*.txt")):  # not macOS's "._Ses*.txt"
+        try:
+            text = dialog.read_text(encoding="utf-8", errors="replace")  # comments can be in any encoding
+        except OSError as error:
+            raise RecipeError(f"the label file {dialog} cannot be read: {error}") from None
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.startswith("["):
+                yield _Line(dialog, number, line)
+
+
+def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
+    vote = _VOTE.match(line.text)
+    if vote is None:
+        raise RecipeError("not '[start - end]<tab>utterance<tab>emotion<tab>...'")
+    if vote["id"] in first:
+        raise RecipeError(f"the utterance {vote['id']} stands already in {first[vote['id']]}")
+    first[vote["id"]] = line
+    if float(vote["end"]) < float(vote["start"]):
+        raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")
+    return vote
+
+
+def _utterance(vote: re.Match[str], session: Path, dialog: str) -> Utterance:
+    audio = _find_audio(session / "sentences" / "wav" / dialog, vote["id"])
+    samples, sample_rate = read_header(audio)
+    return Utterance(
+        id=vote["id"],
+        path=audio,
+        label=_EMOTIONS[vote["emotion"]],
+        speaker=vote["pair"] + vote["gender"],
+        session=session.name,
+        start=float(vote["start"]),
+        end=float(vote["end"]),
+        samples=samples,
+        sample_rate=sample_rate,
+        sha256=file_sha256(audio),
+        style=next((style for part, style in _STYLES.items() if part in dialog), ""),
+    )
 
 
 def _find_audio(folder: Path, utterance: str) -> Path:
@@ -74,6 +156,17 @@ def _find_audio(folder: Path, utterance: str) -> Path:
     if len(found) > 1:
         raise RecipeError(f"the utterance {utterance} has two audio files, {found[0]} and {found[1].name}: keep one")
     return found[0]
+
+
+def _with_margins(cells: Mapping[tuple[str, str], int], speakers: int) -> Counter[tuple[str, str]]:
+    counts = Counter({("the corpus", "utterances"): sum(cells.values()), ("the corpus", "speakers"): speakers})
+    for (session, _), count in cells.items():
+        counts[session, "utterances"] += count
+    for (_, label), count in cells.items():
+        counts["the corpus", f"{label} utterances"] += count
+    for (session, label), count in cells.items():
+        counts[session, f"{label} utterances"] += count
+    return counts
 
 
 def _classes() -> str:
