@@ -1,4 +1,4 @@
-"""Any Hugging Face speech encoder, by hub name or by folder: clips of one length -> frames of one layer."""
+"""Any Hugging Face speech encoder, by hub name or by folder: clips of one length -> frames of a layer, or of all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import huggingface_hub.constants
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -32,8 +33,8 @@ Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 _WHISPER_STRIDE = 320  # samples a position: a hop of 160, halved by the second convolution
 
 
-def load_backbone(backbone: config.Backbone, clip_seconds: float) -> Backbone:
-    """Load a frozen encoder for clips of ``clip_seconds``, onto the GPU where there is one.
+def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> Backbone:
+    """Load an encoder for clips of ``clip_seconds``, in eval mode; ``average`` neighbouring frames become one.
 
     Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
     the waveform. Only safetensors are read, no code from the hub is run, and no weight is left to chance.
@@ -48,7 +49,7 @@ def load_backbone(backbone: config.Backbone, clip_seconds: float) -> Backbone:
             model, prepare = _load_whisper(backbone, samples)
         else:
             model, prepare = _load_waveform_model(backbone), torch.from_numpy
-    return Backbone(backbone, identity, model, prepare, samples)
+    return Backbone(backbone, identity, model, prepare, samples, average)
 
 
 def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
@@ -75,10 +76,12 @@ def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
     return {**source, "model_type": model_type, "layer": backbone.layer, "normalize": backbone.normalize}
 
 
-class Backbone:
-    """A frozen encoder in eval mode: clips ``(B, samples)`` at 16 kHz -> frames ``(B, frames, hidden_size)``.
+class Backbone(nn.Module):
+    """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
 
-    There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them.
+    There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
+    layer ``"weighted"`` all ``layers`` hidden states come out, ``(B, layers, frames, hidden_size)``, for the downstream
+    model to weigh: Hugging Face's own weights for that are left uninitialised by base checkpoints.
     """
 
     def __init__(
@@ -88,47 +91,89 @@ class Backbone:
         model: Any,
         prepare: Callable[[Clips], Tensor],
         samples: int,
+        average: int,
     ) -> None:
+        super().__init__()
         self.identity = identity
+        self.model = model.eval()
+        self.model.config.apply_spec_augment = False  # ours is on the frames; theirs fails on clips of 0.2 s and less
         self._normalize = backbone.normalize
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.eval().to(self._device)
         self._prepare = prepare
-        self._hidden_state: int | None = None  # index; None is the model's output
+        self._average = average
         try:
-            output = self._run(np.zeros((1, samples), dtype=np.float32), hidden_states=True)
-            frames, hidden_size = output.last_hidden_state.shape[1:]
+            with torch.inference_mode():
+                output = self._run(self.prepare(np.zeros((1, samples), dtype=np.float32)), hidden_states=True)
+                frames, hidden_size = output.last_hidden_state.shape[1:]
         except Exception as error:  # a model that is no speech encoder can fail in any way
             raise RecipeError(
                 f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {_reason(error)}"
             ) from None
-        self.frames: int = frames
+        self.frames: int = math.ceil(frames / average)
         self.hidden_size: int = hidden_size
-
-        layers = len(output.hidden_states) - 1
-        if not -layers - 1 <= backbone.layer <= layers:
-            raise RecipeError(
-                f"the backbone {backbone.name} has no layer {backbone.layer}: "
-                f"it must be between 0 and {layers}, or between {-layers - 1} and -1 from the end"
+        last = len(output.hidden_states) - 1
+        self.layers: int = last + 1 if backbone.layer == "weighted" else 0  # to be weighed; 0 for one layer's frames
+        self._layer = _layer(backbone, last)
+        if self._layer != "last":
+            self.model.config.layerdrop = (
+                0.0  # or, while learning, a layer left out would move those after it up by one
             )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
+        return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
+
+    def prepare(self, clips: Clips) -> Tensor:
+        """Clips ``(B, samples)`` at 16 kHz as what the model reads: themselves, normalised, or their spectrograms."""
+        return self._prepare(_normalized(clips) if self._normalize else clips)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output = self._run(inputs, hidden_states=self._layer != "last")
         # Not the last of the hidden states: where the layers are pre-norm, that one lacks the final layer norm.
-        if backbone.layer not in (-1, layers):
-            self._hidden_state = backbone.layer
+        frames: Tensor = output.last_hidden_state
+        if self.layers:
+            frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
+        elif self._layer != "last":
+            frames = output.hidden_states[self._layer]
+        return _averaged(frames, self._average)
 
-    def __call__(self, clips: Clips) -> Tensor:
-        """Encode clips ``(B, samples)``; returns float32 frames ``(B, frames, hidden_size)`` on the CPU."""
-        output = self._run(clips, hidden_states=self._hidden_state is not None)
-        if self._hidden_state is None:
-            frames: Tensor = output.last_hidden_state
-        else:
-            frames = output.hidden_states[self._hidden_state]
-        return frames.cpu()
-
-    def _run(self, clips: Clips, *, hidden_states: bool) -> Any:
-        if self._normalize:
-            clips = _normalized(clips)
+    def encode(self, clips: Clips) -> Tensor:
+        """Frames of clips ``(B, samples)``, in float32 on the CPU, without a gradient."""
+        inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
-            return self._model(self._prepare(clips).to(self._device), output_hidden_states=hidden_states)
+            return self(inputs).float().cpu()  # type: ignore[no-any-return]
+
+    def learn(self) -> None:
+        """Let everything learn but the convolutions that read the waveform or the spectrogram, as the paper does."""
+        self.requires_grad_(True)
+        freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
+        if freeze is not None:  # wav2vec 2.0 and its kin: this also spares them a backward pass
+            freeze()
+        for name in ("feature_extractor", "conv1", "conv2", "embed_positions"):  # the others are Whisper's
+            if isinstance(part := getattr(self.model, name, None), nn.Module):
+                part.requires_grad_(False)
+
+    def _run(self, inputs: Tensor, *, hidden_states: bool) -> Any:
+        return self.model(inputs, output_hidden_states=hidden_states)
+
+
+def _layer(backbone: config.Backbone, last: int) -> int | str:
+    """An index of the hidden states, ``"last"`` for the model's output, or ``"weighted"``."""
+    if isinstance(backbone.layer, str):
+        return backbone.layer
+    if not -last - 1 <= backbone.layer <= last:
+        raise RecipeError(
+            f"the backbone {backbone.name} has no layer {backbone.layer}: "
+            f"it must be between 0 and {last}, or between {-last - 1} and -1 from the end"
+        )
+    return "last" if backbone.layer in (-1, last) else backbone.layer
+
+
+def _averaged(frames: Tensor, neighbours: int) -> Tensor:
+    if neighbours == 1:
+        return frames
+    groups = torch.split(frames, neighbours, dim=-2)  # the last group may be shorter
+    return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
 
 def _normalized(clips: Clips) -> Clips:
@@ -216,8 +261,11 @@ def _find_config(backbone: config.Backbone) -> Path:
         with _quiet():
             found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
+        offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
         raise RecipeError(
-            f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: {_reason(error)}"
+            f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: "
+            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else _reason(error)}; "
+            f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
         ) from None
     return Path(str(found))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,14 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:
+    """Delete the temporary files that killed processes left in a folder; one written to of late may be another's."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):  # its writer was there first
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def file_sha256(path: Path) -> str:

@@ -11,6 +11,8 @@ from transformers import (
     AutoModel,
     BertConfig,
     BertModel,
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
     HubertConfig,
     HubertModel,
     Wav2Vec2Config,
@@ -25,7 +27,7 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from temporal_shift.ser import config
+from temporal_shift.ser import backbones, config
 from temporal_shift.ser.backbones import backbone_identity, load_backbone
 from temporal_shift.ser.errors import RecipeError
 
@@ -40,6 +42,7 @@ WAVEFORM_MODELS = {
     "wav2vec2-ctc": lambda: Wav2Vec2ForCTC(Wav2Vec2Config(**TINY)),
     "hubert": lambda: HubertModel(HubertConfig(**TINY)),
     "wavlm": lambda: WavLMModel(WavLMConfig(**TINY)),
+    "data2vec-audio": lambda: Data2VecAudioModel(Data2VecAudioConfig(**TINY, conv_pos_kernel_size=3)),
 }
 TINY_WHISPER = {
     "d_model": 16,
@@ -87,8 +90,8 @@ def settings(folder: Path | str, **changes: object) -> config.Backbone:
 @pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
 def test_any_encoder_gives_the_frames_it_announces(folders, kind, clips):
     backbone = load_backbone(settings(folders[kind]), 0.5)
-    frames = backbone(clips)
-    assert frames.shape == (2, backbone.frames, backbone.hidden_size)
+    frames = backbone.encode(clips)
+    assert frames.shape == (2, *backbone.shape) == (2, backbone.frames, backbone.hidden_size)
     assert backbone.frames in (24, 25)
     assert backbone.hidden_size == 16
     assert frames.dtype == torch.float32
@@ -99,18 +102,23 @@ def test_any_encoder_gives_the_frames_it_announces(folders, kind, clips):
 def test_frames_are_the_models_own(folders, kind, clips):
     with torch.inference_mode():
         expected = AutoModel.from_pretrained(folders[kind]).eval()(torch.from_numpy(clips)).last_hidden_state
-    assert torch.equal(load_backbone(settings(folders[kind]), 0.5)(clips), expected)
+    assert torch.equal(load_backbone(settings(folders[kind]), 0.5).encode(clips), expected)
 
 
 @pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
-def test_the_last_layer_has_two_names_and_the_others_differ(folders, kind, clips):
-    last, third, first = (load_backbone(settings(folders[kind], layer=layer), 0.5)(clips) for layer in (-1, 3, 0))
+def test_the_last_layer_has_three_names_and_the_others_differ(folders, kind, clips):
+    last, third, first = (
+        load_backbone(settings(folders[kind], layer=layer), 0.5).encode(clips) for layer in (-1, 3, 0)
+    )
     assert torch.equal(last, third)
+    assert torch.equal(last, load_backbone(settings(folders[kind], layer="last"), 0.5).encode(clips))
     assert not torch.allclose(last, first)
 
 
 def test_layers_count_from_the_end_too(folders, clips):
-    from_end, from_start = (load_backbone(settings(folders["hubert"], layer=layer), 0.5)(clips) for layer in (-2, 2))
+    from_end, from_start = (
+        load_backbone(settings(folders["hubert"], layer=layer), 0.5).encode(clips) for layer in (-2, 2)
+    )
     assert torch.equal(from_end, from_start)
 
 
@@ -121,25 +129,91 @@ def test_a_layer_out_of_range_is_an_error_that_names_the_range(folders, layer):
         load_backbone(settings(folders["hubert"], layer=layer), 0.5)
 
 
+@pytest.mark.parametrize("kind", WAVEFORM_MODELS)
+def test_weighted_gives_all_hidden_states_and_the_models_output_as_the_last(folders, kind, clips):
+    with torch.inference_mode():
+        model = AutoModel.from_pretrained(folders[kind]).eval()
+        output = model(torch.from_numpy(clips), output_hidden_states=True)
+    backbone = load_backbone(settings(folders[kind], layer="weighted"), 0.5)
+    layers = backbone.encode(clips)
+    assert (backbone.layers, backbone.shape) == (4, (4, backbone.frames, 16))
+    assert layers.shape == (2, *backbone.shape)
+    for number, states in enumerate(output.hidden_states[:-1]):
+        assert torch.equal(layers[:, number], states)
+    assert torch.equal(layers[:, -1], output.last_hidden_state)  # pre-norm, the hidden state lacks its layer norm
+
+
+def test_weighted_gives_all_layers_of_whisper(folders, clips):
+    layers = load_backbone(settings(folders["whisper"], layer="weighted"), 0.5).encode(clips)
+    for number in range(4):
+        one = load_backbone(settings(folders["whisper"], layer=number), 0.5).encode(clips)
+        assert torch.equal(layers[:, number], one)
+
+
+@pytest.mark.parametrize("layer", ["last", "weighted"])
+def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(folders, clips, layer):
+    plain = load_backbone(settings(folders["hubert"], layer=layer), 0.5)
+    tens = load_backbone(settings(folders["hubert"], layer=layer), 0.5, average=10)
+    assert (plain.frames, tens.frames) == (24, 3)
+    assert tens.shape == (*plain.shape[:-2], 3, 16)
+    frames = plain.encode(clips)
+    expected = [frames[..., part, :].mean(dim=-2) for part in (slice(0, 10), slice(10, 20), slice(20, 24))]
+    torch.testing.assert_close(tens.encode(clips), torch.stack(expected, dim=-2))
+
+
+def test_a_backbone_is_a_module_whose_frames_carry_a_gradient(folders, clips):
+    backbone = load_backbone(settings(folders["hubert"]), 0.5)
+    frames = backbone(backbone.prepare(clips))
+    assert torch.equal(frames, backbone.encode(clips))
+    frames.sum().backward()
+    gradients = [parameter.grad for parameter in backbone.parameters()]
+    assert sum(gradient is not None for gradient in gradients) > 20
+
+
+CONVOLUTIONS = {**dict.fromkeys(WAVEFORM_MODELS, ("feature_extractor.",)), "whisper": ("conv1.", "conv2.", "embed_po")}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_a_learning_backbone_freezes_what_reads_the_waveform_or_the_spectrogram_and_nothing_else(folders, kind, clips):
+    backbone = load_backbone(settings(folders[kind]), 0.5)
+    backbone.requires_grad_(False)
+    backbone.learn()
+    names = {name for name, _ in backbone.model.named_parameters()}
+    frozen = {name for name, parameter in backbone.model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name in names if name.startswith(CONVOLUTIONS[kind])}
+    assert len(frozen) >= 3
+    backbone(backbone.prepare(clips)).square().sum().backward()
+    touched = {name for name, parameter in backbone.model.named_parameters() if parameter.grad is not None}
+    assert touched == names - frozen - {"masked_spec_embed"}  # that one is for Hugging Face's own masks
+
+
+@pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
+def test_the_masks_of_hugging_face_are_off_so_that_a_short_clip_can_be_learned_from(folders, kind):
+    backbone = load_backbone(settings(folders[kind]), 0.2).train()
+    frames = backbone(backbone.prepare(np.zeros((2, 3200), dtype=np.float32)))
+    assert frames.shape == (2, backbone.frames, 16)
+    assert frames.isfinite().all()
+
+
 def test_normalising_is_what_the_feature_extractor_does(folders, clips):
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
     by_hand = extractor(list(clips), sampling_rate=16000, return_tensors="np").input_values
     normalizing = load_backbone(settings(folders["wav2vec2-pre-norm"], normalize=True), 0.5)
     plain = load_backbone(settings(folders["wav2vec2-pre-norm"]), 0.5)
-    torch.testing.assert_close(normalizing(clips), plain(by_hand))
-    assert not torch.allclose(normalizing(clips), plain(clips), atol=1e-3)
+    torch.testing.assert_close(normalizing.encode(clips), plain.encode(by_hand))
+    assert not torch.allclose(normalizing.encode(clips), plain.encode(clips), atol=1e-3)
 
 
 def test_normalised_silence_stays_finite(folders):
     silence = np.zeros((1, 8000), dtype=np.float32)
-    assert load_backbone(settings(folders["hubert"], normalize=True), 0.5)(silence).isfinite().all()
+    assert load_backbone(settings(folders["hubert"], normalize=True), 0.5).encode(silence).isfinite().all()
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(7.5, 375), (2.5, 125)])
 def test_the_quickstart_whisper_takes_its_clip_and_shorter_ones(seconds, frames):
     backbone = load_backbone(settings(QUICKSTART), seconds)
     assert (backbone.frames, backbone.hidden_size) == (frames, 384)
-    assert backbone(np.zeros((1, round(seconds * 16000)), dtype=np.float32)).shape == (1, frames, 384)
+    assert backbone.encode(np.zeros((1, round(seconds * 16000)), dtype=np.float32)).shape == (1, frames, 384)
 
 
 def test_a_whole_clip_whisper_is_the_encoder_as_published():
@@ -148,7 +222,7 @@ def test_a_whole_clip_whisper_is_the_encoder_as_published():
     mel = extractor(clip, sampling_rate=16000, padding="max_length", max_length=120_000, return_tensors="pt")
     with torch.inference_mode():
         expected = WhisperEncoder.from_pretrained(QUICKSTART, dtype=torch.float32).eval()(mel.input_features)
-    assert torch.equal(load_backbone(settings(QUICKSTART), 7.5)(clip[None]), expected.last_hidden_state)
+    assert torch.equal(load_backbone(settings(QUICKSTART), 7.5).encode(clip[None]), expected.last_hidden_state)
 
 
 def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
@@ -158,7 +232,7 @@ def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
     mel = extractor(list(second), sampling_rate=16000, max_length=16000, return_tensors="pt")
     with torch.inference_mode():
         expected = whole.get_encoder()(mel.input_features).last_hidden_state
-    assert torch.equal(load_backbone(settings(folders["whisper"]), 1.0)(second), expected)
+    assert torch.equal(load_backbone(settings(folders["whisper"]), 1.0).encode(second), expected)
 
 
 def test_a_whisper_clip_need_not_be_a_whole_number_of_frames(folders):
@@ -208,7 +282,8 @@ def test_the_old_names_of_weight_norm_are_understood(folders, tmp_path, clips):
     weights[norm.format("weight_v")] = weights.pop(norm.format("parametrizations.weight.original1"))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert torch.equal(
-        load_backbone(settings(folder), 0.5)(clips), load_backbone(settings(folders["hubert"]), 0.5)(clips)
+        load_backbone(settings(folder), 0.5).encode(clips),
+        load_backbone(settings(folders["hubert"]), 0.5).encode(clips),
     )
 
 
@@ -228,11 +303,30 @@ def test_a_truncated_weight_file_is_a_sentence(folders, tmp_path):
         load_backbone(settings(folder), 0.5)
 
 
-def test_a_hub_name_without_a_network_is_a_sentence():
-    with pytest.raises(
-        RecipeError, match=r"^the backbone no/such is no folder, and not to be had .*: We couldn't connect"
-    ):
+ADVICE = "where there is a network, `hf download no/such --local-dir FOLDER`, and name that folder here"
+
+
+def test_a_hub_name_in_offline_mode_is_a_sentence_that_ends_with_what_to_do():
+    with pytest.raises(RecipeError) as error:
         load_backbone(settings("no/such"), 0.5)
+    assert str(error.value) == (
+        "the backbone no/such is no folder, and not to be had from the Hugging Face hub: offline mode is on "
+        f"(HF_HUB_OFFLINE) and the hub's cache on this machine lacks it; {ADVICE}"
+    )
+
+
+def test_a_hub_name_without_a_network_is_a_sentence_that_ends_with_what_to_do(monkeypatch):
+    def unreachable(*arguments, **options):
+        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files.\nCheck your connection.")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(backbones, "cached_file", unreachable)
+    with pytest.raises(RecipeError) as error:
+        load_backbone(settings("no/such"), 0.5)
+    assert str(error.value) == (
+        "the backbone no/such is no folder, and not to be had from the Hugging Face hub: "
+        f"We couldn't connect to 'https://huggingface.co' to load the files; {ADVICE}"
+    )
 
 
 def test_a_hub_repository_without_safetensors_advises_a_revision(tmp_path, folders, monkeypatch):

@@ -1,8 +1,12 @@
+import hashlib
 import json
+import os
 import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +16,12 @@ import soundfile
 import torch
 from transformers import HubertConfig, HubertModel
 
-from temporal_shift.ser import backbones, config
+from temporal_shift.ser import backbones, config, features
 from temporal_shift.ser.audio import read_clip
 from temporal_shift.ser.backbones import load_backbone
+from temporal_shift.ser.distributed import World
 from temporal_shift.ser.errors import RecipeError
-from temporal_shift.ser.features import cached_features
+from temporal_shift.ser.features import FeatureCache, batch_size, cached_features, feature_inputs, key_of
 from temporal_shift.ser.manifest import Manifest, Utterance
 
 from .tiny import TINY
@@ -44,9 +49,12 @@ def manifest(tmp_path_factory) -> Manifest:
 
 
 def manifest_in(folder: Path) -> Manifest:
-    return Manifest(
-        tuple(Utterance(f"u{k}", folder / f"{k}.wav", "sad", "1F", "Session1", 0.2) for k in range(COUNT)), LABELS
-    )
+    return Manifest(tuple(utterance(f"u{k}", folder / f"{k}.wav") for k in range(COUNT)), LABELS)
+
+
+def utterance(id: str, path: Path) -> Utterance:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Utterance(id, path, "sad", "1F", "Session1", 0.0, 0.2, 3200, 16000, sha256, "")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +74,13 @@ def root(whole, tmp_path) -> Path:
 def passes(monkeypatch) -> list[int]:
     """The batch sizes of the backbone's forward passes, as they happen."""
     sizes: list[int] = []
-    call = backbones.Backbone.__call__
+    encode = backbones.Backbone.encode
 
     def counted(self, clips):
         sizes.append(len(clips))
-        return call(self, clips)
+        return encode(self, clips)
 
-    monkeypatch.setattr(backbones.Backbone, "__call__", counted)
+    monkeypatch.setattr(backbones.Backbone, "encode", counted)
     return sizes
 
 
@@ -85,7 +93,22 @@ def test_the_cache_holds_what_the_backbone_gives(manifest, backbone, root):
     assert len(cache) == COUNT
     assert cache.shape == (12, 16)
     clips = np.stack([read_clip(utterance.path, 0.25) for utterance in manifest.utterances[128:144]])
-    np.testing.assert_array_equal(cache[130], load_backbone(backbone, 0.25)(clips)[2].numpy())
+    np.testing.assert_array_equal(cache[130], load_backbone(backbone, 0.25).encode(clips)[2].numpy())
+
+
+def test_all_layers_are_kept_where_they_are_to_be_weighed(manifest, backbone, tmp_path):
+    weighted, zeroth, last = (
+        cached_features(few(manifest), backbone.model_copy(update={"layer": layer}), FEATURES, tmp_path)
+        for layer in ("weighted", 0, "last")
+    )
+    assert weighted.shape == (4, 12, 16)  # the layers, among them what goes into the first
+    assert weighted[2].shape == weighted.shape
+    np.testing.assert_array_equal(weighted[2][0], zeroth[2])
+    np.testing.assert_array_equal(weighted[2][3], last[2])
+    averaged = FEATURES.model_copy(update={"average": 5, "dtype": "float16"})
+    assert cached_features(
+        few(manifest), backbone.model_copy(update={"layer": "weighted"}), averaged, tmp_path
+    ).shape == (4, 3, 16)
 
 
 def test_each_utterance_is_encoded_exactly_once(manifest, backbone, tmp_path, passes):
@@ -159,6 +182,37 @@ def test_a_stopped_run_resumes_with_what_is_missing_and_ends_with_the_same_bytes
     assert contents(resumed.folder) == contents(whole / resumed.key[:16])
 
 
+def sum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def resum(path: Path) -> None:
+    """Write the sum of what is there, as if it were right."""
+    sum_of(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+
+
+def lose_the_sum(path: Path) -> None:
+    sum_of(path).unlink()
+
+
+def empty_the_sum(path: Path) -> None:
+    sum_of(path).write_text("")
+
+
+def take_the_sum_of_another(path: Path) -> None:
+    sum_of(path).write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
+
+
+def name_another_in_the_sum(path: Path) -> None:
+    sum_of(path).write_text(sum_of(path).read_text().replace("frames", "framed"))
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -169,17 +223,26 @@ def empty(path: Path) -> None:
 
 def lose_a_row(path: Path) -> None:
     np.save(path, np.load(path)[1:])
+    resum(path)
 
 
 def lose_a_frame(path: Path) -> None:
     np.save(path, np.load(path)[:, 1:])
+    resum(path)
 
 
 def change_type(path: Path) -> None:
     np.save(path, np.load(path).astype(np.float64))
+    resum(path)
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, truncate, empty, lose_a_row, lose_a_frame, change_type])
+HARMS = [
+    *(Path.unlink, truncate, empty, lose_a_row, lose_a_frame, change_type, flip_a_byte),
+    *(lose_the_sum, empty_the_sum, take_the_sum_of_another, name_another_in_the_sum),
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize(("number", "lost"), [(0, [16] * 4), (2, [16, 6])])
 def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, root, passes, harm, number, lost):
     cache = cached_features(manifest, backbone, FEATURES, root)
@@ -187,6 +250,131 @@ def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, 
     again = cached_features(manifest, backbone, FEATURES, root)
     assert passes == lost
     assert contents(again.folder) == contents(whole / cache.key[:16])
+
+
+def test_beside_each_file_stands_its_sum_as_sha256sum_writes_it(whole):
+    (folder,) = whole.iterdir()
+    names = [f"frames-{number:05d}" for number in range(3)]
+    files = {"key.json", *(f"{name}.npy" for name in names), *(f"{name}.sha256" for name in names)}
+    assert {path.name for path in folder.iterdir()} == files
+    for name in names:
+        digest = hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest()
+        assert (folder / f"{name}.sha256").read_text() == f"{digest}  {name}.npy\n"
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_sha256sum_checks_a_cache(root):
+    (folder,) = root.iterdir()
+    check = ["sh", "-c", "sha256sum --check --quiet *.sha256"]
+    assert subprocess.run(check, cwd=folder, check=False).returncode == 0
+    flip_a_byte(folder / "frames-00001.npy")
+    found = subprocess.run(check, cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stdout == "frames-00001.npy: FAILED\n"
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.25, 2.5, 4.9, 7.5, 13.4, 30.0, 100.0])
+def test_a_batch_is_a_power_of_two_and_holds_no_more_than_forty_seconds_unless_it_is_one_clip(seconds):
+    size = batch_size(seconds)
+    assert size in (1, 2, 4, 8, 16)  # which divide the 64 utterances of a file
+    assert size * seconds <= 40 or size == 1
+    assert size == 16 or 2 * size * seconds > 40  # and no fewer than could be
+
+
+def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path, monkeypatch):
+    waiting, most = 0, 0
+    read, encode = features.read_clip, backbones.Backbone.encode
+
+    def reading(path, seconds):
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        return read(path, seconds)
+
+    def encoding(self, clips):
+        nonlocal waiting
+        assert len(clips) == waiting
+        waiting = 0
+        return encode(self, clips)
+
+    monkeypatch.setattr(features, "read_clip", reading)
+    monkeypatch.setattr(backbones.Backbone, "encode", encoding)
+    cached_features(manifest, backbone, FEATURES, tmp_path)
+    assert most == 16
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Two processes of one experiment, played by threads: each file that they encode is told with its rank."""
+    barrier, loading = threading.Barrier(2, timeout=60), threading.Lock()
+    monkeypatch.setattr(World, "wait", lambda world: barrier.wait())
+    load, write = backbones.load_backbone, features._write_header
+    encoded: list[tuple[str, str]] = []
+
+    def load_one_by_one(*arguments):  # transformers holds global state while it loads
+        with loading:
+            return load(*arguments)
+
+    def tell(file, shape, dtype):
+        encoded.append((threading.current_thread().name, Path(file.name).name.split(".")[1]))
+        write(file, shape, dtype)
+
+    monkeypatch.setattr(backbones, "load_backbone", load_one_by_one)
+    monkeypatch.setattr(features, "_write_header", tell)
+
+    def run(manifest, backbone, root):
+        caches: dict[int, FeatureCache] = {}
+
+        def work(rank):
+            try:
+                caches[rank] = cached_features(manifest, backbone, FEATURES, root, world=World(rank, 2))
+            except BaseException:
+                barrier.abort()  # or the other would wait for this one
+                raise
+
+        threads = [threading.Thread(target=work, args=(rank,), name=f"rank {rank}") for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return caches, sorted(encoded)
+
+    return run
+
+
+def test_two_processes_encode_each_their_share_and_together_the_whole(manifest, backbone, whole, tmp_path, together):
+    caches, encoded = together(manifest, backbone, tmp_path)
+    assert encoded == [("rank 0", "frames-00000"), ("rank 0", "frames-00002"), ("rank 1", "frames-00001")]
+    assert contents(caches[0].folder) == contents(whole / caches[0].key[:16])
+    assert len(caches[1]) == COUNT
+    np.testing.assert_array_equal(caches[0][70], caches[1][70])
+
+
+def test_two_processes_divide_what_is_missing_and_only_that(manifest, backbone, whole, root, together):
+    (folder,) = root.iterdir()
+    (folder / "frames-00000.npy").unlink()
+    flip_a_byte(folder / "frames-00002.npy")
+    caches, encoded = together(manifest, backbone, root)
+    assert encoded == [("rank 0", "frames-00000"), ("rank 1", "frames-00002")]
+    assert contents(caches[1].folder) == contents(whole / caches[0].key[:16])
+
+
+def test_of_two_processes_neither_encodes_what_is_there(manifest, backbone, root, together):
+    caches, encoded = together(manifest, backbone, root)
+    assert (len(caches), encoded) == (2, [])
+
+
+def test_what_killed_processes_left_an_hour_ago_is_deleted_and_what_may_be_anothers_work_is_not(
+    manifest, backbone, whole, root
+):
+    (folder,) = root.iterdir()
+    (folder / "frames-00002.npy").unlink()
+    old, young = folder / ".frames-00002.npy.0123.tmp", folder / ".frames-00002.npy.4567.tmp"
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    os.utime(old, (time.time() - 4000,) * 2)
+    cached_features(manifest, backbone, FEATURES, root)
+    assert contents(folder) == {**contents(whole / folder.name), young.name: b"half"}
 
 
 def test_progress_counts_utterances_from_what_is_there_to_all(manifest, backbone, root):
@@ -234,7 +422,7 @@ def test_each_setting_has_a_key_of_its_own(manifest, backbone, tmp_path, change)
 
 def test_ids_order_and_audio_are_part_of_the_key_and_labels_are_not(manifest, backbone, tmp_path):
     first, second = manifest.utterances[:2]
-    renamed, other_audio = replace(first, id="new"), replace(first, path=manifest.utterances[9].path)
+    renamed, other_audio = replace(first, id="new"), utterance("u0", manifest.utterances[9].path)
     manifests = [few(manifest), few(manifest, renamed), few(manifest, other_audio), few(manifest, second, first)]
     keys = {cached_features(each, backbone, FEATURES, tmp_path).key for each in manifests}
     assert len(keys) == 4
@@ -244,20 +432,21 @@ def test_ids_order_and_audio_are_part_of_the_key_and_labels_are_not(manifest, ba
 
 def test_the_folder_says_what_it_holds(manifest, backbone, tmp_path):
     cache = cached_features(few(manifest), backbone, FEATURES, tmp_path)
-    inputs = json.loads((cache.folder / "key.json").read_text())
+    text = (cache.folder / "key.json").read_text()
+    inputs = json.loads(text)
+    assert text == json.dumps(inputs, indent=1)
+    assert inputs == feature_inputs(few(manifest), backbone, FEATURES)
     assert cache.folder == tmp_path / cache.key[:16]
+    assert key_of(inputs) == cache.key
     assert inputs["features"] == {"clip_seconds": 0.25, "average": 1, "dtype": "float32"}
     assert inputs["backbone"]["model_type"] == "hubert"
-    assert [id for id, _ in inputs["utterances"]] == ["u0", "u1", "u2", "u3"]
+    assert inputs["utterances"] == [[each.id, each.sha256] for each in manifest.utterances[:4]]
 
 
 def test_features_that_are_not_finite_are_an_error_that_names_the_utterance(manifest, backbone, tmp_path, monkeypatch):
     huge = torch.zeros(4, 12, 16)
     huge[2, 3, 4] = 70_000.0  # more than float16 holds
-    monkeypatch.setattr(backbones.Backbone, "__call__", lambda self, clips: huge)
-    monkeypatch.setattr(backbones.Backbone, "__init__", lambda self, *args: None)
-    monkeypatch.setattr(backbones.Backbone, "frames", 12, raising=False)
-    monkeypatch.setattr(backbones.Backbone, "hidden_size", 16, raising=False)
+    monkeypatch.setattr(backbones.Backbone, "encode", lambda self, clips: huge)
     half = FEATURES.model_copy(update={"dtype": "float16"})
     with pytest.raises(RecipeError, match=r"^the features of u2 \(.*2\.wav\) are not finite in float16$"):
         cached_features(few(manifest), backbone, half, tmp_path)
@@ -267,6 +456,24 @@ def test_missing_audio_is_an_error_that_names_the_file(manifest, backbone, tmp_p
     gone = few(manifest, replace(manifest.utterances[0], path=tmp_path / "gone.wav"))
     with pytest.raises(RecipeError, match=r"^there is no audio file .*gone\.wav$"):
         cached_features(gone, backbone, FEATURES, tmp_path)
+
+
+def test_audio_that_cannot_be_read_is_an_error_that_names_the_file(manifest, backbone, tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    locked = few(manifest, replace(manifest.utterances[0], path=tmp_path / "folder.wav"))
+    with pytest.raises(RecipeError, match=r"^the audio file .*folder\.wav cannot be read: Is a directory$"):
+        cached_features(locked, backbone, FEATURES, tmp_path)
+
+
+def test_audio_that_changed_since_the_manifest_was_made_is_an_error_that_names_both_sums(manifest, backbone, tmp_path):
+    first, other = manifest.utterances[0], manifest.utterances[9]
+    with pytest.raises(RecipeError) as error:
+        cached_features(few(manifest, replace(first, path=other.path)), backbone, FEATURES, tmp_path)
+    assert str(error.value) == (
+        f"the audio file {other.path} is not the one that the manifest tells of: its SHA-256 begins with "
+        f"{other.sha256[:12]}, not {first.sha256[:12]}"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_features_needs_no_transformers_to_be_imported():
