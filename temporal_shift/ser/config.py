@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -18,8 +18,9 @@ class _Section(BaseModel):
 class Corpus(_Section):
     """Where the speech lies and who reads it."""
 
-    reader: Literal["iemocap"] = "iemocap"
-    path: Path
+    reader: Literal["iemocap", "manifest"] = "iemocap"
+    path: Path  # the corpus folder, or the manifest that ``temporal-shift ser prepare`` wrote
+    labels: tuple[str, ...] | None = None  # of a manifest, in the order of the model's outputs; sorted by default
     note: str = ""  # said wherever results on it are reported
 
 
@@ -27,8 +28,8 @@ class Backbone(_Section):
     """The pre-trained encoder: a Hugging Face hub name, or a folder with its files."""
 
     name: str = "facebook/hubert-base-ls960"
-    revision: str | None = None
-    layer: int = -1  # of its hidden states; -1 is the last, 0 what goes into the first layer
+    revision: str | None = None  # of the hub: a commit, a tag or a branch; what it means today is kept with the results
+    layer: int | Literal["last", "weighted"] = "last"  # 0 is what goes into the first; weighted: a learned sum of all
     normalize: bool = False  # the paper feeds the raw waveform
 
 
@@ -49,6 +50,13 @@ class Shift(_Section):
     bidirectional: bool = False
 
 
+PLACEMENTS: dict[str, tuple[str, ...]] = {  # that each kind of blocks can have
+    "conv": ("residual", "inplace"),
+    "lstm": ("inplace",),
+    "transformer": ("replace", "residual", "inplace"),
+}
+
+
 class Model(_Section):
     """One row of the table: a stack of blocks on the frames, with or without a shift."""
 
@@ -59,13 +67,9 @@ class Model(_Section):
 
     @model_validator(mode="after")
     def _shift_fits_the_blocks(self) -> Model:
-        allowed = {
-            "conv": ("residual", "inplace"),
-            "lstm": ("inplace",),
-            "transformer": ("replace", "residual", "inplace"),
-        }
-        if self.shift is not None and self.shift.placement not in allowed[self.blocks]:
-            raise ValueError(f"{self.blocks} blocks take the placement {' or '.join(allowed[self.blocks])}")
+        allowed = PLACEMENTS[self.blocks]
+        if self.shift is not None and self.shift.placement not in allowed:
+            raise ValueError(f"{self.blocks} blocks take the placement {' or '.join(allowed)}")
         return self
 
 
@@ -81,28 +85,46 @@ class SpecAugment(_Section):
 
 
 class Protocol(_Section):
-    """Who trains, who chooses the epoch, who is tested."""
+    """Who trains, who chooses the epoch, who is tested: see :mod:`temporal_shift.ser.protocols`."""
 
-    kind: Literal["heldout"] = "heldout"  # leave one session out; the next session chooses the epoch
+    kind: Literal["heldout", "paper", "last", "speaker"] = "heldout"
 
 
 class Training(_Section):
-    """The optimiser (AdamW, the paper's settings) and its schedule."""
+    """The optimiser (AdamW, the paper's settings; without weight decay it is Adam) and its schedule."""
 
     epochs: PositiveInt = 100
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = 32  # utterances a step, whatever the number of processes
+    gradient_accumulation: PositiveInt = 1  # passes that a step's utterances are divided into, to save memory
     learning_rate: PositiveFloat = 5e-4
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)  # not of biases, norms and other one-dimensional parameters
+    # After a linear warm-up; "paper" is the published code's rate, see :mod:`temporal_shift.ser.schedules`.
+    schedule: Literal["cosine", "linear", "constant", "paper"] = "cosine"
     warmup_epochs: int = Field(default=5, ge=0)
     max_grad_norm: PositiveFloat = 5.0
     shuffle: bool = True
-    seed: int = 42
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the products, where it is not float32
+    seed: int = 42  # of the first run; further seeds count up from it
+    checkpoint_seconds: float = Field(default=60, ge=0)  # at most so much training is lost to a kill, and one epoch
+    workers: int = Field(default=0, ge=0)  # processes that read audio for fine-tuning
+    tensorboard: bool = False  # curves under the run's folder, as they grow
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Training:
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"gradient_accumulation={self.gradient_accumulation} does not divide batch_size={self.batch_size}"
+            )
+        return self
 
 
 class Experiment(_Section):
     """One YAML file. Relative paths in it start from its own folder."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    setting: Literal["features", "finetune"] = (
+        "features"  # the backbone stays as it is, or learns (not its convolutions)
+    )
     corpus: Corpus
     backbone: Backbone = Backbone()
     features: Features = Features()
@@ -110,6 +132,7 @@ class Experiment(_Section):
     protocol: Protocol = Protocol()
     training: Training = Training()
     models: list[Model] = Field(min_length=1)
+    seeds: PositiveInt = 1  # how often each model is trained for each fold
     processes: PositiveInt = 1  # runs trained side by side, a thread each
 
     @model_validator(mode="after")
@@ -123,8 +146,13 @@ class Experiment(_Section):
         return self
 
 
-def read_experiment(path: Path) -> Experiment:
-    """Read and check a YAML file; raises :class:`RecipeError` with one sentence that names the key."""
+def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = None) -> Experiment:
+    """Read and check a YAML file; raises :class:`RecipeError` with one sentence that names the key.
+
+    Args:
+        overrides: What the command line says instead, by section and key; under ``""`` the keys of no section.
+            Paths among them start from the working directory.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -133,6 +161,10 @@ def read_experiment(path: Path) -> Experiment:
         raise RecipeError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{path} must hold keys and values (name, corpus, models, ...), not {type(data).__name__}")
+    for section, values in (overrides or {}).items():
+        target = data.setdefault(section, {}) if section else data
+        if isinstance(target, dict):  # a section of another kind is the validation's to report
+            target.update(values)
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,51 +16,85 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from . import tables
 from .config import Experiment
 from .corpora import read_corpus
-from .features import FeatureCache, cached_features
-from .manifest import Manifest, heldout_folds, write_manifest
-from .report import results_table, write_report
-from .runs import Run
+from .distributed import World
+from .features import FeatureCache, cached_features, feature_inputs, key_of
+from .manifest import Manifest, write_manifest
+from .protocols import make_folds
+from .report import Section, write_report
+from .results import Plan, Results
+from .runs import Run, run_folder
 
 
-def run_experiment(experiment: Experiment, root: Path, cache: Path, console: Console) -> dict[str, Any]:
-    """Do what is not done yet, report all of it, and print the table.
+def run_experiment(
+    experiment: Experiment,
+    root: Path,
+    cache: Path,
+    console: Console,
+    *,
+    ray: str | None = None,
+    more: Callable[[Results, dict[str, Any]], list[Section]] = lambda results, metrics: [],
+) -> dict[str, Any]:
+    """Do what is not done yet, report all of it, and print the tables.
+
+    Started by ``torchrun`` or ``accelerate launch``, the processes encode the corpus side by side and train each run
+    together.
 
     Args:
         experiment: What to run.
-        root: The results: ``manifest.jsonl``, ``runs/<model>/<fold>/``, ``metrics.json``, ``report.md`` and
-            ``report.html``, ``plots/``.
+        root: The results: ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``, ``metrics.json``,
+            ``report.md`` and ``report.html``, ``plots/``.
         cache: The folder of the feature caches.
-        console: Where the progress and the table go.
+        console: Where the progress and the tables go.
+        ray: The address of a Ray cluster to train on, instead of this machine.
+        more: Makes further sections of the report.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; nothing in processes other than the first.
 
     Raises:
         RecipeError: If the corpus, the backbone or earlier results are not as they must be.
     """
     started = time.perf_counter()
+    world = World.joined()
+    if not world.is_first:
+        console = Console(quiet=True)
+    root, cache = root.resolve(), cache.resolve()
     manifest = read_corpus(experiment.corpus)
-    folds = heldout_folds(manifest)
+    folds = make_folds(manifest, experiment.protocol.kind)
+    plan = Plan(experiment, manifest.labels, tuple(fold.name for fold in folds))
     summary = _corpus_summary(experiment, manifest)
     console.print(f"{experiment.name}: {summary['utterances']} utterances, {summary['speakers']} speakers")
-    write_manifest(manifest, root / "manifest.jsonl")
-    features = _encode(experiment, manifest, cache, console)
+    if world.is_first:
+        write_manifest(manifest, root / "manifest.jsonl")
+        plan.write(root)
+    key, features = _data(experiment, manifest, cache, console, world)
     runs = [
-        Run(experiment, model, fold, manifest, features, root / "runs" / model.name / fold.name)
+        Run(experiment, model, fold, seed, manifest, key, features, run_folder(root, model.name, seed, fold.name))
         for model in experiment.models
+        for seed in plan.seeds
         for fold in folds
     ]
-    _train(experiment, runs, console)
-    names = [fold.name for fold in folds]
-    metrics = write_report(root, experiment, manifest.labels, names, summary, _run_info(experiment))
-    console.print(results_table(metrics))
-    console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
+    _train(experiment, runs, console, world, ray)
+    metrics: dict[str, Any] = {}
+    if world.is_first:
+        metrics = write_report(root, summary, _run_info(experiment, manifest, key), more)
+        console.print(tables.results(metrics).for_terminal())
+        console.print("Selection bias, in points: what choosing the epoch on the test part would add")
+        console.print(tables.selection(metrics).for_terminal())
+        console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
+    world.wait()
     return metrics
 
 
-def _encode(experiment: Experiment, manifest: Manifest, cache: Path, console: Console) -> FeatureCache:
+def _data(
+    experiment: Experiment, manifest: Manifest, cache: Path, console: Console, world: World
+) -> tuple[str, FeatureCache | None]:
+    """The key of what the models hear, and the cached frames, unless the backbone is to learn."""
+    if experiment.setting == "finetune":
+        return key_of(feature_inputs(manifest, experiment.backbone, experiment.features)), None
     with _progress(console) as progress:
         task = progress.add_task("features", total=None)
         features = cached_features(
@@ -67,21 +103,27 @@ def _encode(experiment: Experiment, manifest: Manifest, cache: Path, console: Co
             experiment.features,
             cache,
             lambda done, total: progress.update(task, completed=done, total=total),
+            world,
         )
         progress.update(task, completed=len(features), total=len(features))
-    return features
+    return features.key, features
 
 
-def _train(experiment: Experiment, runs: list[Run], console: Console) -> None:
+def _train(experiment: Experiment, runs: list[Run], console: Console, world: World, ray: str | None) -> None:
     epochs = experiment.training.epochs
-    waiting = [run for run in runs if not run.is_done()]
+    waiting = [
+        run for run, done in zip(runs, world.from_first([run.is_done() for run in runs]), strict=True) if not done
+    ]
     with _progress(console) as progress:
-        done = (len(runs) - len(waiting)) * epochs
-        task = progress.add_task("epochs", total=len(runs) * epochs, completed=done)
-        if waiting:
+        task = progress.add_task("epochs", total=len(runs) * epochs, completed=(len(runs) - len(waiting)) * epochs)
+        if waiting and ray is not None:
+            from .cluster import train_on_ray
+
+            train_on_ray(waiting, ray, lambda: progress.advance(task))
+        elif waiting:
             from .processes import train_all  # with it comes transformers, which takes seconds to import
 
-            train_all(waiting, experiment.processes, lambda: progress.advance(task))
+            train_all(waiting, experiment.processes, lambda: progress.advance(task), world)
         progress.update(task, completed=len(runs) * epochs)
 
 
@@ -104,13 +146,22 @@ def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, obj
         "utterances": len(utterances),
         "speakers": len({utterance.speaker for utterance in utterances}),
         "sessions": len({utterance.session for utterance in utterances}),
+        "style": dict(Counter(utterance.style or "unknown" for utterance in utterances)),
         "classes": dict(Counter(utterance.label for utterance in utterances)),
         "minutes": round(sum(utterance.seconds for utterance in utterances) / 60, 1),
         "cut at the clip's end": sum(utterance.seconds > clip for utterance in utterances),
+        "padding of the clips": f"{100 * _padding(manifest, clip):.1f} %",
     }
 
 
-def _run_info(experiment: Experiment) -> dict[str, object]:
+def _padding(manifest: Manifest, clip: float) -> float:
+    heard = sum(min(utterance.seconds, clip) for utterance in manifest.utterances)
+    return 1 - heard / (clip * len(manifest.utterances))
+
+
+def _run_info(experiment: Experiment, manifest: Manifest, key: str) -> dict[str, object]:
+    from .backbones import backbone_identity
+
     return {
         **{name: version(name) for name in ("temporal-shift", "torch", "transformers", "accelerate", "numpy")},
         "python": platform.python_version(),
@@ -118,4 +169,7 @@ def _run_info(experiment: Experiment) -> dict[str, object]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cores": os.cpu_count(),
         "processes": experiment.processes,
+        "backbone": backbone_identity(experiment.backbone),
+        "features": key,
+        "corpus": hashlib.sha256("".join(utterance.sha256 for utterance in manifest.utterances).encode()).hexdigest(),
     }

@@ -6,8 +6,9 @@ Everything is computed from confusion counts, so that 2000 resamples of an exper
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,12 +55,8 @@ class Interval:
         return cls(float(low), float(high))
 
 
-@dataclass(frozen=True, slots=True)
-class SpeakerBootstrap:
-    """The intervals around the mean over folds of WA and of UA."""
-
-    wa: Interval
-    ua: Interval
+Measure: TypeAlias = Callable[[NDArray[Any]], Floats]  # of confusion counts (..., true class, predicted class)
+Seeds: TypeAlias = Sequence[Sequence[FoldPredictions]]  # a model's folds, once for each seed it was trained with
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,45 +93,42 @@ def binomial_standard_error(accuracy: float, utterances: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / utterances)
 
 
-def speaker_bootstrap(folds: Sequence[FoldPredictions], classes: int, seed: int) -> SpeakerBootstrap:
-    """The 95 % interval of the mean over folds of WA and UA, from 2000 resamples of the speakers.
+def speaker_bootstrap(measure: Measure, seeds: Seeds, classes: int, seed: int) -> Interval:
+    """The 95 % interval of the mean of a measure over seeds and folds, from 2000 resamples of the speakers.
 
-    The statistic is the headline itself, the mean over folds, so interval and point speak of the same number. A
-    resample draws as many folds as there are, with replacement, and in each drawn fold as many speakers as it tests,
-    with replacement. Both draws are needed. Drawing speakers only inside their folds takes the sessions (and the
-    models trained without them) as given, and with two speakers a fold halves the variance even of the speakers:
-    where scores of 5 folds with 2 speakers were simulated, such "95 %" intervals held the truth in 20 to 75 % of the
-    cases. Drawing all speakers as one pool held it in 74 to 89 %, and is about another number, the pooled UA; drawing
-    folds, then speakers, held it in 85 to 94 %.
+    The statistic is the headline itself, so interval and point speak of the same number. A resample draws as many folds
+    as there are, with replacement, and in each drawn fold as many speakers as it tests, with replacement. Both draws
+    are needed. Drawing speakers only inside their folds takes the sessions (and the models trained without them) as
+    given, and with two speakers a fold halves the variance even of the speakers: where scores of 5 folds with 2
+    speakers were simulated, such "95 %" intervals held the truth in 20 to 75 % of the cases. Drawing all speakers as
+    one pool held it in 74 to 89 %, and is about another number, the pooled UA; drawing folds, then speakers, held it in
+    85 to 94 %. Every seed's models are tested on the same draws; the seeds themselves are not drawn.
     """
-    confusion = resampled_confusion(folds, classes, seed)
-    return SpeakerBootstrap(
-        wa=Interval.of(weighted_accuracy(confusion).mean(-1)),
-        ua=Interval.of(unweighted_accuracy(confusion).mean(-1)),
-    )
+    return Interval.of(_resampled_mean(measure, seeds, classes, seed))
 
 
-def paired_difference(
-    first: Sequence[FoldPredictions], second: Sequence[FoldPredictions], classes: int, seed: int
-) -> PairedDifference:
-    """UA of ``first`` minus UA of ``second`` (means over folds), its bootstrap interval, and McNemar's exact p.
+def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> PairedDifference:
+    """UA of ``first`` minus UA of ``second`` (means over seeds and folds), its bootstrap interval, McNemar's exact p.
 
     Every resample draws the same speakers for both, so what makes a speaker hard for both models cancels. McNemar's
-    test asks whether the utterances that only one of the two gets right fall to either side alike; it takes utterances
-    as independent, which those of one speaker are not, so the interval is the more careful of the two.
+    test asks whether the utterances that only one of the two gets right fall to either side alike, with the first seed
+    of each; it takes utterances as independent, which those of one speaker are not, so the interval is the more careful
+    of the two.
 
     Raises:
         ValueError: If the two were not tested on the same utterances in the same order.
     """
-    if len(first) != len(second) or not all(map(FoldPredictions.same_utterances, first, second)):
-        raise ValueError("a paired difference needs both models tested on the same utterances in the same order")
-    point = _mean_ua(fold_confusion(first, classes)) - _mean_ua(fold_confusion(second, classes))
-    first_draws, second_draws = (_mean_ua(resampled_confusion(folds, classes, seed)) for folds in (first, second))
-    first_right = np.concatenate([fold.predictions == fold.labels for fold in first])
-    second_right = np.concatenate([fold.predictions == fold.labels for fold in second])
+    for one, other in product(first, second):
+        if len(one) != len(other) or not all(map(FoldPredictions.same_utterances, one, other)):
+            raise ValueError("a paired difference needs both models tested on the same utterances in the same order")
+    point = _mean_ua(first, classes) - _mean_ua(second, classes)
+    draws = [_resampled_mean(unweighted_accuracy, seeds, classes, seed) for seeds in (first, second)]
+    first_right, second_right = (
+        np.concatenate([fold.predictions == fold.labels for fold in seeds[0]]) for seeds in (first, second)
+    )
     only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
     p = mcnemar_p(only_first, only_second)
-    return PairedDifference(float(point), Interval.of(first_draws - second_draws), only_first, only_second, p)
+    return PairedDifference(point, Interval.of(draws[0] - draws[1]), only_first, only_second, p)
 
 
 def mcnemar_p(only_first_right: int, only_second_right: int) -> float:
@@ -162,5 +156,11 @@ def resampled_confusion(folds: Sequence[FoldPredictions], classes: int, seed: in
     return confusion
 
 
-def _mean_ua(confusion: Counts) -> Floats:
-    return np.asarray(unweighted_accuracy(confusion).mean(-1))
+def _resampled_mean(measure: Measure, seeds: Seeds, classes: int, seed: int) -> Floats:
+    """Of every resample, the mean over seeds and folds; the same draws for every seed."""
+    means = [measure(resampled_confusion(folds, classes, seed)).mean(-1) for folds in seeds]
+    return np.asarray(np.mean(means, axis=0))
+
+
+def _mean_ua(seeds: Seeds, classes: int) -> float:
+    return float(np.mean([unweighted_accuracy(fold_confusion(folds, classes)) for folds in seeds]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -25,6 +26,7 @@ class FrameClassifierConfig(PreTrainedConfig):
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
         hidden_size: Channels of the encoder's frames.
         num_frames: Frames of a clip; the table of relative positions is made for them.
+        num_layers: Hidden states of the encoder to be weighed; 0 where the frames are one layer's.
         num_attention_heads: Of the plain Transformer. Default: one for about 64 channels (the paper's 12 for 768).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
     """
@@ -37,6 +39,7 @@ class FrameClassifierConfig(PreTrainedConfig):
         shift: dict[str, Any] | None = None,
         hidden_size: int = 768,
         num_frames: int = 374,
+        num_layers: int = 0,
         num_attention_heads: int | None = None,
         spec_augment: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -45,6 +48,7 @@ class FrameClassifierConfig(PreTrainedConfig):
         self.shift = shift
         self.hidden_size = hidden_size
         self.num_frames = num_frames
+        self.num_layers = num_layers
         self.num_attention_heads = num_attention_heads or _heads(hidden_size)
         self.spec_augment = SpecAugment.model_validate(spec_augment or {}).model_dump()
         super().__init__(**kwargs)
@@ -52,6 +56,9 @@ class FrameClassifierConfig(PreTrainedConfig):
 
 class FrameClassifier(PreTrainedModel):
     r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
+
+    With ``num_layers``, the frames of all the encoder's layers come in, and the blocks get their sum, weighed by
+    ``softmax(layer_weights)``: all layers alike at first, as in SUPERB (Yang et al., Interspeech 2021).
 
     ============  ======================================  ==========================================================
     ``blocks``    without a shift                         with one
@@ -63,26 +70,43 @@ class FrameClassifier(PreTrainedModel):
     ============  ======================================  ==========================================================
 
     Shape:
-        ``frames`` is ``(B, L, D)``, ``labels`` ``(B,)``; ``logits`` come out as ``(B, classes)``.
+        ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is nobody's label;
+        ``logits`` come out as ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum over
+        ``num_items_in_batch``, the utterances of a step that was divided into several batches.
 
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
     """
 
     config_class = FrameClassifierConfig
     main_input_name = "frames"
+    accepts_loss_kwargs = True  # the Trainer then says how many utterances a step has
 
     def __init__(self, config: FrameClassifierConfig) -> None:
         super().__init__(config)
+        self.layer_weights = nn.Parameter(torch.zeros(config.num_layers)) if config.num_layers else None
         self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
         self.encoder, encoded = _encoder(config)
         self.head = nn.Linear(encoded, len(config.id2label or {}))
         self.post_init()  # type: ignore[no-untyped-call]
 
-    def forward(self, frames: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
-        encoded = self.encoder(self.spec_augment(frames))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
+    def forward(
+        self, frames: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
+    ) -> SequenceClassifierOutput:
+        encoded = self.encoder(self.spec_augment(self.of_layers(frames)))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
         logits = self.head(encoded.mean(dim=1))
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None
+        if labels is not None:
+            if num_items_in_batch is None:
+                loss = F.cross_entropy(logits, labels)
+            else:
+                loss = F.cross_entropy(logits, labels, reduction="sum") / num_items_in_batch
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def of_layers(self, frames: Tensor) -> Tensor:
+        """The weighed sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; one layer's as they are."""
+        if self.layer_weights is None:
+            return frames
+        return torch.einsum("bkld,k->bld", frames, self.layer_weights.softmax(dim=0))
 
     def stream(self, state: Any = None) -> FrameClassifierStream:
         """The model on frames that come in chunks: each gives the logits of all frames so far.
@@ -95,6 +119,25 @@ class FrameClassifier(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave each layer as torch's own constructor initialised it."""
+
+
+class SpeechClassifier(nn.Module):
+    """A backbone and a :class:`FrameClassifier` on its frames, which learn together: the paper's fine-tuning.
+
+    ``inputs`` are clips that :meth:`~temporal_shift.ser.backbones.Backbone.prepare` prepared.
+    """
+
+    accepts_loss_kwargs = True
+
+    def __init__(self, backbone: nn.Module, classifier: FrameClassifier) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = classifier
+
+    def forward(
+        self, inputs: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
+    ) -> SequenceClassifierOutput:
+        return self.classifier(self.backbone(inputs), labels, num_items_in_batch)  # type: ignore[no-any-return]
 
 
 class FrameClassifierStream:
@@ -118,10 +161,14 @@ class FrameClassifierStream:
         self._encoder = stream(model.encoder, of_encoder)
         self._mean = RunningMean(state=of_mean)
         self._head = model.head
+        self._of_layers = model.of_layers
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Feed frames, ``(B, l, D)``, and take logits, ``(B, classes)``; not a number before a frame is complete."""
-        return self._head(self._mean(self._encoder(frames)))  # type: ignore[no-any-return]
+        """Feed frames, ``(B, l, D)`` or ``(B, layers, l, D)``, and take logits, ``(B, classes)``.
+
+        They are not a number before a frame is complete.
+        """
+        return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
 
     def flush(self) -> Tensor:
         """The logits of the whole, with the frames that waited for the future; then the stream begins anew."""
@@ -145,6 +192,8 @@ def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
         second = ShiftConv(dim, stride=0) if shift is None else ShiftConv(dim, **shift.model_dump())
         return nn.Sequential(ShiftConv(dim, stride=0), second, nn.LayerNorm(dim)), dim
     if config.blocks == "lstm":
+        if shift is not None and shift.placement != "inplace":
+            raise ValueError(f"placement={shift.placement!r}: an LSTM's shift is on its input, 'inplace'")
         return nn.Sequential(_BidirectionalLSTM(dim, shift), nn.LayerNorm(2 * dim)), 2 * dim
     return nn.Sequential(*(_transformer_layer(config, shift) for _ in range(2))), dim
 

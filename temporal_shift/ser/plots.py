@@ -1,4 +1,4 @@
-"""The report's three pictures. Each function returns a figure; the same results give the same bytes of PNG."""
+"""The report's pictures. Each function returns a figure; the same results give the same bytes of PNG."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ class _Look:
         return cls(dark, dark, "-")
 
 
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """One map of an ablation; ``ua[row, column]`` is a fraction."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    ua: dict[tuple[str, str], float]
+
+
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
     """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line."""
     models = results.experiment.models
@@ -71,8 +81,9 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel("UA on the test session, %")
-        axes.set_title(f"Mean over {len(results.folds)} folds with its 95 % interval; each small dot is a fold")
+        optimistic = summary["protocol"] == "paper"
+        axes.set_xlabel(f"UA of who is tested{', at its own best epoch: optimistic' * optimistic}, %")
+        axes.set_title(f"Mean over {len(results.plan.folds)} folds with its 95 % interval; each small dot is a fold")
     return figure
 
 
@@ -80,7 +91,8 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
     """A panel per model: of each true class, the share predicted as each class, and the utterances."""
     columns = min(4, len(summary["models"]))
     rows = -(-len(summary["models"]) // columns)
-    side = max(2.3, 0.55 * len(results.labels))
+    optimistic = " (optimistic)" * (summary["protocol"] == "paper")
+    side = max(2.3, 0.55 * len(results.plan.labels))
     with _house_style():
         figure = Figure(figsize=(columns * side + 0.4, rows * (side + 0.35) + 0.2), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -89,8 +101,9 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
                 axes.set_axis_off()
                 continue
             model = summary["models"][place]
-            _draw_confusion(axes, np.array(model["confusion"]), results.labels)
-            axes.set_title(textwrap.fill(f"{model['name']}, UA {100 * model['ua']['mean']:.1f} %", int(11 * side)))
+            _draw_confusion(axes, np.array(model["confusion"]), results.plan.labels)
+            title = f"{model['name']}, UA {100 * model['ua']['mean']:.1f} %{optimistic}"
+            axes.set_title(textwrap.fill(title, int(11 * side)))
             if place + columns >= len(summary["models"]):
                 axes.set_xlabel("predicted")
             if place % columns == 0:
@@ -99,7 +112,10 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
 
 
 def learning_curves(results: Results) -> Figure:
-    """Validation UA by epoch, mean over folds, a panel per kind of blocks; a dot is the epoch that a fold chose."""
+    """UA by epoch, mean over folds and seeds, a panel per kind of blocks; a dot is the epoch that a fold chose.
+
+    Of the part that validates, or else of the part that tests.
+    """
     kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
     with _house_style():
         figure = Figure(figsize=(max(5.0, 3.0 * len(kinds)), 4.0), layout="constrained")
@@ -112,8 +128,31 @@ def learning_curves(results: Results) -> Figure:
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
-        panels[0, 0].set_ylabel("validation UA, %")
-        panels[0, 0].set_title("Mean over folds; a dot is the epoch that a fold chose")
+        validated = results.experiment.protocol.kind in ("heldout", "speaker")
+        panels[0, 0].set_ylabel(f"{'validation' if validated else 'test'} UA, %")
+        panels[0, 0].set_title("Mean over folds; a dot is the epoch that a fold is reported at")
+    return figure
+
+
+def heatmaps(panels: Sequence[Heatmap]) -> Figure:
+    """UA of an ablation, one map for each direction and stride: placements down, proportions across; % in each cell.
+
+    All maps share one scale of colours, so that they can be compared. A cell that no model can be is empty.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    values = [value for panel in panels for value in panel.ua.values()]
+    low, high = 100 * min(values), 100 * max(values)
+    with _house_style():
+        width = max(3.2, 1.4 + 0.75 * max(len(panel.columns) for panel in panels))
+        height = 1.3 + 0.5 * max(len(panel.rows) for panel in panels)
+        figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for place, axes in enumerate(grid.flat):
+            if place < len(panels):
+                _draw_heatmap(axes, panels[place], low, high)
+            else:
+                axes.set_axis_off()
     return figure
 
 
@@ -158,10 +197,13 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[s
     axes.spines[:].set_visible(False)
 
 
-def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[FinishedRun]) -> None:
+def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Sequence[FinishedRun]]) -> None:
     look = _Look.of(model)
-    ua = 100 * np.array([[epoch.validation_ua for epoch in run.record.epochs] for run in runs]).mean(0)
-    chosen = np.array([run.record.best_epoch for run in runs])
+    records = [run.record for folds in runs for run in folds]
+    ua = 100 * np.array([[(epoch.validation or epoch.test).ua for epoch in record.epochs] for record in records]).mean(
+        0
+    )
+    chosen = np.array([record.chosen.ua for record in records])
     axes.plot(
         np.arange(1, len(ua) + 1),
         ua,
@@ -174,3 +216,19 @@ def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[FinishedRun]) ->
         markevery=(chosen - 1).tolist(),
         label=textwrap.fill(model.name, 30),
     )
+
+
+def _draw_heatmap(axes: Axes, panel: Heatmap, low: float, high: float) -> None:
+    cells = np.full((len(panel.rows), len(panel.columns)), np.nan)
+    for (row, column), ua in panel.ua.items():
+        cells[panel.rows.index(row), panel.columns.index(column)] = 100 * ua
+    axes.imshow(cells, cmap="Blues", vmin=low - 0.3 * (high - low) - 0.1, vmax=high + 0.1, aspect="auto")
+    for (row, column), ua in np.ndenumerate(cells):
+        if not np.isnan(ua):
+            dark = ua > low + 0.6 * (high - low)
+            axes.text(column, row, f"{ua:.1f}", color="white" if dark else "black", ha="center", va="center")
+    axes.set_xticks(range(len(panel.columns)), panel.columns)
+    axes.set_yticks(range(len(panel.rows)), panel.rows)
+    axes.set_title(panel.title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

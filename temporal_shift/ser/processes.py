@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -11,18 +13,21 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 
+from .distributed import World
 from .runs import Run
 from .training import train
 
 
-def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None]) -> None:
+def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None], world: World | None = None) -> None:
     """Train each run; ``on_epoch`` is called in this process, once for each epoch of each run.
 
-    With one process it is this one, with torch's threads as they are. An error in one run ends them all, and is raised.
+    With one process it is this one, with torch's threads as they are; the processes of a ``world`` train each run
+    together. An error in one run ends them all, and is raised.
     """
-    if processes == 1:
+    world = world or World()
+    if processes == 1 or world.size > 1:
         for run in runs:
-            train(run, on_epoch)
+            train(run, on_epoch, world)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     epochs_done: SimpleQueue[None] = context.SimpleQueue()
@@ -66,6 +71,15 @@ def _start_worker(epochs_done: SimpleQueue[None]) -> None:
     global _epochs_done
     _epochs_done = epochs_done
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Or a worker whose parent was killed would train on, in a folder that the next command works in."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train_in_worker(run: Run) -> None:

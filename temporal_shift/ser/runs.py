@@ -1,4 +1,4 @@
-"""A run, one model on one fold, and the files it leaves: ``training`` writes them, ``results`` reads them."""
+"""A run, one model on one fold with one seed, and the files it leaves: ``training`` writes, ``results`` reads them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,33 @@ from typing import Any
 
 from . import config
 from .features import FeatureCache
-from .manifest import Fold, Manifest
+from .manifest import Manifest
+from .protocols import Chosen, Epoch, Fold
+
+# What changes how a run is done, but not what comes out of it.
+_INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "tensorboard"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that decides a run, and ``folder``, where it goes."""
+    """All that decides a run, and ``folder``, where it goes.
+
+    ``key`` is the SHA-256 of what the models hear; ``cache`` holds their frames, unless the backbone itself learns.
+    """
 
     experiment: config.Experiment
     model: config.Model
     fold: Fold
+    seed: int
     manifest: Manifest
-    cache: FeatureCache
+    key: str
+    cache: FeatureCache | None
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.model.name}, fold {self.fold.name}, seed {self.seed}"
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -32,32 +46,31 @@ class Run:
             for part in ("train", "validation", "test")
         }
         return {
+            "setting": self.experiment.setting,
+            "protocol": self.experiment.protocol.kind,
             "model": self.model.model_dump(exclude={"twin"}),
             "spec_augment": self.experiment.spec_augment.model_dump(),
-            "training": self.experiment.training.model_dump(),
-            "features": self.cache.key,
-            "labels": list(self.manifest.labels),
-            "fold": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+            "training": self.experiment.training.model_dump(exclude=_INDIFFERENT),
+            "seed": self.seed,
+            "features": self.key,
+            "labels": [*self.manifest.labels],
+            "utterances": _sha256([[each.id, each.label, each.speaker] for each in self.manifest.utterances]),
+            "fold": _sha256(parts),
         }
 
     def is_done(self) -> bool:
         """Whether the folder holds this very run: ``run.json`` is written last."""
         try:
             done = json.loads((self.folder / "run.json").read_text())
-            return bool(done["inputs"] == self.inputs) and (self.folder / "predictions.jsonl").is_file()
+            files = [(self.folder / name).is_file() for name in ("predictions.jsonl", "test_logits.npy")]
+            return bool(done["inputs"] == self.inputs) and all(files)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One line of a learning curve."""
-
-    epoch: int  # counted from 1
-    train_loss: float
-    validation_loss: float
-    validation_wa: float
-    validation_ua: float
+def run_folder(root: Path, model: str, seed: int, fold: str) -> Path:
+    """Where a run of an experiment under ``root`` lies."""
+    return root / "runs" / model / f"seed-{seed}" / fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +79,24 @@ class RunRecord:
 
     model: str
     fold: str
-    parameters: int
-    best_epoch: int
-    seconds: float
+    seed: int
+    parameters: int  # that learned
+    chosen: Chosen
+    seconds: float  # since the last kill, if there was one
     epochs: list[Epoch]
     inputs: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A line of ``predictions.jsonl``: one test utterance, with a probability for each class."""
+    """A line of ``predictions.jsonl``: a test utterance, with a probability for each class, at the epoch of the UA."""
 
     id: str
     speaker: str
     label: str
     prediction: str
     probabilities: dict[str, float]
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,74 +1,98 @@
-"""One run: one model trained for one fold with the Hugging Face Trainer, its predictions written to disk."""
+"""One run: one model trained for one fold with one seed, its predictions written to disk."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
-from torch.utils.data import Dataset
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers import set_seed
 
-from . import metrics
+from .backbones import load_backbone
+from .datasets import Clips, Frames, Part
+from .distributed import World
+from .errors import RecipeError
 from .files import atomic_write
-from .modeling import FrameClassifier, FrameClassifierConfig
-from .runs import Epoch, Prediction, Run, RunRecord
+from .modeling import FrameClassifier, FrameClassifierConfig, SpeechClassifier
+from .protocols import Epoch, choose
+from .runs import Prediction, Run, RunRecord
+from .trainer import RecipeTrainer, last_checkpoint, logits_path, scores_of
 
 
-def train(run: Run, on_epoch: Callable[[], None]) -> None:
-    """Train, choose the epoch of the best validation UA (the first of equals), predict the test utterances.
+def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
+    """Train, and predict the test utterances after each epoch; the protocol says which epoch counts.
+
+    A run that was stopped goes on from its last checkpoint, and ends with the same digits.
 
     Args:
-        run: What to train. Its folder gets ``predictions.jsonl`` and, last, ``run.json``.
+        run: What to train. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl`` and,
+            last, ``run.json``.
         on_epoch: Called after each epoch.
+        world: The processes that train it together.
+    Raises:
+        RecipeError: If a loss is not finite, or the settings do not fit this machine.
     """
+    world = world or World()
     started = time.perf_counter()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()  # of the checkpoints: the caller shows one bar for all runs
+    unfinished = run.folder / "unfinished"
+    if world.is_first:
+        _clear(run, unfinished)
+    model, parts = _model_and_parts(run)
+    if run.experiment.training.tensorboard:
+        _log_to_tensorboard(run.folder / "tensorboard")
+    trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch)
+    checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if world.is_first:
+        epochs = _epochs(trainer.state.log_history)
+        _write(run, unfinished, epochs, _learning(model), time.perf_counter() - started)
+        shutil.rmtree(unfinished)
+    world.wait()
+
+
+def _clear(run: Run, unfinished: Path) -> None:
+    """Delete what another run left in the folder, and keep what this one did."""
     (run.folder / "run.json").unlink(missing_ok=True)
-    checkpoints = run.folder / "checkpoints"
-    shutil.rmtree(checkpoints, ignore_errors=True)  # of a run that was stopped: this one starts anew
-    set_seed(run.experiment.training.seed)
-    model = _model(run)
-    trainer = _Trainer(
-        model=model,
-        args=_arguments(run, checkpoints),
-        train_dataset=_Frames(run, run.fold.train),
-        eval_dataset=_Frames(run, run.fold.validation),
-        compute_metrics=_validation_metrics,
-        callbacks=[_EpochCallback(on_epoch)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    probabilities = torch.from_numpy(trainer.predict(_Frames(run, run.fold.test)).predictions).softmax(dim=1)
-    shutil.rmtree(checkpoints)
-    _write_predictions(run, probabilities)
-    state = trainer.state
-    record = RunRecord(
-        model=run.model.name,
-        fold=run.fold.name,
-        parameters=model.num_parameters(),
-        best_epoch=(state.best_global_step or 0) * run.experiment.training.epochs // state.max_steps,
-        seconds=time.perf_counter() - started,
-        epochs=_epochs(state.log_history),
-        inputs=run.inputs,
-    )
-    with atomic_write(run.folder / "run.json") as file:
-        file.write(json.dumps(asdict(record), indent=1).encode())
+    try:
+        same = json.loads((unfinished / "inputs.json").read_text()) == run.inputs
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with atomic_write(unfinished / "inputs.json") as file:
+            file.write(json.dumps(run.inputs).encode())
 
 
-def _model(run: Run) -> FrameClassifier:
-    frames, channels = run.cache.shape
+def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
+    read: Callable[[int], dict[str, Tensor]]
+    backbone = None
+    if run.cache is None:
+        settings = run.experiment.features
+        backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average)
+        backbone.learn()
+        shape = backbone.shape
+        read = Clips(run, backbone)
+    else:
+        shape, read = run.cache.shape, Frames(run.cache)
+    set_seed(run.seed)
+    classifier = _classifier(run, shape)
+    model = classifier if backbone is None else SpeechClassifier(backbone, classifier)
+    indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
+    return model, {part: Part(run, rows, read) for part, rows in indices.items() if rows}
+
+
+def _classifier(run: Run, shape: tuple[int, ...]) -> FrameClassifier:
+    *layers, frames, channels = shape
     labels = run.manifest.labels
     return FrameClassifier(
         FrameClassifierConfig(
@@ -76,6 +100,7 @@ def _model(run: Run) -> FrameClassifier:
             shift=None if run.model.shift is None else run.model.shift.model_dump(),
             hidden_size=channels,
             num_frames=frames,
+            num_layers=layers[0] if layers else 0,
             spec_augment=run.experiment.spec_augment.model_dump(),
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
@@ -83,79 +108,42 @@ def _model(run: Run) -> FrameClassifier:
     )
 
 
-def _arguments(run: Run, checkpoints: Path) -> TrainingArguments:
-    settings = run.experiment.training
-    steps_per_epoch = -(-len(run.fold.train) // settings.batch_size)
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=128,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup_epochs * steps_per_epoch,
-        train_sampling_strategy="random" if settings.shuffle else "sequential",
-        seed=settings.seed,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="best",
-        save_only_model=True,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="ua",
-        greater_is_better=True,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+def _log_to_tensorboard(folder: Path) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ModuleNotFoundError:
+        raise RecipeError("training.tensorboard is true, but it is not installed: pip install tensorboard") from None
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the one way to tell the Trainer's callback
 
 
-class _Frames(Dataset[dict[str, Any]]):
-    """Some utterances of the cache, as the model's arguments."""
-
-    def __init__(self, run: Run, indices: tuple[int, ...]) -> None:
-        self.cache = run.cache
-        self.indices = indices
-        self.labels = [run.manifest.labels.index(run.manifest.utterances[index].label) for index in indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return {"frames": torch.from_numpy(self.cache[self.indices[row]]), "labels": self.labels[row]}
-
-
-class _Trainer(Trainer):
-    """The Trainer, with the paper's weight decay: none on biases, norms and the learned mask."""
-
-    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
-
-
-class _EpochCallback(TrainerCallback):
-    def __init__(self, on_epoch: Callable[[], None]) -> None:
-        self.on_epoch = on_epoch
-
-    def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        self.on_epoch()
-
-
-def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-    counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(logits.shape[1]))
-    return {"wa": float(metrics.weighted_accuracy(counts)), "ua": float(metrics.unweighted_accuracy(counts))}
+def _learning(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _epochs(log: list[dict[str, float]]) -> list[Epoch]:
-    """The Trainer's log, which has the training loss and the validation of an epoch in separate entries."""
+    """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
     losses = [entry["loss"] for entry in log if "loss" in entry]
-    validations = [entry for entry in log if "eval_loss" in entry]
+    scored = [entry for entry in log if "test_loss" in entry]
     return [
-        Epoch(epoch, loss, validation["eval_loss"], validation["eval_wa"], validation["eval_ua"])
-        for epoch, (loss, validation) in enumerate(zip(losses, validations, strict=True), start=1)
+        Epoch(
+            epoch,
+            loss,
+            scores_of(entry, "validation") if "validation_loss" in entry else None,
+            scores_of(entry, "test"),
+        )
+        for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)
     ]
+
+
+def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
+    logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
+    with atomic_write(run.folder / "test_logits.npy") as file:
+        np.save(file, logits, allow_pickle=False)
+    chosen = choose(run.experiment.protocol.kind, epochs)
+    _write_predictions(run, torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1))
+    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
+    with atomic_write(run.folder / "run.json") as file:
+        file.write(json.dumps(asdict(record), indent=1).encode())
 
 
 def _write_predictions(run: Run, probabilities: Tensor) -> None:

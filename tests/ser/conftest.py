@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,15 @@ import pytest
 import torch
 
 from temporal_shift.ser import config
+from temporal_shift.ser.protocols import Epoch, Scores, choose
+from temporal_shift.ser.results import Plan
+from temporal_shift.ser.runs import Prediction, RunRecord, run_folder
 
 FAKE_LABELS = ("hap", "ang", "sad", "neu")
 FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))
-FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessing it
+FAKE_SEED = 7
+FAKE_UTTERANCES = 80  # of each session
+FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessing it, at the end
     "CNN": 0.50,
     "ShiftCNN": 0.56,
     "LSTM": 0.44,
@@ -35,18 +42,13 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def fake_labels() -> tuple[str, ...]:
-    return FAKE_LABELS
-
-
-@pytest.fixture(scope="session")
 def fake_experiment() -> config.Experiment:
     residual = config.Shift(placement="residual", n_div=16)
     replace = config.Shift(placement="replace", n_div=4, bidirectional=True)
     return config.Experiment(
         name="made-up",
         corpus=config.Corpus(path=Path("/nowhere/corpus")),
-        training=config.Training(epochs=12, seed=7),
+        training=config.Training(epochs=12, seed=FAKE_SEED),
         models=[
             config.Model(name="CNN", blocks="conv"),
             config.Model(name="ShiftCNN", blocks="conv", shift=residual, twin="CNN"),
@@ -59,6 +61,27 @@ def fake_experiment() -> config.Experiment:
             config.Model(name="Identity mixer", blocks="transformer", shift=replace.model_copy(update={"stride": 0})),
         ],
     )
+
+
+@pytest.fixture(scope="session")
+def fake_runs_of(
+    tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.Experiment
+) -> Callable[[int, str], Path]:
+    """The results of the first two models, with so many seeds, under a protocol: copy them, do not write into them."""
+    roots: dict[tuple[int, str], Path] = {}
+
+    def of(seeds: int = 1, protocol: str = "heldout") -> Path:
+        if (seeds, protocol) not in roots:
+            roots[seeds, protocol] = tmp_path_factory.mktemp("fake") / "results"
+            changes = {
+                "seeds": seeds,
+                "protocol": config.Protocol(kind=protocol),
+                "models": fake_experiment.models[:2],
+            }
+            write_fake_runs(roots[seeds, protocol], fake_experiment.model_copy(update=changes))
+        return roots[seeds, protocol]
+
+    return of
 
 
 @pytest.fixture(scope="session")
@@ -76,52 +99,67 @@ def fake_results(tmp_path: Path, fake_runs: Path) -> Path:
 
 
 def write_fake_runs(root: Path, experiment: config.Experiment) -> None:
+    """The results of an experiment on five sessions of two speakers each."""
+    by_speaker = experiment.protocol.kind == "speaker"
+    folds = tuple(f"{session}{sex}" for session in range(1, 6) for sex in "FM") if by_speaker else FAKE_FOLDS
+    plan = Plan(experiment, FAKE_LABELS, folds)
+    plan.write(root)
     for number, model in enumerate(experiment.models):
-        for session in range(1, 6):
-            folder = root / "runs" / model.name / f"Session{session}"
-            folder.mkdir(parents=True)
-            generator = np.random.default_rng([number, session])
-            _write_predictions(folder / "predictions.jsonl", session, FAKE_SKILL.get(model.name, 0.5), generator)
-            _write_record(folder / "run.json", experiment.training.epochs, generator)
+        for seed in plan.seeds:
+            for position, fold in enumerate(folds):
+                generator = np.random.default_rng([number, position, seed])
+                _write_run(run_folder(root, model.name, seed, fold), experiment, model.name, seed, generator)
 
 
-def _write_predictions(path: Path, session: int, skill: float, generator: np.random.Generator) -> None:
-    lines = []
-    for number in range(80):
-        label = FAKE_LABELS[number * (session + 2) % 7 % 4]
-        guess = FAKE_LABELS[generator.integers(4)]
-        prediction = label if generator.random() < skill else guess
-        lines.append(
-            {
-                "id": f"Ses{session}_{number:03}",
-                "speaker": f"{session}{'FM'[number % 2]}",
-                "label": label,
-                "prediction": prediction,
-                "probabilities": {name: float(name == prediction) for name in FAKE_LABELS},
-            }
-        )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _write_record(path: Path, epochs: int, generator: np.random.Generator) -> None:
+def _write_run(
+    folder: Path, experiment: config.Experiment, model: str, seed: int, generator: np.random.Generator
+) -> None:
+    ids, speakers, labels = _utterances(folder.name)
+    epochs = experiment.training.epochs
     rise = 1 - np.exp(-np.arange(1, epochs + 1) / (epochs / 5))
-    ua = 0.25 + 0.4 * rise + 0.02 * generator.normal(size=epochs)
-    record = {
-        "model": path.parent.parent.name,
-        "fold": path.parent.name,
-        "parameters": 4_730_000,
-        "best_epoch": int(ua.argmax()) + 1,
-        "seconds": 12.5,
-        "epochs": [
-            {
-                "epoch": epoch,
-                "train_loss": 1.4 - score,
-                "validation_loss": 1.5 - score,
-                "validation_wa": score,
-                "validation_ua": score,
-            }
-            for epoch, score in enumerate(ua.tolist(), start=1)
-        ],
-        "inputs": {},
-    }
-    path.write_text(json.dumps(record))
+    known = generator.random((epochs, len(ids))) < FAKE_SKILL.get(model, 0.5) * rise[:, None]
+    said = np.where(known, labels, generator.integers(len(FAKE_LABELS), size=(epochs, len(ids))))
+    logits = (4 * np.eye(len(FAKE_LABELS))[said] + generator.random((*said.shape, 1))).astype(np.float32)
+    validated = experiment.protocol.kind in ("heldout", "speaker")
+    validation_ua = (0.25 + 0.4 * rise + 0.02 * generator.normal(size=epochs)).tolist()
+    curve = [
+        Epoch(
+            epoch + 1,
+            1.4 - rise[epoch],
+            Scores(1.5 - ua, ua, ua) if validated else None,
+            _scores(labels, said[epoch]),
+        )
+        for epoch, ua in enumerate(validation_ua)
+    ]
+    chosen = choose(experiment.protocol.kind, curve)
+    record = RunRecord(model, folder.name, seed, 4_730_000, chosen, 12.5, curve, {})
+    folder.mkdir(parents=True)
+    np.save(folder / "test_logits.npy", logits)
+    (folder / "run.json").write_text(json.dumps(asdict(record)))
+    rows = torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1).tolist()
+    lines = [
+        Prediction(
+            id,
+            speaker,
+            FAKE_LABELS[label],
+            FAKE_LABELS[guess],
+            dict(zip(FAKE_LABELS, row, strict=True)),
+        )
+        for id, speaker, label, guess, row in zip(ids, speakers, labels, said[chosen.ua - 1], rows, strict=True)
+    ]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+
+
+def _utterances(fold: str) -> tuple[list[str], list[str], np.ndarray]:
+    """Ids, speakers and classes of those whom a fold tests: a session, or one of its two speakers."""
+    session = int(fold.removeprefix("Session")[0])
+    numbers = [n for n in range(FAKE_UTTERANCES) if fold.startswith("Session") or "FM"[n % 2] == fold[-1]]
+    ids = [f"Ses{session}_{number:03}" for number in numbers]
+    speakers = [f"{session}{'FM'[number % 2]}" for number in numbers]
+    return ids, speakers, np.array([number * (session + 2) % 7 % 4 for number in numbers])
+
+
+def _scores(labels: np.ndarray, said: np.ndarray) -> Scores:
+    right = labels == said
+    recalls = [right[labels == label].mean() for label in np.unique(labels)]
+    return Scores(1.5 - float(np.mean(recalls)), float(right.mean()), float(np.mean(recalls)))

@@ -10,7 +10,7 @@ from torch import nn
 
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
 from temporal_shift.layers import RelativeTransformerLayer
-from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
+from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig, SpeechClassifier
 
 SHIFTS = {
     "CNN": ("conv", None),
@@ -24,7 +24,7 @@ SHIFTS = {
 }
 
 
-def classifier(name: str, hidden_size: int = 64, num_frames: int = 21) -> FrameClassifier:
+def classifier(name: str, hidden_size: int = 64, num_frames: int = 21, num_layers: int = 0) -> FrameClassifier:
     blocks, shift = SHIFTS[name]
     return FrameClassifier(
         FrameClassifierConfig(
@@ -32,6 +32,7 @@ def classifier(name: str, hidden_size: int = 64, num_frames: int = 21) -> FrameC
             shift=shift,
             hidden_size=hidden_size,
             num_frames=num_frames,
+            num_layers=num_layers,
             spec_augment={"time_length": 3, "feature_length": 8},
             num_labels=4,
         )
@@ -48,8 +49,83 @@ def test_every_parameter_of_every_model_learns(name):
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_a_saved_model_gives_the_same_logits(name, tmp_path):
-    model, frames = classifier(name).eval(), torch.randn(3, 21, 64)
+def test_weights_of_the_layers_start_as_their_mean_and_learn(name):
+    model, plain = classifier(name, num_layers=5), classifier(name)
+    assert model.state_dict().keys() - plain.state_dict().keys() == {"layer_weights"}
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if key != "layer_weights"})
+    layers = torch.randn(3, 5, 21, 64)
+    torch.testing.assert_close(model.eval()(layers).logits, plain.eval()(layers.mean(dim=1)).logits)
+    model.train()(layers, labels=torch.tensor([0, 1, 3])).loss.backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_weights_of_the_layers_are_a_softmax():
+    model, plain = classifier("CNN", num_layers=3).eval(), classifier("CNN").eval()
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if key != "layer_weights"})
+    layers = torch.randn(2, 3, 21, 64)
+    with torch.no_grad():
+        model.layer_weights.copy_(torch.tensor([0.0, 100.0, 0.0]))
+        torch.testing.assert_close(model(layers).logits, plain(layers[:, 1]).logits)
+        model.layer_weights.copy_(torch.tensor([0.1, 0.2, 0.7]).log() + 3)
+        weighed = 0.1 * layers[:, 0] + 0.2 * layers[:, 1] + 0.7 * layers[:, 2]
+        torch.testing.assert_close(model(layers).logits, plain(weighed).logits)
+
+
+def test_frames_of_one_layer_have_no_weights_of_layers():
+    assert classifier("CNN").layer_weights is None
+
+
+def test_the_loss_is_the_mean_over_the_batch_unless_the_step_has_more_utterances():
+    model, frames, labels = classifier("CNN").eval(), torch.randn(6, 21, 64), torch.tensor([0, 1, 2, 3, 0, 1])
+    whole = model(frames, labels).loss
+    torch.testing.assert_close(whole, nn.functional.cross_entropy(model(frames).logits, labels))
+    torch.testing.assert_close(model(frames, labels, num_items_in_batch=6).loss, whole)
+    for number in (6, torch.tensor(6)):
+        passes = [model(frames[part], labels[part], number).loss for part in (slice(0, 4), slice(4, 6))]
+        torch.testing.assert_close(sum(passes), whole)
+
+
+def test_nobodys_label_counts_for_nothing():
+    model, frames = classifier("CNN").eval(), torch.randn(3, 21, 64)
+    torch.testing.assert_close(
+        model(frames, torch.tensor([0, -100, 2]), 2).loss, model(frames[::2], torch.tensor([0, 2])).loss
+    )
+    alone = model(frames[:1], torch.tensor([-100]), num_items_in_batch=2).loss
+    assert alone == 0
+    alone.backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+def test_without_labels_there_is_no_loss():
+    assert classifier("CNN")(torch.randn(3, 21, 64)).loss is None
+
+
+@pytest.mark.parametrize("placement", ["residual", "replace"])
+def test_the_shift_of_an_lstm_is_on_its_input_and_nowhere_else(placement):
+    shift = {"placement": placement, "n_div": 4}
+    with pytest.raises(ValueError, match=rf"^placement='{placement}': an LSTM's shift is on its input, 'inplace'$"):
+        FrameClassifier(FrameClassifierConfig("lstm", shift, hidden_size=64))
+
+
+def test_a_backbone_and_a_classifier_learn_together():
+    backbone = nn.Sequential(nn.Unflatten(1, (21, 3)), nn.Linear(3, 64))
+    model = SpeechClassifier(backbone, classifier("CNN"))
+    inputs, labels = torch.randn(2, 63), torch.tensor([1, 2])
+    output = model.eval()(inputs, labels=labels, num_items_in_batch=4)
+    expected = model.classifier(backbone(inputs), labels=labels)
+    torch.testing.assert_close(output.logits, expected.logits)
+    torch.testing.assert_close(output.loss, expected.loss / 2)
+    output.loss.backward()
+    assert backbone[1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("num_layers", [0, 3])
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_saved_model_gives_the_same_logits(name, num_layers, tmp_path):
+    model = classifier(name, num_layers=num_layers).eval()
+    if num_layers:
+        nn.init.normal_(model.layer_weights)
+    frames = torch.randn(3, *([num_layers] if num_layers else []), 21, 64)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
     again = FrameClassifier.from_pretrained(tmp_path).eval()
@@ -133,3 +209,13 @@ def test_a_running_prediction_goes_on_from_a_saved_state():
 def test_what_looks_at_the_whole_cannot_predict_while_it_listens(name, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
         classifier(name).stream()
+
+
+def test_a_stream_weighs_the_layers_as_the_whole_does():
+    shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
+    model = FrameClassifier(FrameClassifierConfig("transformer", shift, hidden_size=32, num_layers=3)).eval()
+    torch.nn.init.normal_(model.layer_weights)
+    frames, live = torch.randn(1, 3, 10, 32), model.stream()
+    for chunk in frames.split(4, dim=2):
+        live(chunk)
+    torch.testing.assert_close(live.flush(), model(frames).logits)
