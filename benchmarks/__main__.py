@@ -1,11 +1,11 @@
-"""``python -m benchmarks {op,layers,kernels}``: figures that anyone can make again."""
+"""``python -m benchmarks {op,layers,kernels,recipe}``: figures that anyone can make again."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-SUITES = ("op", "layers", "kernels")
+SUITES = ("op", "layers", "kernels", "recipe")
 
 
 def main() -> None:

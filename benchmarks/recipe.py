@@ -1,0 +1,487 @@
+"""``python -m benchmarks recipe``: what the feature cache saves, what filling it takes, what the experiment costs.
+
+- *Epochs*: an epoch on cached features against one that encodes each utterance again, as the published code does. Both
+  are the recipe's own, by its trainer: of five sessions three are trained on, one validates and one is tested. They
+  take turns, and nothing is timed before the features were compared. "By FLOP" is the same ratio in floating-point
+  operations: what it would be if each of them took the same time.
+- *Peak memory*: of a new process that fills the cache, with all that it imports and the encoder's weights, for one
+  corpus and for one four times as long.
+- *The paper's experiment*: its FLOP, and the hours that they take at this machine's rates, those of the epochs above,
+  and at an assumed rate of a GPU.
+
+The encoders are the quickstart's, on its corpus, and wav2vec 2.0 base with random weights, on noise: neither time nor
+memory depends on what the weights are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+import transformers
+from rich.console import Console
+from torch import Tensor
+from transformers import TrainerCallback, Wav2Vec2Config, Wav2Vec2Model
+
+from temporal_shift.ser import config, features
+from temporal_shift.ser.audio import SAMPLE_RATE, read_clip
+from temporal_shift.ser.backbones import Backbone, load_backbone
+from temporal_shift.ser.corpora import read_corpus
+from temporal_shift.ser.datasets import Frames, Part
+from temporal_shift.ser.distributed import World
+from temporal_shift.ser.features import FeatureCache, cached_features
+from temporal_shift.ser.files import file_sha256
+from temporal_shift.ser.manifest import Manifest, Utterance, write_manifest
+from temporal_shift.ser.protocols import make_folds
+from temporal_shift.ser.published import MODELS, SETTINGS, published_experiment
+from temporal_shift.ser.runs import Run
+from temporal_shift.ser.tables import Table
+from temporal_shift.ser.trainer import RecipeTrainer
+
+from . import records
+from .flops import Counts, Rates, Shape, classifier, expense
+from .goals import Goal, table_of
+
+QUICKSTART = Path("examples/quickstart/experiment.yaml")
+SHIFTED = ["ShiftCNN", "ShiftLSTM", "Shiftformer"]
+LABELS = ("hap", "ang", "sad", "neu")
+SESSIONS = 5
+CACHED, ENCODING = "cached", "encoding"
+CACHED_A_ROUND = 2  # epochs, for one that encodes
+LONGER = 4  # times as long as the shorter corpus
+LEAST_RATIO, MOST_GIBIBYTES, MOST_GROWTH = 10, 2, 1.1
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    clip_seconds: float = 7.5
+    utterances: int = 15  # of noise
+    rounds: int = 3
+    quickstart: int | None = None  # utterances of its corpus; by default all
+    encoder: dict[str, Any] = field(default_factory=dict)  # where its configuration is not that of a base encoder
+
+
+QUICK = Scale(
+    clip_seconds=0.5,
+    utterances=20,
+    rounds=1,
+    quickstart=20,
+    encoder={
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "conv_dim": (8, 8),
+        "conv_kernel": (10, 64),
+        "conv_stride": (5, 64),
+        "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 2,
+    },
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A corpus, an encoder, and the models that learn from its frames."""
+
+    name: str
+    experiment: config.Experiment
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """One model on one encoder: seconds of each epoch that was timed, by where its features came from."""
+
+    encoder: str
+    model: config.Model
+    frames: Shape
+    trained: int  # utterances
+    tested: int  # with those that validate
+    seconds: dict[str, list[float]]
+
+    def median(self, way: str) -> float:
+        return statistics.median(self.seconds[way])
+
+    @property
+    def ratio(self) -> float:
+        return self.median(ENCODING) / self.median(CACHED)
+
+    @property
+    def goal(self) -> Goal:
+        what = f"an epoch that encodes / one on cached features, {self.encoder}, {self.model.name}"
+        return Goal(what, self.ratio, LEAST_RATIO, least=True)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at the peak of a process that encodes a corpus: of the machine's memory, and of a GPU's if it uses one."""
+
+    encoder: str
+    utterances: int
+    resident: int
+    on_gpu: int | None
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--utterances", type=int, default=Scale.utterances, help="of noise (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=Scale.rounds, help="of epochs (default: %(default)s)")
+    parser.add_argument(
+        "--gpu-tflops",
+        type=float,
+        default=20.0,
+        help="assumed of a GPU (default: %(default)s; the data sheet of an A100 has 19.5 in float32, 156 in TF32)",
+    )
+    parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
+    parser.add_argument("--json", type=Path, help="default: benchmarks/records/recipe-DEVICE.json")
+    options = parser.parse_args(argv)
+    if (options.device == "cuda") != torch.cuda.is_available():
+        parser.error(
+            "the recipe takes the GPU where there is one: --device cuda, or hide it with CUDA_VISIBLE_DEVICES="
+        )
+    if options.utterances < SESSIONS:
+        parser.error(f"--utterances {options.utterances} leaves a session empty: it must be at least {SESSIONS}")
+    scale = QUICK if options.quick else Scale(utterances=options.utterances, rounds=options.rounds)
+    console = Console(width=max(Console().width, 160))  # what the tables take
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    peaks: list[Peak] = []
+    rows: list[Epochs] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for case in (quickstart(scale), noise(scale, folder)):
+            for peak in peaks_of(case, folder):
+                peaks.append(peak)
+                console.print(f"[dim]{peak.encoder}, {peak.utterances} utterances: {gibibytes(peak.resident)} GiB[/]")
+            for row in epochs_of(case, folder, scale.rounds):  # on the cache that was just filled
+                rows.append(row)
+                console.print(f"[dim]{row.encoder}, {row.model.name}: {row.ratio:.1f}[/]")
+    goals = [row.goal for row in rows] + goals_of_memory(peaks)
+    record = {
+        **records.environment(options.device),
+        "scale": asdict(scale),
+        **costs(rows, scale, options.gpu_tflops * 1e12),
+        "memory": [asdict(peak) for peak in peaks],
+        "goals": [goal.record() for goal in goals],
+    }
+    for table in (epochs_table(record), memory_table(record), experiment_table(record)):
+        console.print(table.for_terminal(), "")
+    console.print(table_of(goals))
+    path = options.json or records.FOLDER / f"recipe-{options.device}.json"
+    records.write(path, record)
+    console.print(f"{sum(goal.held for goal in goals)} of {len(goals)} goals held; record: {path}")
+
+
+def quickstart(scale: Scale) -> Case:
+    """The quickstart's corpus, encoder and settings, with its Shiftformer."""
+    experiment = config.read_experiment(QUICKSTART)
+    models = [model.model_copy(update={"twin": None}) for model in experiment.models if model.name == "Shiftformer"]
+    manifest = read_corpus(experiment.corpus)
+    step = len(manifest.utterances) // (scale.quickstart or len(manifest.utterances))
+    manifest = replace(manifest, utterances=manifest.utterances[::step])
+    return Case("quickstart", experiment.model_copy(update={"models": models}), manifest)
+
+
+def noise(scale: Scale, folder: Path) -> Case:
+    """A wav2vec 2.0 with random weights, a corpus of noise, and the paper's models with a shift."""
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config(**scale.encoder)).save_pretrained(folder / "wav2vec2")
+    published = published_experiment("features", SHIFTED, {})
+    experiment = config.Experiment(
+        name="noise",
+        corpus=config.Corpus(reader="manifest", path=folder / "noise"),
+        backbone=config.Backbone(name=str(folder / "wav2vec2")),
+        features=config.Features(clip_seconds=scale.clip_seconds),
+        models=published.models,
+    )
+    name = "small wav2vec 2.0" if scale.encoder else "wav2vec 2.0 base"
+    return Case(name, experiment, _write_noise(folder / "noise", scale))
+
+
+def _write_noise(folder: Path, scale: Scale) -> Manifest:
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    utterances = []
+    for number in range(scale.utterances):
+        session, samples = number % SESSIONS + 1, round(scale.clip_seconds * SAMPLE_RATE)
+        path = folder / f"{number:04}.wav"
+        soundfile.write(path, 0.1 * generator.standard_normal(samples), SAMPLE_RATE)
+        where = {"speaker": f"{session}F", "session": f"Session{session}", "start": 0.0, "end": scale.clip_seconds}
+        what = {"samples": samples, "sample_rate": SAMPLE_RATE, "sha256": file_sha256(path), "style": ""}
+        utterances.append(Utterance(path.stem, path, LABELS[number // SESSIONS % len(LABELS)], **where, **what))
+    return Manifest(tuple(utterances), LABELS)
+
+
+def peaks_of(case: Case, folder: Path) -> Iterator[Peak]:
+    """Fill the cache below ``folder`` for the corpus, and for its files ``LONGER`` times; on Linux only."""
+    if not Path("/proc/self/status").exists():
+        return
+    for manifest in (case.manifest, repeated(case.manifest, LONGER)):
+        write_manifest(manifest, folder / "manifest.jsonl")
+        settings = {name: getattr(case.experiment, name).model_dump() for name in ("backbone", "features")}
+        arguments = [json.dumps(settings), str(folder / "manifest.jsonl"), str(folder / "cache")]
+        done = subprocess.run(
+            [sys.executable, "-c", _ENCODE, *arguments], stdout=subprocess.PIPE, text=True, check=True
+        )
+        yield Peak(case.name, len(manifest.utterances), **json.loads(done.stdout.splitlines()[-1]))
+
+
+def repeated(manifest: Manifest, times: int) -> Manifest:
+    """A corpus whose files stand under so many ids each."""
+    utterances = [replace(each, id=f"{each.id}-{time}") for time in range(times) for each in manifest.utterances]
+    return replace(manifest, utterances=tuple(utterances))
+
+
+# What the new process does: no more than the recipe. VmHWM is its own; the peak that getrusage tells begins with the
+# memory of the process that started it.
+_ENCODE = """
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from temporal_shift.ser import config
+from temporal_shift.ser.features import cached_features
+from temporal_shift.ser.manifest import read_manifest
+
+settings, manifest, root = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+backbone, features = config.Backbone(**settings["backbone"]), config.Features(**settings["features"])
+cached_features(read_manifest(manifest), backbone, features, root)
+lines = Path("/proc/self/status").read_text().splitlines()
+resident = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+on_gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
+print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
+"""
+
+
+def goals_of_memory(peaks: Sequence[Peak]) -> list[Goal]:
+    goals = []
+    for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
+        for peak in (shorter, longer):
+            what = f"GiB at the peak of encoding, {peak.encoder}, {peak.utterances} utterances"
+            goals.append(Goal(what, peak.resident / 2**30, MOST_GIBIBYTES))
+        what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
+        goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
+    return goals
+
+
+Encode = Callable[[Sequence[int]], Tensor]
+
+
+def epochs_of(case: Case, folder: Path, rounds: int) -> Iterator[Epochs]:
+    """Time the epochs of each model, in turns, the features from the cache or encoded anew."""
+    experiment = case.experiment
+    settings = experiment.features
+    cache = cached_features(case.manifest, experiment.backbone, settings, folder / "cache")
+    backbone = load_backbone(experiment.backbone, settings.clip_seconds, settings.average)
+    backbone.to("cuda" if torch.cuda.is_available() else "cpu")
+    encode = _encode_with(backbone, case.manifest, settings.clip_seconds)
+    compare(cache, encode, getattr(torch, settings.dtype))
+    a_round = [ENCODING, *[CACHED] * CACHED_A_ROUND]
+    turns = [CACHED, *(turn for _ in range(rounds) for turn in random.sample(a_round, len(a_round)))]  # one to warm up
+    # No epoch of these is kept, so none may be interrupted by a checkpoint.
+    training = experiment.training.model_copy(update={"epochs": len(turns), "checkpoint_seconds": float("inf")})
+    experiment = experiment.model_copy(update={"training": training})
+    fold = make_folds(case.manifest, "heldout")[0]
+    for model in experiment.models:
+        run = Run(
+            experiment,
+            model,
+            fold,
+            seed=0,
+            manifest=case.manifest,
+            key=cache.key,
+            cache=cache,
+            folder=folder / case.name / model.name,
+        )
+        seconds = _timed(run, turns, encode)
+        yield Epochs(case.name, model, cache.shape, len(fold.train), len(fold.validation + fold.test), seconds)
+
+
+def _encode_with(backbone: Backbone, manifest: Manifest, clip_seconds: float) -> Encode:
+    """What the recipe does for the cache, in batches of the same size; to be done in every epoch."""
+    size = features.batch_size(clip_seconds)
+
+    def encode(indices: Sequence[int]) -> Tensor:
+        batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+        paths = [[manifest.utterances[index].path for index in batch] for batch in batches]
+        clips = (np.stack([read_clip(path, clip_seconds) for path in batch]) for batch in paths)
+        return torch.cat([backbone.encode(batch) for batch in clips])
+
+    return encode
+
+
+def compare(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
+    """Raise an AssertionError where encoding in file order does not give what the cache holds.
+
+    On a CPU bit by bit; a GPU may choose another algorithm for the same convolution.
+    """
+    tolerance = 2e-3 if torch.cuda.is_available() else 0.0
+    found = encode(range(len(cache))).to(dtype).float()
+    for index, frames in enumerate(found):
+        if not torch.allclose(frames, torch.from_numpy(cache[index]), rtol=tolerance, atol=tolerance):
+            raise AssertionError(f"utterance {index} is not encoded to what the cache holds: nothing is timed")
+
+
+def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[float]]:
+    """Seconds of the epochs that the recipe's trainer makes, from the first batch until the last score."""
+    torch.manual_seed(run.seed)
+    model = classifier(run.model, run.cache.shape, len(run.manifest.labels), run.experiment.spec_augment)
+    stopwatch = _Stopwatch(turns)
+    indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
+    parts = {name: _Part(run, rows, encode, stopwatch) for name, rows in indices.items()}
+    trainer = RecipeTrainer(run, model, parts, run.folder, World(), lambda: None)
+    trainer.add_callback(stopwatch)
+    trainer.train()
+    return {way: stopwatch.seconds(way) for way in (CACHED, ENCODING)}
+
+
+class _Part(Part):
+    """Cached frames, or, where it is their turn, frames that are encoded for each batch anew."""
+
+    def __init__(self, run: Run, indices: tuple[int, ...], encode: Encode, stopwatch: _Stopwatch) -> None:
+        super().__init__(run, indices, Frames(run.cache))
+        self.encode, self.stopwatch = encode, stopwatch
+
+    def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
+        """What torch's loader asks for, so that a batch can be encoded as one."""
+        if self.stopwatch.turn == CACHED:
+            return [self[row] for row in rows]
+        frames = self.encode([self.indices[row] for row in rows])
+        return [{"frames": of_one, "labels": self.labels[row]} for of_one, row in zip(frames, rows, strict=True)]
+
+
+class _Stopwatch(TrainerCallback):
+    """Says where the features of an epoch come from, and takes its time."""
+
+    def __init__(self, turns: Sequence[str]) -> None:
+        self.turns = turns
+        self.times: list[float] = []
+        self.started = 0.0
+
+    @property
+    def turn(self) -> str:
+        return self.turns[len(self.times)]
+
+    def seconds(self, way: str) -> list[float]:
+        """Of the epochs after the first."""
+        return [time for time, turn in zip(self.times[1:], self.turns[1:], strict=True) if turn == way]
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
+        if "test_loss" in logs:  # the last thing of an epoch
+            self.times.append(time.perf_counter() - self.started)
+
+
+def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> dict[str, Any]:
+    """The record's part on time and FLOP: the epochs, the rates, and the paper's experiment."""
+    counts = Counts(scale.clip_seconds, scale.encoder)
+    on_noise = [row for row in rows if row.encoder != "quickstart"]  # the paper's encoder, which alone is counted
+    rates = rates_of(on_noise, counts)
+    epochs = [
+        {
+            **asdict(row),
+            "model": row.model.name,
+            "ratio": row.ratio,
+            "ratio_by_flop": 1 + _encoding(row, counts) / _training(row, counts) if row in on_noise else None,
+            "goal": row.goal.record(),
+        }
+        for row in rows
+    ]
+    rows_of_experiment = [
+        expense(published_experiment(setting, [model], {}), counts, rates, gpu)
+        for setting in SETTINGS
+        for model in MODELS
+    ]
+    return {"epochs": epochs, "flop_a_second": {**asdict(rates), "gpu": gpu}, "experiment": rows_of_experiment}
+
+
+def rates_of(rows: Sequence[Epochs], counts: Counts) -> Rates:
+    """What the epochs of each kind of blocks had of FLOP a second, and of encoding their median."""
+    encoding = [_encoding(row, counts) / (row.median(ENCODING) - row.median(CACHED)) for row in rows]
+    training = {row.model.blocks: _training(row, counts) / row.median(CACHED) for row in rows}
+    return Rates(statistics.median(encoding), training)
+
+
+def _encoding(row: Epochs, counts: Counts) -> int:
+    """FLOP of an epoch that encodes, beyond those of a cached one."""
+    cost, _ = counts.encoders["facebook/wav2vec2-base"]
+    return cost.of(trained=0, tested=row.trained + row.tested)
+
+
+def _training(row: Epochs, counts: Counts) -> int:
+    """FLOP of a cached epoch."""
+    return counts.model(row.model, row.frames).of(trained=row.trained, tested=row.tested)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """The epochs as Markdown: their seconds, the ratio, and whether its goal is held."""
+    return epochs_table(record).markdown()
+
+
+def epochs_table(record: dict[str, Any]) -> Table:
+    """A row for each encoder and model: median seconds of an epoch, quartiles, and how they compare."""
+    rows = []
+    for row in record["epochs"]:
+        by_flop = "" if row["ratio_by_flop"] is None else f"{row['ratio_by_flop']:.1f}"
+        seconds = [_quartiles(row["seconds"][way]) for way in (CACHED, ENCODING)]
+        goal = f"at least {row['goal']['bound']:g}, {'held' if row['goal']['held'] else 'missed'}"
+        utterances = f"{row['trained']} + {row['tested']}"
+        rows.append((f"{row['encoder']}, {row['model']}", utterances, *seconds, f"{row['ratio']:.1f}", by_flop, goal))
+    header = ("encoder, model", "utterances", "an epoch, s", "that encodes, s", "times as long", "by FLOP", "goal")
+    return Table(header, rows)
+
+
+def _quartiles(seconds: list[float]) -> str:
+    low, median, high = statistics.quantiles(seconds, method="inclusive") if len(seconds) > 1 else 3 * seconds
+    return f"{median:.3g} ({low:.3g} to {high:.3g})"
+
+
+def memory_table(record: dict[str, Any]) -> Table:
+    """A row for each corpus that was encoded: gibibytes at the peak."""
+    rows = [
+        (peak["encoder"], str(peak["utterances"]), gibibytes(peak["resident"]), gibibytes(peak["on_gpu"]))
+        for peak in record["memory"]
+    ]
+    width = 4 if any(peak["on_gpu"] for peak in record["memory"]) else 3
+    header = ("encoder", "utterances", "peak memory, GiB", "on the GPU, GiB")
+    return Table(header[:width], [row[:width] for row in rows])
+
+
+def gibibytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**30:.2f}"
+
+
+def experiment_table(record: dict[str, Any]) -> Table:
+    """A row for each setting and model of the paper's experiment: its FLOP, and hours at both rates."""
+    rows = []
+    for row in record["experiment"]:
+        learning = ("head", "encoder") if row["setting"] == "finetune" else ("head",)
+        of_one = [sum(row[part][passes] for part in learning) / 1e9 for passes in ("training", "forward")]
+        hours = f"{row['hours_here']:.1f}", f"{row['hours_on_gpu']:.2f}"
+        total = f"{sum(row['total'].values()) / 1e15:.1f}"
+        rows.append((f"{row['setting']}, {row['model']}", *(f"{flop:.1f}" for flop in of_one), total, *hours))
+    header = ("setting, model", "GFLOP to train an utterance", "to test it", "PFLOP in all", "hours here")
+    return Table((*header, f"at {record['flop_a_second']['gpu'] / 1e12:g} TFLOP/s"), rows)

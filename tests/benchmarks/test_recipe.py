@@ -1,0 +1,183 @@
+"""The benchmark of the recipe: what it counts, what it compares before it times, and what its record says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from transformers import Wav2Vec2Config
+
+from benchmarks import flops, recipe
+from benchmarks.flops import Cost, Counts, Rates
+from temporal_shift import ShiftConv, ShiftLSTM
+from temporal_shift.ser.backbones import Backbone, load_backbone
+from temporal_shift.ser.features import cached_features
+from temporal_shift.ser.modeling import SpeechClassifier
+from temporal_shift.ser.published import MODELS, published_experiment
+
+SMALL = recipe.QUICK.encoder
+N = recipe.QUICK.utterances
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> recipe.Case:
+    return recipe.noise(recipe.QUICK, tmp_path_factory.mktemp("noise"))
+
+
+def of_layer(make, *shape: int) -> Cost:
+    """The cost of a layer's first output, its input's gradient wanted."""
+    with torch.device("meta"):
+        layer, x = make(), torch.empty(*shape, requires_grad=True)
+
+    def output(x):
+        y = layer(x)
+        return y[0] if isinstance(y, tuple) else y
+
+    return flops.cost(output, x)
+
+
+@pytest.mark.parametrize("lstm", [nn.LSTM, ShiftLSTM])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_an_lstm_has_four_gates_of_its_input_and_its_state_in_each_frame_and_direction(lstm, directions):
+    D, H, L = 12, 20, 9
+    counted = of_layer(lambda: lstm(D, H, batch_first=True, bidirectional=directions == 2), 1, L, D)
+    assert counted.forward == directions * L * 2 * 4 * H * (D + H)
+    # The first frame's state is zero: its gradient, one product with four gates a direction, nobody wants.
+    assert counted.training == 3 * counted.forward - directions * 2 * 4 * H * H
+
+
+def test_a_shift_conv_has_a_depthwise_convolution_and_two_products():
+    D, L = 32, 9
+    counted = of_layer(lambda: ShiftConv(D), 2, L, D)
+    assert counted.forward == 2 * L * (2 * 7 * D + 2 * 2 * D * 4 * D)
+    assert counted.training == 3 * counted.forward
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_gradients_of_a_convolution_cost_what_it_does_itself(groups):
+    counted = of_layer(lambda: nn.Conv1d(8, 16, 5, padding=2, stride=2, groups=groups), 3, 8, 21)
+    assert counted == Cost(forward=2 * 3 * 11 * 16 * 8 // groups * 5, training=3 * counted.forward)
+
+
+@pytest.mark.parametrize("model", ["ShiftCNN", "Shiftformer"])
+def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together(case, model):
+    backbone = load_backbone(case.experiment.backbone, 0.5)
+    backbone.model.set_attn_implementation("eager")  # the counter passes over the fused one on the CPU
+    backbone.learn()
+    (model,) = published_experiment("finetune", [model], {}).models
+    head = flops.classifier(model, backbone.shape, 4)
+    together = SpeechClassifier(backbone, head).eval()
+    own = flops.cost(lambda clip: together(clip).logits, torch.zeros(1, 8000))
+
+    encoder, frames = flops.of_encoder(Wav2Vec2Config(**SMALL), 8000)
+    of_head = flops.of_classifier(lambda: flops.classifier(model, frames, 4), frames)
+    assert frames == backbone.shape
+    assert own.forward == encoder.forward + of_head.forward
+    assert own.training == encoder.training + of_head.training
+
+
+def test_the_papers_encoders_make_374_frames_of_768_channels():
+    for make in flops.ENCODERS.values():
+        counted, frames = flops.of_encoder(make(), 120_000)
+        assert frames == (374, 768)
+        assert 109e9 < counted.forward < 110e9
+
+
+def test_the_papers_experiment_trains_four_folds_and_tests_one_and_encodes_frozen_features_once():
+    counts = Counts(0.5, SMALL)
+    rates = Rates(encoding=1e9, training={"transformer": 2e9})
+    for setting in ("features", "finetune"):
+        experiment = published_experiment(setting, ["Shiftformer"], {})
+        row = flops.expense(experiment, counts, rates, gpu=1e12)
+        encoder, head = Cost(**row["encoder"]), Cost(**row["head"])
+        passes = {"features": encoder.forward / 100, "finetune": 4 * encoder.training + encoder.forward}
+        assert row["total"]["head"] == 100 * 5531 * (4 * head.training + head.forward)
+        assert row["total"]["encoder"] == pytest.approx(100 * 5531 * passes[setting])
+        assert row["hours_here"] == pytest.approx((row["total"]["encoder"] + row["total"]["head"] / 2) / 1e9 / 3600)
+        assert row["hours_on_gpu"] == pytest.approx(sum(row["total"].values()) / 1e12 / 3600)
+
+
+def test_nothing_is_timed_where_encoding_gives_other_features_than_the_cache(case, tmp_path, monkeypatch):
+    encode = Backbone.encode
+    assert next(iter(recipe.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))).trained == 12
+    monkeypatch.setattr(Backbone, "encode", lambda self, clips: encode(self, clips).nextafter(torch.tensor(9.0)))
+    with pytest.raises(AssertionError, match="utterance 0 is not encoded to what the cache holds"):
+        next(recipe.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))
+
+
+def test_an_epoch_that_encodes_hears_each_utterance_once_and_a_cached_one_none(case, tmp_path, monkeypatch):
+    heard, encode = [], Backbone.encode
+    cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache")
+    monkeypatch.setattr(Backbone, "encode", lambda self, clips: heard.append(len(clips)) or encode(self, clips))
+    (row,) = recipe.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
+    assert sum(heard) == N + 2 * N  # compared, then two epochs
+    assert {way: len(seconds) for way, seconds in row.seconds.items()} == {"cached": 4, "encoding": 2}
+    assert row.trained + row.tested == N
+
+
+def only(case: recipe.Case, name: str) -> recipe.Case:
+    models = [model for model in case.experiment.models if model.name == name]
+    return replace(case, experiment=case.experiment.model_copy(update={"models": models}))
+
+
+def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, monkeypatch):
+    peak = next(recipe.peaks_of(case, tmp_path), None)
+    if peak is None:
+        pytest.skip("only Linux says what it was")
+    assert peak.utterances == N
+    assert 50 << 20 < peak.resident < 2 << 30  # torch and transformers at the least
+    monkeypatch.setattr("temporal_shift.ser.features._encode", None)
+    assert len(cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache"))
+
+
+def test_a_longer_corpus_has_the_same_files_under_more_ids(case):
+    longer = recipe.repeated(case.manifest, 4).utterances
+    assert len({utterance.id for utterance in longer}) == 4 * N
+    assert [utterance.path for utterance in longer] == 4 * [utterance.path for utterance in case.manifest.utterances]
+
+
+def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
+    goals = recipe.goals_of_memory([recipe.Peak("base", 16, 1 << 30, None), recipe.Peak("base", 64, 3 << 30, None)])
+    assert [goal.held for goal in goals] == [True, False, False]
+
+
+def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(tmp_path, monkeypatch, case):
+    peaks = [recipe.Peak("small", 16, 1 << 30, None), recipe.Peak("small", 64, 3 << 29, None)]
+    monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
+    monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))
+    recipe.main(["--quick", "--device", "cuda" if torch.cuda.is_available() else "cpu", "--json", str(tmp_path / "r")])
+    record = json.loads((tmp_path / "r").read_text())
+
+    names = [f"{row['encoder']}, {row['model']}" for row in record["epochs"]]
+    assert names == ["quickstart, Shiftformer", *(f"small wav2vec 2.0, {name}" for name in recipe.SHIFTED)]
+    for row in record["epochs"]:
+        assert row["ratio"] == pytest.approx(row["seconds"]["encoding"][0] / sum(row["seconds"]["cached"]) * 2)
+        assert (row["ratio_by_flop"] is None) == (row["encoder"] == "quickstart")
+    assert len(record["experiment"]) == 12
+    assert {row["model"] for row in record["experiment"]} == set(MODELS)
+    assert [goal["held"] for goal in record["goals"]][4:] == [True, True, False] * 2
+
+    header, _, *rows = recipe.summary(record).splitlines()
+    assert "times as long" in header
+    for line, row in zip(rows, record["epochs"], strict=True):
+        assert f" {row['ratio']:.1f} |" in line
+        assert line.endswith(f"at least 10, {'held' if row['goal']['held'] else 'missed'} |")
+    assert "| small | 64 | 1.50 |" in recipe.memory_table(record).markdown()
+    assert "at 20 TFLOP/s" in recipe.experiment_table(record).markdown()
+
+
+def test_another_device_than_the_recipe_would_take_is_an_error(capsys):
+    with pytest.raises(SystemExit):
+        recipe.main(["--device", "cpu" if torch.cuda.is_available() else "cuda"])
+    assert "the recipe takes the GPU where there is one" in capsys.readouterr().err
+
+
+def test_a_corpus_with_an_empty_session_is_an_error(capsys):
+    with pytest.raises(SystemExit):
+        recipe.main(["--device", "cuda" if torch.cuda.is_available() else "cpu", "--utterances", "4"])
+    assert "--utterances 4 leaves a session empty: it must be at least 5" in capsys.readouterr().err
