@@ -12,7 +12,7 @@ import pytest
 
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.corpora.iemocap import read_iemocap
-from temporal_shift.ser.manifest import heldout_folds
+from temporal_shift.ser.protocols import make_folds
 
 QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
 CORPUS = QUICKSTART / "corpus"
@@ -30,7 +30,8 @@ def test_the_iemocap_reader_reads_the_corpus_unchanged():
     manifest = read_iemocap(CORPUS)
     assert Counter(u.label for u in manifest.utterances) == dict.fromkeys(("happy", "angry", "sad", "neutral"), 100)
     assert Counter(u.speaker for u in manifest.utterances) == {f"Ses0{k}{g}": 40 for k in range(1, 6) for g in "FM"}
-    assert len(heldout_folds(manifest)) == 5
+    folds = {kind: len(make_folds(manifest, kind)) for kind in ("heldout", "last", "paper", "speaker")}
+    assert folds == {"heldout": 5, "last": 5, "paper": 5, "speaker": 10}
     assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip cuts none
 
 

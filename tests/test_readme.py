@@ -9,19 +9,24 @@ import sys
 from importlib.metadata import metadata
 from pathlib import Path
 
-import pytest
-
 from benchmarks import layers, op
-from temporal_shift.ser.report import markdown_table, pairs_table
+from temporal_shift.ser import tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECORD = json.loads((ROOT / "examples" / "quickstart" / "metrics.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("table", [markdown_table, pairs_table])
-def test_the_tables_are_those_of_the_recorded_quickstart(table):
-    assert table(RECORD) in README
+def test_the_table_of_results_is_that_of_the_recorded_quickstart():
+    assert tables.results(RECORD).markdown() in README
+
+
+def test_the_table_of_pairs_is_that_of_the_recorded_quickstart():
+    assert tables.pairs(RECORD["pairs"]).markdown() in README
+
+
+def test_the_table_of_the_selection_bias_is_that_of_the_recorded_quickstart():
+    assert tables.selection(RECORD).markdown() in README
 
 
 def test_the_recorded_quickstart_is_above_chance_for_every_model():
