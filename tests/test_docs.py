@@ -44,7 +44,7 @@ def test_the_tables_of_the_recipe_are_the_recorded_ones(table):
 
 def test_the_hours_of_the_whole_experiment_are_the_sums_of_the_recorded_rows():
     here, on_gpu = (sum(row[key] for row in RECORD["experiment"]) for key in ("hours_here", "hours_on_gpu"))
-    assert f"{here:,.0f} hours here, {on_gpu:.0f} on such a GPU".replace(",", " ") in PAGE
+    assert f"{here:,.0f}".replace(",", " ") + f" hours here, {on_gpu:.0f} on such a GPU" in PAGE
 
 
 def test_the_sentence_on_missed_goals_is_the_record():

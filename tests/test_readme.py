@@ -29,6 +29,14 @@ def test_the_table_of_the_selection_bias_is_that_of_the_recorded_quickstart():
     assert tables.selection(RECORD).markdown() in README
 
 
+def test_the_sentences_on_the_quickstart_are_the_record():
+    pair = next(pair for pair in RECORD["pairs"] if pair["twin"] == "Identity mixer")
+    difference, low, high = (tables.signed(value) for value in (pair["ua_difference"], *pair["interval"]))
+    assert f"{difference} points with an interval from {low} to {high}" in README
+    most = max(model["selection_bias"]["ua"] for model in RECORD["models"])
+    assert f"up to {tables.percent(most)} points more" in README
+
+
 def test_the_recorded_quickstart_is_above_chance_for_every_model():
     assert len(RECORD["models"]) == 7
     assert all(model["ua"]["mean"] > RECORD["chance"] for model in RECORD["models"])

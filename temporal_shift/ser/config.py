@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .errors import RecipeError
 
@@ -31,6 +40,11 @@ class Backbone(_Section):
     revision: str | None = None  # of the hub: a commit, a tag or a branch; what it means today is kept with the results
     layer: int | Literal["last", "weighted"] = "last"  # 0 is what goes into the first; weighted: a learned sum of all
     normalize: bool = False  # the paper feeds the raw waveform
+
+    @field_validator("layer")
+    @classmethod
+    def _one_name_for_the_last(cls, layer: int | str) -> int | str:
+        return "last" if layer == -1 else layer  # or the same features would be cached twice
 
 
 class Features(_Section):

@@ -65,14 +65,14 @@ def reading(metrics: dict[str, Any]) -> str:
 
 def selection(metrics: dict[str, Any]) -> str:
     honest = {
-        "paper": "that takes the last epoch instead",
-        "last": "that takes the last epoch, as this report does",
+        "paper": "of the last epoch",
+        "last": "of the last epoch, as in this report",
     }.get(metrics["protocol"], "whose epochs were chosen by others than they test, as in this report")
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
     return (
         "Had the test part of each fold chosen the epoch, for WA and UA apart, as the published protocol does, these "
-        f"very runs would have been reported so. The bias is what that adds to a figure {honest}, in points: "
-        f"{percent(sum(bias) / len(bias))} points of UA in the mean over models. It holds the training data equal."
+        f"very runs would have been reported so. The bias is what that adds to figures {honest}: "
+        f"{percent(sum(bias) / len(bias))} points of UA in the mean over models. Both have the same training data."
     )
 
 

@@ -178,7 +178,7 @@ def test_both_reports_hold_the_selection_bias(reported_as, protocol):
     root = reported_as(1, protocol)
     metrics = metrics_in(root)
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
-    wanted = f"in points: {100 * sum(bias) / len(bias):.1f} points of UA in the mean over models"
+    wanted = f": {100 * sum(bias) / len(bias):.1f} points of UA in the mean over models"
     page = Page((root / "report.html").read_text())
     assert wanted in page.text
     assert wanted in (root / "report.md").read_text()
