@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,10 +47,10 @@ def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int =
     samples = round(clip_seconds * SAMPLE_RATE)
     with _quiet():
         if identity["model_type"] == "whisper":
-            model, prepare = _load_whisper(backbone, samples)
+            model, convert = _load_whisper(backbone, samples)
         else:
-            model, prepare = _load_waveform_model(backbone), torch.from_numpy
-    return Backbone(backbone, identity, model, prepare, samples, average)
+            model, convert = _load_waveform_model(backbone), torch.from_numpy
+    return Backbone(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
 
 def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
@@ -76,6 +77,17 @@ def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
     return {**source, "model_type": model_type, "layer": backbone.layer, "normalize": backbone.normalize}
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Clips ``(B, samples)`` at 16 kHz as an encoder reads them: themselves, normalised, or their spectrograms."""
+
+    normalize: bool
+    convert: Callable[[Clips], Tensor]
+
+    def __call__(self, clips: Clips) -> Tensor:
+        return self.convert(_normalized(clips) if self.normalize else clips)
+
+
 class Backbone(nn.Module):
     """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
 
@@ -89,7 +101,7 @@ class Backbone(nn.Module):
         backbone: config.Backbone,
         identity: dict[str, object],
         model: Any,
-        prepare: Callable[[Clips], Tensor],
+        prepare: Preparation,
         samples: int,
         average: int,
     ) -> None:
@@ -97,8 +109,7 @@ class Backbone(nn.Module):
         self.identity = identity
         self.model = model.eval()
         self.model.config.apply_spec_augment = False  # ours is on the frames; theirs fails on clips of 0.2 s and less
-        self._normalize = backbone.normalize
-        self._prepare = prepare
+        self.prepare = prepare
         self._average = average
         try:
             with torch.inference_mode():
@@ -122,10 +133,6 @@ class Backbone(nn.Module):
     def shape(self) -> tuple[int, ...]:
         """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
-
-    def prepare(self, clips: Clips) -> Tensor:
-        """Clips ``(B, samples)`` at 16 kHz as what the model reads: themselves, normalised, or their spectrograms."""
-        return self._prepare(_normalized(clips) if self._normalize else clips)
 
     def forward(self, inputs: Tensor) -> Tensor:
         output = self._run(inputs, hidden_states=self._layer != "last")
@@ -211,18 +218,24 @@ def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callabl
     model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
     model.config.max_source_positions = model.max_source_positions = positions
 
-    def spectrogram(clips: Clips) -> Tensor:
-        features = extractor(
+    return model, _Spectrogram(extractor, positions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spectrogram:
+    extractor: WhisperFeatureExtractor
+    positions: int
+
+    def __call__(self, clips: Clips) -> Tensor:
+        features = self.extractor(
             list(clips),
             sampling_rate=SAMPLE_RATE,
             padding="max_length",
-            max_length=positions * _WHISPER_STRIDE,
+            max_length=self.positions * _WHISPER_STRIDE,
             return_tensors="pt",
         )
         mel: Tensor = features["input_features"]  # (B, mel bins, 2 * positions)
         return mel
-
-    return model, spectrogram
 
 
 def _load_weights(model_class: Any, backbone: config.Backbone, **options: object) -> Any:

@@ -81,7 +81,7 @@ def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
         backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average)
         backbone.learn()
         shape = backbone.shape
-        read = Clips(run, backbone)
+        read = Clips(run, backbone.prepare)
     else:
         shape, read = run.cache.shape, Frames(run.cache)
     set_seed(run.seed)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
 from transformers import HubertConfig, HubertModel
@@ -21,29 +20,16 @@ from temporal_shift.ser.published import FIGURES, MODELS, config_path
 from temporal_shift.ser.results import read_results
 
 from .iemocap_tree import write_iemocap
-from .tiny import TINY
+from .tiny import TINY, write_noise_corpus
 
 ROOT = Path(__file__).parents[2]
-EMOTIONS = ("hap", "ang", "sad", "neu")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A corpus of three sessions, a backbone of 32 channels, and an experiment of one epoch."""
     folder = tmp_path_factory.mktemp("experiment")
-    generator = np.random.default_rng(0)
-    for session in (1, 2, 3):
-        dialog = f"Ses0{session}F_impro01"
-        evaluation = folder / "corpus" / f"Session{session}" / "dialog" / "EmoEvaluation"
-        audio = folder / "corpus" / f"Session{session}" / "sentences" / "wav" / dialog
-        evaluation.mkdir(parents=True)
-        audio.mkdir(parents=True)
-        lines = []
-        for number in range(16):
-            name = f"{dialog}_{'FM'[number // 8]}{number:03d}"
-            lines.append(f"[0.0000 - 0.2500]\t{name}\t{EMOTIONS[number % 4]}\t[2.5000, 2.5000, 2.5000]")
-            soundfile.write(audio / f"{name}.wav", 0.1 * (1 + number % 4) * generator.normal(size=4000), 16000)
-        (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
+    write_noise_corpus(folder / "corpus", 16)
     torch.manual_seed(0)
     HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
     experiment = {

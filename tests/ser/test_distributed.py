@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from .tiny import TINY
+from .tiny import TINY, write_noise_corpus
 
-EMOTIONS = ("hap", "ang", "sad", "neu")
 STILL = dict.fromkeys(
     ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"), 0.0
 )
@@ -27,19 +25,7 @@ STILL = dict.fromkeys(
 def folder(tmp_path_factory) -> Path:
     """Three sessions of 75 utterances, a backbone without dropout, an experiment without masks."""
     folder = tmp_path_factory.mktemp("experiment")
-    generator = np.random.default_rng(0)
-    for session in (1, 2, 3):
-        dialog = f"Ses0{session}F_impro01"
-        evaluation = folder / "corpus" / f"Session{session}" / "dialog" / "EmoEvaluation"
-        audio = folder / "corpus" / f"Session{session}" / "sentences" / "wav" / dialog
-        evaluation.mkdir(parents=True)
-        audio.mkdir(parents=True)
-        lines = []
-        for number in range(75):  # four steps of 16 and one of 11 a epoch: the last is not alike for the two
-            name = f"{dialog}_{'FM'[number % 2]}{number:03d}"
-            lines.append(f"[0.0000 - 0.2500]\t{name}\t{EMOTIONS[number // 2 % 4]}\t[2.5000, 2.5000, 2.5000]")
-            soundfile.write(audio / f"{name}.wav", 0.1 * (1 + number // 2 % 4) * generator.normal(size=4000), 16000)
-        (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
+    write_noise_corpus(folder / "corpus", 75)  # the last of five steps of 16 has 11, not alike for the two
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32}, **STILL)).save_pretrained(folder / "backbone")
     return folder

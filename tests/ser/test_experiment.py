@@ -11,9 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
 from click.testing import Result
@@ -24,29 +22,16 @@ from temporal_shift.ser.cli import app
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.results import Plan
 
-from .tiny import TINY
+from .tiny import TINY, write_noise_corpus
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: digits are promised for the same number of threads
-EMOTIONS = ("hap", "ang", "sad", "neu")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """An experiment of three sessions, two models and a random wav2vec 2.0 of 32 channels."""
     folder = tmp_path_factory.mktemp("experiment")
-    generator = np.random.default_rng(0)
-    for session in (1, 2, 3):
-        dialog = f"Ses0{session}F_impro01"
-        evaluation = folder / "corpus" / f"Session{session}" / "dialog" / "EmoEvaluation"
-        audio = folder / "corpus" / f"Session{session}" / "sentences" / "wav" / dialog
-        evaluation.mkdir(parents=True)
-        audio.mkdir(parents=True)
-        lines = []
-        for number in range(16):
-            name = f"{dialog}_{'FM'[number // 8]}{number:03d}"
-            lines.append(f"[0.0000 - 0.2500]\t{name}\t{EMOTIONS[number % 4]}\t[2.5000, 2.5000, 2.5000]")
-            soundfile.write(audio / f"{name}.wav", 0.1 * (1 + number % 4) * generator.normal(size=4000), 16000)
-        (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
+    write_noise_corpus(folder / "corpus", 16)
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
     experiment = {
@@ -348,12 +333,12 @@ def test_an_unreadable_audio_file_is_one_sentence_and_exit_code_2(folder, tmp_pa
     monkeypatch.chdir(tmp_path)
     dialog = tmp_path / "corpus" / "Session1" / "sentences" / "wav" / "Ses01F_impro01"
     shutil.copytree(folder / "corpus", tmp_path / "corpus")
-    (dialog / "Ses01F_impro01_F003.wav").write_text("not a sound")
+    (dialog / "Ses01F_impro01_F002.wav").write_text("not a sound")
     done = in_process("run", changed(folder, tmp_path, corpus={"path": "corpus"}))
     assert done.exit_code == 2
     labels = tmp_path / "corpus" / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
     assert done.stderr == (
-        f"error: {labels}, line 4: the audio file {dialog}/Ses01F_impro01_F003.wav cannot be read: "
+        f"error: {labels}, line 3: the audio file {dialog}/Ses01F_impro01_F002.wav cannot be read: "
         "Format not recognised\n"
     )
     assert not (tmp_path / "results").exists()

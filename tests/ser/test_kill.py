@@ -10,18 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
 from rich.console import Console
 from transformers import HubertConfig, HubertModel
 
-from .tiny import TINY
+from .tiny import TINY, write_noise_corpus
 
 KILLS = 10
-EMOTIONS = ("hap", "ang", "sad", "neu")
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +34,7 @@ def server():
 def folder(tmp_path_factory) -> Path:
     """Three sessions of 100 utterances, five files of features, and one model."""
     folder = tmp_path_factory.mktemp("experiment")
-    generator = np.random.default_rng(0)
-    for session in (1, 2, 3):
-        dialog = f"Ses0{session}F_impro01"
-        evaluation = folder / "corpus" / f"Session{session}" / "dialog" / "EmoEvaluation"
-        audio = folder / "corpus" / f"Session{session}" / "sentences" / "wav" / dialog
-        evaluation.mkdir(parents=True)
-        audio.mkdir(parents=True)
-        lines = []
-        for number in range(100):
-            name = f"{dialog}_{'FM'[number % 2]}{number:03d}"
-            lines.append(f"[0.0000 - 0.2500]\t{name}\t{EMOTIONS[number // 2 % 4]}\t[2.5000, 2.5000, 2.5000]")
-            soundfile.write(audio / f"{name}.wav", 0.1 * (1 + number // 2 % 4) * generator.normal(size=4000), 16000)
-        (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
+    write_noise_corpus(folder / "corpus", 100)
     torch.manual_seed(0)
     HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
     experiment = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,22 @@ def test_a_backbone_learns_and_its_convolutions_do_not(two_folds, backbones, tmp
     assert "backbone.model.feature_projection.projection.weight" in moved
     learning = sum(p.numel() for p in seen["model"].parameters() if p.requires_grad)
     assert seen["parameters"] == learning < sum(p.numel() for p in seen["model"].parameters())
+
+
+@pytest.mark.parametrize("family", ["hubert", "whisper"])
+def test_processes_that_read_the_audio_change_nothing_and_take_no_backbone_along(
+    family, two_folds, backbones, tmp_path, monkeypatch
+):
+    seen = []
+    clips = training.Clips
+    monkeypatch.setattr(training, "Clips", lambda *arguments: seen.append(clips(*arguments)) or seen[-1])
+    metrics = []
+    for workers in (0, 2):
+        small = settings(backbones[family], "finetune")
+        small = small.model_copy(update={"training": small.training.model_copy(update={"workers": workers})})
+        metrics.append(experiment.run_experiment(small, tmp_path / f"{workers}", tmp_path, Console(quiet=True)))
+    assert metrics[0] == metrics[1]
+    assert len(pickle.dumps(seen[0])) < 500_000
 
 
 def test_no_layer_is_left_out_where_layers_are_counted(tmp_path):

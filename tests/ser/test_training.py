@@ -1,9 +1,8 @@
-"""One run: what it writes, what it depends on, how a stop leaves it, and that the test session chooses nothing."""
+"""One run: what it writes, what it depends on, and that the test session chooses nothing."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,117 +10,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import Trainer
 
-from temporal_shift.ser import config, training
-from temporal_shift.ser.datasets import NOBODY, Batches, Frames, Part
+from temporal_shift.ser import training
 from temporal_shift.ser.distributed import World
 from temporal_shift.ser.errors import RecipeError
 from temporal_shift.ser.features import FeatureCache
-from temporal_shift.ser.manifest import Manifest, Utterance
-from temporal_shift.ser.protocols import Chosen, Epoch, Scores, best_test_epochs, make_folds
+from temporal_shift.ser.manifest import Manifest
+from temporal_shift.ser.protocols import Chosen, best_test_epochs, make_folds
 from temporal_shift.ser.runs import Run
 from temporal_shift.ser.training import train
 
-LABELS = ("happy", "angry", "sad", "neutral")
-EPOCHS = 3
-FILES = ["predictions.jsonl", "run.json", "test_logits.npy"]
-NO_MASKS = config.SpecAugment(time_prob=0, feature_prob=0)
+from .small_run import (
+    EPOCHS,
+    FILES,
+    LABELS,
+    NO_MASKS,
+    cache_of,
+    epochs_of,
+    frames_of,
+    outcome,
+    small_run,
+    stopped,
+    trained,
+    under,
+    with_,
+)
 
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    """A small run on frames that are noise around a mean of their class."""
-    generator = np.random.default_rng(0)
-    utterances, frames = [], []
-    for session in range(1, 5):
-        for number in range(16):
-            label = number % 4
-            name = f"Ses0{session}F_impro01_F{number:03d}"
-            utterances.append(
-                Utterance(
-                    id=name,
-                    path=Path(f"/nowhere/{name}.wav"),
-                    label=LABELS[label],
-                    speaker=f"Ses0{session}F",
-                    session=f"Session{session}",
-                    start=0.0,
-                    end=1.0,
-                    samples=16_000,
-                    sample_rate=16_000,
-                    sha256="0" * 64,
-                    style="improvised",
-                )
-            )
-            frames.append(generator.normal(size=(5, 32)) + np.eye(4, 32)[label])
-    manifest = Manifest(tuple(utterances), LABELS)
-    shift = config.Shift(placement="replace", n_div=4, bidirectional=True)
-    experiment = config.Experiment(
-        name="small",
-        corpus=config.Corpus(path=Path("/nowhere")),
-        spec_augment=config.SpecAugment(time_length=1, feature_length=4),
-        training=config.Training(epochs=EPOCHS, batch_size=8, warmup_epochs=1),
-        models=[config.Model(name="Shiftformer", blocks="transformer", shift=shift)],
-    )
-    return Run(
-        experiment,
-        experiment.models[0],
-        make_folds(manifest, "heldout")[0],
-        42,
-        manifest,
-        "0" * 64,
-        cache_of(tmp_path, np.array(frames, dtype=np.float32)),
-        tmp_path / "runs" / "Shiftformer" / "seed-42" / "Session1",
-    )
-
-
-def cache_of(folder: Path, frames: np.ndarray) -> FeatureCache:
-    return FeatureCache(folder, "0" * 64, (5, 32), (frames,))
-
-
-def frames_of(run: Run) -> np.ndarray:
-    return np.array([run.cache[index] for index in range(len(run.cache))])
-
-
-def with_(run: Run, **settings: object) -> Run:
-    """The run with other settings of the training."""
-    changed = run.experiment.training.model_copy(update=settings)
-    return replace(run, experiment=run.experiment.model_copy(update={"training": changed}))
-
-
-def under(run: Run, kind: str) -> Run:
-    """The run under another protocol."""
-    experiment = run.experiment.model_copy(update={"protocol": config.Protocol(kind=kind)})
-    return replace(run, experiment=experiment, fold=make_folds(run.manifest, kind)[0])
-
-
-def trained(run: Run, on_epoch=lambda: None) -> tuple[dict, list[dict]]:
-    train(run, on_epoch)
-    lines = (run.folder / "predictions.jsonl").read_text().splitlines()
-    return json.loads((run.folder / "run.json").read_text()), [json.loads(line) for line in lines]
-
-
-def epochs_of(record: dict) -> list[Epoch]:
-    def scores(content):
-        return None if content is None else Scores(**content)
-
-    return [
-        Epoch(epoch["epoch"], epoch["train_loss"], scores(epoch["validation"]), scores(epoch["test"]))
-        for epoch in record["epochs"]
-    ]
-
-
-def outcome(run: Run) -> tuple[object, bytes, bytes]:
-    """What must not depend on how a run came to its end."""
-    record = json.loads((run.folder / "run.json").read_text())
-    assert sorted(path.name for path in run.folder.iterdir()) == FILES
-    return (
-        (record["epochs"], record["chosen"], record["parameters"]),
-        (run.folder / "predictions.jsonl").read_bytes(),
-        (run.folder / "test_logits.npy").read_bytes(),
-    )
+    return small_run(tmp_path)
 
 
 def test_each_test_utterance_is_predicted_once_and_each_epoch_told(run):
@@ -270,130 +189,6 @@ def test_a_run_that_lacks_a_file_is_not_done(run, name):
     assert not run.is_done()
 
 
-class Stopped(KeyboardInterrupt):
-    """As if somebody had pressed Ctrl-C."""
-
-
-def stop_after(epochs: int):
-    told = []
-
-    def on_epoch():
-        told.append(1)
-        if len(told) == epochs:
-            raise Stopped
-
-    return on_epoch
-
-
-def stopped(run: Run, epochs: int = 2) -> Run:
-    """Train until the end of an epoch, with a checkpoint after each before."""
-    run = with_(run, checkpoint_seconds=0.0)
-    with pytest.raises(Stopped):
-        train(run, stop_after(epochs))
-    assert not run.is_done()
-    return run
-
-
-def epochs_told(run: Run) -> int:
-    told = []
-    train(run, lambda: told.append(1))
-    return len(told)
-
-
-def checkpoints(run: Run) -> list[Path]:
-    return sorted(run.folder.glob("unfinished/checkpoint-*"))
-
-
-@pytest.fixture
-def uninterrupted(run, tmp_path) -> Run:
-    """The same run elsewhere, trained without a stop."""
-    whole = replace(run, folder=tmp_path / "uninterrupted")
-    trained(whole)
-    return whole
-
-
-@pytest.mark.parametrize(("blocks", "kind"), [("transformer", "heldout"), ("lstm", "paper")])
-def test_a_stopped_run_goes_on_from_its_checkpoint_and_ends_with_the_same_digits(run, tmp_path, blocks, kind):
-    run = under(run, kind)
-    if blocks == "lstm":
-        run = replace(run, model=config.Model(name="LSTM", blocks="lstm"))
-    whole = replace(run, folder=tmp_path / "whole")
-    trained(whole)
-    run = stopped(run)
-    (checkpoint,) = checkpoints(run)
-    assert (checkpoint / "complete").is_file()
-    assert epochs_told(run) == EPOCHS - 1  # the first one is not trained again
-    assert outcome(run) == outcome(whole)
-    assert run.is_done()
-
-
-def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uninterrupted):
-    with pytest.raises(Stopped):
-        train(run, stop_after(2))  # a minute has not passed
-    assert checkpoints(run) == []
-    assert not run.is_done()
-    assert epochs_told(run) == EPOCHS
-    assert outcome(run) == outcome(uninterrupted)
-
-
-def test_a_torn_checkpoint_is_ignored_and_the_run_starts_anew(run, uninterrupted):
-    run = stopped(run)
-    (checkpoint,) = checkpoints(run)
-    (checkpoint / "complete").unlink()
-    (checkpoint / "model.safetensors").write_bytes(b"half")
-    assert epochs_told(run) == EPOCHS
-    assert outcome(run) == outcome(uninterrupted)
-
-
-def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrupted):
-    run = stopped(run)
-    (checkpoint,) = checkpoints(run)
-    torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
-    shutil.copytree(checkpoint, torn)
-    (torn / "complete").unlink()
-    assert epochs_told(run) == EPOCHS - 1
-    assert outcome(run) == outcome(uninterrupted)
-
-
-def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_digits(run, tmp_path):
-    run = with_(run, epochs=5)
-    whole = replace(run, folder=tmp_path / "whole")
-    trained(whole)
-    for _ in range(3):
-        stopped(run)
-    (checkpoint,) = checkpoints(run)
-    assert checkpoint.name == "checkpoint-12"  # of the third epoch, of four steps each: the others are deleted
-    assert epochs_told(with_(run, checkpoint_seconds=0.0)) == 2
-    assert outcome(run) == outcome(whole)
-
-
-def test_a_stopped_run_of_other_inputs_is_not_gone_on_with(run, tmp_path):
-    changed = with_(run, learning_rate=1e-3)
-    whole = replace(changed, folder=tmp_path / "whole")
-    trained(whole)
-    stopped(run)
-    assert epochs_told(changed) == EPOCHS
-    assert outcome(changed) == outcome(whole)
-
-
-def test_a_done_run_of_other_inputs_is_not_done_while_it_is_trained_again(run):
-    trained(run)
-    changed = with_(run, learning_rate=1e-3)
-    with pytest.raises(Stopped):
-        train(changed, stop_after(1))
-    assert not changed.is_done()
-    assert not run.is_done()
-
-
-@pytest.mark.parametrize("name", ["unfinished/inputs.json", "unfinished"])
-def test_an_unfinished_run_that_does_not_say_what_it_is_starts_anew(run, uninterrupted, name):
-    run = stopped(run)
-    path = run.folder / name
-    shutil.rmtree(path) if path.is_dir() else path.write_text("{")
-    assert epochs_told(run) == EPOCHS
-    assert outcome(run) == outcome(uninterrupted)
-
-
 def losses(record: dict) -> list[float]:
     return [
         loss
@@ -532,83 +327,3 @@ def test_the_layers_weights_learn_where_they_are_weighed(run, tmp_path):
     layers = np.stack([frames_of(run)] * 3, axis=1)
     weighted = replace(run, cache=FeatureCache(tmp_path, "0" * 64, (3, 5, 32), (layers,)), folder=tmp_path / "weighted")
     assert trained(weighted)[0]["parameters"] == trained(run)[0]["parameters"] + 3
-
-
-def epoch_of(rows: int, batch_size: int, passes: int, processes: int, **settings: object) -> list[list[list[int]]]:
-    """What each process gets of an epoch."""
-    shares = [
-        Batches(rows, batch_size, passes=passes, rank=rank, processes=processes, **settings)
-        for rank in range(processes)
-    ]
-    batches = [list(share) for share in shares]
-    assert [len(of_process) for of_process in batches] == [len(share) for share in shares]
-    return batches
-
-
-plans = st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.integers(1, 4))
-
-
-@given(plans, st.booleans())
-def test_an_epoch_has_each_row_once(plan, shuffle):
-    found = [row for process in epoch_of(*plan, shuffle=shuffle) for batch in process for row in batch if row >= 0]
-    assert sorted(found) == list(range(plan[0]))
-
-
-@given(plans, st.booleans())
-def test_the_shares_of_a_step_add_up_to_it_and_are_alike(plan, shuffle):
-    rows, batch_size, passes, _ = plan
-    (order,) = epoch_of(rows, rows, 1, 1, shuffle=shuffle)
-    batches = epoch_of(*plan, shuffle=shuffle)
-    steps = -(-rows // batch_size)
-    assert {len(of_process) for of_process in batches} == {steps * passes}
-    for step in range(steps):
-        shares = [batch for of_process in batches for batch in of_process[step * passes : (step + 1) * passes]]
-        sizes = [sum(row >= 0 for row in share) for share in shares]
-        assert max(sizes) - min(sizes) <= 1
-        assert sorted(row for share in shares for row in share if row >= 0) == sorted(
-            order[0][step * batch_size : (step + 1) * batch_size]
-        )
-
-
-@given(plans, st.booleans())
-def test_an_empty_share_is_one_row_of_the_step_that_is_nobodys(plan, shuffle):
-    rows, batch_size, passes, _ = plan
-    (order,) = epoch_of(rows, rows, 1, 1, shuffle=shuffle)
-    for of_process in epoch_of(*plan, shuffle=shuffle):
-        for number, batch in enumerate(of_process):
-            assert batch
-            if min(batch) < 0:
-                first = number // passes * batch_size
-                assert [~row for row in batch] == [order[0][first]]
-
-
-@given(plans, st.integers(0, 5), st.integers(0, 3))
-def test_the_order_is_drawn_from_the_seed_and_the_epoch_and_is_the_same_for_all(plan, epoch, seed):
-    rows = plan[0]
-    settings = {"shuffle": True, "epoch": lambda: epoch, "seed": seed}
-    (alone,) = epoch_of(rows, rows, 1, 1, **settings)
-    assert epoch_of(*plan, **settings) == epoch_of(*plan, **settings)
-    processes = epoch_of(rows, rows, 1, 2, **settings)
-    assert [processes[position % 2][0][position // 2] for position in range(rows)] == alone[0]
-
-
-def test_another_epoch_and_another_seed_have_another_order_and_no_shuffling_has_the_files():
-    orders = {
-        tuple(epoch_of(30, 30, 1, 1, shuffle=True, epoch=lambda epoch=epoch: epoch, seed=seed)[0][0])
-        for epoch in range(3)
-        for seed in range(3)
-    }
-    assert len(orders) == 9
-    assert epoch_of(7, 3, 1, 1) == [[[0, 1, 2], [3, 4, 5], [6]]]
-    assert epoch_of(5, 4, 1, 2) == [[[0, 2], [4]], [[1, 3], [~4]]]
-
-
-def test_a_row_of_nobodys_is_the_same_utterance_without_its_label(run):
-    part = Part(run, run.fold.train, Frames(run.cache))
-    assert len(part) == len(run.fold.train) == 32
-    for row in (0, 5, 31):
-        mine, nobodys = part[row], part[~row]
-        assert torch.equal(mine["frames"], torch.from_numpy(run.cache[run.fold.train[row]]))
-        assert torch.equal(mine["frames"], nobodys["frames"])
-        assert mine["labels"] == LABELS.index(run.manifest.utterances[run.fold.train[row]].label)
-        assert nobodys["labels"] == NOBODY == -100

@@ -1,6 +1,13 @@
-"""A speech encoder small enough for a test, as arguments of the Wav2Vec2, HuBERT and WavLM configurations."""
+"""What is small enough for a test: a speech encoder, and a corpus of noise in IEMOCAP's layout."""
 
-TINY = {
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+TINY = {  # arguments of the Wav2Vec2, HuBERT and WavLM configurations
     "hidden_size": 16,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -11,3 +18,25 @@ TINY = {
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
+
+EMOTIONS = ("hap", "ang", "sad", "neu")
+
+
+def write_noise_corpus(root: Path, a_session: int) -> None:
+    """Three sessions of so many utterances, a quarter of a second each, by a woman and a man in turn.
+
+    The emotions differ in their loudness.
+    """
+    generator = np.random.default_rng(0)
+    for session in (1, 2, 3):
+        dialog = f"Ses0{session}F_impro01"
+        evaluation = root / f"Session{session}" / "dialog" / "EmoEvaluation"
+        audio = root / f"Session{session}" / "sentences" / "wav" / dialog
+        evaluation.mkdir(parents=True)
+        audio.mkdir(parents=True)
+        lines = []
+        for number in range(a_session):
+            name, emotion = f"{dialog}_{'FM'[number % 2]}{number:03d}", number // 2 % 4
+            lines.append(f"[0.0000 - 0.2500]\t{name}\t{EMOTIONS[emotion]}\t[2.5000, 2.5000, 2.5000]")
+            soundfile.write(audio / f"{name}.wav", 0.1 * (1 + emotion) * generator.normal(size=4000), 16000)
+        (evaluation / f"{dialog}.txt").write_text("\n".join(lines))
