@@ -13,7 +13,9 @@ from . import tables
 from .config import Experiment, read_experiment
 from .corpora import read_corpus
 from .corpora.iemocap import count_differences
+from .distributed import World
 from .errors import RecipeError
+from .files import atomic_write
 from .report import Section
 from .results import Results
 
@@ -62,7 +64,7 @@ def reproduce(
     console: Console,
     ray: str | None = None,
 ) -> None:
-    """Run the paper's experiment, in ``root/features`` and ``root/finetune``, and set its figures beside ours.
+    """Run the paper's experiment, in ``root/features`` and ``root/finetune``; in ``root/table.md``, both figures.
 
     Args:
         settings: ``features``, ``finetune``, or both, which an empty list means, too.
@@ -72,11 +74,15 @@ def reproduce(
     """
     from .experiment import run_experiment
 
-    chosen = settings or list(SETTINGS)
+    if not World.joined().is_first:
+        console = Console(quiet=True)
+    chosen = list(dict.fromkeys(settings or SETTINGS))
     for setting in chosen:
         if setting not in SETTINGS:
             raise RecipeError(f"there is no setting {setting!r}: it can be {' or '.join(SETTINGS)}")
-    experiments = [published_experiment(setting, models or list(MODELS), overrides) for setting in chosen]
+    experiments = [
+        published_experiment(setting, list(dict.fromkeys(models or MODELS)), overrides) for setting in chosen
+    ]
     corpus = read_corpus(experiments[0].corpus)
     differences = count_differences(corpus)
     for difference in differences:
@@ -88,8 +94,11 @@ def reproduce(
         for experiment in experiments
     ]
     if all(found):  # and not a helper of torchrun's
-        console.print(comparison(found).for_terminal())
-        console.print(SOURCE)
+        table = comparison(found)
+        with atomic_write(root / "table.md") as file:
+            file.write(f"{table.markdown()}\n\n{SOURCE} {CONTEXT}\n".encode())
+        console.print(table.for_terminal())
+        console.print(f"{SOURCE}\n{root / 'table.md'}", soft_wrap=True)
 
 
 def published_experiment(setting: str, models: list[str], overrides: dict[str, dict[str, Any]]) -> Experiment:

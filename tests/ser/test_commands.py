@@ -136,7 +136,10 @@ def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are
         assert "Not the published corpus: the corpus has 48 utterances" in page
         assert read_results(Path("out", setting)).experiment.setting == setting
     assert "(optimistic)" in printed
-    assert "as a survey of that conference transcribed it" in printed
+    table = Path("out/table.md").read_text()
+    assert table.count("| features, ") == table.count("| finetune, ") == 2
+    for text in (printed, table):
+        assert "as a survey of that conference transcribed it" in text
 
 
 def test_every_row_of_reproduce_is_a_file_that_runs_by_itself(typed, folder):
