@@ -26,9 +26,9 @@ class FrameClassifierConfig(PreTrainedConfig):
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
         hidden_size: Channels of the encoder's frames.
         num_frames: Frames of a clip; the table of relative positions is made for them.
-        num_layers: Hidden states of the encoder to be weighed; 0 where the frames are one layer's.
         num_attention_heads: Of the plain Transformer. Default: one for about 64 channels (the paper's 12 for 768).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
+        num_layers: Hidden states of the encoder to be weighed; 0 where the frames are one layer's.
     """
 
     model_type = "temporal-shift-frame-classifier"
@@ -39,9 +39,9 @@ class FrameClassifierConfig(PreTrainedConfig):
         shift: dict[str, Any] | None = None,
         hidden_size: int = 768,
         num_frames: int = 374,
-        num_layers: int = 0,
         num_attention_heads: int | None = None,
         spec_augment: dict[str, Any] | None = None,
+        num_layers: int = 0,
         **kwargs: Any,
     ) -> None:
         self.blocks = blocks
