@@ -28,6 +28,7 @@ from .protocols import Scores
 from .runs import Run
 from .schedules import published_factor
 
+LOGGED_AS = {"validation": "eval", "test": "test"}  # the parts that are scored, by the names that TensorBoard groups
 _COMPLETE = "complete"  # a file in a checkpoint's folder, written last
 
 
@@ -96,12 +97,12 @@ class RecipeTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         scores: dict[str, float] = {}
-        for name in ("validation", "test"):
+        for name, prefix in LOGGED_AS.items():
             if name not in self.parts:
                 continue
             logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
             of_part = score(logits, self.parts[name].labels)
-            scores |= {f"{name}_{key}": value for key, value in zip(("loss", "wa", "ua"), of_part, strict=True)}
+            scores |= {f"{prefix}_{key}": value for key, value in zip(("loss", "wa", "ua"), of_part, strict=True)}
             if name == "test" and self.world.is_first:
                 with atomic_write(logits_path(self.folder, self.state.global_step // self.batches.steps)) as file:
                     np.save(file, logits, allow_pickle=False)
@@ -123,7 +124,7 @@ def score(logits: npt.NDArray[np.floating], labels: list[int]) -> tuple[float, f
 
 def scores_of(entry: dict[str, float], part: str) -> Scores:
     """A part's scores, read back from the Trainer's log."""
-    return Scores(*(entry[f"{part}_{key}"] for key in ("loss", "wa", "ua")))
+    return Scores(*(entry[f"{LOGGED_AS[part]}_{key}"] for key in ("loss", "wa", "ua")))
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -54,7 +54,7 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if world.is_first:
-        epochs = _epochs(trainer.state.log_history)
+        epochs = _epochs(run, trainer.state.log_history)
         _write(run, unfinished, epochs, _learning(model), time.perf_counter() - started)
         shutil.rmtree(unfinished)
     world.wait()
@@ -120,7 +120,7 @@ def _learning(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _epochs(log: list[dict[str, float]]) -> list[Epoch]:
+def _epochs(run: Run, log: list[dict[str, float]]) -> list[Epoch]:
     """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
     losses = [entry["loss"] for entry in log if "loss" in entry]
     scored = [entry for entry in log if "test_loss" in entry]
@@ -128,7 +128,7 @@ def _epochs(log: list[dict[str, float]]) -> list[Epoch]:
         Epoch(
             epoch,
             loss,
-            scores_of(entry, "validation") if "validation_loss" in entry else None,
+            scores_of(entry, "validation") if run.fold.validation else None,
             scores_of(entry, "test"),
         )
         for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)

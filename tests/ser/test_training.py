@@ -232,7 +232,7 @@ def test_the_curves_can_be_followed_in_tensorboard(run, monkeypatch):
     found = EventAccumulator(str(events.parent))
     found.Reload()
     record = json.loads((run.folder / "run.json").read_text())
-    (tag,) = (tag for tag in found.Tags()["scalars"] if tag.endswith("validation_ua"))
+    (tag,) = (tag for tag in found.Tags()["scalars"] if tag == "eval/ua")
     ua = [epoch["validation"]["ua"] for epoch in record["epochs"]]
     assert [event.value for event in found.Scalars(tag)] == pytest.approx(ua)
     assert run.is_done()
