@@ -16,11 +16,8 @@ memory depends on what the weights are.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,25 +41,24 @@ from temporal_shift.ser.datasets import Frames, Part
 from temporal_shift.ser.distributed import World
 from temporal_shift.ser.features import FeatureCache, cached_features
 from temporal_shift.ser.files import file_sha256
-from temporal_shift.ser.manifest import Manifest, Utterance, write_manifest
+from temporal_shift.ser.manifest import Manifest, Utterance
 from temporal_shift.ser.protocols import make_folds
 from temporal_shift.ser.published import MODELS, SETTINGS, published_experiment
 from temporal_shift.ser.runs import Run
-from temporal_shift.ser.tables import Table
 from temporal_shift.ser.trainer import RecipeTrainer
 
 from . import records
+from .encoding import Peak, goals_of_memory, peaks_of
 from .flops import Counts, Rates, Shape, classifier, expense
 from .goals import Goal, table_of
+from .recipe_tables import CACHED, ENCODING, epochs_table, experiment_table, gibibytes, memory_table
 
 QUICKSTART = Path("examples/quickstart/experiment.yaml")
 SHIFTED = ["ShiftCNN", "ShiftLSTM", "Shiftformer"]
 LABELS = ("hap", "ang", "sad", "neu")
 SESSIONS = 5
-CACHED, ENCODING = "cached", "encoding"
 CACHED_A_ROUND = 2  # epochs, for one that encodes
-LONGER = 4  # times as long as the shorter corpus
-LEAST_RATIO, MOST_GIBIBYTES, MOST_GROWTH = 10, 2, 1.1
+LEAST_RATIO = 10
 
 
 @dataclass(frozen=True)
@@ -128,16 +124,6 @@ class Epochs:
         return Goal(what, self.ratio, LEAST_RATIO, least=True)
 
 
-@dataclass(frozen=True)
-class Peak:
-    """Bytes at the peak of a process that encodes a corpus: of the machine's memory, and of a GPU's if it uses one."""
-
-    encoder: str
-    utterances: int
-    resident: int
-    on_gpu: int | None
-
-
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -169,7 +155,7 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in (quickstart(scale), noise(scale, folder)):
-            for peak in peaks_of(case, folder):
+            for peak in peaks_of(case.name, case.experiment, case.manifest, folder):
                 peaks.append(peak)
                 console.print(f"[dim]{peak.encoder}, {peak.utterances} utterances: {gibibytes(peak.resident)} GiB[/]")
             for row in epochs_of(case, folder, scale.rounds):  # on the cache that was just filled
@@ -229,60 +215,6 @@ def _write_noise(folder: Path, scale: Scale) -> Manifest:
         what = {"samples": samples, "sample_rate": SAMPLE_RATE, "sha256": file_sha256(path), "style": ""}
         utterances.append(Utterance(path.stem, path, LABELS[number // SESSIONS % len(LABELS)], **where, **what))
     return Manifest(tuple(utterances), LABELS)
-
-
-def peaks_of(case: Case, folder: Path) -> Iterator[Peak]:
-    """Fill the cache below ``folder`` for the corpus, and for its files ``LONGER`` times; on Linux only."""
-    if not Path("/proc/self/status").exists():
-        return
-    for manifest in (case.manifest, repeated(case.manifest, LONGER)):
-        write_manifest(manifest, folder / "manifest.jsonl")
-        settings = {name: getattr(case.experiment, name).model_dump() for name in ("backbone", "features")}
-        arguments = [json.dumps(settings), str(folder / "manifest.jsonl"), str(folder / "cache")]
-        done = subprocess.run(
-            [sys.executable, "-c", _ENCODE, *arguments], stdout=subprocess.PIPE, text=True, check=True
-        )
-        yield Peak(case.name, len(manifest.utterances), **json.loads(done.stdout.splitlines()[-1]))
-
-
-def repeated(manifest: Manifest, times: int) -> Manifest:
-    """A corpus whose files stand under so many ids each."""
-    utterances = [replace(each, id=f"{each.id}-{time}") for time in range(times) for each in manifest.utterances]
-    return replace(manifest, utterances=tuple(utterances))
-
-
-# What the new process does: no more than the recipe. VmHWM is its own; the peak that getrusage tells begins with the
-# memory of the process that started it.
-_ENCODE = """
-import json
-import sys
-from pathlib import Path
-
-import torch
-
-from temporal_shift.ser import config
-from temporal_shift.ser.features import cached_features
-from temporal_shift.ser.manifest import read_manifest
-
-settings, manifest, root = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-backbone, features = config.Backbone(**settings["backbone"]), config.Features(**settings["features"])
-cached_features(read_manifest(manifest), backbone, features, root)
-lines = Path("/proc/self/status").read_text().splitlines()
-resident = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
-on_gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
-print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
-"""
-
-
-def goals_of_memory(peaks: Sequence[Peak]) -> list[Goal]:
-    goals = []
-    for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
-        for peak in (shorter, longer):
-            what = f"GiB at the peak of encoding, {peak.encoder}, {peak.utterances} utterances"
-            goals.append(Goal(what, peak.resident / 2**30, MOST_GIBIBYTES))
-        what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
-        goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
-    return goals
 
 
 Encode = Callable[[Sequence[int]], Tensor]
@@ -434,54 +366,3 @@ def _encoding(row: Epochs, counts: Counts) -> int:
 def _training(row: Epochs, counts: Counts) -> int:
     """FLOP of a cached epoch."""
     return counts.model(row.model, row.frames).of(trained=row.trained, tested=row.tested)
-
-
-def summary(record: dict[str, Any]) -> str:
-    """The epochs as Markdown: their seconds, the ratio, and whether its goal is held."""
-    return epochs_table(record).markdown()
-
-
-def epochs_table(record: dict[str, Any]) -> Table:
-    """A row for each encoder and model: median seconds of an epoch, quartiles, and how they compare."""
-    rows = []
-    for row in record["epochs"]:
-        by_flop = "" if row["ratio_by_flop"] is None else f"{row['ratio_by_flop']:.1f}"
-        seconds = [_quartiles(row["seconds"][way]) for way in (CACHED, ENCODING)]
-        goal = f"at least {row['goal']['bound']:g}, {'held' if row['goal']['held'] else 'missed'}"
-        utterances = f"{row['trained']} + {row['tested']}"
-        rows.append((f"{row['encoder']}, {row['model']}", utterances, *seconds, f"{row['ratio']:.1f}", by_flop, goal))
-    header = ("encoder, model", "utterances", "an epoch, s", "that encodes, s", "times as long", "by FLOP", "goal")
-    return Table(header, rows)
-
-
-def _quartiles(seconds: list[float]) -> str:
-    low, median, high = statistics.quantiles(seconds, method="inclusive") if len(seconds) > 1 else 3 * seconds
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"
-
-
-def memory_table(record: dict[str, Any]) -> Table:
-    """A row for each corpus that was encoded: gibibytes at the peak."""
-    rows = [
-        (peak["encoder"], str(peak["utterances"]), gibibytes(peak["resident"]), gibibytes(peak["on_gpu"]))
-        for peak in record["memory"]
-    ]
-    width = 4 if any(peak["on_gpu"] for peak in record["memory"]) else 3
-    header = ("encoder", "utterances", "peak memory, GiB", "on the GPU, GiB")
-    return Table(header[:width], [row[:width] for row in rows])
-
-
-def gibibytes(size: int | None) -> str:
-    return "" if size is None else f"{size / 2**30:.2f}"
-
-
-def experiment_table(record: dict[str, Any]) -> Table:
-    """A row for each setting and model of the paper's experiment: its FLOP, and hours at both rates."""
-    rows = []
-    for row in record["experiment"]:
-        learning = ("head", "encoder") if row["setting"] == "finetune" else ("head",)
-        of_one = [sum(row[part][passes] for part in learning) / 1e9 for passes in ("training", "forward")]
-        hours = f"{row['hours_here']:.1f}", f"{row['hours_on_gpu']:.2f}"
-        total = f"{sum(row['total'].values()) / 1e15:.1f}"
-        rows.append((f"{row['setting']}, {row['model']}", *(f"{flop:.1f}" for flop in of_one), total, *hours))
-    header = ("setting, model", "GFLOP to train an utterance", "to test it", "PFLOP in all", "hours here")
-    return Table((*header, f"at {record['flop_a_second']['gpu'] / 1e12:g} TFLOP/s"), rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmarks import recipe
+from benchmarks import recipe_tables
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.published import FIGURES
 
@@ -37,7 +37,9 @@ def test_every_command_is_one_that_the_command_line_knows(command):
     group.make_context(group.name, arguments)  # which raises on what it does not know
 
 
-@pytest.mark.parametrize("table", [recipe.epochs_table, recipe.memory_table, recipe.experiment_table])
+@pytest.mark.parametrize(
+    "table", [recipe_tables.epochs_table, recipe_tables.memory_table, recipe_tables.experiment_table]
+)
 def test_the_tables_of_the_recipe_are_the_recorded_ones(table):
     assert table(RECORD).markdown() in PAGE
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config
 
-from benchmarks import flops, recipe
+from benchmarks import encoding, flops, recipe, recipe_tables
 from benchmarks.flops import Cost, Counts, Rates
 from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser.backbones import Backbone, load_backbone
@@ -126,7 +126,7 @@ def only(case: recipe.Case, name: str) -> recipe.Case:
 
 
 def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, monkeypatch):
-    peak = next(recipe.peaks_of(case, tmp_path), None)
+    peak = next(encoding.peaks_of(case.name, case.experiment, case.manifest, tmp_path), None)
     if peak is None:
         pytest.skip("only Linux says what it was")
     assert peak.utterances == N
@@ -136,18 +136,20 @@ def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, mon
 
 
 def test_a_longer_corpus_has_the_same_files_under_more_ids(case):
-    longer = recipe.repeated(case.manifest, 4).utterances
+    longer = encoding.repeated(case.manifest, 4).utterances
     assert len({utterance.id for utterance in longer}) == 4 * N
     assert [utterance.path for utterance in longer] == 4 * [utterance.path for utterance in case.manifest.utterances]
 
 
 def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
-    goals = recipe.goals_of_memory([recipe.Peak("base", 16, 1 << 30, None), recipe.Peak("base", 64, 3 << 30, None)])
+    goals = encoding.goals_of_memory(
+        [encoding.Peak("base", 16, 1 << 30, None), encoding.Peak("base", 64, 3 << 30, None)]
+    )
     assert [goal.held for goal in goals] == [True, False, False]
 
 
 def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(tmp_path, monkeypatch, case):
-    peaks = [recipe.Peak("small", 16, 1 << 30, None), recipe.Peak("small", 64, 3 << 29, None)]
+    peaks = [encoding.Peak("small", 16, 1 << 30, None), encoding.Peak("small", 64, 3 << 29, None)]
     monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
     monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))
     recipe.main(["--quick", "--device", "cuda" if torch.cuda.is_available() else "cpu", "--json", str(tmp_path / "r")])
@@ -162,13 +164,13 @@ def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(tmp
     assert {row["model"] for row in record["experiment"]} == set(MODELS)
     assert [goal["held"] for goal in record["goals"]][4:] == [True, True, False] * 2
 
-    header, _, *rows = recipe.summary(record).splitlines()
+    header, _, *rows = recipe_tables.summary(record).splitlines()
     assert "times as long" in header
     for line, row in zip(rows, record["epochs"], strict=True):
         assert f" {row['ratio']:.1f} |" in line
         assert line.endswith(f"at least 10, {'held' if row['goal']['held'] else 'missed'} |")
-    assert "| small | 64 | 1.50 |" in recipe.memory_table(record).markdown()
-    assert "at 20 TFLOP/s" in recipe.experiment_table(record).markdown()
+    assert "| small | 64 | 1.50 |" in recipe_tables.memory_table(record).markdown()
+    assert "at 20 TFLOP/s" in recipe_tables.experiment_table(record).markdown()
 
 
 def test_another_device_than_the_recipe_would_take_is_an_error(capsys):

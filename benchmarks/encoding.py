@@ -1,0 +1,82 @@
+"""The most memory that filling the feature cache takes, for a corpus and for one several times as long."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from temporal_shift.ser import config
+from temporal_shift.ser.manifest import Manifest, write_manifest
+
+from .goals import Goal
+
+LONGER = 4  # times as long as the shorter corpus
+MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at the peak of a process that encodes a corpus: of the machine's memory, and of a GPU's if it uses one."""
+
+    encoder: str
+    utterances: int
+    resident: int
+    on_gpu: int | None
+
+
+def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
+    """Fill the cache below ``folder`` for the corpus, and for its files ``LONGER`` times; on Linux only."""
+    if not Path("/proc/self/status").exists():
+        return
+    for manifest in (corpus, repeated(corpus, LONGER)):
+        write_manifest(manifest, folder / "manifest.jsonl")
+        settings = {key: getattr(experiment, key).model_dump() for key in ("backbone", "features")}
+        arguments = [json.dumps(settings), str(folder / "manifest.jsonl"), str(folder / "cache")]
+        done = subprocess.run(
+            [sys.executable, "-c", _ENCODE, *arguments], stdout=subprocess.PIPE, text=True, check=True
+        )
+        yield Peak(name, len(manifest.utterances), **json.loads(done.stdout.splitlines()[-1]))
+
+
+def repeated(manifest: Manifest, times: int) -> Manifest:
+    """A corpus whose files stand under so many ids each."""
+    utterances = [replace(each, id=f"{each.id}-{time}") for time in range(times) for each in manifest.utterances]
+    return replace(manifest, utterances=tuple(utterances))
+
+
+# What the new process does: no more than the recipe. VmHWM is its own; the peak that getrusage tells begins with the
+# memory of the process that started it.
+_ENCODE = """
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from temporal_shift.ser import config
+from temporal_shift.ser.features import cached_features
+from temporal_shift.ser.manifest import read_manifest
+
+settings, manifest, root = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+backbone, features = config.Backbone(**settings["backbone"]), config.Features(**settings["features"])
+cached_features(read_manifest(manifest), backbone, features, root)
+lines = Path("/proc/self/status").read_text().splitlines()
+resident = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+on_gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
+print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
+"""
+
+
+def goals_of_memory(peaks: Sequence[Peak]) -> list[Goal]:
+    goals = []
+    for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
+        for peak in (shorter, longer):
+            what = f"GiB at the peak of encoding, {peak.encoder}, {peak.utterances} utterances"
+            goals.append(Goal(what, peak.resident / 2**30, MOST_GIBIBYTES))
+        what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
+        goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
+    return goals
