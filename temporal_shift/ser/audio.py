@@ -62,12 +62,6 @@ def read_header(path: Path) -> tuple[int, int]:
     return samples, rate
 
 
-def duration(path: Path) -> float:
-    """The whole recording's duration in seconds, from its header."""
-    samples, rate = read_header(path)
-    return samples / rate
-
-
 def _empty(path: Path) -> RecipeError:
     return RecipeError(f"the audio file {path} is empty")
 

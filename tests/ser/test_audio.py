@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import soxr
 
-from temporal_shift.ser.audio import duration, read_clip, read_header
+from temporal_shift.ser.audio import read_clip, read_header
 from temporal_shift.ser.errors import RecipeError
 
 
@@ -44,7 +44,7 @@ def test_the_usual_formats_are_read(tmp_path, noise, extension):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, noise, 16000)
     assert read_clip(path, 0.5).shape == (8000,)
-    assert duration(path) == 0.5
+    assert read_header(path) == (8000, 16000)
 
 
 def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypatch):
@@ -62,7 +62,7 @@ def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypat
 def test_the_header_tells_the_samples_of_each_channel_and_their_rate(tmp_path, noise, rate, channels):
     soundfile.write(tmp_path / "a.wav", np.stack([noise] * channels, axis=1), rate)
     assert read_header(tmp_path / "a.wav") == (8000, rate)
-    assert duration(tmp_path / "a.wav") == 8000 / rate
+    assert read_header(tmp_path / "a.wav") == (8000, rate)
 
 
 def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
@@ -71,7 +71,7 @@ def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
     assert read_header(tmp_path / "a.wav") == (8000, 16000)
 
 
-READERS = [lambda path: read_clip(path, 1.0), read_header, duration]
+READERS = [lambda path: read_clip(path, 1.0), read_header]
 
 
 @pytest.mark.parametrize("read", READERS)
