@@ -20,12 +20,11 @@ from transformers import AutoModel, HubertConfig, PreTrainedConfig, Wav2Vec2Conf
 
 from temporal_shift.ser import config
 from temporal_shift.ser.audio import SAMPLE_RATE
-from temporal_shift.ser.corpora.iemocap import expected_counts
-from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
+from temporal_shift.ser.corpora.iemocap import LABELS, expected_counts
+from temporal_shift.ser.modeling import frame_classifier
 
 ENCODERS = {"facebook/hubert-base-ls960": HubertConfig, "facebook/wav2vec2-base": Wav2Vec2Config}  # base is the default
 FOLDS = 5
-CLASSES = 4
 
 Shape = tuple[int, ...]
 
@@ -65,24 +64,9 @@ class Counts:
     def model(self, model: config.Model, frames: Shape) -> Cost:
         key = (model.blocks, model.shift, frames)
         if key not in self._models:
-            self._models[key] = of_classifier(lambda: classifier(model, frames, CLASSES), frames)
+            augment = config.SpecAugment()
+            self._models[key] = of_classifier(lambda: frame_classifier(model, frames, LABELS, augment), frames)
         return self._models[key]
-
-
-def classifier(
-    model: config.Model, frames: Shape, classes: int, augment: config.SpecAugment | None = None
-) -> FrameClassifier:
-    """A model as the recipe makes it, on frames and channels ``(T, D)``."""
-    return FrameClassifier(
-        FrameClassifierConfig(
-            blocks=model.blocks,
-            shift=None if model.shift is None else model.shift.model_dump(),
-            num_frames=frames[0],
-            hidden_size=frames[1],
-            spec_augment=None if augment is None else augment.model_dump(),
-            id2label={index: str(index) for index in range(classes)},
-        )
-    )
 
 
 def of_encoder(settings: PreTrainedConfig, samples: int) -> tuple[Cost, Shape]:

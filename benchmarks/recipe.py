@@ -42,6 +42,7 @@ from temporal_shift.ser.distributed import World
 from temporal_shift.ser.features import FeatureCache, cached_features
 from temporal_shift.ser.files import file_sha256
 from temporal_shift.ser.manifest import Manifest, Utterance
+from temporal_shift.ser.modeling import frame_classifier
 from temporal_shift.ser.protocols import make_folds
 from temporal_shift.ser.published import MODELS, SETTINGS, published_experiment
 from temporal_shift.ser.runs import Run
@@ -49,7 +50,7 @@ from temporal_shift.ser.trainer import RecipeTrainer
 
 from . import records
 from .encoding import Peak, goals_of_memory, peaks_of
-from .flops import Counts, Rates, Shape, classifier, expense
+from .flops import Counts, Rates, Shape, expense
 from .goals import Goal, table_of
 from .recipe_tables import CACHED, ENCODING, epochs_table, experiment_table, gibibytes, memory_table
 
@@ -278,7 +279,7 @@ def compare(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
 def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[float]]:
     """Seconds of the epochs that the recipe's trainer makes, from the first batch until the last score."""
     torch.manual_seed(run.seed)
-    model = classifier(run.model, run.cache.shape, len(run.manifest.labels), run.experiment.spec_augment)
+    model = frame_classifier(run.model, run.cache.shape, run.manifest.labels, run.experiment.spec_augment)
     stopwatch = _Stopwatch(turns)
     indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
     parts = {name: _Part(run, rows, encode, stopwatch) for name, rows in indices.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from temporal_shift.layers import RelativeTransformerLayer
 from temporal_shift.streaming import RunningMean, stream
 
 from .augment import FeatureSpecAugment
-from .config import Shift, SpecAugment
+from .config import Model, Shift, SpecAugment
 
 
 class FrameClassifierConfig(PreTrainedConfig):
@@ -119,6 +120,25 @@ class FrameClassifier(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave each layer as torch's own constructor initialised it."""
+
+
+def frame_classifier(
+    model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
+) -> FrameClassifier:
+    """A model of an experiment on frames of ``shape``, ``(L, D)``, or ``(layers, L, D)`` where they are weighed."""
+    *layers, frames, channels = shape
+    return FrameClassifier(
+        FrameClassifierConfig(
+            blocks=model.blocks,
+            shift=None if model.shift is None else model.shift.model_dump(),
+            hidden_size=channels,
+            num_frames=frames,
+            num_layers=layers[0] if layers else 0,
+            spec_augment=spec_augment.model_dump(),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+    )
 
 
 class SpeechClassifier(nn.Module):

@@ -21,7 +21,7 @@ from .datasets import Clips, Frames, Part
 from .distributed import World
 from .errors import RecipeError
 from .files import atomic_write
-from .modeling import FrameClassifier, FrameClassifierConfig, SpeechClassifier
+from .modeling import SpeechClassifier, frame_classifier
 from .protocols import Epoch, choose
 from .runs import Prediction, Run, RunRecord
 from .trainer import RecipeTrainer, last_checkpoint, logits_path, scores_of
@@ -85,27 +85,10 @@ def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
     else:
         shape, read = run.cache.shape, Frames(run.cache)
     set_seed(run.seed)
-    classifier = _classifier(run, shape)
+    classifier = frame_classifier(run.model, shape, run.manifest.labels, run.experiment.spec_augment)
     model = classifier if backbone is None else SpeechClassifier(backbone, classifier)
     indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
     return model, {part: Part(run, rows, read) for part, rows in indices.items() if rows}
-
-
-def _classifier(run: Run, shape: tuple[int, ...]) -> FrameClassifier:
-    *layers, frames, channels = shape
-    labels = run.manifest.labels
-    return FrameClassifier(
-        FrameClassifierConfig(
-            blocks=run.model.blocks,
-            shift=None if run.model.shift is None else run.model.shift.model_dump(),
-            hidden_size=channels,
-            num_frames=frames,
-            num_layers=layers[0] if layers else 0,
-            spec_augment=run.experiment.spec_augment.model_dump(),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-        )
-    )
 
 
 def _log_to_tensorboard(folder: Path) -> None:

@@ -13,9 +13,10 @@ from transformers import Wav2Vec2Config
 from benchmarks import encoding, flops, recipe, recipe_tables
 from benchmarks.flops import Cost, Counts, Rates
 from temporal_shift import ShiftConv, ShiftLSTM
+from temporal_shift.ser import config
 from temporal_shift.ser.backbones import Backbone, load_backbone
 from temporal_shift.ser.features import cached_features
-from temporal_shift.ser.modeling import SpeechClassifier
+from temporal_shift.ser.modeling import SpeechClassifier, frame_classifier
 from temporal_shift.ser.published import MODELS, published_experiment
 
 SMALL = recipe.QUICK.encoder
@@ -70,12 +71,12 @@ def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together
     backbone.model.set_attn_implementation("eager")  # the counter passes over the fused one on the CPU
     backbone.learn()
     (model,) = published_experiment("finetune", [model], {}).models
-    head = flops.classifier(model, backbone.shape, 4)
+    head = frame_classifier(model, backbone.shape, flops.LABELS, config.SpecAugment())
     together = SpeechClassifier(backbone, head).eval()
     own = flops.cost(lambda clip: together(clip).logits, torch.zeros(1, 8000))
 
     encoder, frames = flops.of_encoder(Wav2Vec2Config(**SMALL), 8000)
-    of_head = flops.of_classifier(lambda: flops.classifier(model, frames, 4), frames)
+    of_head = flops.of_classifier(lambda: frame_classifier(model, frames, flops.LABELS, config.SpecAugment()), frames)
     assert frames == backbone.shape
     assert own.forward == encoder.forward + of_head.forward
     assert own.training == encoder.training + of_head.training
