@@ -1,0 +1,24 @@
+"""What a person reads when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ..errors import RecipeError
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """One sentence and exit code 2 for what the user can mend; a traceback only for what we must."""
+    try:
+        yield
+    except RecipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
