@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,10 @@ SAMPLE_RATE = 16_000  # Hz, what the backbones were trained on
 _LOOK_AHEAD = 0.1  # seconds
 
 
-def read_clip(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+Source: TypeAlias = Path | BinaryIO
+
+
+def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
     """The first ``seconds`` of a recording: channels averaged, resampled, zero-padded at the end.
 
     Returns:
@@ -37,13 +41,17 @@ def read_clip(path: Path, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt
         raise _empty(path)
     if not np.isfinite(wave).all():
         raise RecipeError(f"the audio file {path} holds samples that are not finite")
-    mono = wave.mean(axis=1)
-    if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate)
+    mono = resampled_mono(wave.T, rate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
     heard = mono[: len(clip)]
     clip[: len(heard)] = heard
     return clip
+
+
+def resampled_mono(wave: npt.NDArray[np.float32], rate: int, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+    """A waveform ``(samples,)``, or ``(channels, samples)`` whose mean is taken, from one rate to the other."""
+    mono: npt.NDArray[np.float32] = wave.mean(axis=0) if wave.ndim == 2 else wave
+    return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
 
 
 def read_header(path: Path) -> tuple[int, int]:
@@ -62,12 +70,12 @@ def read_header(path: Path) -> tuple[int, int]:
     return samples, rate
 
 
-def _empty(path: Path) -> RecipeError:
+def _empty(path: Source) -> RecipeError:
     return RecipeError(f"the audio file {path} is empty")
 
 
-def _unreadable(path: Path, error: Exception) -> RecipeError:
-    if not path.exists():
+def _unreadable(path: Source, error: Exception) -> RecipeError:
+    if isinstance(path, Path) and not path.exists():
         return RecipeError(f"there is no audio file {path}")
     reason = getattr(error, "error_string", str(error)).rstrip(".")
     return RecipeError(f"the audio file {path} cannot be read: {reason}")

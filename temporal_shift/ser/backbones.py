@@ -28,6 +28,7 @@ from . import config
 from .audio import SAMPLE_RATE
 from .errors import RecipeError
 from .files import file_sha256
+from .frames import FrameEncoder
 
 Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 
@@ -45,7 +46,7 @@ def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int =
     """
     identity = backbone_identity(backbone)
     samples = round(clip_seconds * SAMPLE_RATE)
-    with _quiet():
+    with quiet():
         if identity["model_type"] == "whisper":
             model, convert = _load_whisper(backbone, samples)
         else:
@@ -88,8 +89,8 @@ class Preparation:
         return self.convert(_normalized(clips) if self.normalize else clips)
 
 
-class Backbone(nn.Module):
-    """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
+class Backbone(FrameEncoder):
+    """A frozen encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
 
     There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
     layer ``"weighted"`` all ``layers`` hidden states come out, ``(B, layers, frames, hidden_size)``, for the downstream
@@ -105,63 +106,34 @@ class Backbone(nn.Module):
         samples: int,
         average: int,
     ) -> None:
-        super().__init__()
+        super().__init__(model.eval(), "last", average)
         self.identity = identity
-        self.model = model.eval()
-        self.model.config.apply_spec_augment = False  # ours is on the frames; theirs fails on clips of 0.2 s and less
         self.prepare = prepare
-        self._average = average
         try:
             with torch.inference_mode():
-                output = self._run(self.prepare(np.zeros((1, samples), dtype=np.float32)), hidden_states=True)
+                silence = self.prepare(np.zeros((1, samples), dtype=np.float32))
+                output = self.model(silence, output_hidden_states=True)
                 frames, hidden_size = output.last_hidden_state.shape[1:]
         except Exception as error:  # a model that is no speech encoder can fail in any way
             raise RecipeError(
-                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {_reason(error)}"
+                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason(error)}"
             ) from None
+        last = len(output.hidden_states) - 1
+        self.choose(_layer(backbone, last))
         self.frames: int = math.ceil(frames / average)
         self.hidden_size: int = hidden_size
-        last = len(output.hidden_states) - 1
-        self.layers: int = last + 1 if backbone.layer == "weighted" else 0  # to be weighed; 0 for one layer's frames
-        self._layer = _layer(backbone, last)
-        if self._layer != "last":
-            self.model.config.layerdrop = (
-                0.0  # or, while learning, a layer left out would move those after it up by one
-            )
+        self.layers: int = last + 1 if self.layer == "weighted" else 0  # to be weighed; 0 for one layer's frames
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output = self._run(inputs, hidden_states=self._layer != "last")
-        # Not the last of the hidden states: where the layers are pre-norm, that one lacks the final layer norm.
-        frames: Tensor = output.last_hidden_state
-        if self.layers:
-            frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
-        elif self._layer != "last":
-            frames = output.hidden_states[self._layer]
-        return _averaged(frames, self._average)
-
     def encode(self, clips: Clips) -> Tensor:
         """Frames of clips ``(B, samples)``, in float32 on the CPU, without a gradient."""
         inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
             return self(inputs).float().cpu()  # type: ignore[no-any-return]
-
-    def learn(self) -> None:
-        """Let everything learn but the convolutions that read the waveform or the spectrogram, as the paper does."""
-        self.requires_grad_(True)
-        freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
-        if freeze is not None:  # wav2vec 2.0 and its kin: this also spares them a backward pass
-            freeze()
-        for name in ("feature_extractor", "conv1", "conv2", "embed_positions"):  # the others are Whisper's
-            if isinstance(part := getattr(self.model, name, None), nn.Module):
-                part.requires_grad_(False)
-
-    def _run(self, inputs: Tensor, *, hidden_states: bool) -> Any:
-        return self.model(inputs, output_hidden_states=hidden_states)
 
 
 def _layer(backbone: config.Backbone, last: int) -> int | str:
@@ -174,13 +146,6 @@ def _layer(backbone: config.Backbone, last: int) -> int | str:
             f"it must be between 0 and {last}, or between {-last - 1} and -1 from the end"
         )
     return "last" if backbone.layer in (-1, last) else backbone.layer
-
-
-def _averaged(frames: Tensor, neighbours: int) -> Tensor:
-    if neighbours == 1:
-        return frames
-    groups = torch.split(frames, neighbours, dim=-2)  # the last group may be shorter
-    return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
 
 def _normalized(clips: Clips) -> Clips:
@@ -206,7 +171,7 @@ def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callabl
     try:
         extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
-        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {_reason(error)}") from None
+        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason(error)}") from None
 
     positions = math.ceil(samples / _WHISPER_STRIDE)
     table = model.embed_positions.weight
@@ -254,7 +219,7 @@ def _load_weights(model_class: Any, backbone: config.Backbone, **options: object
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         advice = "" if folder.is_dir() else "; if it has only pickled weights, name a revision with safetensors"
-        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {_reason(error)}{advice}") from None
+        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {reason(error)}{advice}") from None
     random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     random.discard("masked_spec_embed")  # used in training only
     if random:
@@ -271,25 +236,25 @@ def _find_config(backbone: config.Backbone) -> Path:
             raise RecipeError(f"the backbone folder {folder} has no config.json")
         return folder / "config.json"
     try:
-        with _quiet():
+        with quiet():
             found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
         offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
         raise RecipeError(
             f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: "
-            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else _reason(error)}; "
+            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason(error)}; "
             f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
         ) from None
     return Path(str(found))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the libraries' reports and bars, but with the hub's own bars: a download can take minutes."""
     loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]

@@ -121,6 +121,7 @@ class Training(_Section):
     seed: int = 42  # of the first run; further seeds count up from it
     checkpoint_seconds: float = Field(default=60, ge=0)  # at most so much training is lost to a kill, and one epoch
     workers: int = Field(default=0, ge=0)  # processes that read audio for fine-tuning
+    keep_models: bool = False  # the weights at the reported epoch, for ``temporal-shift ser package``
     tensorboard: bool = False  # curves under the run's folder, as they grow
 
     @model_validator(mode="after")

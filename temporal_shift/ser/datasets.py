@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from .audio import read_clip
-from .backbones import Preparation
 from .features import FeatureCache
 from .runs import Run
 
@@ -47,15 +46,14 @@ class Frames:
 
 
 class Clips:
-    """Reads an utterance's clip from its audio file, prepared for the backbone."""
+    """Reads an utterance's clip from its audio file."""
 
-    def __init__(self, run: Run, prepare: Preparation) -> None:
+    def __init__(self, run: Run) -> None:
         self.paths = [utterance.path for utterance in run.manifest.utterances]
         self.seconds = run.experiment.features.clip_seconds
-        self.prepare = prepare  # and not its backbone, which would go with it to every process that reads
 
     def __call__(self, index: int) -> dict[str, Tensor]:
-        return {"inputs": self.prepare(read_clip(self.paths[index], self.seconds)[None])[0]}
+        return {"input_values": torch.from_numpy(read_clip(self.paths[index], self.seconds))}
 
 
 class Batches(Sampler[list[int]]):

@@ -141,25 +141,6 @@ def frame_classifier(
     )
 
 
-class SpeechClassifier(nn.Module):
-    """A backbone and a :class:`FrameClassifier` on its frames, which learn together: the paper's fine-tuning.
-
-    ``inputs`` are clips that :meth:`~temporal_shift.ser.backbones.Backbone.prepare` prepared.
-    """
-
-    accepts_loss_kwargs = True
-
-    def __init__(self, backbone: nn.Module, classifier: FrameClassifier) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.classifier = classifier
-
-    def forward(
-        self, inputs: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
-    ) -> SequenceClassifierOutput:
-        return self.classifier(self.backbone(inputs), labels, num_items_in_batch)  # type: ignore[no-any-return]
-
-
 class FrameClassifierStream:
     """A running prediction; :meth:`FrameClassifier.stream` makes one. The model should be in eval mode.
 

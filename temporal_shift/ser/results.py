@@ -85,7 +85,7 @@ def read_results(root: Path) -> Results:
     names = [model.name for model in plan.experiment.models]
     runs = {
         name: tuple(
-            tuple(_read_run(run_folder(root, name, seed, fold), plan) for fold in plan.folds) for seed in plan.seeds
+            tuple(read_run(run_folder(root, name, seed, fold), plan) for fold in plan.folds) for seed in plan.seeds
         )
         for name in names
     }
@@ -213,7 +213,7 @@ def _scores(results: Results, name: str, choice: Callable[[RunRecord], Chosen]) 
     }
 
 
-def _read_run(folder: Path, plan: Plan) -> FinishedRun:
+def read_run(folder: Path, plan: Plan) -> FinishedRun:
     record = _read_record(folder / "run.json", plan.experiment.training.epochs)
     lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
     logits = _read_logits(folder / "test_logits.npy", (len(record.epochs), len(lines), len(plan.labels)))

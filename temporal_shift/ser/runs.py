@@ -14,7 +14,9 @@ from .manifest import Manifest
 from .protocols import Chosen, Epoch, Fold
 
 # What changes how a run is done, but not what comes out of it.
-_INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "tensorboard"}
+_INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
+
+MODEL_FILE = "model.safetensors"  # in a run's folder: what it learned, at the epoch that its UA is read off
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Run:
         """Whether the folder holds this very run: ``run.json`` is written last."""
         try:
             done = json.loads((self.folder / "run.json").read_text())
-            files = [(self.folder / name).is_file() for name in ("predictions.jsonl", "test_logits.npy")]
-            return bool(done["inputs"] == self.inputs) and all(files)
+            names = ["predictions.jsonl", "test_logits.npy", *[MODEL_FILE] * self.experiment.training.keep_models]
+            return bool(done["inputs"] == self.inputs) and all((self.folder / name).is_file() for name in names)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

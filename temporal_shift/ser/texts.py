@@ -14,7 +14,7 @@ _PAIRS = (
     "seed; it takes utterances as independent and is not corrected for the number of rows."
 )
 
-_PROTOCOLS = {
+PROTOCOLS = {
     "heldout": "Leave one session out: every fold tests on one session, the next session (after the last, the first) "
     "chose the epoch by its best UA, and the others trained. The test session chose nothing.",
     "speaker": "Leave one speaker out: every fold tests on one speaker, the other speakers of the session chose the "
@@ -48,7 +48,7 @@ def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
 
 
 def protocol(metrics: dict[str, Any]) -> str:
-    return f"{_PROTOCOLS[metrics['protocol']]} The folds, by whom they test: {', '.join(metrics['folds'])}."
+    return f"{PROTOCOLS[metrics['protocol']]} The folds, by whom they test: {', '.join(metrics['folds'])}."
 
 
 def reading(metrics: dict[str, Any]) -> str:

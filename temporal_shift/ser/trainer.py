@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import save
 from sklearn.metrics import confusion_matrix
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -24,8 +25,8 @@ from .datasets import Batches, Part
 from .distributed import World
 from .errors import RecipeError
 from .files import atomic_write
-from .protocols import Scores
-from .runs import Run
+from .protocols import Epoch, Scores, choose
+from .runs import MODEL_FILE, Run
 from .schedules import published_factor
 
 LOGGED_AS = {"validation": "eval", "test": "test"}  # the parts that are scored, by the names that TensorBoard groups
@@ -51,6 +52,7 @@ class RecipeTrainer(Trainer):
         on_epoch: Callable[[], None],
     ) -> None:
         self.run, self.parts, self.folder, self.world = run, parts, folder, world
+        self.learned = model  # without what the Trainer may wrap around it
         settings = run.experiment.training
         self.batches = Batches(
             len(parts["train"]),
@@ -107,7 +109,20 @@ class RecipeTrainer(Trainer):
                 with atomic_write(logits_path(self.folder, self.state.global_step // self.batches.steps)) as file:
                     np.save(file, logits, allow_pickle=False)
         self.log(scores)
+        if self.run.experiment.training.keep_models and self.world.is_first:
+            self._keep()
         return scores
+
+    def _keep(self) -> None:
+        """Write the weights down where this epoch is the one that the protocol would report, were it the last.
+
+        After a kill the epochs since the last checkpoint come again, with the same digits, and so does what is kept.
+        """
+        epochs = epochs_of(self.state.log_history)
+        if choose(self.run.experiment.protocol.kind, epochs).ua == len(epochs):
+            weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
+            with atomic_write(self.folder / MODEL_FILE) as file:
+                file.write(save(weights, {"format": "pt"}))
 
 
 def logits_path(folder: Path, epoch: int) -> Path:
@@ -122,8 +137,22 @@ def score(logits: npt.NDArray[np.floating], labels: list[int]) -> tuple[float, f
     return loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts))
 
 
-def scores_of(entry: dict[str, float], part: str) -> Scores:
-    """A part's scores, read back from the Trainer's log."""
+def epochs_of(log: list[dict[str, float]]) -> list[Epoch]:
+    """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    scored = [entry for entry in log if "test_loss" in entry]
+    return [
+        Epoch(
+            epoch,
+            loss,
+            _scores_of(entry, "validation") if f"{LOGGED_AS['validation']}_loss" in entry else None,
+            _scores_of(entry, "test"),
+        )
+        for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)
+    ]
+
+
+def _scores_of(entry: dict[str, float], part: str) -> Scores:
     return Scores(*(entry[f"{LOGGED_AS[part]}_{key}"] for key in ("loss", "wa", "ua")))
 
 

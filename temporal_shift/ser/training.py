@@ -21,10 +21,11 @@ from .datasets import Clips, Frames, Part
 from .distributed import World
 from .errors import RecipeError
 from .files import atomic_write
-from .modeling import SpeechClassifier, frame_classifier
+from .modeling import frame_classifier
 from .protocols import Epoch, choose
-from .runs import Prediction, Run, RunRecord
-from .trainer import RecipeTrainer, last_checkpoint, logits_path, scores_of
+from .runs import MODEL_FILE, Prediction, Run, RunRecord
+from .speech_classifier import SpeechClassifier
+from .trainer import RecipeTrainer, epochs_of, last_checkpoint, logits_path
 
 
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
@@ -34,7 +35,7 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
 
     Args:
         run: What to train. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl`` and,
-            last, ``run.json``.
+            last, ``run.json``; before it ``model.safetensors``, where ``training.keep_models`` asks for it.
         on_epoch: Called after each epoch.
         world: The processes that train it together.
     Raises:
@@ -54,7 +55,7 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if world.is_first:
-        epochs = _epochs(run, trainer.state.log_history)
+        epochs = epochs_of(trainer.state.log_history)
         _write(run, unfinished, epochs, _learning(model), time.perf_counter() - started)
         shutil.rmtree(unfinished)
     world.wait()
@@ -75,18 +76,18 @@ def _clear(run: Run, unfinished: Path) -> None:
 
 def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
     read: Callable[[int], dict[str, Tensor]]
-    backbone = None
+    backbone, settings = None, run.experiment.features
     if run.cache is None:
-        settings = run.experiment.features
         backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average)
         backbone.learn()
-        shape = backbone.shape
-        read = Clips(run, backbone.prepare)
+        shape, read = backbone.shape, Clips(run)
     else:
         shape, read = run.cache.shape, Frames(run.cache)
     set_seed(run.seed)
     classifier = frame_classifier(run.model, shape, run.manifest.labels, run.experiment.spec_augment)
-    model = classifier if backbone is None else SpeechClassifier(backbone, classifier)
+    model: nn.Module = classifier
+    if backbone is not None:
+        model = SpeechClassifier.of(backbone, classifier, run.experiment.backbone, settings.clip_seconds)
     indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
     return model, {part: Part(run, rows, read) for part, rows in indices.items() if rows}
 
@@ -103,27 +104,14 @@ def _learning(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _epochs(run: Run, log: list[dict[str, float]]) -> list[Epoch]:
-    """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    scored = [entry for entry in log if "test_loss" in entry]
-    return [
-        Epoch(
-            epoch,
-            loss,
-            scores_of(entry, "validation") if run.fold.validation else None,
-            scores_of(entry, "test"),
-        )
-        for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)
-    ]
-
-
 def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
     logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
     with atomic_write(run.folder / "test_logits.npy") as file:
         np.save(file, logits, allow_pickle=False)
     chosen = choose(run.experiment.protocol.kind, epochs)
     _write_predictions(run, torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1))
+    if run.experiment.training.keep_models:
+        os.replace(unfinished / MODEL_FILE, run.folder / MODEL_FILE)
     record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
     with atomic_write(run.folder / "run.json") as file:
         file.write(json.dumps(asdict(record), indent=1).encode())

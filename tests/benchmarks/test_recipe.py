@@ -16,8 +16,9 @@ from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser import config
 from temporal_shift.ser.backbones import Backbone, load_backbone
 from temporal_shift.ser.features import cached_features
-from temporal_shift.ser.modeling import SpeechClassifier, frame_classifier
+from temporal_shift.ser.modeling import frame_classifier
 from temporal_shift.ser.published import MODELS, published_experiment
+from temporal_shift.ser.speech_classifier import SpeechClassifier
 
 SMALL = recipe.QUICK.encoder
 N = recipe.QUICK.utterances
@@ -72,7 +73,7 @@ def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together
     backbone.learn()
     (model,) = published_experiment("finetune", [model], {}).models
     head = frame_classifier(model, backbone.shape, flops.LABELS, config.SpecAugment())
-    together = SpeechClassifier(backbone, head).eval()
+    together = SpeechClassifier.of(backbone, head, case.experiment.backbone, 0.5).eval()
     own = flops.cost(lambda clip: together(clip).logits, torch.zeros(1, 8000))
 
     encoder, frames = flops.of_encoder(Wav2Vec2Config(**SMALL), 8000)

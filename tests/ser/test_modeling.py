@@ -10,7 +10,7 @@ from torch import nn
 
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
 from temporal_shift.layers import RelativeTransformerLayer
-from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig, SpeechClassifier
+from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
 
 SHIFTS = {
     "CNN": ("conv", None),
@@ -105,18 +105,6 @@ def test_the_shift_of_an_lstm_is_on_its_input_and_nowhere_else(placement):
     shift = {"placement": placement, "n_div": 4}
     with pytest.raises(ValueError, match=rf"^placement='{placement}': an LSTM's shift is on its input, 'inplace'$"):
         FrameClassifier(FrameClassifierConfig("lstm", shift, hidden_size=64))
-
-
-def test_a_backbone_and_a_classifier_learn_together():
-    backbone = nn.Sequential(nn.Unflatten(1, (21, 3)), nn.Linear(3, 64))
-    model = SpeechClassifier(backbone, classifier("CNN"))
-    inputs, labels = torch.randn(2, 63), torch.tensor([1, 2])
-    output = model.eval()(inputs, labels=labels, num_items_in_batch=4)
-    expected = model.classifier(backbone(inputs), labels=labels)
-    torch.testing.assert_close(output.logits, expected.logits)
-    torch.testing.assert_close(output.loss, expected.loss / 2)
-    output.loss.backward()
-    assert backbone[1].weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("num_layers", [0, 3])
