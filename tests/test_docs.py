@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,20 @@ import typer
 
 from benchmarks import recipe_tables
 from temporal_shift.ser.cli import app
+from temporal_shift.ser.corpora import READERS, cremad, emobox, emodb, iemocap, ravdess
+from temporal_shift.ser.corpora.label_maps import classes_of, read_label_map, shipped_map
 from temporal_shift.ser.published import FIGURES
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
+CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
 RECORD = json.loads((ROOT / "benchmarks" / "records" / "recipe-cpu.json").read_text(encoding="utf-8"))
 
 
 def commands() -> list[str]:
     """Every command of ours in the blocks of the pages."""
-    blocks = [block for page in (PAGE, README) for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
+    blocks = [block for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
     inline = re.findall(r"`(torchrun[^`]*temporal_shift[^`]*)`", PAGE)
     lines = [line for block in blocks for line in block.splitlines()] + inline
     found = [re.search(r"(?:temporal-shift|-m temporal_shift) (.*)", line) for line in lines]
@@ -67,12 +71,38 @@ def test_the_published_figures_are_those_that_reproduce_prints():
         assert f"| {name} | {' | '.join(map(str, cells))} |" in PAGE
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", PAGE)
-    assert len(targets) > 5
-    assert [target for target in targets if not (ROOT / "docs" / target).exists()] == []
-    for anchor in re.findall(r"\]\(#([^)]+)\)", PAGE):
-        assert anchor in {
-            re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-            for title in re.findall(r"^## (.*)$", PAGE, flags=re.M)
-        }
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_to_a_file_or_a_section_leads_somewhere(path):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", PAGES[path])
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+    sections = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^##+ (.*)$", PAGES[path], flags=re.MULTILINE)
+    }
+    assert [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", PAGES[path]) if anchor not in sections] == []
+
+
+def test_the_page_on_corpora_has_the_readers_their_counts_and_their_classes():
+    rows = {
+        row[0]: row
+        for row in re.findall(r"^\| `(\w+)` \| .* \| (\d*) ?\| (.*) \| (.*) \|$", CORPORA, flags=re.MULTILINE)
+    }
+    assert set(rows) == set(READERS)
+    for module, name in ((ravdess, "ravdess"), (cremad, "cremad"), (emodb, "emodb")):
+        assert rows[name][1] == str(sum(module.PUBLISHED.values()))
+        assert rows[name][2] == ", ".join(shipped_map(name).values())
+        assert rows[name][3] == f"groups of {module.SPEAKERS} speakers"
+    assert rows["iemocap"][1] == str(iemocap.expected_counts()["the corpus", "utterances"])
+
+
+def test_the_page_on_corpora_names_the_datasets_of_emobox_that_can_be_read():
+    assert ", ".join(emobox.speaker_patterns()) in " ".join(CORPORA.split())
+
+
+def test_the_label_map_of_the_page_on_corpora_fits_the_command_below_it(tmp_path):
+    (text,) = re.findall(r"```yaml\n(angry:.*?)```", CORPORA, flags=re.DOTALL)
+    (tmp_path / "classes.yaml").write_text(text)
+    own = shipped_map("ravdess")
+    classes, labels = classes_of(Counter(own), own, read_label_map(tmp_path / "classes.yaml"))
+    assert labels == ("negative", "positive", "other")
+    assert [own[code] for code, label in classes.items() if label is None] == ["calm", "surprised"]

@@ -1,8 +1,16 @@
-"""Audio files to fixed-length clips, with soundfile and soxr only: no ffmpeg, no torchcodec."""
+"""Audio files to samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
+
+A recording that is not all there is an error: libsndfile itself hands out what it finds, and says nothing.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -18,6 +26,10 @@ SAMPLE_RATE = 16_000  # Hz, what the backbones were trained on
 # The resampler looks ahead: with this much more than the clip, its last samples are those of the whole file.
 _LOOK_AHEAD = 0.1  # seconds
 
+# Writers that cannot come back to the header leave 0xFFFFFFFF there, or something near 0x7FFFFFFF: no length at all.
+_NO_LENGTH = 0x7FFF0000
+
+_SLACK = 0.01  # seconds that a header may promise in vain: some writers count the header itself as sound
 
 Source: TypeAlias = Path | BinaryIO
 
@@ -28,24 +40,55 @@ def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> n
     Returns:
         ``(round(seconds * sample_rate),)`` samples, full scale being 1.
     Raises:
-        RecipeError: If the file is missing, empty, no audio, or holds a NaN or an infinity.
+        RecipeError: If the file is missing, empty, no audio, cut off, or holds a NaN or an infinity.
     """
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            look_ahead = 0.0 if rate == sample_rate else _LOOK_AHEAD
-            wave = file.read(math.ceil((seconds + look_ahead) * rate), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise _unreadable(path, error) from None
-    if len(wave) == 0:
-        raise _empty(path)
-    if not np.isfinite(wave).all():
-        raise RecipeError(f"the audio file {path} holds samples that are not finite")
-    mono = resampled_mono(wave.T, rate, sample_rate)
+    with _opened(path) as file:
+        look_ahead = 0.0 if file.samplerate == sample_rate else _LOOK_AHEAD
+        wave = file.next(math.ceil((seconds + look_ahead) * file.samplerate))
+        mono = resampled_mono(wave.T, file.samplerate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
     heard = mono[: len(clip)]
     clip[: len(heard)] = heard
     return clip
+
+
+def read_blocks(
+    path: Source, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE
+) -> Iterator[npt.NDArray[np.float32]]:
+    """A whole recording in pieces of about ``seconds``, of which never more than one is in memory.
+
+    Put together they are the recording, channels averaged and resampled: what :func:`read_clip` gives the start of.
+
+    Raises:
+        RecipeError: As :func:`read_clip`, once the reading gets there: there may have been pieces before.
+    """
+    with _opened(path) as file:
+        size = max(1, round(seconds * file.samplerate))
+        stream = None
+        if file.samplerate != sample_rate:
+            stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+        last = False
+        while not last:
+            wave = file.next(size)
+            last = len(wave) < size
+            mono = wave.T.mean(axis=0)
+            block = mono if stream is None else stream.resample_chunk(mono, last=last)
+            if len(block):
+                yield block
+
+
+def read_header(path: Source) -> tuple[int, int]:
+    """How many samples a recording has in each channel, and how many a second.
+
+    Raises:
+        RecipeError: If the file is missing, empty, no audio, or cut off as far as its header shows.
+    """
+    with _opened(path) as file:
+        if file.frames >= _NO_LENGTH:  # a FLAC or an Ogg that was a stream: only decoding tells
+            while len(file.next(file.samplerate)):
+                pass
+            return file.heard, int(file.samplerate)
+        return int(file.frames), int(file.samplerate)
 
 
 def resampled_mono(wave: npt.NDArray[np.float32], rate: int, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
@@ -54,28 +97,123 @@ def resampled_mono(wave: npt.NDArray[np.float32], rate: int, sample_rate: int = 
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
 
 
-def read_header(path: Path) -> tuple[int, int]:
-    """How many samples a recording has in each channel, and how many a second.
+class _Recording(soundfile.SoundFile):  # type: ignore[misc]
+    """An open file that is read from its start to its end."""
 
-    Raises:
-        RecipeError: If the file is missing, empty or no audio.
-    """
-    try:
-        with soundfile.SoundFile(path) as file:
-            samples, rate = int(file.frames), int(file.samplerate)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise _unreadable(path, error) from None
-    if samples == 0:
-        raise _empty(path)
-    return samples, rate
+    path: Source
+    heard = 0  # samples so far
+
+    def seekable(self) -> bool:
+        """No: soundfile would seek after each piece, which loses what it read where a FLAC is cut, and is slower."""
+        return False
+
+    def next(self, samples: int) -> npt.NDArray[np.float32]:
+        """So many samples more, or as many as there are: ``(samples, channels)``."""
+        asked = min(samples, self.frames - self.heard)
+        try:
+            wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise self.cut_off(f" or damaged: {_reason(error)}") from None
+        self.heard += len(wave)
+        if len(wave) < asked and self.frames < _NO_LENGTH:
+            self.hold_against(self.frames, self.heard)
+        if not np.isfinite(wave).all():
+            raise RecipeError(f"the audio file {_name(self.path)} holds samples that are not finite")
+        return wave
+
+    def hold_against(self, promised: int, held: int) -> None:
+        """Raise if the header promised more samples than there are."""
+        if promised > held + _SLACK * self.samplerate:
+            said, there = promised / self.samplerate, held / self.samplerate
+            raise self.cut_off(f": its header says {said:.2f} s, it holds {there:.2f} s")
+
+    def cut_off(self, how: str) -> RecipeError:
+        return RecipeError(f"the audio file {_name(self.path)} is cut off{how}")
 
 
-def _empty(path: Source) -> RecipeError:
-    return RecipeError(f"the audio file {path} is empty")
+@contextmanager
+def _opened(path: Source) -> Iterator[_Recording]:
+    """A recording with at least one sample, all there as far as its header shows."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_recording(path, stack))
+        except (soundfile.SoundFileError, OSError, ValueError) as error:  # a name with a null byte is a ValueError
+            raise _unreadable(path, error) from None
+        file.path = path
+        if file.frames == 0:
+            raise RecipeError(f"the audio file {_name(path)} is empty")
+        file.hold_against(_promised(file), file.frames)
+        if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
+            raise file.cut_off(": it ends within a page")  # Ogg, whose header does not tell the length
+        yield file
+
+
+def _recording(path: Source, stack: ExitStack) -> _Recording:
+    if not isinstance(path, Path):
+        return _Recording(path)
+    raw = stack.enter_context(path.open("rb", buffering=0))
+    status = os.fstat(raw.fileno())
+    if stat.S_ISREG(status.st_mode):
+        if status.st_size == 0:
+            raise ValueError("it has 0 bytes")
+        place = _blank_size(raw, status.st_size)
+        raw.seek(0)
+        if place is not None:
+            return _Recording(_SizeFilledIn(raw, place))
+    return _Recording(raw.fileno(), closefd=False)  # by number, as a name's ending or odd bytes would mislead soundfile
+
+
+def _promised(file: _Recording) -> int:
+    """The samples that the header tells of, where libsndfile's log says that they are too many; else 0."""
+    sizes = r"^ *(?:data|Data Size|SSND|Riff size|riff) *: (\d+) \(should be (\d+)\)"  # WAV, AU, AIFF, RF64, W64
+    found = re.search(sizes, file.extra_info, flags=re.MULTILINE)
+    if found is None or int(found[1]) >= _NO_LENGTH:
+        return 0
+    return int(file.frames) * int(found[1]) // max(1, int(found[2]))
+
+
+def _blank_size(file: BinaryIO, length: int) -> int | None:
+    """Where a WAV says that its sound has 0 bytes, if it has some: the writer was a stream, or was killed."""
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return None
+    place = None
+    while len(head := file.read(8)) == 8 and re.fullmatch(rb"[ -~]{4}", head[:4]):
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data" and size > 0:
+            return None
+        if head[:4] == b"data":
+            place = file.tell() - 4
+        file.seek(size + size % 2, os.SEEK_CUR)
+    ends_well = head == b"" and file.tell() <= length + 1  # chunks up to the very end: none of them is sound
+    return None if ends_well else place
+
+
+class _SizeFilledIn:
+    """A file in which the four bytes at ``place`` say that no size is known, as other streams say it."""
+
+    def __init__(self, file: BinaryIO, place: int) -> None:
+        self._file, self._place = file, place
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int) -> bytes:
+        start = self._file.tell()
+        data = bytearray(self._file.read(count))
+        for position in range(max(self._place - start, 0), min(self._place + 4 - start, len(data))):
+            data[position] = 0xFF
+        return bytes(data)
 
 
 def _unreadable(path: Source, error: Exception) -> RecipeError:
-    if isinstance(path, Path) and not path.exists():
-        return RecipeError(f"there is no audio file {path}")
-    reason = getattr(error, "error_string", str(error)).rstrip(".")
-    return RecipeError(f"the audio file {path} cannot be read: {reason}")
+    if isinstance(error, FileNotFoundError):
+        return RecipeError(f"there is no audio file {_name(path)}")
+    return RecipeError(f"the audio file {_name(path)} cannot be read: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).removeprefix("Error : ").rstrip(".")
+
+
+def _name(path: Source) -> str:
+    return str(path) if isinstance(path, Path) else "in memory"

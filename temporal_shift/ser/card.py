@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from . import tables, texts
+from .config import Shift
 
 if TYPE_CHECKING:
     from .speech_classifier import SpeechClassifierConfig
@@ -31,10 +32,9 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
             template_path=str(template),
             title=told.get("model", "A speech emotion classifier"),
             summary=_summary(config, told, backbone),
-            corpus=f"the corpus of {told['corpus']['name']}" if told else "its corpus",
+            corpus=f"its corpus, {told['corpus']['name']}," if told else "its corpus",
             labels=", ".join(labels),
             window=f"{config.clip_seconds:g}",
-            annotators=_annotators(told),
             training=_bullets(_training(told, backbone)),
             protocol=_protocol(told),
             table=f"\n{_table(told).markdown()}\n" if told else "",
@@ -76,23 +76,17 @@ def _bullets(sentences: Sequence[str]) -> str:
 
 
 def _summary(config: SpeechClassifierConfig, told: dict[str, Any], backbone: str) -> str:
-    shift = config.classifier_config.get("shift")
+    told_shift = config.classifier_config.get("shift")
     blocks = config.classifier_config.get("blocks", "transformer")
     moved = "without a temporal shift"
-    if shift is not None:
-        ways = "both ways" if shift.get("bidirectional") else "one way"
-        moved = (
-            f"with a temporal shift ({shift['placement']}, n_div {shift['n_div']}, {ways}, stride {shift['stride']})"
-        )
+    if told_shift is not None:
+        shift = Shift.model_validate(told_shift)
+        ways = "both ways" if shift.bidirectional else "one way"
+        moved = f"with a temporal shift ({shift.placement}, n_div {shift.n_div}, {ways}, stride {shift.stride})"
     learned = "fine-tuned" if told.get("setting") == "finetune" else "frozen"
     return (
         f"Emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone} ({learned})."
     )
-
-
-def _annotators(told: dict[str, Any]) -> str:
-    note = told["corpus"]["note"] if told else ""
-    return "the utterances of its corpus were labelled" + (f" ({note.rstrip('.')})" if note else "")
 
 
 def _training(told: dict[str, Any], backbone: str) -> list[str]:

@@ -18,19 +18,68 @@ from pydantic import (
 )
 
 from .errors import RecipeError
+from .files import FOLDER_NAME
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)  # a misspelt key is an error, not a default
 
 
-class Corpus(_Section):
-    """Where the speech lies and who reads it."""
+_DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # into groups of speakers
 
-    reader: Literal["iemocap", "manifest"] = "iemocap"
-    path: Path  # the corpus folder, or the manifest that ``temporal-shift ser prepare`` wrote
+CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # and the readers that have a use for them
+    "label_map": ("iemocap", *_DIVIDED),
+    "groups": _DIVIDED,
+    "folds": ("emobox", "table", "folder"),
+    "audio": ("emobox", "table"),
+    "pattern": ("folder",),
+}
+
+
+class Corpus(_Section):
+    """Where the speech lies and who reads it: see :mod:`temporal_shift.ser.corpora`."""
+
+    reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest"] = "iemocap"
+    path: Path  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
     labels: tuple[str, ...] | None = None  # of a manifest, in the order of the model's outputs; sorted by default
+    label_map: dict[str, str | None] | None = None  # a class for each of the corpus's labels, or null to leave it out
+    pattern: str | None = None  # of a folder, such as {speaker}_{label}_{name}; by default {label}/{speaker}/{name}
+    groups: int | None = Field(default=None, ge=2)  # of speakers, where there are no sessions; by default 5
+    folds: Literal["speakers", "published"] | None = None  # by default the corpus's own sessions, but not of EmoBox
+    audio: Path | None = None  # the folder where a table's or EmoBox's paths start
     note: str = ""  # said wherever results on it are reported
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _codes_are_text(cls, found: Any) -> Any:
+        for code in found if isinstance(found, dict) else ():
+            if not isinstance(code, str):
+                raise ValueError(f"the label {code!r} is not text in YAML: put quotes around it, as it stands there")
+        if isinstance(found, dict) and not any(found.values()):
+            raise ValueError("it leaves out everything")
+        return found
+
+    @model_validator(mode="after")
+    def _options_fit_the_reader(self) -> Corpus:
+        for option, readers in CORPUS_OPTIONS.items():
+            if getattr(self, option) is not None and self.reader not in readers:
+                raise ValueError(f"{option} is for {', '.join(readers)}: {self.reader} has no use for it")
+        if self.groups is not None and self.folds == "published":
+            raise ValueError(f"groups={self.groups} is of speakers, and folds: published is not: leave one of them out")
+        return self
+
+    @classmethod
+    def checked(cls, **values: Any) -> Corpus:
+        """The same; raises :class:`RecipeError` with one sentence."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(_first_sentence(error)) from None
+
+    def below(self, folder: Path) -> Corpus:
+        """With the paths that start from a folder."""
+        audio = None if self.audio is None else folder / self.audio
+        return self.model_copy(update={"path": folder / self.path, "audio": audio})
 
 
 class Backbone(_Section):
@@ -74,7 +123,7 @@ PLACEMENTS: dict[str, tuple[str, ...]] = {  # that each kind of blocks can have
 class Model(_Section):
     """One row of the table: a stack of blocks on the frames, with or without a shift."""
 
-    name: str = Field(pattern=r"^[^/\\.][^/\\]*$")  # its results' folder has this name
+    name: str = Field(pattern=FOLDER_NAME)  # its results' folder has this name
     blocks: Literal["conv", "lstm", "transformer"]
     shift: Shift | None = None
     twin: str | None = None  # the model it is compared with, utterance by utterance
@@ -199,7 +248,7 @@ def _first_sentence(error: ValidationError) -> str:
 
 
 def _resolved(experiment: Experiment, folder: Path) -> Experiment:
-    corpus = experiment.corpus.model_copy(update={"path": folder / experiment.corpus.path})
+    corpus = experiment.corpus.below(folder)
     backbone = experiment.backbone
     if (folder / backbone.name).is_dir():  # a hub name has no folder beside the file
         backbone = backbone.model_copy(update={"name": str(folder / backbone.name)})

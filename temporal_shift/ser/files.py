@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+FOLDER_NAME = r"^[^/\\.][^/\\]*$"  # what can name a folder below another, and is not hidden
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends well, and vanishes when it does not.

@@ -11,9 +11,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from .errors import RecipeError, raise_problems
-from .files import atomic_write
+from .files import FOLDER_NAME, atomic_write
+
 
 _Name = Annotated[str, Field(min_length=1)]
+# Folds are named after sessions and speakers, and their results' folders after folds.
+_FolderName = Annotated[str, Field(min_length=1, pattern=FOLDER_NAME)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
 _Count = Annotated[int, Field(gt=0)]
 
@@ -29,8 +32,8 @@ class Utterance:
     id: _Name
     path: Path
     label: _Name
-    speaker: _Name
-    session: _Name
+    speaker: _FolderName
+    session: _FolderName
     start: _Seconds  # in the conversation; 0 where there is none
     end: _Seconds  # in the conversation; the duration where there is none
     samples: _Count  # of each channel

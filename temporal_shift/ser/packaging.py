@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .backbones import load_backbone
+from .backbones import load_backbone, quiet
 from .config import Experiment
 from .errors import RecipeError
 from .manifest import Manifest, read_manifest
@@ -32,6 +32,7 @@ def package(
     fold: str | None = None,
     seed: int | None = None,
     holds_backbone: bool = True,
+    half: bool = False,
 ) -> None:
     """Write the model of one run of an experiment as a folder that Hugging Face's libraries load.
 
@@ -43,6 +44,7 @@ def package(
         seed: Of the run. Default: the first.
         holds_backbone: Whether the encoder's weights go into the folder. Without them the folder is small and names the
             encoder, which must not have learned.
+        half: Whether the weights are stored in 16 bits.
     Raises:
         RecipeError: If there is no such run, its model was not kept, or ``out`` is there already.
     """
@@ -71,7 +73,8 @@ def package(
         whole.config.backbone["name"] = Path(experiment.backbone.name).name  # where it lay is nobody's business
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.tmp")
     try:
-        whole.save_pretrained(temporary, holds_backbone=holds_backbone)
+        with quiet():
+            whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -69,7 +69,7 @@ class Heatmap:
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
     """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line."""
     models = results.experiment.models
-    with _house_style():
+    with house_style():
         figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(models)), layout="constrained")
         axes = figure.add_subplot()
         for row, (model, figures) in enumerate(zip(models, summary["models"], strict=True)):
@@ -93,7 +93,7 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
     rows = -(-len(summary["models"]) // columns)
     optimistic = " (optimistic)" * (summary["protocol"] == "paper")
     side = max(2.3, 0.55 * len(results.plan.labels))
-    with _house_style():
+    with house_style():
         figure = Figure(figsize=(columns * side + 0.4, rows * (side + 0.35) + 0.2), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(panels.flat):
@@ -117,7 +117,7 @@ def learning_curves(results: Results) -> Figure:
     Of the part that validates, or else of the part that tests.
     """
     kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
-    with _house_style():
+    with house_style():
         figure = Figure(figsize=(max(5.0, 3.0 * len(kinds)), 4.0), layout="constrained")
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)
         for kind, axes in zip(kinds, panels.flat, strict=True):
@@ -143,7 +143,7 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     rows = -(-len(panels) // columns)
     values = [value for panel in panels for value in panel.ua.values()]
     low, high = 100 * min(values), 100 * max(values)
-    with _house_style():
+    with house_style():
         width = max(3.2, 1.4 + 0.75 * max(len(panel.columns) for panel in panels))
         height = 1.3 + 0.5 * max(len(panel.rows) for panel in panels)
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
@@ -159,12 +159,13 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
 def to_png(figure: Figure) -> bytes:
     """The figure as PNG, without the date and the version that would make every file another."""
     buffer = io.BytesIO()
-    with _house_style():
+    with house_style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _house_style() -> AbstractContextManager[None]:
+def house_style() -> AbstractContextManager[None]:
+    """What every picture is drawn and saved in."""
     return matplotlib.style.context(["default", _STYLE])  # the user's matplotlibrc must not change a report
 
 

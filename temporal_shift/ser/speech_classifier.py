@@ -190,25 +190,30 @@ class SpeechClassifier(PreTrainedModel):
         return super().from_pretrained(None, *args, config=settings, state_dict=weights, **kwargs)
 
     def save_pretrained(  # type: ignore[override]
-        self, save_directory: str | os.PathLike[str], *, holds_backbone: bool = True, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        holds_backbone: bool = True,
+        half: bool = False,
+        **kwargs: Any,
     ) -> None:
         """As Hugging Face's, with ``preprocessor_config.json`` and the model card, ``README.md``.
 
         Args:
             holds_backbone: Whether the encoder's weights go with it, so that the folder is whole by itself. Without
                 them it is small, and needs the encoder that it names: right where that one was frozen.
+            half: Whether the weights are stored in 16 bits; they are loaded as float32 all the same.
         """
         if kwargs.pop("push_to_hub", False):
-            raise TypeError(
-                "save_pretrained(push_to_hub=True): call push_to_hub(name) instead, which sends the card too"
-            )
-        if not holds_backbone:
-            state = kwargs.pop("state_dict", None) or self.state_dict()
-            kwargs["state_dict"] = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+            raise TypeError("save_pretrained(push_to_hub=True): call push_to_hub(name), which sends the card, too")
+        state: dict[str, Tensor] = kwargs.pop("state_dict", None) or self.state_dict()
+        state = {key: weight for key, weight in state.items() if holds_backbone or not key.startswith("backbone.")}
+        if half:
+            state = {key: weight.half() if weight.is_floating_point() else weight for key, weight in state.items()}
         before = self.config.holds_backbone
         self.config.holds_backbone = holds_backbone
         try:
-            super().save_pretrained(save_directory, **kwargs)
+            super().save_pretrained(save_directory, state_dict=state, **kwargs)
             card = str(model_card(self.config, self.labels))
         finally:
             self.config.holds_backbone = before

@@ -64,14 +64,17 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
 def _clear(run: Run, unfinished: Path) -> None:
     """Delete what another run left in the folder, and keep what this one did."""
     (run.folder / "run.json").unlink(missing_ok=True)
+    keeps = run.experiment.training.keep_models
     try:
-        same = json.loads((unfinished / "inputs.json").read_text()) == run.inputs
-    except (OSError, ValueError):
+        before = json.loads((unfinished / "inputs.json").read_text())
+        # An epoch before the checkpoint may be the one to keep, and what kept nothing then does not have it.
+        same = before["inputs"] == run.inputs and (before["keeps_models"] or not keeps)
+    except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:
         shutil.rmtree(unfinished, ignore_errors=True)
-        with atomic_write(unfinished / "inputs.json") as file:
-            file.write(json.dumps(run.inputs).encode())
+    with atomic_write(unfinished / "inputs.json") as file:
+        file.write(json.dumps({"inputs": run.inputs, "keeps_models": keeps}).encode())
 
 
 def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:

@@ -1,6 +1,6 @@
 """``temporal-shift ser ...``: what a person types. A module for each kind of command, all hung on ``app``."""
 
-from . import caches, corpora, experiments
+from . import caches, corpora, experiments, models
 from .app import app
 
-__all__ = ["app", "caches", "corpora", "experiments"]
+__all__ = ["app", "caches", "corpora", "experiments", "models"]

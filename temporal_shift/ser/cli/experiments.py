@@ -19,8 +19,10 @@ from .options import (
     Cache,
     Corpus,
     Epochs,
+    KeepModels,
     Layer,
     Output,
+    Overrides,
     Processes,
     Protocol,
     Ray,
@@ -39,6 +41,7 @@ def quickstart(
     config: Annotated[Path, typer.Argument(help="The experiment.")] = _QUICKSTART,
     output: Output = None,
     cache: Cache = CACHE,
+    keep_models: KeepModels = False,
 ) -> None:
     """The paper's experiment in the small: no download, no GPU, about four minutes."""
     with errors_as_sentences():
@@ -46,7 +49,8 @@ def quickstart(
             raise RecipeError(
                 f"there is no {config} here: run this in a clone of the repository, or name an experiment"
             )
-        _run(read_experiment(config), output, cache)
+        overrides: Overrides = {"training": {"keep_models": True}} if keep_models else {}
+        _run(read_experiment(config, overrides), output, cache)
 
 
 @ser.command()
@@ -62,11 +66,12 @@ def run(
     seeds: Seeds = None,
     epochs: Epochs = None,
     processes: Processes = None,
+    keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
     """Encode the corpus, train every model on every fold, report; run again, it goes on where it was stopped."""
     with errors_as_sentences():
-        overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes)
+        overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
         _run(read_experiment(config, overrides), output, cache, ray=ray)
 
 
@@ -84,13 +89,14 @@ def reproduce(
     seeds: Seeds = None,
     epochs: Epochs = None,
     processes: Processes = None,
+    keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
     """The paper's six models in its two settings, five folds each, beside the published figures."""
     with errors_as_sentences():
         from ..published import reproduce as _reproduce
 
-        overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes)
+        overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
         _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
 
 

@@ -27,6 +27,7 @@ Layer = Annotated[str | None, typer.Option(help="last, an index of the hidden st
 Protocol = Annotated[str | None, typer.Option(help="heldout, speaker, last, or paper (optimistic).")]
 Seeds = Annotated[int | None, typer.Option(help="How often each model is trained for each fold.")]
 Epochs = Annotated[int | None, typer.Option(help="Of training, instead of the experiment's.")]
+KeepModels = Annotated[bool, typer.Option("--keep-models", help="Keep what each run has learned, for package.")]
 Processes = Annotated[int | None, typer.Option(help="Runs trained side by side.")]
 
 
@@ -39,6 +40,7 @@ def overrides_of(
     seeds: int | None,
     epochs: int | None,
     processes: int | None,
+    keep_models: bool = False,
 ) -> Overrides:
     """What the command line says, as the sections of an experiment; what it does not say is left out."""
     if backbone is not None and Path(backbone).is_dir():
@@ -48,7 +50,7 @@ def overrides_of(
         "corpus": {"path": None if corpus is None else str(corpus.resolve())},
         "backbone": {"name": backbone, "revision": revision, "layer": _layer(layer)},
         "protocol": {"kind": protocol},
-        "training": {"epochs": epochs},
+        "training": {"epochs": epochs, "keep_models": keep_models or None},
     }
     said = {name: {key: value for key, value in section.items() if value is not None} for name, section in said.items()}
     if backbone is not None and revision is None:

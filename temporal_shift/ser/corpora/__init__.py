@@ -1,19 +1,35 @@
-"""One module a corpus: a folder as its publishers laid it out -> a :class:`~temporal_shift.ser.manifest.Manifest`.
+"""One module a corpus: files as their publishers laid them out -> a :class:`~temporal_shift.ser.manifest.Manifest`.
 
-A corpus without a module is a manifest file, which anyone can write.
+A corpus without a module is a table or a folder with a pattern, or a manifest file, which anyone can write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from .. import config
 from ..errors import RecipeError
 from ..manifest import Manifest, read_manifest
-from .iemocap import read_iemocap
+from . import cremad, emobox, emodb, folder, iemocap, ravdess, table
 
-READERS: dict[str, Callable[[Path], Manifest]] = {"iemocap": read_iemocap, "manifest": read_manifest}
+READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
+    "iemocap": lambda corpus: iemocap.read_iemocap(corpus.path, corpus.label_map),
+    "ravdess": ravdess.read_ravdess,
+    "cremad": cremad.read_cremad,
+    "emodb": emodb.read_emodb,
+    "emobox": emobox.read_emobox,
+    "table": table.read_table,
+    "folder": folder.read_folder,
+    "manifest": lambda corpus: read_manifest(corpus.path, corpus.labels),
+}
+
+# Of the corpora whose counts are published: what differs from them, under their own label maps.
+DIFFERENCES: dict[str, Callable[[Manifest], list[str]]] = {
+    "iemocap": iemocap.count_differences,
+    "ravdess": ravdess.count_differences,
+    "cremad": cremad.count_differences,
+    "emodb": emodb.count_differences,
+}
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
@@ -22,8 +38,6 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
     Raises:
         RecipeError: If the corpus is not as its reader needs it, or has ``labels`` where the reader has its own.
     """
-    if corpus.reader == "manifest":
-        return read_manifest(corpus.path, corpus.labels)
-    if corpus.labels is not None:
+    if corpus.labels is not None and corpus.reader != "manifest":
         raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")
-    return READERS[corpus.reader](corpus.path)
+    return READERS[corpus.reader](corpus)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio import read_header
 from ..errors import RecipeError, raise_problems
-from ..files import file_sha256
 from ..manifest import Manifest, Style, Utterance
+from .counts import Counts, differences, margins
+from .label_maps import LabelMap, classes_of, shipped_map
+from .rows import corpus_folder, read_utterance
 
 LABELS = ("happy", "angry", "sad", "neutral")
 
-_EMOTIONS = {"hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad", "neu": "neutral"}
 _EXTENSIONS = (".wav", ".flac", ".ogg")
 _STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
 
@@ -48,8 +48,10 @@ class _Line:
         return f"{self.dialog}, line {self.number}"
 
 
-def read_iemocap(root: Path) -> Manifest:
+def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     """Read the happy (and excited), angry, sad and neutral utterances of an IEMOCAP tree, sorted by session and id.
+
+    Or those that ``label_map`` names, by the corpus's codes (``hap``, ``fru``, ...) or by these four.
 
     The tree is ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
     (or ``.flac``, or ``.ogg``), and so for each session. A speaker is a session's woman or man: ``Ses01F``, ``Ses01M``.
@@ -60,52 +62,52 @@ def read_iemocap(root: Path) -> Manifest:
             twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names the
             label file and the line of each.
     """
-    root = root.resolve()
-    if not root.is_dir():
-        raise RecipeError(f"there is no corpus folder {root}")
+    root = corpus_folder(root)
     sessions = sorted(path for path in root.glob("Session*") if re.fullmatch(r"Session\d+", path.name))
     if not sessions:
         raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
+    lines = {session: list(_votes(_evaluation(session))) for session in sessions}
+    codes = Counter(vote["emotion"] for each in lines.values() for line in each if (vote := _VOTE.match(line.text)))
+    classes, labels = classes_of(codes, shipped_map("iemocap"), label_map)
     problems: list[str] = []
     utterances: list[Utterance] = []
     first: dict[str, _Line] = {}  # where an id stands
     for session in sessions:
-        evaluation = session / "dialog" / "EmoEvaluation"
-        if not evaluation.is_dir():
-            problems.append(f"the corpus has no {evaluation}, where the labels of {session.name} should be")
-        for line in _votes(evaluation):
+        if not _evaluation(session).is_dir():
+            problems.append(f"the corpus has no {_evaluation(session)}, where the labels of {session.name} should be")
+        for line in lines[session]:
             try:
                 vote = _parsed(line, first)
-                if vote["emotion"] in _EMOTIONS:
-                    utterances.append(_utterance(vote, session, line.dialog.stem))
+                if (label := classes[vote["emotion"]]) is not None:
+                    utterances.append(_utterance(vote, label, session, line.dialog.stem))
             except RecipeError as error:
                 problems.append(f"{line}: {error}")
     raise_problems(problems)
     if not utterances:
-        raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {_classes()}")
-    return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), LABELS)
+        listed = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+        raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {listed}")
+    return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
 
 
-def expected_counts() -> Counter[tuple[str, str]]:
+def expected_counts() -> Counts:
     """What the published corpus holds: ``("Session1", "happy utterances")`` and the like, and how many."""
     cells = {
         (session, label): count
         for session, counts in _PUBLISHED.items()
         for label, count in zip(LABELS, counts, strict=True)
     }
-    return _with_margins(cells, _PUBLISHED_SPEAKERS)
+    return margins(cells, _PUBLISHED_SPEAKERS)
 
 
 def count_differences(manifest: Manifest) -> list[str]:
     """A sentence for each count that is not the published corpus's; none for the whole corpus."""
     cells = Counter((utterance.session, utterance.label) for utterance in manifest.utterances)
-    found = _with_margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
-    expected = expected_counts()
-    return [
-        f"{owner} has {found[owner, thing]} {thing}, the published corpus {expected[owner, thing]}"
-        for owner, thing in dict.fromkeys([*expected, *found])
-        if found[owner, thing] != expected[owner, thing]
-    ]
+    found = margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
+    return differences(found, expected_counts())
+
+
+def _evaluation(session: Path) -> Path:
+    return session / "dialog" / "EmoEvaluation"
 
 
 def _votes(evaluation: Path) -> Iterator[_Line]:
@@ -131,20 +133,15 @@ def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     return vote
 
 
-def _utterance(vote: re.Match[str], session: Path, dialog: str) -> Utterance:
-    audio = _find_audio(session / "sentences" / "wav" / dialog, vote["id"])
-    samples, sample_rate = read_header(audio)
-    return Utterance(
-        id=vote["id"],
-        path=audio,
-        label=_EMOTIONS[vote["emotion"]],
-        speaker=vote["pair"] + vote["gender"],
-        session=session.name,
+def _utterance(vote: re.Match[str], label: str, session: Path, dialog: str) -> Utterance:
+    return read_utterance(
+        _find_audio(session / "sentences" / "wav" / dialog, vote["id"]),
+        vote["id"],
+        label,
+        vote["pair"] + vote["gender"],
+        session.name,
         start=float(vote["start"]),
         end=float(vote["end"]),
-        samples=samples,
-        sample_rate=sample_rate,
-        sha256=file_sha256(audio),
         style=next((style for part, style in _STYLES.items() if part in dialog), ""),
     )
 
@@ -156,18 +153,3 @@ def _find_audio(folder: Path, utterance: str) -> Path:
     if len(found) > 1:
         raise RecipeError(f"the utterance {utterance} has two audio files, {found[0]} and {found[1].name}: keep one")
     return found[0]
-
-
-def _with_margins(cells: Mapping[tuple[str, str], int], speakers: int) -> Counter[tuple[str, str]]:
-    counts = Counter({("the corpus", "utterances"): sum(cells.values()), ("the corpus", "speakers"): speakers})
-    for (session, _), count in cells.items():
-        counts[session, "utterances"] += count
-    for (_, label), count in cells.items():
-        counts["the corpus", f"{label} utterances"] += count
-    for (session, label), count in cells.items():
-        counts[session, f"{label} utterances"] += count
-    return counts
-
-
-def _classes() -> str:
-    return f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"

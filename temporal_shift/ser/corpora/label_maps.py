@@ -1,0 +1,104 @@
+"""Which class each of a corpus's own labels becomes: YAML files beside this module, or what the user says instead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from ..errors import RecipeError
+
+LabelMap: TypeAlias = Mapping[str, str | None]  # none: such utterances are left out
+
+_NULL = "tag:yaml.org,2002:null"
+
+
+class _Words(yaml.SafeLoader):
+    """YAML whose scalars are text, but null: 01 is a code and not the number one, no is a word and not false."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own
+        first: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def shipped_map(corpus: str) -> dict[str, str | None]:
+    """The map of a corpus with codes of its own, in the order of the classes."""
+    name = f"labels/{corpus}.yaml"
+    return _checked((files(__package__) / name).read_text(encoding="utf-8"), name)
+
+
+def read_label_map(path: Path) -> dict[str, str | None]:
+    """Read a user's YAML file, a line ``code: class`` or ``code: null`` each.
+
+    Raises:
+        RecipeError: If there is no such file, or it is no such map.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no label map {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the label map {path} cannot be read: {error}") from None
+    return _checked(text, str(path))
+
+
+def classes_of(
+    codes: Counter[str], own: LabelMap | None, given: LabelMap | None
+) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """The class of each code that occurs, and all classes in the order in which the map first names them.
+
+    Args:
+        codes: The corpus's labels, and how many utterances have them.
+        own: The corpus's map; none where its labels are their own names, in sorted order.
+        given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
+            leaves out need not be in it.
+    Raises:
+        RecipeError: If the map says nothing of codes that occur.
+    """
+    chosen = given if given is not None else own
+    if chosen is None:
+        return {code: code for code in codes}, tuple(sorted(codes))
+    names = own or {}
+    unknown = [code for code in sorted(codes) if code not in chosen and code not in names]
+    classes: dict[str, str | None] = {}
+    for code in codes:
+        name = names.get(code)
+        if code in chosen or name is None:
+            classes[code] = chosen.get(code)
+        elif name in chosen:
+            classes[code] = chosen[name]
+        else:
+            unknown.append(code)
+    if unknown:
+        listed = ", ".join(f"{_called(code, names)} ({_utterances(codes[code])})" for code in sorted(unknown))
+        raise RecipeError(f"the label map says nothing of {listed}: give each a class, or null to leave it out")
+    return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
+
+
+def _checked(text: str, name: str) -> dict[str, str | None]:
+    try:
+        found = yaml.load(text, _Words)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"the label map {name} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict) or not found:
+        raise RecipeError(f"the label map {name} must hold lines 'code: class' or 'code: null'")
+    for code, label in found.items():
+        if not isinstance(code, str) or not (label is None or (isinstance(label, str) and label)):
+            raise RecipeError(f"the label map {name} gives {code!r} the class {label!r}: it must be a name, or null")
+    if not any(found.values()):
+        raise RecipeError(f"the label map {name} leaves out everything")
+    return found
+
+
+def _called(code: str, names: LabelMap) -> str:
+    name = names.get(code)
+    return repr(code) if name in (None, code) else f"{code!r}, {name}"
+
+
+def _utterances(count: int) -> str:
+    return f"{count} utterance{'s' * (count != 1)}"

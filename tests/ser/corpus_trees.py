@@ -1,0 +1,192 @@
+"""Folders in the layouts of corpora, as their publishers unpack them, of a few samples of noise or silence a file.
+
+Names and numbers stand here once more, as published, and not as the readers under test have them.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RAVDESS = {1: 96, 2: 192, 3: 192, 4: 192, 5: 192, 6: 192, 7: 192, 8: 192}
+CREMAD = {"ANG": 1271, "DIS": 1271, "FEA": 1271, "HAP": 1271, "NEU": 1087, "SAD": 1271}
+CREMAD_SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
+EMODB = {"W": 127, "L": 81, "E": 46, "A": 69, "F": 71, "T": 62, "N": 79}
+EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+EMODB_SENTENCES = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
+
+EMOBOX_EMODB = {"anger": "W", "boredem": "L", "disgust": "E", "fear": "A", "happy": "F", "neutral": "N", "sad": "T"}
+EMOBOX_EMODB_MAP = {
+    "anger": "Angry",
+    "boredem": "Boredom",
+    "disgust": "Disgust",
+    "fear": "Fear",
+    "happy": "Happy",
+    "Neutral": "Neutral",
+    "sad": "Sad",
+}
+EMOVO = {
+    "neu": "Neutral",
+    "dis": "Disgust",
+    "gio": "Happy",
+    "pau": "Fear",
+    "rab": "Angry",
+    "sor": "Surprise",
+    "tri": "Sad",
+}
+
+
+@cache
+def noise(seed: int = 0, samples: int = 160, rate: int = 16_000, channels: int = 1, kind: str = "WAV") -> bytes:
+    """A short audio file."""
+    file = io.BytesIO()
+    wave = 0.1 * np.random.default_rng(seed).normal(size=(samples, channels))
+    soundfile.write(file, wave, rate, format=kind)
+    return file.getvalue()
+
+
+def write(path: Path, content: bytes | None = None) -> Path:
+    """A file of noise, or of what is given, and a leftover of macOS beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(noise() if content is None else content)
+    leftover = path.with_name("._x.wav")
+    if not leftover.exists():
+        leftover.write_bytes(b"\0\5\x16\7[\xff")
+    return path
+
+
+def write_ravdess(root: Path, actors: Iterable[int] = range(1, 25)) -> None:
+    """``Actor_*`` with all their speech, and one song and one film each, as of somebody who unpacked all of it."""
+    for actor in actors:
+        folder = root / f"Actor_{actor:02d}"
+        for emotion, intensity, statement, repetition in itertools.product(range(1, 9), (1, 2), (1, 2), (1, 2)):
+            if (emotion, intensity) != (1, 2):  # nobody is strongly neutral
+                name = f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}.wav"
+                write(folder / name, noise(actor))
+        write(folder / f"03-02-05-01-01-01-{actor:02d}.wav")
+        write(folder / f"01-01-05-01-01-01-{actor:02d}.mp4", b"a film")
+
+
+def write_cremad(root: Path, actors: Iterable[int] = range(1001, 1092), *, whole: bool = True) -> None:
+    """``AudioWAV``: each actor says twelve sentences in six ways, the first at three levels; a few are missing."""
+    missing = {emotion: 5 if emotion == "NEU" else 3 for emotion in CREMAD} if whole else {}
+    for actor in actors:
+        for sentence, emotion in itertools.product(CREMAD_SENTENCES, CREMAD):
+            levels = ("LO", "MD", "HI") if sentence == "IEO" and emotion != "NEU" else ("XX",)
+            for level in levels:
+                if missing.get(emotion, 0) > 0:
+                    missing[emotion] -= 1
+                else:
+                    write(root / "AudioWAV" / f"{actor}_{sentence}_{emotion}_{level}.wav")
+    write(root / "AudioMP3" / "1001_DFA_ANG_XX.mp3", b"not to be heard")
+
+
+def write_emodb(root: Path, counts: Mapping[str, int] = EMODB) -> None:
+    """``wav`` with so many files of each letter, dealt to the speakers in turn, and the corpus's other folders."""
+    for letter, count in counts.items():
+        for number in range(count):
+            speaker = EMODB_SPEAKERS[number % 10]
+            sentence = EMODB_SENTENCES[number // 10 % 10]
+            version = "abc"[number // 100]
+            write(root / "wav" / f"{speaker}{sentence}{letter}{version}.wav", noise(number % 10))
+    (root / "labsil").mkdir(exist_ok=True)
+    (root / "labsil" / "03a01Fa.labsil").write_text("0.1 123 F")
+
+
+def emobox_line(key: str, dataset: str, wav: str, emo: str) -> str:
+    return json.dumps(
+        {
+            "key": key,
+            "dataset": dataset,
+            "wav": wav,
+            "type": "raw",
+            "sample_rate": 16000,
+            "num_frame": 160.0,
+            "task": "category",
+            "length": 0.01,
+            "emo": emo,
+            "channel": 1,
+        }
+    )
+
+
+def write_emobox(root: Path, dataset: str, lines: Sequence[str], folds: Sequence[Mapping[str, Sequence[int]]]) -> Path:
+    """``data/<dataset>`` below a clone of EmoBox; a fold says which lines are in its parts."""
+    folder = root / "data" / dataset
+    folder.mkdir(parents=True)
+    (folder / f"{dataset}.jsonl").write_text("".join(line + "\n" for line in lines))
+    (folder / f"{dataset}.json").write_text("{}")
+    for number, fold in enumerate(folds, start=1):
+        (folder / f"fold_{number}").mkdir()
+        for part, indices in fold.items():
+            text = "".join(lines[index] + "\n" for index in indices)
+            (folder / f"fold_{number}" / f"{dataset}_{part}_fold_{number}.jsonl").write_text(text)
+    return folder
+
+
+def write_emobox_emodb(root: Path) -> Path:
+    """EmoDB in EmoBox: five folds that know everybody, and files of an older format beside the folds'."""
+    lines = []
+    for speaker, (emotion, letter) in itertools.product(EMODB_SPEAKERS, EMOBOX_EMODB.items()):
+        name = f"{speaker}a01{letter}a"
+        wav = f"downloads/emodb/wav/{name}.wav"
+        write(root / wav)
+        lines.append(emobox_line(f"emodb-{name}", "emodb", wav, emotion))
+    numbers = range(len(lines))
+    folds = [
+        {"test": [n for n in numbers if n % 5 == fold], "train": [n for n in numbers if n % 5 != fold]}
+        for fold in range(5)
+    ]
+    folder = write_emobox(root, "emodb", lines, folds)
+    (folder / "label_map.json").write_text(json.dumps(EMOBOX_EMODB_MAP))
+    for number in range(1, 6):
+        old = json.dumps({"key": "emodb-03a01Wa", "audio": "downloads/emodb/wav/03a01Wa.wav", "label": "anger"})
+        (folder / f"fold_{number}" / f"emodb_test_fold{number}.jsonl").write_text(old)
+    return folder
+
+
+def write_emobox_emovo(root: Path) -> Path:
+    """EMOVO in EmoBox: a fold for each of its six actors, and a map of another name."""
+    lines = []
+    actors = [f"{sex}{number}" for sex in "fm" for number in (1, 2, 3)]
+    for actor, emotion in itertools.product(actors, EMOVO):
+        wav = f"downloads/emovo/{actor}/{emotion}-{actor}-b1.wav"
+        write(root / wav)
+        lines.append(emobox_line(f"emovo-{emotion}-{actor}-b1", "emovo", wav, emotion))
+    whose = [line.split("-")[2] for line in lines]
+    folds = [
+        {
+            "test": [n for n, who in enumerate(whose) if who == actor],
+            "train": [n for n, who in enumerate(whose) if who != actor],
+        }
+        for actor in actors
+    ]
+    folder = write_emobox(root, "emovo", lines, folds)
+    (folder / "label_dict.json").write_text(json.dumps(EMOVO))
+    return folder
+
+
+def write_table(root: Path, speakers: int = 5, name: str = "table.csv") -> Path:
+    """A table of two classes beside a folder of audio."""
+    rows = ["path,label,speaker"]
+    for speaker, label in itertools.product(range(speakers), ("happy", "sad")):
+        write(root / "audio" / f"{label}{speaker}.wav")
+        rows.append(f"audio/{label}{speaker}.wav,{label},s{speaker}")
+    (root / name).write_text("\n".join(rows) + "\n")
+    return root / name
+
+
+def write_folder(root: Path, speakers: Sequence[str] = ("anna", "bert", "carl", "dora", "emil")) -> None:
+    """``happy/anna/1.wav`` and its like, with what else lies in such folders."""
+    for label, speaker, take in itertools.product(("happy", "sad"), speakers, (1, 2)):
+        write(root / label / speaker / f"{take}.wav")
+    (root / "readme.txt").write_text("Recorded in May.")
+    write(root / "__MACOSX" / "happy" / "anna" / "1.wav", b"junk")
+    write(root / ".cache" / "1.wav", b"junk")
