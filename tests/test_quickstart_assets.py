@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from temporal_shift.ser import Recognizer
+from temporal_shift.ser.audio import read_clip
+from temporal_shift.ser.card import model_card
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.corpora.iemocap import read_iemocap
 from temporal_shift.ser.protocols import make_folds
+from temporal_shift.ser.speech_classifier import load_speech_classifier
 
 QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart"
 CORPUS = QUICKSTART / "corpus"
+METRICS = json.loads((QUICKSTART / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize("folder", [CORPUS, QUICKSTART / "backbone" / "whisper-tiny-en-encoder"])
@@ -67,3 +74,32 @@ def test_the_experiment_has_the_six_models_and_the_identity_mixer():
     shiftformer, identity = experiment.models[-2:]
     assert identity.shift == shiftformer.shift.model_copy(update={"stride": 0})
     assert shiftformer.twin == identity.name
+
+
+@pytest.mark.parametrize("name", ["Shiftformer", "Transformer"])
+def test_the_trained_models_are_those_of_the_recorded_experiment(name):
+    recognizer = Recognizer.load(str(QUICKSTART / "models" / name))
+    told = recognizer.model.config.provenance
+    recorded = next(each for each in METRICS["models"] if each["name"] == name)
+    assert told["test"]["ua"] == recorded["ua"]["by_fold"]["Session1"]
+    assert told["all_folds"]["ua"]["mean"] == recorded["ua"]["mean"]
+    tested = [u for u in read_iemocap(CORPUS).utterances if u.session == told["fold"] == "Session1"]
+    said = recognizer.probabilities(np.stack([read_clip(u.path, recognizer.window) for u in tested])).argmax(axis=1)
+    right = np.mean([recognizer.labels[index] == u.label for index, u in zip(said, tested, strict=True)])
+    assert abs(right - told["test"]["wa"]) <= 1 / len(tested)  # the weights are stored in 16 bits
+
+
+def test_the_trained_models_are_small_and_hold_no_path_of_the_machine_that_trained_them():
+    files = [path for path in (QUICKSTART / "models").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    for path in files:
+        assert b"/tmp" not in path.read_bytes()
+        assert b"/home" not in path.read_bytes()
+    for path in (QUICKSTART / "models").glob("*/config.json"):
+        assert json.loads(path.read_text())["backbone"]["name"] == "../../backbone/whisper-tiny-en-encoder"
+
+
+def test_the_card_beside_a_trained_model_is_what_would_be_written_today():
+    for folder in sorted((QUICKSTART / "models").iterdir()):
+        model = load_speech_classifier(str(folder))
+        assert str(model_card(model.config, model.labels)) == (folder / "README.md").read_text()

@@ -35,7 +35,7 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
             corpus=f"its corpus, {told['corpus']['name']}," if told else "its corpus",
             labels=", ".join(labels),
             window=f"{config.clip_seconds:g}",
-            training=_bullets(_training(told, backbone)),
+            training=_bullets(_training(told, backbone, labels)),
             protocol=_protocol(told),
             table=f"\n{_table(told).markdown()}\n" if told else "",
             caveats=_bullets(_caveats(told)),
@@ -89,19 +89,19 @@ def _summary(config: SpeechClassifierConfig, told: dict[str, Any], backbone: str
     )
 
 
-def _training(told: dict[str, Any], backbone: str) -> list[str]:
+def _training(told: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:
     if not told:
         return [f"Corpus, protocol and metrics are {UNKNOWN}."]
     corpus = told["corpus"]
     return [
         f"Corpus: {corpus['name']}, {corpus['utterances']} utterances of "
         f"{texts.counted(corpus['speakers'], 'speaker')}, {corpus['minutes']:g} minutes; "
-        + ", ".join(f"{label} {count}" for label, count in corpus["classes"].items()),
+        + ", ".join(f"{label} {corpus['classes'][label]}" for label in labels),
         f"Trained on {told['trained_on']} of them; {told['validated_on'] or 'none'} chose the epoch, "
         f"{told['test']['utterances']} were tested; no speaker is in two of the parts.",
         f"Encoder: {backbone}, {'fine-tuned but for its convolutions' if told['setting'] == 'finetune' else 'frozen'}.",
         f"{told['epochs']} epochs, of which number {told['epoch']} was kept; seed {told['seed']}.",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in told["versions"].items()) + ".",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(told["versions"].items())) + ".",
     ]
 
 

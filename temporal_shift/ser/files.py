@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-
 FOLDER_NAME = r"^[^/\\.][^/\\]*$"  # what can name a folder below another, and is not hidden
 
 

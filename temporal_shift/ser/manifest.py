@@ -13,7 +13,6 @@ from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationErro
 from .errors import RecipeError, raise_problems
 from .files import FOLDER_NAME, atomic_write
 
-
 _Name = Annotated[str, Field(min_length=1)]
 # Folds are named after sessions and speakers, and their results' folders after folds.
 _FolderName = Annotated[str, Field(min_length=1, pattern=FOLDER_NAME)]
