@@ -1,4 +1,4 @@
-"""Documentation is executed: the docstrings' examples by pytest's doctest, README's Python by Sybil."""
+"""Documentation is executed: the docstrings' examples by pytest's doctest, README's and the pages' Python by Sybil."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 import temporal_shift
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md"]).pytest()
+pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/*.md"]).pytest()
 
 
 @pytest.fixture(autouse=True)

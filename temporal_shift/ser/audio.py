@@ -45,7 +45,7 @@ def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> n
     with _opened(path) as file:
         look_ahead = 0.0 if file.samplerate == sample_rate else _LOOK_AHEAD
         wave = file.next(math.ceil((seconds + look_ahead) * file.samplerate))
-        mono = resampled_mono(wave.T, file.samplerate, sample_rate)
+        mono = resampled_mono(wave, file.samplerate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
     heard = mono[: len(clip)]
     clip[: len(heard)] = heard
@@ -71,8 +71,7 @@ def read_blocks(
         while not last:
             wave = file.next(size)
             last = len(wave) < size
-            mono = wave.T.mean(axis=0)
-            block = mono if stream is None else stream.resample_chunk(mono, last=last)
+            block = wave if stream is None else stream.resample_chunk(wave, last=last)
             if len(block):
                 yield block
 
@@ -108,7 +107,7 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
     def next(self, samples: int) -> npt.NDArray[np.float32]:
-        """So many samples more, or as many as there are: ``(samples, channels)``."""
+        """So many samples more, or as many as there are, the channels averaged."""
         asked = min(samples, self.frames - self.heard)
         try:
             wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
@@ -119,7 +118,9 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
             self.hold_against(self.frames, self.heard)
         if not np.isfinite(wave).all():
             raise RecipeError(f"the audio file {_name(self.path)} holds samples that are not finite")
-        return wave
+        with np.errstate(over="ignore"):  # whoever needs a finite mean looks at what comes of it
+            mean: npt.NDArray[np.float32] = wave.T.mean(axis=0)
+        return mean
 
     def hold_against(self, promised: int, held: int) -> None:
         """Raise if the header promised more samples than there are."""
@@ -140,11 +141,11 @@ def _opened(path: Source) -> Iterator[_Recording]:
         except (soundfile.SoundFileError, OSError, ValueError) as error:  # a name with a null byte is a ValueError
             raise _unreadable(path, error) from None
         file.path = path
+        if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
+            raise file.cut_off(": it ends within a page")  # Ogg, whose header does not tell the length
         if file.frames == 0:
             raise RecipeError(f"the audio file {_name(path)} is empty")
         file.hold_against(_promised(file), file.frames)
-        if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
-            raise file.cut_off(": it ends within a page")  # Ogg, whose header does not tell the length
         yield file
 
 

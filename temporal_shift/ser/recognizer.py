@@ -68,7 +68,8 @@ class Recognizer:
 
         Args:
             blocks: Its samples at 16 kHz, in pieces of any length.
-            hop: Seconds from one window to the next. Default: half a window.
+            hop: Seconds from one window to the next; what lies between them, where it is longer, is not heard. Default:
+                half a window.
             batch: Windows in a forward pass, at most.
         Yields:
             Windows at multiples of ``hop``, and one that ends where the recording does. A recording that is

@@ -44,7 +44,7 @@ def quickstart(
     keep_models: KeepModels = False,
 ) -> None:
     """The paper's experiment in the small: no download, no GPU, about four minutes."""
-    with errors_as_sentences():
+    with errors_as_sentences(resumes=True):
         if config == _QUICKSTART and not config.exists():
             raise RecipeError(
                 f"there is no {config} here: run this in a clone of the repository, or name an experiment"
@@ -70,7 +70,7 @@ def run(
     ray: Ray = None,
 ) -> None:
     """Encode the corpus, train every model on every fold, report; run again, it goes on where it was stopped."""
-    with errors_as_sentences():
+    with errors_as_sentences(resumes=True):
         overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
         _run(read_experiment(config, overrides), output, cache, ray=ray)
 
@@ -93,7 +93,7 @@ def reproduce(
     ray: Ray = None,
 ) -> None:
     """The paper's six models in its two settings, five folds each, beside the published figures."""
-    with errors_as_sentences():
+    with errors_as_sentences(resumes=True):
         from ..published import reproduce as _reproduce
 
         overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
@@ -121,7 +121,7 @@ def ablate(
     ray: Ray = None,
 ) -> None:
     """Placement, proportion, direction and stride of the shift, every combination, as a table and a heatmap."""
-    with errors_as_sentences():
+    with errors_as_sentences(resumes=True):
         from ..ablation import Grid, ablation_section
 
         grid = Grid(
