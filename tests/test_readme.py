@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from benchmarks import layers, op
 from temporal_shift.ser import tables
+from temporal_shift.ser.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,6 +89,16 @@ def test_the_two_commands_are_one_line_each_and_install_extras_that_exist():
     for _, command in commands:
         assert command.count("\n") == 1
         assert re.search(r'-e "\.\[(\w+)\]"', command)[1] in extras
+
+
+def test_the_shipped_model_answers_to_the_command_that_readme_gives(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = next(line for line in README.splitlines() if line.startswith("temporal-shift ser predict"))
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "csv"], catch_exceptions=False)
+    assert done.exit_code == 0
+    header, *rows = done.stdout.splitlines()
+    assert header == "file,seconds,start,end,label,happy,angry,sad,neutral"
+    assert len(rows) == len(list((ROOT / "examples" / "quickstart" / "corpus" / "Session1").rglob("*_F00*.ogg"))) > 20
 
 
 def test_the_picture_is_drawn_by_its_script(tmp_path):

@@ -79,13 +79,19 @@ class Recognizer:
         while clips := list(islice(cuts, batch)):
             yield from self._heard(clips)
 
-    def latest(self, blocks: Iterable[Samples], hop: float | None = None) -> Iterator[Window]:
-        """After each ``hop`` seconds, what is to be made of the last window of a recording that goes on."""
-        for cut in _latest(blocks, self._samples(self.window), self._step(hop)):
-            yield from self._heard([cut])
+    def latest(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = 1) -> Iterator[Window]:
+        """After each ``hop`` seconds, what is to be made of the last window of a recording that goes on.
+
+        Args:
+            batch: Windows in a forward pass; the first of more than one has to wait for the others.
+        """
+        cuts = _latest(blocks, self._samples(self.window), self._step(hop))
+        while clips := list(islice(cuts, batch)):
+            yield from self._heard(clips)
 
     def _heard(self, clips: list[_Cut]) -> Iterator[Window]:
-        rows = self.probabilities(np.stack([clip for _, clip in clips]))
+        longest = max(len(clip) for _, clip in clips)
+        rows = self.probabilities(np.stack([np.pad(clip, (0, longest - len(clip))) for _, clip in clips]))
         for (start, clip), row in zip(clips, rows, strict=True):
             yield Window(start / SAMPLE_RATE, (start + len(clip)) / SAMPLE_RATE, tuple(map(float, row)))
 

@@ -1,0 +1,64 @@
+"""Take the pictures of the demo from the demo itself: ``python docs/figures/shoot_demo.py [FOLDER]``, in a clone.
+
+It needs the extra ``demo``, Playwright and Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = "angry, man"  # the first
+WIDTHS = {"demo.png": 1280, "demo-phone.png": 390}
+
+
+def main(folder: Path) -> None:
+    with demo() as address, sync_playwright() as playwright:
+        path = os.environ.get("CHROMIUM") or shutil.which("chromium")  # None is Playwright's own
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        for name, width in WIDTHS.items():
+            shoot(browser, address, width, folder / name)
+        browser.close()
+
+
+@contextmanager
+def demo() -> Iterator[str]:
+    """Where the demo of the quickstart's models listens."""
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [sys.executable, "-m", "temporal_shift", "ser", "demo", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().split()[0]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def shoot(browser: Browser, address: str, width: int, path: Path) -> None:
+    """The whole page after a click on an example."""
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="light")
+    page.goto(address)
+    for _ in range(2):  # the first answer is slower than those that follow
+        page.get_by_role("button", name=EXAMPLE).click()
+        page.wait_for_selector(".card img")
+        page.wait_for_timeout(3000)  # until what moves has come to rest
+    page.screenshot(path=path, full_page=True, animations="disabled")
+    page.close()
+    Image.open(path).convert("RGB").save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

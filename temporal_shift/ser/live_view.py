@@ -1,0 +1,146 @@
+"""Updates for who looks at them: drawn in a terminal, as plain lines, or as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .live import Summary, Update
+
+_BAR = 40  # columns
+
+
+class View(Protocol):
+    """Where updates go."""
+
+    def begin(self, model: str, way: str) -> None:
+        """Say what hears, and how."""
+
+    def shown(self) -> AbstractContextManager[Any]:
+        """What surrounds the updates."""
+
+    def show(self, update: Update, summary: Summary) -> None:
+        """Add an update; the summary holds it already."""
+
+    def end(self, summary: Summary) -> None:
+        """Say what there was."""
+
+
+class Drawing:
+    """A bar for each class, redrawn in place."""
+
+    def __init__(self, labels: Sequence[str], console: Console) -> None:
+        self._labels = labels
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False)
+
+    def begin(self, model: str, way: str) -> None:
+        self._console.print(Text.assemble((model, "bold"), f", {way}"))
+
+    def shown(self) -> AbstractContextManager[Any]:
+        return self._live
+
+    def show(self, update: Update, summary: Summary) -> None:
+        best = max(update.probabilities)
+        bars = Table.grid(padding=(0, 2))
+        for label, share in zip(self._labels, update.probabilities, strict=True):
+            style = "bold" if share == best else "dim"
+            bar = ProgressBar(total=1.0, completed=share, width=_BAR, complete_style="cyan", finished_style="cyan")
+            bars.add_row(Text(label, style), bar, Text(f"{100 * share:5.1f} %", style))
+        self._live.update(Group(Text(), bars, Text(), Text(_figures(update, summary), "dim")), refresh=True)
+
+    def end(self, summary: Summary) -> None:
+        self._console.print(_summary(summary), highlight=False, soft_wrap=True)
+
+
+class Lines:
+    """A line for each update."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+
+    def begin(self, model: str, way: str) -> None:
+        print(f"{model}, {way}", flush=True)
+
+    def shown(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def show(self, update: Update, summary: Summary) -> None:
+        shares = zip(self._labels, update.probabilities, strict=True)
+        classes = "  ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
+        label = self._labels[update.probabilities.index(max(update.probabilities))]
+        print(
+            f"{update.heard:8.2f} s  {label}  ({classes})  latency {1000 * update.latency:.0f} ms  "
+            f"RTF {update.rtf:.2f}  {update.skipped} skipped",
+            flush=True,
+        )
+
+    def end(self, summary: Summary) -> None:
+        print(_summary(summary), flush=True)
+
+
+class JsonLines:
+    """An object for each update, between one that begins and one that ends."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+
+    def begin(self, model: str, way: str) -> None:
+        self._print({"event": "begin", "model": model, "way": way, "labels": list(self._labels)})
+
+    def shown(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def show(self, update: Update, summary: Summary) -> None:
+        probabilities = {
+            label: round(share, 4) for label, share in zip(self._labels, update.probabilities, strict=True)
+        }
+        self._print(
+            {
+                "event": "update",
+                "heard_s": round(update.heard, 3),
+                "label": max(probabilities, key=lambda label: probabilities[label]),
+                "probabilities": probabilities,
+                "latency_s": round(update.latency, 4),
+                "rtf": round(update.rtf, 4),
+                "skipped": update.skipped,
+            }
+        )
+
+    def end(self, summary: Summary) -> None:
+        self._print({"event": "end", **summary.figures()})
+
+    @staticmethod
+    def _print(event: dict[str, Any]) -> None:
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+
+
+def _figures(update: Update, summary: Summary) -> str:
+    """What is measured, now and so far."""
+    so_far = summary.figures()
+    return (
+        f"{update.heard:.1f} s heard\n"
+        f"latency {1000 * update.latency:4.0f} ms   median {1000 * so_far['latency_s_median']:.0f} ms, "
+        f"95 % below {1000 * so_far['latency_s_95']:.0f} ms\n"
+        f"RTF {update.rtf:8.2f}      median {so_far['rtf_median']:.2f}, 95 % below {so_far['rtf_95']:.2f}\n"
+        f"{update.skipped} updates skipped"
+    )
+
+
+def _summary(summary: Summary) -> str:
+    if not summary.rtfs:
+        return "nothing was heard"
+    found = summary.figures()
+    return (
+        f"{len(summary.rtfs)} updates of {summary.heard:.1f} s, {summary.skipped} skipped; "
+        f"latency median {1000 * found['latency_s_median']:.0f} ms, 95 % below {1000 * found['latency_s_95']:.0f} ms; "
+        f"RTF median {found['rtf_median']:.3f}, 95 % below {found['rtf_95']:.3f}"
+    )
