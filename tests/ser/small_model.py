@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from transformers import HubertConfig, PreTrainedConfig, Wav2Vec2Config, WavLMConfig, WhisperConfig
 
@@ -11,7 +9,7 @@ from temporal_shift.ser import SpeechClassifier, SpeechClassifierConfig
 
 from .tiny import TINY
 
-LABELS = ("happy", "angry", "sad")
+LABELS = ("happy", "angry", "sad", "neutral")
 SECONDS = 0.5
 ENCODERS: dict[str, PreTrainedConfig] = {
     "wav2vec2": Wav2Vec2Config(**TINY),
@@ -28,18 +26,57 @@ SHIFTS: dict[str, dict[str, object]] = {
 }
 
 
+PROVENANCE = {  # as packaging writes it
+    "experiment": "noise",
+    "model": "Tiny",
+    "setting": "features",
+    "protocol": "heldout",
+    "fold": "Session1",
+    "seed": 42,
+    "epochs": 3,
+    "epoch": 2,
+    "trained_on": 24,
+    "validated_on": 8,
+    "test": {"utterances": 8, "wa": 0.5, "ua": 0.4},
+    "all_folds": None,
+    "chance": 0.25,
+    "corpus": {
+        "name": "noise",
+        "note": "The corpus is noise.",
+        "utterances": 40,
+        "speakers": 6,
+        "minutes": 0.2,
+        "classes": dict.fromkeys(LABELS, 10),
+    },
+    "versions": {"temporal-shift": "0", "torch": "0", "transformers": "0"},
+}
+
+
 def small_model(
-    family: str = "hubert", blocks: str = "transformer", *, shifted: bool = True, **settings: object
+    family: str = "hubert",
+    blocks: str = "transformer",
+    *,
+    shifted: bool = True,
+    encoder: dict[str, object] | None = None,
+    **settings: object,
 ) -> SpeechClassifier:
-    """In eval mode; its probabilities differ from clip to clip."""
-    classifier = {"blocks": blocks, "shift": SHIFTS[blocks] if shifted else None, "hidden_size": 16, "num_frames": 25}
+    """In eval mode; its probabilities differ from clip to clip.
+
+    Args:
+        encoder: What is otherwise in the encoder's configuration.
+        settings: Of :class:`SpeechClassifierConfig`.
+    """
     config = SpeechClassifierConfig(
-        backbone_config=ENCODERS[family].to_dict(),
-        classifier_config=classifier,
-        clip_seconds=SECONDS,
+        backbone_config={**ENCODERS[family].to_dict(), **(encoder or {})},
+        classifier_config={
+            "blocks": blocks,
+            "shift": SHIFTS[blocks] if shifted else None,
+            "hidden_size": 16,
+            "num_frames": 25,
+        },
         id2label=dict(enumerate(LABELS)),
         label2id={label: index for index, label in enumerate(LABELS)},
-        **settings,
+        **{"clip_seconds": SECONDS, **settings},
     )
     torch.manual_seed(0)
     model = SpeechClassifier(config)
@@ -48,6 +85,7 @@ def small_model(
     return model
 
 
-def saved_small_model(folder: Path, **settings: object) -> Path:
-    small_model(**settings).save_pretrained(folder)
-    return folder
+def local_model(layer: int | str = 0, *, norm: str = "layer", **settings: object) -> SpeechClassifier:
+    """One whose frames are local: convolutions only, normalised frame by frame. It knows where it comes from."""
+    encoder = {"feat_extract_norm": norm}
+    return small_model("wav2vec2", layer=layer, encoder=encoder, **{"provenance": PROVENANCE, **settings})

@@ -22,8 +22,8 @@ from temporal_shift.ser.cli import app
 from temporal_shift.ser.demo_views import Heard, cards, caveats
 from temporal_shift.ser.recognizer import Recognizer, Window
 
+from .small_model import LABELS, local_model
 from .test_streams import noise
-from .tiny_speech import LABELS, speech_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,8 +53,8 @@ def browser():
 def address(tmp_path_factory, browser):
     """Where the demo of two tiny models listens, as its command started it; it must end without a trace."""
     folder = tmp_path_factory.mktemp("demo")
-    speech_model().save_pretrained(folder / "Shifted")
-    speech_model(layer="last").save_pretrained(folder / "Plain")
+    local_model().save_pretrained(folder / "Shifted")
+    local_model("last").save_pretrained(folder / "Plain")
     (folder / "tmp").mkdir()
     port = free_port()
     command = [sys.executable, "-m", "temporal_shift", "ser", "demo", "--no-browser", "--port", str(port)]
@@ -182,7 +182,7 @@ def test_only_loopback_is_this_machine_alone():
 
 
 def test_the_course_ends_with_the_recording_and_is_what_each_window_alone_says():
-    recognizer, wave = Recognizer(speech_model(layer="last")), noise(19200)
+    recognizer, wave = Recognizer(local_model("last")), noise(19200)
     course = demo._course(recognizer, wave)
     step = course[0].end
     expected = [*recognizer.latest([wave], step)]
@@ -207,16 +207,16 @@ def test_names_are_no_markup():
     shown = cards([heard], noise(1600))
     assert "<b>" not in shown
     assert '<p class="label">&lt;i&gt;</p>' in shown
-    assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(speech_model()))])
+    assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
 
 
 def test_a_model_that_says_nothing_of_itself_is_said_to():
-    recognizer = Recognizer(speech_model(provenance={}))
+    recognizer = Recognizer(local_model(provenance={}))
     assert "<b>mine</b> does not say what it was trained on." in caveats([("mine", recognizer)])
 
 
 def test_wrong_arguments_are_one_sentence(tmp_path, monkeypatch):
-    speech_model().save_pretrained(tmp_path / "model")
+    local_model().save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
 
     def typed(*arguments: object) -> str:

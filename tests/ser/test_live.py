@@ -14,8 +14,8 @@ from temporal_shift.ser.errors import RecipeError
 from temporal_shift.ser.live_view import Drawing
 from temporal_shift.ser.recognizer import Recognizer
 
+from .small_model import LABELS, local_model
 from .test_streams import noise, offline
-from .tiny_speech import LABELS, speech_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,12 +25,12 @@ BLOCK = 800  # samples: 50 ms
 @pytest.fixture(scope="module")
 def windows() -> Recognizer:
     """One whose encoder sees the whole clip of half a second."""
-    return Recognizer(speech_model(layer="last"))
+    return Recognizer(local_model("last"))
 
 
 @pytest.fixture(scope="module")
 def streaming() -> Recognizer:
-    return Recognizer(speech_model())
+    return Recognizer(local_model())
 
 
 class FakeClock:

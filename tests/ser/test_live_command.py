@@ -18,8 +18,8 @@ from temporal_shift.ser import live
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.microphone import microphone
 
+from .small_model import LABELS, local_model
 from .test_streams import noise
-from .tiny_speech import LABELS, speech_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def folder(tmp_path_factory):
     """The models ``windows`` and ``streaming``, and a recording of 1.2 s."""
     folder = tmp_path_factory.mktemp("live")
-    speech_model(layer="last").save_pretrained(folder / "windows")
-    speech_model().save_pretrained(folder / "streaming")
+    local_model("last").save_pretrained(folder / "windows")
+    local_model().save_pretrained(folder / "streaming")
     soundfile.write(folder / "said.wav", noise(19200), 16000, subtype="FLOAT")
     return folder
 

@@ -15,20 +15,17 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-import torch
-from transformers import Wav2Vec2Config
 from typer.testing import CliRunner
 
-from temporal_shift.ser import Recognizer, SpeechClassifier, SpeechClassifierConfig, predicting
+from temporal_shift.ser import Recognizer, predicting
 from temporal_shift.ser.audio import read_blocks
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.cli.predict import predict as command
 from temporal_shift.ser.predicting import expand, one_line
 from temporal_shift.ser.recognizer import mean_probabilities
 
-from .tiny import TINY
+from .small_model import LABELS, small_model
 
-LABELS = ("happy", "angry", "sad", "neutral")
 RATE = 16000
 PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
 
@@ -36,19 +33,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="u
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     """A model of half a second, whose random answers differ from sound to sound."""
-    torch.manual_seed(0)
-    model = SpeechClassifier(
-        SpeechClassifierConfig(
-            backbone_config=Wav2Vec2Config(**TINY).to_dict(),
-            classifier_config={"hidden_size": 16, "num_frames": 24},
-            clip_seconds=0.5,
-            id2label=dict(enumerate(LABELS)),
-        )
-    )
-    with torch.no_grad():
-        model.classifier.head.weight.mul_(20)
     folder = tmp_path_factory.mktemp("model") / "model"
-    model.save_pretrained(folder)
+    small_model("wav2vec2").save_pretrained(folder)
     return str(folder)
 
 

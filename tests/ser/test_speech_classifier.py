@@ -25,7 +25,7 @@ from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
 from temporal_shift.ser.spectrogram import log_mel
 from temporal_shift.ser.speech_classifier import load_speech_classifier
 
-from .small_model import ENCODERS, LABELS, SECONDS, saved_small_model, small_model
+from .small_model import ENCODERS, LABELS, SECONDS, small_model
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = round(SECONDS * 16000)
@@ -42,7 +42,9 @@ def probabilities(model: torch.nn.Module, waves: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return saved_small_model(tmp_path_factory.mktemp("model") / "saved")
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    small_model().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from temporal_shift.ser.streams import Locality, SpeechStream, locality_of
 
-from .tiny_speech import REPLACE, speech_model
+from .small_model import local_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=[1, 3, 8])
 def model(request):
-    return speech_model(average=request.param)
+    return local_model(average=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def test_a_recording_too_short_for_a_frame_has_no_answer(stream):
 
 
 def test_it_keeps_no_more_samples_than_it_needs():
-    stream = SpeechStream.of(speech_model())
+    stream = SpeechStream.of(local_model())
     for _ in range(50):
         stream(noise(4000))
     assert len(stream._kept) <= 320 * (4 + 5 + 1)
 
 
 def test_with_a_window_only_the_last_frames_count():
-    model = speech_model()
+    model = local_model()
     stream = SpeechStream.of(model, window=0.5)
     for samples in np.split(noise(32000), 100):
         stream(samples)
@@ -84,13 +84,13 @@ def test_with_a_window_only_the_last_frames_count():
 
 def test_the_context_is_measured():
     # 8 frames of positional convolution: 4 before, and 3 after, of which each is made of 325 samples
-    assert locality_of(speech_model().backbone) == Locality(hop=320, past=4, future=5, least=325)
-    assert locality_of(speech_model(average=3).backbone) == Locality(hop=960, past=2, future=3, least=325)
+    assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, least=325)
+    assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, least=325)
 
 
 @pytest.mark.parametrize("kind", [{"layer": 1}, {"layer": "last"}, {"layer": "weighted"}, {"norm": "group"}])
 def test_an_encoder_that_sees_the_whole_clip_is_not_local(kind):
-    assert locality_of(speech_model(**kind).backbone) is None
+    assert locality_of(local_model(**kind).backbone) is None
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_an_encoder_that_sees_the_whole_clip_is_not_local(kind):
     [
         ({"layer": "last"}, r"the frames of its encoder \(wav2vec2, layer last\) see the whole clip"),
         ({"normalize": True}, r"each clip is normalised as a whole \(normalize=True\)"),
-        ({"shift": None}, r'placement="inplace" cannot stream: its attention looks at all frames'),
-        ({"shift": REPLACE | {"placement": "inplace"}, "blocks": "lstm"}, "cannot stream"),
+        ({"shifted": False}, r'placement="inplace" cannot stream: its attention looks at all frames'),
+        ({"blocks": "lstm"}, "cannot stream"),
     ],
 )
 def test_what_cannot_stream_says_why(kind, sentence):
     with pytest.raises(ValueError, match=sentence):
-        SpeechStream.of(speech_model(**kind))
+        SpeechStream.of(local_model(**kind))
 
 
 def noise(samples: int) -> np.ndarray:
