@@ -13,14 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from .audio import SAMPLE_RATE
-from .plots import house_style, to_png
+from .plots import CLASS_HUES, house_style, to_png
 from .recognizer import Recognizer, Samples, Window
 from .tables import percent
 
-# Okabe and Ito's, which colour-blind readers tell apart; the dashes are for who sees no colour at all.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", "-.", ":")
-_GREY = "#6B6B6B"
+_DASHES = ("-", "--", "-.", ":")  # for who sees no colour at all
 _COLUMNS = 600  # of the waveform's outline
 
 
@@ -191,4 +188,4 @@ def _draw_course(axes: Axes, heard: Heard) -> None:
 
 
 def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+    return CLASS_HUES[number % len(CLASS_HUES)]

@@ -12,11 +12,8 @@ from matplotlib.figure import Figure
 
 from .description import CLIP_SECONDS
 from .manifest import Manifest
-from .plots import house_style
+from .plots import CLASS_HUES, GREY, house_style
 
-# Okabe and Ito's, which colour-blind readers tell apart; with more classes they come again, paler
-_HUES = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C", "#F0E442")
-_GREY = "#6B6B6B"
 _NAMED = 60  # speakers; the names of more would lie on each other
 
 
@@ -47,9 +44,9 @@ def _draw_durations(axes: Axes, manifest: Manifest) -> None:
             axes.plot([middle], [row], "|", color="white", markersize=8, markeredgewidth=1.5)
     longest = max(utterance.seconds for utterance in manifest.utterances)
     if longest > 0.8 * CLIP_SECONDS:
-        axes.axvline(CLIP_SECONDS, color=_GREY, linestyle=":", linewidth=1.2)
+        axes.axvline(CLIP_SECONDS, color=GREY, linestyle=":", linewidth=1.2)
         axes.annotate(
-            f" {CLIP_SECONDS:g} s", (CLIP_SECONDS, 0), xycoords=("data", "axes fraction"), color=_GREY, va="bottom"
+            f" {CLIP_SECONDS:g} s", (CLIP_SECONDS, 0), xycoords=("data", "axes fraction"), color=GREY, va="bottom"
         )
     axes.set_yticks(range(len(manifest.labels)), [textwrap.fill(label, 18) for label in manifest.labels])
     axes.set_ylim(len(manifest.labels) - 0.4, -0.6)
@@ -76,7 +73,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest, people: Sequence[tuple[str, s
             textwrap.shorten(session, 20, placeholder="..."),
             (1.01, (rows[0] + rows[-1]) / 2),
             xycoords=("axes fraction", "data"),
-            color=_GREY,
+            color=GREY,
             va="center",
         )
     if len(people) <= _NAMED:
@@ -92,4 +89,4 @@ def _draw_speakers(axes: Axes, manifest: Manifest, people: Sequence[tuple[str, s
 
 
 def _look(index: int) -> tuple[str, float]:
-    return _HUES[index % len(_HUES)], 1.0 if index < len(_HUES) else 0.45
+    return CLASS_HUES[index % len(CLASS_HUES)], 1.0 if index < len(CLASS_HUES) else 0.45

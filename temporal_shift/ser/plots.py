@@ -30,12 +30,14 @@ _STYLE = {
     "savefig.dpi": 150,
     "text.parse_math": False,  # a dollar in a name is a dollar
 }
-_HUES = {  # Okabe and Ito's, which colour-blind readers tell apart; the lighter one is the plain model's
+# Okabe and Ito's, which colour-blind readers tell apart.
+CLASS_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#F0E442")
+_HUES = {  # theirs, too; the lighter one is the plain model's
     "conv": ("#0072B2", "#6FB1D9"),
     "lstm": ("#C65500", "#EFA36A"),
     "transformer": ("#00785A", "#62C2A8"),
 }
-_GREY = "#6B6B6B"
+GREY = "#6B6B6B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class _Look:
         if model.shift is None:
             return cls(light, "white", "-")
         if model.shift.stride == 0:
-            return cls(_GREY, "white", "--")
+            return cls(GREY, "white", "--")
         return cls(dark, dark, "-")
 
 
@@ -75,8 +77,8 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
         for row, (model, figures) in enumerate(zip(models, summary["models"], strict=True)):
             _draw_ua_row(axes, row, _Look.of(model), figures["ua"])
         chance = 100 * summary["chance"]
-        axes.axvline(chance, color=_GREY, linestyle=":", linewidth=1.2)
-        axes.text(chance, -0.55, " chance", color=_GREY, va="top")
+        axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.2)
+        axes.text(chance, -0.55, " chance", color=GREY, va="top")
         axes.set_yticks(range(len(models)), [textwrap.fill(model.name, 24) for model in models])
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
