@@ -11,6 +11,9 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported; before any test can do that
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # tests side by side share the cores
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(workers)))
+
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
 
