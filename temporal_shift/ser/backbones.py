@@ -29,10 +29,11 @@ from .audio import SAMPLE_RATE
 from .errors import RecipeError
 from .files import file_sha256
 from .frames import FrameEncoder
+from .spectrogram import HOP, WINDOW
 
 Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 
-_WHISPER_STRIDE = 320  # samples a position: a hop of 160, halved by the second convolution
+_WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves the frames
 
 
 def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> Backbone:
@@ -90,7 +91,7 @@ class Preparation:
 
 
 class Backbone(FrameEncoder):
-    """A frozen encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
+    """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
 
     There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
     layer ``"weighted"`` all ``layers`` hidden states come out, ``(B, layers, frames, hidden_size)``, for the downstream
@@ -172,6 +173,13 @@ def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callabl
         extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
         raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason(error)}") from None
+    found = (extractor.n_fft, extractor.hop_length, extractor.sampling_rate, extractor.feature_size, extractor.dither)
+    expected = (WINDOW, HOP, SAMPLE_RATE, model.config.num_mel_bins, 0.0)
+    if found != expected:  # the spectrogram inside a whole model would be another
+        raise RecipeError(
+            f"the backbone {backbone.name} has a feature extractor with n_fft, hop_length, sampling_rate, feature_size "
+            f"and dither {found}: it must be Whisper's own, {expected}"
+        )
 
     positions = math.ceil(samples / _WHISPER_STRIDE)
     table = model.embed_positions.weight

@@ -17,7 +17,7 @@ from transformers.audio_utils import mel_filter_bank
 from .audio import SAMPLE_RATE
 
 HOP = 160  # samples
-_WINDOW = 400  # samples, and points of the transform: every Whisper checkpoint has these three
+WINDOW = 400  # samples, and points of the transform: every Whisper checkpoint has these three
 
 
 def log_mel(waves: Tensor, bins: int) -> Tensor:
@@ -27,8 +27,8 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
     loud ones would lose their digits in single.
     """
     frames = waves.shape[1] // HOP
-    padded = F.pad(waves[:, None], (_WINDOW // 2, _WINDOW // 2), mode="reflect")[:, 0].double()
-    places = torch.arange(frames)[:, None] * HOP + torch.arange(_WINDOW)  # (frames, window)
+    padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
+    places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
     transform, filters = (torch.from_numpy(table).to(waves.device) for table in (_transform(), _filters(bins)))
     parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
     power = parts.square().unflatten(-1, (2, -1)).sum(dim=-2)
@@ -40,9 +40,9 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
 @cache
 def _transform() -> npt.NDArray[np.float64]:
     """Windowed samples to the real, then to the imaginary parts of their spectrum."""
-    times, frequencies = np.arange(_WINDOW)[:, None], np.arange(_WINDOW // 2 + 1)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * times / _WINDOW)  # Hann, periodic
-    angles = 2 * np.pi * times * frequencies / _WINDOW
+    times, frequencies = np.arange(WINDOW)[:, None], np.arange(WINDOW // 2 + 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * times / WINDOW)  # Hann, periodic
+    angles = 2 * np.pi * times * frequencies / WINDOW
     table: npt.NDArray[np.float64] = window * np.concatenate([np.cos(angles), -np.sin(angles)], axis=1)
     return table
 
@@ -50,7 +50,7 @@ def _transform() -> npt.NDArray[np.float64]:
 @cache
 def _filters(bins: int) -> npt.NDArray[np.float64]:
     filters: npt.NDArray[np.float64] = mel_filter_bank(
-        num_frequency_bins=_WINDOW // 2 + 1,
+        num_frequency_bins=WINDOW // 2 + 1,
         num_mel_filters=bins,
         min_frequency=0.0,
         max_frequency=SAMPLE_RATE / 2,

@@ -39,7 +39,7 @@ from .errors import RecipeError
 from .files import atomic_write
 from .frames import FrameEncoder
 from .modeling import FrameClassifier, FrameClassifierConfig
-from .spectrogram import log_mel
+from .spectrogram import HOP, log_mel
 
 
 class SpeechClassifierConfig(PreTrainedConfig):
@@ -165,9 +165,11 @@ class SpeechClassifier(PreTrainedModel):
         if self.config.normalize:
             centred = clips - clips.mean(dim=1, keepdim=True)
             clips = centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()
-        if isinstance(self.backbone.model, WhisperEncoder):
-            return log_mel(clips, self.backbone.model.config.num_mel_bins)
-        return clips
+        if not isinstance(self.backbone.model, WhisperEncoder):
+            return clips
+        encoder = self.backbone.model.config
+        whole = 2 * HOP * encoder.max_source_positions  # which a clip need not be
+        return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -114,7 +114,9 @@ def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, sec
     chosen = choose(run.experiment.protocol.kind, epochs)
     _write_predictions(run, torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1))
     if run.experiment.training.keep_models:
-        os.replace(unfinished / MODEL_FILE, run.folder / MODEL_FILE)
+        # A copy: were it moved, who is killed before run.json is there would go on without what was kept.
+        with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
+            shutil.copyfileobj(kept, file)
     record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
     with atomic_write(run.folder / "run.json") as file:
         file.write(json.dumps(asdict(record), indent=1).encode())

@@ -235,6 +235,15 @@ def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
     assert torch.equal(load_backbone(settings(folders["whisper"]), 1.0).encode(second), expected)
 
 
+def test_a_whisper_with_another_spectrogram_is_refused(folders, tmp_path):
+    shutil.copytree(folders["whisper"], tmp_path / "whisper")
+    WhisperFeatureExtractor(feature_size=80, hop_length=200).save_pretrained(tmp_path / "whisper")
+    with pytest.raises(
+        RecipeError, match=r"has a feature extractor with n_fft, .*\(400, 200, 16000, 80, 0\.0\): it must"
+    ):
+        load_backbone(settings(tmp_path / "whisper"), 0.5)
+
+
 def test_a_whisper_clip_need_not_be_a_whole_number_of_frames(folders):
     assert load_backbone(settings(folders["whisper"]), 0.511).frames == 26
 

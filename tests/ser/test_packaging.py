@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import HubertConfig, HubertModel, pipeline
 from typer.testing import CliRunner
 
-from temporal_shift.ser import Recognizer, SpeechClassifier
+from temporal_shift.ser import Recognizer, SpeechClassifier, training
 from temporal_shift.ser.audio import read_clip
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.config import read_experiment
@@ -241,6 +242,24 @@ def test_a_stopped_run_keeps_the_same_weights_and_nothing_else_changes(tmp_path)
     for run in (whole, again):
         (run.folder / MODEL_FILE).unlink()
         assert outcome(run) == outcome(plain)
+
+
+def test_a_run_killed_between_its_model_and_its_record_goes_on_with_what_it_kept(tmp_path, monkeypatch):
+    run = with_(small_run(tmp_path / "run"), keep_models=True, epochs=4, checkpoint_seconds=0.0)
+    whole = replace(run, folder=tmp_path / "whole")
+    train(whole)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "RunRecord", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(run)
+    record, _ = trained(run)
+    assert record["chosen"]["ua"] < 4  # it was kept before the last checkpoint
+    assert run.is_done()
+    assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
 
 
 def test_a_run_that_kept_nothing_is_trained_again_where_its_model_is_wanted(tmp_path):

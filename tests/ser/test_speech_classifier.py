@@ -90,6 +90,21 @@ def test_a_model_put_together_hears_what_its_encoder_was_fed_while_training(tmp_
     assert str(tmp_path) not in json.dumps(model.config.backbone_config)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_clip_of_no_whole_number_of_frames_is_heard_as_its_features_were_made(tmp_path, normalize):
+    torch.manual_seed(0)
+    WhisperEncoder(ENCODERS["whisper"]).save_pretrained(tmp_path)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(tmp_path)
+    settings, seconds = config.Backbone(name=str(tmp_path), normalize=normalize), 0.411
+    backbone = load_backbone(settings, seconds)
+    classifier = FrameClassifier(FrameClassifierConfig("conv", None, 16, backbone.frames)).eval()
+    model = SpeechClassifier.of(backbone, classifier, settings, seconds).eval()
+    clips = noise(2, round(seconds * 16000))
+    with torch.no_grad():
+        logits = classifier(backbone.encode(clips)).logits
+    torch.testing.assert_close(torch.from_numpy(probabilities(model, clips)), logits.softmax(1), rtol=0, atol=1e-5)
+
+
 def test_encoder_and_classifier_learn_together_and_a_step_may_come_in_parts():
     model = small_model()
     waves, labels = torch.from_numpy(noise(2, SAMPLES)), torch.tensor([1, 2])
