@@ -1,17 +1,22 @@
-"""``python -m benchmarks {op,layers,kernels,recipe}``: figures that anyone can make again."""
+"""``python -m benchmarks {op,layers,kernels,recipe,package,all,compare,pages}``: figures that anyone can make again."""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-SUITES = ("op", "layers", "kernels", "recipe")
+from . import compare, pages, runner
+
+COMMANDS = {"all": runner.run_all, "compare": compare.main, "pages": pages.main}
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in SUITES:
-        sys.exit(f"usage: python -m benchmarks {{{','.join(SUITES)}}} [--help]")
-    import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
+    name, argv = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name in COMMANDS:
+        COMMANDS[name](argv)
+    elif name in runner.SUITES:
+        runner.run(name, argv)
+    else:
+        sys.exit(f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *COMMANDS))}}} [--help]")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from temporal_shift.ser import config
 from temporal_shift.ser.manifest import Manifest, write_manifest
 
 from .goals import Goal
+from .recipe_tables import PEAK
+from .records import OURS, Measurement
 
 LONGER = 4  # times as long as the shorter corpus
 MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
@@ -71,12 +73,16 @@ print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
 """
 
 
-def goals_of_memory(peaks: Sequence[Peak]) -> list[Goal]:
-    goals = []
+def measurements_of(peaks: Sequence[Peak]) -> list[Measurement]:
+    """The peaks of a corpus and of the longer one as lines of the record, and how much more the longer one took."""
+    rows = []
+    for peak in peaks:
+        figures = {"utterances": peak.utterances, **({} if peak.on_gpu is None else {"on_gpu": peak.on_gpu})}
+        setting = f"{peak.encoder}, {peak.utterances} utterances"
+        row = Measurement(PEAK, {OURS: [float(peak.resident)]}, setting, unit="B", figures=figures)
+        row.goals = [Goal(f"GiB at the peak of encoding, {setting}", peak.resident / 2**30, MOST_GIBIBYTES)]
+        rows.append(row)
     for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
-        for peak in (shorter, longer):
-            what = f"GiB at the peak of encoding, {peak.encoder}, {peak.utterances} utterances"
-            goals.append(Goal(what, peak.resident / 2**30, MOST_GIBIBYTES))
         what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
-        goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
-    return goals
+        rows[-1].goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
+    return rows

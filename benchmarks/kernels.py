@@ -1,4 +1,4 @@
-"""``python -m benchmarks kernels``: what the GPU kernels compile to, without a GPU, and what they read and write.
+"""What the GPU kernels compile to, without a GPU, and what they read and write.
 
 Every variant is compiled for each target as a launch on aligned tensors would compile it: eight sequences, 768
 channels, ``n_div=4`` both ways, and 374 frames, or 384 where time is innermost, so that its rows are aligned as well.
@@ -23,14 +23,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from . import records
+from .goals import Goal
+from .records import Count
 from .variants import LAYOUTS, Variant, every_variant, traffic
 
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
@@ -46,25 +44,26 @@ WIDEST = 128
 Row = dict[str, Any]
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks kernels", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, default=records.FOLDER / "kernels.json", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    console = Console(width=max(Console().width, 165))  # what the tables take
-    variants = every_variant()
-    rows = {variant: {**asdict(variant), **_bandwidth_times(variant)} for variant in variants}
-    for variant, row in _followed(console, "Compiling", compiled(variants), len(variants)):
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="a variant of each layout, for two of the targets")
+
+
+def measure(options: argparse.Namespace) -> Iterator[Count]:
+    """A line for each variant, with its figures for each target; the goals are of all of them."""
+    variants, targets = every_variant(), TARGETS
+    if options.quick:
+        variants, targets = [next(v for v in variants if v.layout == layout) for layout in LAYOUTS], TARGETS[1:2]
+    rows = {variant: _bandwidth_times(variant) for variant in variants}
+    for variant, row in track(compiled(variants, targets), "Compiling", total=len(variants)):
         rows[variant] |= row
-    for variant, row in _followed(console, "Counting bytes", counted(variants), len(variants)):
+    for variant, row in track(counted(variants), "Counting bytes", total=len(variants)):
         rows[variant] |= row
-    found = list(rows.values())
-    goals = goals_of(found)
-    console.print(*(_table(layout, [row for row in found if row["layout"] == layout]) for layout in LAYOUTS))
-    console.print(_table_of_goals(goals))
-    records.write(options.json, {**records.environment(), "goals": goals, "rows": found})
-    console.print(f"{sum(goal['held'] for goal in goals)} of {len(goals)} goals held; record: {options.json}")
+    goals = goals_of(rows)
+    for variant, figures in rows.items():
+        setting = f"{variant.padding}, {variant.ragged}, {variant.layout}"
+        shape = (8, FRAMES[variant.layout], CHANNELS)
+        yield Count(variant.form, figures, setting, shape, variant.dtype, goals)
+        goals = []
 
 
 def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> Iterator[tuple[Variant, Row]]:
@@ -78,30 +77,33 @@ def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
     return _in_processes(_count, [([variant],) for variant in variants], interpret=True)
 
 
-def goals_of(rows: list[Row]) -> list[Row]:
-    """What must hold of every kernel, and how far it does."""
-    binaries = [binary for row in rows for binary in row["targets"].values()]
-    registers = max(binary["registers"] for binary in binaries)
-    last = [row for row in rows if row["layout"] == LAYOUTS[0]]
-    over = sum(row["bytes"][kind] > row["bytes"][f"floor_{kind}"] for row in rows for kind in ("read", "written"))
+def goals_of(rows: dict[Variant, Row]) -> list[Goal]:
+    """How many of the binaries, or of the variants, are not what every kernel must be."""
+    binaries = [binary for row in rows.values() for binary in row["targets"].values()]
+    last = [b for variant, row in rows.items() if variant.layout == LAYOUTS[0] for b in row["targets"].values()]
+    over = [any(b[kind] > b[f"floor_{kind}"] for kind in ("read", "written")) for b in _bytes(rows)]
+    fat = [binary["registers"] > MOST_REGISTERS for binary in binaries]
     return [
-        _all("no register is spilled", [binary["spills"] == 0 for binary in binaries]),
-        {
-            **_all(f"at most {MOST_REGISTERS} registers", [b["registers"] <= MOST_REGISTERS for b in binaries]),
-            "most": registers,
-        },
-        _all("128-bit loads, (B, L, D)", _wide(last, "loads")),
-        _all("128-bit stores, (B, L, D)", _wide(last, "stores")),
-        {"what": "no byte above the floor", "of": len(rows), "missed": over, "held": over == 0},
+        _none("that spill a register", "binaries", [binary["spills"] > 0 for binary in binaries]),
+        _none(f"with more than {MOST_REGISTERS} registers", "binaries", fat),
+        _none(
+            "with a load that is not 128 bits wide, (B, L, D)", "binaries", [set(b["loads"]) != {WIDEST} for b in last]
+        ),
+        _none(
+            "with a store that is not 128 bits wide, (B, L, D)",
+            "binaries",
+            [set(b["stores"]) != {WIDEST} for b in last],
+        ),
+        _none("that read or write a byte above the floor", "kernels", over),
     ]
 
 
-def _wide(rows: list[Row], kind: str) -> list[bool]:
-    return [set(binary[kind]) == {WIDEST} for row in rows for binary in row["targets"].values()]
+def _bytes(rows: dict[Variant, Row]) -> list[Row]:
+    return [row["bytes"] for row in rows.values()]
 
 
-def _all(what: str, held: list[bool]) -> Row:
-    return {"what": what, "of": len(held), "missed": held.count(False), "held": all(held)}
+def _none(which: str, things: str, found: list[bool]) -> Goal:
+    return Goal(f"of {len(found)} {things}, those {which}", sum(found), 0)
 
 
 def _bandwidth_times(variant: Variant) -> Row:
@@ -151,57 +153,3 @@ def _in_processes(work: Any, arguments: list[tuple[Any, ...]], *, interpret: boo
 
 def _prepare(environment: dict[str, str]) -> None:
     os.environ.update(environment)
-
-
-def _followed(console: Console, what: str, results: Iterator[tuple[Variant, Row]], total: int) -> Iterator[Any]:
-    yield from track(results, what, total=total, console=console)
-
-
-def _table(layout: str, rows: list[Row]) -> Table:
-    """A row for each variant and the dtypes whose figures are the same."""
-    targets = "/".join(TARGETS)
-    table = Table(title=f"{layout}, each figure for {targets}", padding=(0, 1, 0, 0), box=None, show_edge=False)
-    for name in ("kernel", "padding", "ends", "dtype", "registers", "spills", "shared, B", "loads, bits"):
-        table.add_column(name, no_wrap=True)
-    for name in ("stores, bits", "instr. / 16 B", "B/element", "floor", "µs at bandwidth"):
-        table.add_column(name, no_wrap=True)
-    cells: dict[tuple[str, ...], list[str]] = {}
-    for row in rows:
-        cells.setdefault(_cells(row), []).append(row["dtype"].replace("float", "f"))
-    for (form, padding, ragged, *others), dtypes in cells.items():
-        table.add_row(form, padding, ragged, " ".join(dtypes), *others)
-    return table
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    binaries, touched = row["targets"].values(), row["bytes"]
-    return (
-        *(row[key] for key in ("form", "padding", "ragged")),
-        "/".join(str(binary["registers"]) for binary in binaries),
-        _same("/".join(str(binary["spills"]) for binary in binaries)),
-        _same("/".join(str(binary["shared"]) for binary in binaries)),
-        _same("/".join(_range(binary["loads"]) for binary in binaries)),
-        _same("/".join(_range(binary["stores"]) for binary in binaries)),
-        "/".join(f"{binary['instructions_per_16_bytes']:.0f}" for binary in binaries),
-        f"{touched['read']:.2f}+{touched['written']:.2f}",
-        f"{touched['floor_read'] + touched['floor_written']:.2f}",
-        "/".join(f"{time:.0f}" for time in row["microseconds"].values()),
-    )
-
-
-def _same(figures: str) -> str:
-    """One figure where all targets have the same."""
-    different = set(figures.split("/"))
-    return different.pop() if len(different) == 1 else figures
-
-
-def _range(widths: dict[int, int]) -> str:
-    return str(min(widths)) if len(widths) == 1 else f"{min(widths)}-{max(widths)}"
-
-
-def _table_of_goals(goals: list[Row]) -> Table:
-    table = Table("goal", "missed by", "most", "", title="Goals")
-    for goal in goals:
-        verdict = "held" if goal["held"] else "[bold red]MISSED[/]"
-        table.add_row(goal["what"], f"{goal['missed']} of {goal['of']}", str(goal.get("most", "")), verdict)
-    return table

@@ -1,4 +1,4 @@
-"""``python -m benchmarks recipe``: what the feature cache saves, what filling it takes, what the experiment costs.
+"""What the feature cache saves, what filling it takes, what the experiment costs.
 
 - *Epochs*: an epoch on cached features against one that encodes each utterance again, as the published code does. Both
   are the recipe's own, by its trainer: of five sessions three are trained on, one validates and one is tested. They
@@ -29,7 +29,6 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from rich.console import Console
 from torch import Tensor
 from transformers import TrainerCallback, Wav2Vec2Config, Wav2Vec2Model
 
@@ -48,11 +47,11 @@ from temporal_shift.ser.published import MODELS, SETTINGS, published_experiment
 from temporal_shift.ser.runs import Run
 from temporal_shift.ser.trainer import RecipeTrainer
 
-from . import records
-from .encoding import Peak, goals_of_memory, peaks_of
+from .encoding import measurements_of, peaks_of
 from .flops import Counts, Rates, Shape, expense
-from .goals import Goal, table_of
-from .recipe_tables import CACHED, ENCODING, epochs_table, experiment_table, gibibytes, memory_table
+from .goals import Goal
+from .recipe_tables import CACHED, ENCODING, EPOCH, EXPERIMENT
+from .records import OURS, Count, Measurement
 
 QUICKSTART = Path("examples/quickstart/experiment.yaml")
 SHIFTED = ["ShiftCNN", "ShiftLSTM", "Shiftformer"]
@@ -67,7 +66,7 @@ class Scale:
     """How large everything is."""
 
     clip_seconds: float = 7.5
-    utterances: int = 15  # of noise
+    utterances: int = 10  # of noise
     rounds: int = 3
     quickstart: int | None = None  # utterances of its corpus; by default all
     encoder: dict[str, Any] = field(default_factory=dict)  # where its configuration is not that of a base encoder
@@ -124,11 +123,18 @@ class Epochs:
         what = f"an epoch that encodes / one on cached features, {self.encoder}, {self.model.name}"
         return Goal(what, self.ratio, LEAST_RATIO, least=True)
 
+    def measurement(self, by_flop: float | None) -> Measurement:
+        """As a line of the record: ours is a cached epoch, the median of those of a round."""
+        cached = self.seconds[CACHED]
+        rounds = [cached[start : start + CACHED_A_ROUND] for start in range(0, len(cached), CACHED_A_ROUND)]
+        samples = {OURS: [statistics.median(of_round) for of_round in rounds], ENCODING: self.seconds[ENCODING]}
+        figures = {"trained": self.trained, "tested": self.tested, "ratio": self.ratio}
+        figures |= {} if by_flop is None else {"ratio_by_flop": by_flop}
+        setting = f"{self.encoder}, {self.model.name}"
+        return Measurement(EPOCH, samples, setting, self.frames, figures=figures, goals=[self.goal])
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--utterances", type=int, default=Scale.utterances, help="of noise (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=Scale.rounds, help="of epochs (default: %(default)s)")
@@ -139,43 +145,26 @@ def main(argv: list[str]) -> None:
         help="assumed of a GPU (default: %(default)s; the data sheet of an A100 has 19.5 in float32, 156 in TF32)",
     )
     parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
-    parser.add_argument("--json", type=Path, help="default: benchmarks/records/recipe-DEVICE.json")
-    options = parser.parse_args(argv)
+
+
+def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
+    """The epochs and the memory of each corpus, then what the paper's experiment costs."""
     if (options.device == "cuda") != torch.cuda.is_available():
-        parser.error(
+        raise SystemExit(
             "the recipe takes the GPU where there is one: --device cuda, or hide it with CUDA_VISIBLE_DEVICES="
         )
     if options.utterances < SESSIONS:
-        parser.error(f"--utterances {options.utterances} leaves a session empty: it must be at least {SESSIONS}")
+        raise SystemExit(f"--utterances {options.utterances} leaves a session empty: it must be at least {SESSIONS}")
     scale = QUICK if options.quick else Scale(utterances=options.utterances, rounds=options.rounds)
-    console = Console(width=max(Console().width, 160))  # what the tables take
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    peaks: list[Peak] = []
     rows: list[Epochs] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in (quickstart(scale), noise(scale, folder)):
-            for peak in peaks_of(case.name, case.experiment, case.manifest, folder):
-                peaks.append(peak)
-                console.print(f"[dim]{peak.encoder}, {peak.utterances} utterances: {gibibytes(peak.resident)} GiB[/]")
-            for row in epochs_of(case, folder, scale.rounds):  # on the cache that was just filled
-                rows.append(row)
-                console.print(f"[dim]{row.encoder}, {row.model.name}: {row.ratio:.1f}[/]")
-    goals = [row.goal for row in rows] + goals_of_memory(peaks)
-    record = {
-        **records.environment(options.device),
-        "scale": asdict(scale),
-        **costs(rows, scale, options.gpu_tflops * 1e12),
-        "memory": [asdict(peak) for peak in peaks],
-        "goals": [goal.record() for goal in goals],
-    }
-    for table in (epochs_table(record), memory_table(record), experiment_table(record)):
-        console.print(table.for_terminal(), "")
-    console.print(table_of(goals))
-    path = options.json or records.FOLDER / f"recipe-{options.device}.json"
-    records.write(path, record)
-    console.print(f"{sum(goal.held for goal in goals)} of {len(goals)} goals held; record: {path}")
+            yield from measurements_of(list(peaks_of(case.name, case.experiment, case.manifest, folder)))
+            rows += epochs_of(case, folder, scale.rounds)  # on the cache that was just filled
+    yield from costs(rows, scale, options.gpu_tflops * 1e12)
 
 
 def quickstart(scale: Scale) -> Case:
@@ -328,27 +317,18 @@ class _Stopwatch(TrainerCallback):
             self.times.append(time.perf_counter() - self.started)
 
 
-def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> dict[str, Any]:
-    """The record's part on time and FLOP: the epochs, the rates, and the paper's experiment."""
+def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurement | Count]:
+    """The epochs beside their FLOP, the rates that they had, and the paper's experiment at these rates."""
     counts = Counts(scale.clip_seconds, scale.encoder)
     on_noise = [row for row in rows if row.encoder != "quickstart"]  # the paper's encoder, which alone is counted
+    for row in rows:
+        yield row.measurement(1 + _encoding(row, counts) / _training(row, counts) if row in on_noise else None)
     rates = rates_of(on_noise, counts)
-    epochs = [
-        {
-            **asdict(row),
-            "model": row.model.name,
-            "ratio": row.ratio,
-            "ratio_by_flop": 1 + _encoding(row, counts) / _training(row, counts) if row in on_noise else None,
-            "goal": row.goal.record(),
-        }
-        for row in rows
-    ]
-    rows_of_experiment = [
-        expense(published_experiment(setting, [model], {}), counts, rates, gpu)
-        for setting in SETTINGS
-        for model in MODELS
-    ]
-    return {"epochs": epochs, "flop_a_second": {**asdict(rates), "gpu": gpu}, "experiment": rows_of_experiment}
+    yield Count("FLOP a second", {**asdict(rates), "gpu": gpu})
+    for setting in SETTINGS:
+        for model in MODELS:
+            of_model = expense(published_experiment(setting, [model], {}), counts, rates, gpu)
+            yield Count(EXPERIMENT, of_model, f"{setting}, {model}")
 
 
 def rates_of(rows: Sequence[Epochs], counts: Counts) -> Rates:

@@ -1,46 +1,81 @@
-"""Time of several functions that do the same, in one run: in turns, so that what slows one slows all."""
+"""Time of several functions that do the same, in one run: in turns, so that what slows one slows all.
+
+On the CPU by ``torch.utils.benchmark``; on a GPU by Triton's ``do_bench``, which clears the cache before each call, or
+inside a CUDA graph, where no time of Python's is left.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 import random
-import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from torch.utils.benchmark import Timer
 
 Functions = dict[str, Callable[[], object]]
+Samples = dict[str, list[float]]
+TIMERS = ("do_bench", "cudagraph")  # of a GPU
 LONG = 0.1  # seconds
 
 
-def medians(
-    functions: Functions, *, device: str, seconds: float = 1.0, keep_freed_memory: bool = True
-) -> dict[str, float]:
-    """Median seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 9.
+def sampled(
+    functions: Functions,
+    *,
+    device: str,
+    seconds: float = 1.0,
+    keep_freed_memory: bool = True,
+    timer: str = "do_bench",
+) -> Samples:
+    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 7.
 
-    A round runs each function several times in a row, so that it finds its own memory and not another's; one that
-    takes longer than ``LONG`` has driven it out itself, and runs once. With such there are at least 9 rounds. Freed
-    memory, once kept, is kept for the rest of the process.
+    A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
+    calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
+    at least 7 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
     """
     if device == "cuda":
-        from triton.testing import do_bench
-
-        return {name: do_bench(function, return_mode="median") / 1e3 for name, function in functions.items()}
+        return {name: _on_gpu(function, timer) for name, function in functions.items()}
     if keep_freed_memory:
         _keep_freed_memory()
-    long = {name for name, function in functions.items() if _time(function, 1) > LONG}
-    calls = {name: 1 if name in long else _calls_of_a_sample(function) for name, function in functions.items()}
-    samples: dict[str, list[float]] = {name: [] for name in functions}
+    timers = {name: _timer(function) for name, function in functions.items()}
+    calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
+    samples: Samples = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
-    least = 9 if long else 15
-    while time.perf_counter() < end or min(map(len, samples.values())) < least:
+    least = 7 if 1 in calls.values() else 15
+    while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
         for name in random.sample(list(functions), len(functions)):
-            if name not in long:
-                functions[name]()
-            samples[name].append(_time(functions[name], calls[name]))
-    return {name: statistics.median(values) for name, values in samples.items()}
+            if calls[name] == 1:  # a call before it, and no more: timeit makes two
+                measured = timers[name].blocked_autorange(min_run_time=0.0)
+            else:
+                measured = timers[name].timeit(calls[name])
+            samples[name].append(measured.median)
+    return samples
+
+
+def _timer(function: Callable[[], object]) -> Timer:
+    return Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
+
+
+def _calls_of_a_sample(timer: Timer) -> int:
+    """Enough calls to last a millisecond; the first ones warm up."""
+    timer.timeit(1)
+    took = timer.timeit(1).median
+    if took > LONG:
+        return 1
+    took = timer.timeit(max(2, min(5, math.ceil(1e-3 / took)))).median
+    return max(2, math.ceil(1e-3 / took))
+
+
+def _on_gpu(function: Callable[[], object], timer: str) -> list[float]:
+    from triton import testing
+
+    if timer == "cudagraph":
+        with torch.cuda.stream(torch.cuda.Stream()):  # a graph cannot be captured in the default stream
+            return [ms / 1e3 for ms in testing.do_bench_cudagraph(function, return_mode="all")]
+    return [ms / 1e3 for ms in testing.do_bench(function, return_mode="all")]
 
 
 def _keep_freed_memory() -> None:
@@ -53,31 +88,3 @@ def _keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
             libc.mallopt(parameter, 2**31 - 1)
-
-
-def _calls_of_a_sample(function: Callable[[], object]) -> int:
-    """Enough calls to last a millisecond; the first ones warm up."""
-    for _ in range(3):
-        function()
-    return max(1, int(1e-3 / max(_time(function, 5), 1e-9)))
-
-
-def _time(function: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return (time.perf_counter() - start) / calls
-
-
-def bytes_kept_for_backward(function: Callable[[], torch.Tensor]) -> int:
-    """What autograd keeps alive of a forward pass, in bytes."""
-    kept = 0
-
-    def pack(saved: torch.Tensor) -> torch.Tensor:
-        nonlocal kept
-        kept += saved.numel() * saved.element_size()
-        return saved
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        function()
-    return kept

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or is older than what the report reads")
 pytest.importorskip("rich", reason="the benchmarks print with rich")
 
-from benchmarks import kernels
+from benchmarks import kernel_tables, kernels
 from benchmarks.variants import Variant, every_variant
 
 TARGETS = ("sm_90", "gfx942")
@@ -61,3 +63,24 @@ def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
     for kind in ("read", "written"):
         assert {at: count for at, count in touched.items() if count[kind] > count[f"floor_{kind}"]} == {}
         assert all(count[kind] > 0 for count in touched.values())
+
+
+def test_the_report_has_a_line_for_each_variant_and_its_goals_count_what_is_beyond_them(monkeypatch):
+    binary = {"registers": 32, "spills": 0, "shared": 0, "instructions_per_16_bytes": 44.0}
+    binary |= {"loads": {128: 4}, "stores": {128: 4}}
+    fat = {**binary, "registers": 48, "spills": 2, "stores": {64: 8}}
+    touched = {"read": 3.9, "written": 4.0, "floor_read": 3.9, "floor_written": 4.0}
+    monkeypatch.setattr(
+        kernels,
+        "compiled",
+        lambda variants, targets: [(variant, {"targets": {"sm_80": binary, "sm_90": fat}}) for variant in variants],
+    )
+    monkeypatch.setattr(kernels, "counted", lambda variants: [(variant, {"bytes": touched}) for variant in variants])
+    found = list(kernels.measure(argparse.Namespace(quick=True)))
+    assert [each.setting for each in found] == ["zeros, whole, (B, L, D)", "zeros, whole, (B, D, L)"]
+    goals = {goal.what: goal.measured for each in found for goal in each.goals}
+    assert list(goals.values()) == [2, 2, 0, 1, 0]
+    lines = [{"kind": each.kind, **each.line()} for each in found]
+    (row,) = kernel_tables.by_form(lines).rows
+    assert row[:4] == ("plain", "2", "32 to 48", "0 to 2")
+    assert len(kernel_tables.of_layout(lines, "(B, L, D)").rows) == 1

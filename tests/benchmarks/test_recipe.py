@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 from dataclasses import replace
 
 import pytest
@@ -144,44 +144,58 @@ def test_a_longer_corpus_has_the_same_files_under_more_ids(case):
 
 
 def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
-    goals = encoding.goals_of_memory(
+    shorter, longer = encoding.measurements_of(
         [encoding.Peak("base", 16, 1 << 30, None), encoding.Peak("base", 64, 3 << 30, None)]
     )
-    assert [goal.held for goal in goals] == [True, False, False]
+    assert [goal.held for goal in shorter.goals] == [True]
+    assert [goal.held for goal in longer.goals] == [False, False]
 
 
-def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(tmp_path, monkeypatch, case):
+def measured(monkeypatch, case, *argv: str) -> list[dict]:
+    """The lines of a record of the benchmark in the small, its memory made up."""
     peaks = [encoding.Peak("small", 16, 1 << 30, None), encoding.Peak("small", 64, 3 << 29, None)]
     monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
     monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))
-    recipe.main(["--quick", "--device", "cuda" if torch.cuda.is_available() else "cpu", "--json", str(tmp_path / "r")])
-    record = json.loads((tmp_path / "r").read_text())
+    found = list(recipe.measure(parsed("--quick", *argv)))
+    goals = [goal for each in found for goal in each.goals]
+    return [{"kind": each.kind, **each.line()} for each in [*found, *goals]]
 
-    names = [f"{row['encoder']}, {row['model']}" for row in record["epochs"]]
+
+def parsed(*argv: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    recipe.arguments(parser)
+    return parser.parse_args(["--device", "cuda" if torch.cuda.is_available() else "cpu", *argv])
+
+
+def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(monkeypatch, case):
+    lines = measured(monkeypatch, case)
+    epochs = [line for line in lines if line["what"] == recipe_tables.EPOCH]
+    names = [line["setting"] for line in epochs]
     assert names == ["quickstart, Shiftformer", *(f"small wav2vec 2.0, {name}" for name in recipe.SHIFTED)]
-    for row in record["epochs"]:
-        assert row["ratio"] == pytest.approx(row["seconds"]["encoding"][0] / sum(row["seconds"]["cached"]) * 2)
-        assert (row["ratio_by_flop"] is None) == (row["encoder"] == "quickstart")
-    assert len(record["experiment"]) == 12
-    assert {row["model"] for row in record["experiment"]} == set(MODELS)
-    assert [goal["held"] for goal in record["goals"]][4:] == [True, True, False] * 2
+    for line in epochs:
+        assert line["ratio_to_peers"]["encoding"] == pytest.approx(line["figures"]["ratio"], rel=1e-3)
+        assert ("ratio_by_flop" in line["figures"]) == ("quickstart" not in line["setting"])
+    experiment = [line for line in lines if line["what"] == recipe_tables.EXPERIMENT]
+    assert [line["setting"].split(", ")[1] for line in experiment] == 2 * list(MODELS)
+    memory = [line["held"] for line in lines if line["kind"] == "goal" and "memory" in line["what"]]
+    assert memory == [False, False]
 
-    header, _, *rows = recipe_tables.summary(record).splitlines()
+    header, _, *rows = recipe_tables.epochs_table(lines).markdown().splitlines()
     assert "times as long" in header
-    for line, row in zip(rows, record["epochs"], strict=True):
-        assert f" {row['ratio']:.1f} |" in line
-        assert line.endswith(f"at least 10, {'held' if row['goal']['held'] else 'missed'} |")
-    assert "| small | 64 | 1.50 |" in recipe_tables.memory_table(record).markdown()
-    assert "at 20 TFLOP/s" in recipe_tables.experiment_table(record).markdown()
+    for row, line in zip(rows, epochs, strict=True):
+        ratio = line["figures"]["ratio"]
+        assert f" {ratio:.1f} |" in row
+        assert row.endswith(f"at least 10, {'held' if ratio >= 10 else 'missed'} |")
+    assert "| small, 64 utterances | 1.50 |" in recipe_tables.memory_table(lines).markdown()
+    assert "at 20 TFLOP/s" in recipe_tables.experiment_table(lines).markdown()
 
 
-def test_another_device_than_the_recipe_would_take_is_an_error(capsys):
-    with pytest.raises(SystemExit):
-        recipe.main(["--device", "cpu" if torch.cuda.is_available() else "cuda"])
-    assert "the recipe takes the GPU where there is one" in capsys.readouterr().err
+def test_another_device_than_the_recipe_would_take_is_an_error():
+    other = "cpu" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(SystemExit, match="the recipe takes the GPU where there is one"):
+        next(recipe.measure(parsed("--device", other)))
 
 
-def test_a_corpus_with_an_empty_session_is_an_error(capsys):
-    with pytest.raises(SystemExit):
-        recipe.main(["--device", "cuda" if torch.cuda.is_available() else "cpu", "--utterances", "4"])
-    assert "--utterances 4 leaves a session empty: it must be at least 5" in capsys.readouterr().err
+def test_a_corpus_with_an_empty_session_is_an_error():
+    with pytest.raises(SystemExit, match="--utterances 4 leaves a session empty: it must be at least 5"):
+        next(recipe.measure(parsed("--utterances", "4")))

@@ -1,0 +1,182 @@
+"""Two records of a suite: what became slower or faster, and what is noise.
+
+Times of two runs cannot be held against each other: the machine was another by then. What can be is ours over the other
+forms, which took turns with it. A *change* is that ratio in B over the same in A, and has two kinds of noise. Within a
+run, rounds differ: resampling them tells how far. Between two runs, caches and pages fall differently, which all rounds
+of a run share: how far that goes is told by the forms that nobody has changed, each held against the others as ours is.
+The interval has both, at 95 % for all rows together; where it leaves out 1, the row is slower or faster, else noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from scipy.stats import norm, t
+
+from temporal_shift.ser.tables import Table
+
+from . import records
+from .records import Line
+from .tables import quantity
+
+RESAMPLES = 4000
+ERROR = 0.05  # of all rows together
+WEIGHED = 1.05  # bytes at a peak come in pages, and differ by some of them
+SAME = ("suite", "what", "setting", "form", "shape", "dtype", "unit")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of one row: the ratio B / A of ours, held against the other forms, and the interval of what it may really be."""
+
+    before: Line
+    after: Line
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if self.low > 1:
+            return "larger" if self.before["unit"] == "B" else "slower"
+        if self.high < 1:
+            return "smaller" if self.before["unit"] == "B" else "faster"
+        return "noise"
+
+    @property
+    def is_regression(self) -> bool:
+        return self.verdict in ("slower", "larger")
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit status: 0 without a regression, 1 with one, 2 where the records cannot be compared.",
+    )
+    parser.add_argument("a", type=Path, metavar="A", help="the record of before")
+    parser.add_argument("b", type=Path, metavar="B", help="the record of after")
+    options = parser.parse_args(argv)
+    try:
+        before, after = records.read(options.a), records.read(options.b)
+        notes, changes, counts = compared(before, after)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    console = Console(width=max(Console().width, 140))
+    for note in notes:
+        console.print(note, highlight=False)
+    console.print(table_of(changes).for_terminal(), "")
+    for line in counts:
+        console.print(line, highlight=False)
+    worse = [change for change in changes if change.is_regression]
+    better = [change for change in changes if change.ratio < 1 and change.verdict != "noise"]
+    console.print(f"{len(worse)} of {len(changes)} rows regressed, {len(better)} improved, the others are noise")
+    sys.exit(1 if worse else 0)
+
+
+def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Change], list[str]]:
+    """What differs in the circumstances, the rows of both, and the counts that are others.
+
+    Raises:
+        ValueError: If the records are of two devices or two numbers of threads, or have no row in common.
+    """
+    pairs = _pairs(before, after, "measurement")
+    for name in ("device", "threads") if pairs else ():
+        was, is_now = ({str(line.get(name)) for line in lines} for lines in (before, after))
+        if was != is_now:
+            given = " and ".join(
+                f"{', '.join(sorted(values))} in {which}" for which, values in zip("AB", (was, is_now), strict=True)
+            )
+            raise ValueError(f"the records are of another {name}, {given}: measure both on one machine, set up alike")
+    notes = [f"commit {before[0]['commit']} against {after[0]['commit']}"]
+    versions = [lines[0]["versions"] for lines in (before, after)]
+    for name in sorted(versions[0].keys() | versions[1].keys()):
+        if versions[0].get(name) != versions[1].get(name):
+            notes.append(f"{name} was {versions[0].get(name)} and is {versions[1].get(name)}: other forms changed, too")
+    if not pairs and not _pairs(before, after, "count"):
+        raise ValueError("the records have no row in common: they must be of one suite, measured in one way")
+    timed = [pair for pair in pairs if pair[0]["unit"] == "s"]
+    return notes, [*_changes(timed), *_weighed(pairs)], list(_other_counts(before, after))
+
+
+def _pairs(before: list[Line], after: list[Line], kind: str) -> list[tuple[Line, Line]]:
+    def key(line: Line) -> tuple[str, ...]:
+        return tuple(str(line.get(name)) for name in SAME)
+
+    later = {key(line): line for line in records.of_kind(after, kind)}
+    return [(line, later[key(line)]) for line in records.of_kind(before, kind) if key(line) in later]
+
+
+def _changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
+    spread, degrees = between_runs(pairs)
+    random = np.random.default_rng(0)
+    level = ERROR / max(len(pairs), 1) / 2  # Bonferroni's, both sides
+    reach = spread * (t.isf(level, degrees) if degrees else 0.0)
+    for before, after in pairs:
+        ratios = [_against_the_others(line, line["form"]) for line in (before, after)]
+        change = statistics.median(ratios[1]) - statistics.median(ratios[0])
+        draws = [np.median(random.choice(of_run, (RESAMPLES, len(of_run))), axis=1) for of_run in ratios]
+        within = float(np.std(draws[1] - draws[0])) * norm.isf(level)
+        half = math.hypot(within, reach)
+        yield Change(before, after, *(math.exp(value) for value in (change, change - half, change + half)))
+
+
+def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
+    """The standard deviation of the change of a form that is not ours, and on how many such forms it rests."""
+    changes = []
+    for before, after in pairs:
+        for form in before["samples"].keys() & after["samples"].keys() - {before["form"]}:
+            ratios = [_against_the_others(line, form, without=line["form"]) for line in (before, after)]
+            if all(ratios) and len(before["samples"]) > 2:
+                changes.append(statistics.median(ratios[1]) - statistics.median(ratios[0]))
+    if not changes:
+        return 0.0, 0
+    return math.sqrt(statistics.fmean(change**2 for change in changes)), len(changes)
+
+
+def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
+    """Of each round: the logarithm of a form's time over the geometric mean of the others'; alone, of its time."""
+    samples = line["samples"]
+    others = [samples[name] for name in samples if name not in (form, without)]
+    rounds = zip(samples[form], *others, strict=True)
+    return [math.log(own) - statistics.fmean(map(math.log, rest)) if rest else math.log(own) for own, *rest in rounds]
+
+
+def _weighed(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
+    """Bytes, which have no rounds: a change of less than some pages is none."""
+    for before, after in pairs:
+        if before["unit"] == "B" and before["median"]:
+            ratio = after["median"] / before["median"]
+            yield Change(before, after, ratio, ratio / WEIGHED, ratio * WEIGHED)
+        elif before["unit"] == "B" and after["median"]:
+            yield Change(before, after, math.inf, math.inf, math.inf)
+
+
+def _other_counts(before: list[Line], after: list[Line]) -> Iterator[str]:
+    for was, is_now in _pairs(before, after, "count"):
+        if was["what"] != "growth of time" and was["figures"] != is_now["figures"]:
+            named = ", ".join(filter(None, (was["what"], was["setting"], was["dtype"])))
+            for name in was["figures"]:
+                if was["figures"][name] != is_now["figures"].get(name):
+                    yield f"{named}: {name} was {was['figures'][name]} and is {is_now['figures'].get(name)}"
+
+
+def table_of(changes: list[Change]) -> Table:
+    """A row for each row of both records."""
+    rows = []
+    for change in changes:
+        line = change.before
+        where = ", ".join(filter(None, (line["setting"], " x ".join(map(str, line["shape"])))))
+        medians = [quantity(of["median"], of["unit"]) for of in (change.before, change.after)]
+        interval = f"[{change.low:.2f}, {change.high:.2f}]"
+        rows.append((line["what"], where, *medians, f"{change.ratio:.3f}", interval, change.verdict))
+    return Table(("what", "", "A", "B", "B / A, against the others", "95 % of all together", ""), rows)

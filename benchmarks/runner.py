@@ -1,0 +1,67 @@
+"""Runs a suite: measures, prints its tables, and leaves a record, the tables and plots, each whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+
+from . import plots, records, tables
+
+SUITES = ("op", "layers", "kernels", "recipe", "package")
+OUT = Path("results/benchmarks")
+
+
+def run(suite: str, argv: list[str]) -> None:
+    """One suite, in this process."""
+    module = import_module(f"benchmarks.{suite}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {suite}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.arguments(parser)
+    _add_out(parser)
+    options = parser.parse_args(argv)
+    device = getattr(options, "device", None)
+    console = Console(width=max(Console().width, 160))  # what the tables take
+    environment = {"suite": suite, **records.environment(device or "cpu")}
+    lines, goals = [], []
+    for found in module.measure(options):
+        lines.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
+        goals += found.goals
+        console.print(f"[dim]{found.what}, {found.setting}[/]", highlight=False)
+    lines += [{"kind": "goal", **environment, **goal.line()} for goal in goals]
+    for table in tables.of_suite(lines):
+        console.print(table.for_terminal(), "")
+    name = suite if device is None else f"{suite}-{device}"
+    records.write(options.out / f"{name}.jsonl", lines)
+    tables.write(options.out / f"{name}.md", lines)
+    plots.write(options.out, name, lines)
+    held = sum(goal.held for goal in goals)
+    console.print(f"{held} of {len(goals)} goals held; record, tables and plots: {options.out / name}.*")
+
+
+def run_all(argv: list[str]) -> None:
+    """Every suite, each in a process of its own, one after another: what one does to its memory is not the next's."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=run_all.__doc__)
+    parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
+    _add_out(parser)
+    options = parser.parse_args(argv)
+    started = time.monotonic()
+    for suite in SUITES:
+        given = ["--out", str(options.out), *(["--quick"] if options.quick else [])]
+        if subprocess.run([sys.executable, "-m", "benchmarks", suite, *given]).returncode:
+            sys.exit(f"python -m benchmarks {suite} failed; the records of those before it are in {options.out}")
+    print(f"all in {(time.monotonic() - started) / 60:.1f} minutes; see {options.out}")
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help="folder of record, tables and plots (default: %(default)s)"
+    )

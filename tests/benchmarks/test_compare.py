@@ -1,0 +1,107 @@
+"""Two records of one suite: a regression is found, and noise is called noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import compare, records
+from benchmarks.records import Count, Measurement
+
+FORMS = {"ours": 1.0, "clone": 0.8, "slices": 1.5, "gather": 8.0}
+ROWS = 20
+
+
+def record(path, seed, *, slower=None, factor=1.0, within=0.03, between=0.02, drift=1.0, **other):
+    """A run: its rounds are noisy, and what a run does to a form all of its rounds share."""
+    random = np.random.default_rng(seed)
+    head = {"suite": "op", **records.environment("cpu"), **other}
+    lines = []
+    for row in range(ROWS):
+        of_round = drift * random.lognormal(0, 0.3, 25)  # other work on the machine slows all forms of a round
+        samples = {}
+        for form, seconds in FORMS.items():
+            changed = factor if form == "ours" and row == slower else 1.0
+            noise = random.lognormal(0, within, 25) * random.lognormal(0, between)
+            samples[form] = [float(s) for s in 1e-3 * seconds * changed * of_round * noise]
+        line = Measurement("forward", samples, f"row {row}", (8, 374, 768), floor="clone").line()
+        lines.append({**head, "kind": "measurement", **line})
+    records.write(path, lines)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    def compare_them(*given: dict) -> tuple[int, str]:
+        paths = [record(tmp_path / f"{name}.jsonl", **each) for name, each in zip("ab", given, strict=True)]
+        with pytest.raises(SystemExit) as stopped:
+            compare.main(list(map(str, paths)))
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out + captured.err
+
+    return compare_them
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_runs_of_the_same_code_differ_by_noise_alone_though_the_machine_is_twice_as_slow(run, seed):
+    status, text = run({"seed": 2 * seed}, {"seed": 2 * seed + 1, "drift": 2.0})
+    assert (status, f"0 of {ROWS} rows regressed, 0 improved" in text) == (0, True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_that_became_a_quarter_slower_is_found_and_it_alone(run, seed):
+    status, text = run({"seed": 2 * seed}, {"seed": 2 * seed + 1, "slower": 7, "factor": 1.25})
+    assert status == 1
+    assert f"1 of {ROWS} rows regressed, 0 improved" in text
+    (row,) = [line for line in text.splitlines() if "slower" in line]
+    assert "row 7," in row
+
+
+def test_a_row_that_became_faster_is_no_regression(run):
+    status, text = run({"seed": 0}, {"seed": 1, "slower": 3, "factor": 0.7})
+    assert (status, f"0 of {ROWS} rows regressed, 1 improved" in text) == (0, True)
+
+
+def test_the_larger_the_noise_between_runs_the_less_is_called_a_change(run):
+    status, _ = run({"seed": 0, "between": 0.3}, {"seed": 1, "between": 0.3, "slower": 7, "factor": 1.25})
+    assert status == 0
+
+
+@pytest.mark.parametrize("other", [{"device": "another"}, {"threads": 64}])
+def test_records_of_another_machine_are_an_error_that_says_so(run, other):
+    status, text = run({"seed": 0}, {"seed": 1, **other})
+    assert status == 2
+    (name, value), *_ = other.items()
+    assert f"the records are of another {name}," in text
+    assert f"{value} in B: measure both on one machine, set up alike" in " ".join(text.split())
+
+
+def test_another_version_of_a_library_is_told(run):
+    _, text = run({"seed": 0}, {"seed": 1, "versions": {"torch": "9.9"}})
+    assert "and is 9.9: other forms changed, too" in text
+
+
+def test_records_without_a_row_in_common_are_an_error(tmp_path, capsys):
+    a, b = (tmp_path / name for name in ("a.jsonl", "b.jsonl"))
+    head = {"suite": "op", **records.environment("cpu"), "kind": "count"}
+    records.write(a, [{**head, **Count("wheel", {"bytes": 1}).line()}])
+    records.write(b, [{**head, **Count("sdist", {"bytes": 1}).line()}])
+    with pytest.raises(SystemExit):
+        compare.main([str(a), str(b)])
+    assert "the records have no row in common" in capsys.readouterr().err
+
+
+def test_bytes_and_counts_are_compared_too(tmp_path, capsys):
+    head = {"suite": "op", **records.environment("cpu")}
+    paths = []
+    for name, peak, registers in (("a", 100e6, 32), ("b", 150e6, 48)):
+        weighed = Measurement("peak", {"ours": [peak]}, unit="B").line()
+        counted = Count("plain", {"registers": registers}).line()
+        paths.append(tmp_path / name)
+        records.write(paths[-1], [{**head, "kind": "measurement", **weighed}, {**head, "kind": "count", **counted}])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main(list(map(str, paths)))
+    text = capsys.readouterr().out
+    assert stopped.value.code == 1
+    assert "larger" in text
+    assert "plain, float32: registers was 32 and is 48" in text

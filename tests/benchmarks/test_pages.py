@@ -1,0 +1,51 @@
+"""README and the docs have the records' own tables and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import badges, pages, plots, records
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("path", [path.relative_to(ROOT) for path in map(ROOT.joinpath, pages.pages())], ids=str)
+def test_every_table_of_a_page_is_the_records_own(path):
+    text = path.read_text(encoding="utf-8")
+    assert pages.filled(text) == text, "python -m benchmarks pages makes it anew"
+
+
+def test_every_table_can_be_made_and_stands_on_a_page():
+    text = "".join(path.read_text(encoding="utf-8") for path in pages.pages())
+    for name, (record, table) in pages.TABLES.items():
+        assert table(records.read(records.FOLDER / f"{record}.jsonl")).rows, name
+        assert f"<!-- table: {name} -->" in text
+
+
+def test_a_table_that_is_none_is_an_error_that_names_those_there_are():
+    with pytest.raises(ValueError, match="there is no table 'speed': it must be one of op, op shapes, "):
+        pages.filled("<!-- table: speed -->\n<!-- end -->")
+
+
+def test_every_picture_is_that_of_its_record(tmp_path):
+    names = set()
+    for record in records.FOLDER.glob("*.jsonl"):
+        for drawn in plots.write(tmp_path, record.stem, records.read(record)):
+            names.add(drawn.name)
+            committed = (pages.FIGURES / drawn.name).read_text(encoding="utf-8")
+            assert committed.count("<g id=") == drawn.read_text(encoding="utf-8").count("<g id=")
+    assert names == {path.name for path in pages.FIGURES.glob("*.svg")}
+
+
+def test_every_badge_says_what_the_metadata_and_the_records_say():
+    names = {path.stem: path.read_text(encoding="utf-8") for path in pages.BADGES.glob("*.svg")}
+    assert names == {name: badges.drawn(*texts) for name, texts in badges.found().items()}
+    readme = Path("README.md").read_text(encoding="utf-8")
+    assert all(f"docs/figures/badges/{name}.svg" in readme for name in names)

@@ -1,0 +1,63 @@
+"""A suite leaves a record, its tables and its pictures, and compares before it times."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import baselines, op, records, runner
+from benchmarks.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_a_suite_leaves_a_record_tables_and_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    runner.run("op", ["--quick", "--out", str(tmp_path)])
+    lines = records.read(tmp_path / "op-cpu.jsonl")
+    timed = [line for line in records.of_kind(lines, "measurement") if line["unit"] == "s"]
+    assert {line["what"] for line in timed} == {"forward", "forward + backward", "in place", "fused sum"}
+    assert all(line["ratio_to_floor"] > 0 and line["figures"]["share_of_bandwidth"] > 0 for line in timed)
+    assert all(len(line["samples"][form]) == 15 for line in timed for form in line["samples"])
+    (peak,) = [line for line in lines if line["what"].startswith("peak memory")]
+    assert peak["ratio_to_peers"]["slice assignment"] > 1.5  # it holds zeros and the result, and their gradients
+    (kept,) = [line for line in lines if line["what"] == "kept for backward"]
+    assert kept["median"] == 0
+    goals = records.of_kind(lines, "goal")
+    text = (tmp_path / "op-cpu.md").read_text(encoding="utf-8")
+    assert all(f"| {goal['what']} |" in text for goal in goals)
+    assert text.count("| held |") + text.count("| missed |") == len(goals)
+    pictures = {f"op-cpu-{name}-{theme}.svg" for name in ("times", "growth") for theme in ("light", "dark")}
+    assert pictures <= {path.name for path in tmp_path.iterdir()}
+    assert f"of {len(goals)} goals held" in capsys.readouterr().out
+
+
+def test_a_form_that_computes_something_else_is_not_timed(monkeypatch):
+    monkeypatch.setitem(op.PEERS, "wrong", lambda x, groups: baselines.gather(x, groups) + 1)
+    with pytest.raises(AssertionError, match="wrong is not what ours is: nothing of it is timed"):
+        op._forward(torch.randn(2, 16, 32), "one way", {"n_div": 16}, pytest.fail)
+
+
+def test_all_stops_at_a_suite_that_fails_and_says_which(monkeypatch, tmp_path):
+    asked = []
+
+    def failing(command, **_):
+        asked.append(command[3])
+        return subprocess.CompletedProcess(command, int(command[3] == "layers"))
+
+    monkeypatch.setattr(subprocess, "run", failing)
+    with pytest.raises(SystemExit, match="python -m benchmarks layers failed"):
+        runner.run_all(["--out", str(tmp_path)])
+    assert asked == ["op", "layers"]
+
+
+def test_an_unknown_suite_is_told_the_known_ones(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "speed"])
+    with pytest.raises(SystemExit, match=r"\{op,layers,kernels,recipe,package,all,compare,pages\}"):
+        main()

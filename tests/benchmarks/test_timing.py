@@ -1,0 +1,70 @@
+"""How time is taken: in turns, by the libraries' own timers, and in seconds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+from triton import testing
+
+from benchmarks import floors, scaling, timing
+
+
+def test_functions_take_turns_and_each_has_as_many_samples():
+    order = []
+    functions = {name: lambda name=name: order.append(name) for name in "abc"}
+    samples = timing.sampled(functions, device="cpu", seconds=0.0)
+    assert {len(of_one) for of_one in samples.values()} == {15}
+    assert all(value > 0 for of_one in samples.values() for value in of_one)
+    changes = sum(a != b for a, b in pairwise(order))
+    assert changes >= 2 * 15  # at least each round has two
+    assert min(Counter(order).values()) > 15
+
+
+def test_what_takes_long_has_fewer_rounds_and_the_right_time():
+    samples = timing.sampled({"sleep": lambda: time.sleep(0.11)}, device="cpu", seconds=0.0)
+    assert len(samples["sleep"]) == 7
+    assert all(0.11 <= value < 0.4 for value in samples["sleep"])
+
+
+def test_functions_run_with_the_threads_that_the_record_names(monkeypatch):
+    threads = set()
+    timing.sampled({"f": lambda: threads.add(torch.get_num_threads())}, device="cpu", seconds=0.0)
+    assert threads == {torch.get_num_threads()}
+
+
+@pytest.mark.parametrize(("timer", "called"), [("do_bench", "do_bench"), ("cudagraph", "do_bench_cudagraph")])
+def test_a_gpu_is_timed_by_triton_whose_milliseconds_become_seconds(monkeypatch, timer, called):
+    def bench(function, *, return_mode):
+        assert return_mode == "all"
+        function()
+        return [2.0, 4.0]
+
+    ran = []
+    monkeypatch.setattr(testing, called, bench)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    samples = timing.sampled({"f": lambda: ran.append(1)}, device="cuda", timer=timer)
+    assert samples == {"f": [0.002, 0.004]}
+    assert ran == [1]
+
+
+def test_bandwidth_is_bytes_read_and_written_in_a_second(monkeypatch):
+    monkeypatch.setattr(floors, "BEYOND_CACHES", 1 << 20)
+    monkeypatch.setattr(floors, "sampled", lambda functions, **_: {name: [0.5, 0.25] for name in functions})
+    assert floors.bandwidth("cpu", 1.0).samples == {"copy_": [2 * (2 << 20), 4 * (2 << 20)]}
+
+
+def test_the_floors_of_a_shift_copy_all_of_it():
+    x = torch.randn(2, 3, 4)
+    assert all(torch.equal(function(), x) for function in floors.copies(x).values())
+
+
+@pytest.mark.parametrize("power", [-0.5, 0.25, 1.0, 2.0])
+def test_the_exponent_of_a_power_law_is_found(power):
+    sizes = [2, 4, 8, 16]
+    slope, error = scaling.exponent(sizes, [3 * size**power for size in sizes])
+    assert (slope, error) == (pytest.approx(power, abs=1e-3), pytest.approx(0, abs=1e-3))
+    assert scaling.exponent(sizes, [1.0, 3.0, 1.0, 3.0])[1] > 0.1
