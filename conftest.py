@@ -10,7 +10,9 @@ from torch import nn
 
 import temporal_shift
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/*.md"]).pytest()
+PAGES = ["README.md", "docs/*.md", "docs/*/*.md"]  # a star is no slash here
+
+pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=PAGES).pytest()
 
 
 @pytest.fixture(autouse=True)

@@ -198,6 +198,7 @@ def check_writable(x: Tensor) -> None:
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
+    """That ``residual`` can be added to a shift of ``x`` without making it larger."""
     if type(residual) is not Tensor or residual.layout != torch.strided:
         check_kind(residual, "residual")
     if residual.device != x.device:
@@ -214,10 +215,12 @@ def _broadcasts(small: Tensor, large: Tensor) -> bool:
 
 
 def check_whole(name: str, value: object) -> None:
+    """That an argument is an int, be it one that a compiler has yet to know; a bool is none."""
     if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {value!r}")
 
 
 def check_flag(name: str, value: object) -> None:
+    """That an argument is a bool, and not what counts as true."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, not {value!r}")

@@ -18,9 +18,11 @@ class ChannelGroup(NamedTuple):
 
     @property
     def channels(self) -> int:
+        """How many they are."""
         return self.stop - self.start
 
     def adjoint(self) -> ChannelGroup:
+        """The group that carries their gradients back."""
         return self._replace(frames=-self.frames)
 
 
@@ -41,6 +43,7 @@ class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and
 
     @property
     def moved(self) -> tuple[ChannelGroup, ...]:
+        """The groups that do not stay where they are."""
         return tuple(group for group in self.groups if group.frames != 0)
 
     def adjoint(self) -> ShiftGeometry:

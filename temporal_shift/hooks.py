@@ -26,6 +26,7 @@ _thread._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def named(name: str, module: nn.Module) -> str:
+    """A module as error messages call it."""
     return f"{name!r} ({type(module).__name__})"
 
 
@@ -51,6 +52,7 @@ class Site:
         return args[0] if args else kwargs[self.first], padding
 
     def shifted(self, x: Any, padding: Tensor | None) -> Any:
+        """The input, shifted; frames that ``padding`` marks count as zeros."""
         if padding is not None and self.shift.stride != 0 and isinstance(x, Tensor) and not x.is_nested:
             x = silenced(x, padding, self.shift.time_dim)
         return self.shift(x)

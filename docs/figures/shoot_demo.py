@@ -5,8 +5,6 @@ It needs the extra ``demo``, Playwright and Chromium.
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from chromium import chromium
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "angry, man"  # the first
@@ -23,12 +22,9 @@ WIDTHS = {"demo.png": 1280, "demo-phone.png": 390}
 
 
 def main(folder: Path) -> None:
-    with demo() as address, sync_playwright() as playwright:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium")  # None is Playwright's own
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+    with demo() as address, chromium() as browser:
         for name, width in WIDTHS.items():
             shoot(browser, address, width, folder / name)
-        browser.close()
 
 
 @contextmanager

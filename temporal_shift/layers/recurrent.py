@@ -43,6 +43,7 @@ class ShiftedInput:
         )
 
     def extra_repr(self) -> str:
+        """torch's own, then the shift."""
         shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
         every = ", shift_every_layer=True" if self.shift_every_layer else ""
         return f"{super().extra_repr()}, {shift}{every}"  # type: ignore[misc]

@@ -61,14 +61,11 @@ class FrameClassifier(PreTrainedModel):
     With ``num_layers``, the frames of all the encoder's layers come in, and the blocks get their sum, weighed by
     ``softmax(layer_weights)``: all layers alike at first, as in SUPERB (Yang et al., Interspeech 2021).
 
-    ============  ======================================  ==========================================================
-    ``blocks``    without a shift                         with one
-    ============  ======================================  ==========================================================
-    conv          2 ConvNeXt-like blocks, LayerNorm       :class:`~temporal_shift.ShiftConv` as the second block
-    lstm          1 bidirectional LSTM, LayerNorm         :class:`~temporal_shift.ShiftLSTM`
-    transformer   2 post-norm layers, relative positions  2 :class:`~temporal_shift.ShiftTransformerLayer`
-                                                          (``replace``), or the shift inside the plain layers
-    ============  ======================================  ==========================================================
+    | ``blocks`` | without a shift | with one |
+    |---|---|---|
+    | conv | 2 ConvNeXt-like blocks, LayerNorm | :class:`.ShiftConv` as the second block |
+    | lstm | 1 bidirectional LSTM, LayerNorm | :class:`.ShiftLSTM` |
+    | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
 
     Shape:
         ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is nobody's label;

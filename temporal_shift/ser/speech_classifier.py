@@ -49,7 +49,8 @@ class SpeechClassifierConfig(PreTrainedConfig):
         backbone_config: The encoder's own configuration.
         classifier_config: The fields of :class:`~temporal_shift.ser.modeling.FrameClassifierConfig`.
         clip_seconds: The length that a waveform is cut or zero-padded to. Default: the paper's.
-        layer, normalize: See :class:`temporal_shift.ser.config.Backbone`.
+        layer: See :class:`temporal_shift.ser.config.Backbone`.
+        normalize: Likewise.
         average: See :class:`temporal_shift.ser.config.Features`.
         backbone: ``name`` and ``revision`` of the encoder that it was trained on; a folder's name starts from this
             model's folder.
@@ -85,6 +86,7 @@ class SpeechClassifierConfig(PreTrainedConfig):
 
     @property
     def clip_samples(self) -> int:
+        """``clip_seconds`` at 16 kHz."""
         return round(self.clip_seconds * SAMPLE_RATE)
 
 

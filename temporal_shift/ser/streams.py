@@ -76,7 +76,8 @@ class SpeechStream:
     At the end, its logits are those of the classifier on the frames of the whole recording, encoded at once.
 
     Attributes:
-        past, future: The seconds before and after the beginning of a frame that it is made of.
+        past: The seconds before the beginning of a frame that it is made of.
+        future: Those after it.
         delay: The last seconds, of which nothing is in the logits yet.
 
     ::

@@ -150,7 +150,7 @@ class FramewiseStream:
         return self._net(chunk)
 
     def flush(self) -> None:
-        return None
+        """Nothing waits."""
 
 
 class RecurrentStream:
@@ -177,6 +177,7 @@ class RecurrentStream:
         return output
 
     def flush(self) -> None:
+        """Nothing waits; the stream begins anew."""
         self.state = None
 
 
