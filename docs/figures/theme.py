@@ -1,0 +1,114 @@
+"""What the drawn pictures share: the colours of a page, cells, and the two files that a picture is.
+
+A picture is one axes whose unit is a point, from the top left. It is narrow, so that its text can be read on a phone,
+and has no background: it stands on light and on dark pages.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, PathPatch
+from matplotlib.path import Path as Outline
+from torch import Tensor
+
+PAST, FUTURE = "#56B4E9", "#E69F00"  # Okabe and Ito's, which colour-blind readers tell apart; dark text is read on both
+DARK_INK, LIGHT_INK = "#1f2328", "#e6edf3"
+CODE = "monospace"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a page: behind the picture, its text, its lines, what a frame has of its own; and its fullest tint."""
+
+    page: str
+    ink: str
+    line: str
+    own: str
+    strongest: float
+
+    def origin(self, frames: float) -> str:
+        """The colour of what comes from so many frames later, earlier where negative."""
+        return self.own if frames == 0 else PAST if frames < 0 else FUTURE
+
+
+THEMES = {
+    "light": Theme("#ffffff", DARK_INK, "#6e7781", "#d8dee4", 1.0),
+    "dark": Theme("#1e2129", LIGHT_INK, "#9198a1", "#4a515c", 0.5),
+}
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width / 72, height / 72))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return figure, axes
+
+
+def write(axes: Axes, x: float, y: float, text: str, colour: str, size: float = 10, **options: object) -> None:
+    """Text whose middle is at the height ``y``."""
+    axes.text(x, y, text, fontsize=size, color=colour, **{"va": "center_baseline", **options})
+
+
+def arrow(axes: Axes, points: Sequence[tuple[float, float]], theme: Theme) -> None:
+    """From point to point, with a head at the last."""
+    if len(points) > 2:
+        axes.plot(*zip(*points[:-1], strict=True), color=theme.line, lw=1.1, solid_joinstyle="miter")
+    style = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0, "color": theme.line, "lw": 1.1}
+    axes.add_patch(FancyArrowPatch(points[-2], points[-1], **style))
+
+
+def fill(axes: Axes, boxes: Sequence[tuple[float, float, float, float]], colour: str, **options: object) -> None:
+    """Boxes ``(left, top, width, height)`` of one colour, as one path, which is a third of the bytes."""
+    outlines = [Outline([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], closed=True) for x, y, w, h in boxes]
+    axes.add_patch(PathPatch(Outline.make_compound_path(*outlines), **{"facecolor": colour, "lw": 0, **options}))
+
+
+def numbered_frames(frames: int, channels: int) -> Tensor:
+    """``(frames, channels)``, of which each element says which frame it is of, counted from 1: 0 is padding."""
+    return torch.arange(1.0, frames + 1)[:, None].expand(frames, channels)
+
+
+def draw_cells(axes: Axes, origins: Tensor, left: float, top: float, theme: Theme, width: float, height: float) -> None:
+    """A row for each channel of ``(frames, channels)``, with the number of the frame that each element is from."""
+    boxes: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+    for frame, channels in enumerate(origins.tolist()):
+        for channel, origin in enumerate(channels):
+            box = (left + frame * width + 0.6, top + channel * height + 0.6, width - 1.2, height - 1.2)
+            colour = "none" if origin == 0 else theme.origin(origin - (frame + 1))
+            boxes[colour].append(box)
+            ink = DARK_INK if colour in (PAST, FUTURE) else theme.ink
+            write(axes, box[0] + box[2] / 2, box[1] + box[3] / 2, f"{origin:.0f}", ink, ha="center")
+    for colour, all_of_it in boxes.items():
+        fill(axes, all_of_it, colour, **({"edgecolor": theme.line, "lw": 0.6} if colour == "none" else {}))
+
+
+def tint(theme: Theme, colour: str, share: float) -> tuple[float, ...]:
+    """The colour as thin as its share, on the page; never so strong that the page's ink could not be read on it."""
+    part = theme.strongest * share
+    return tuple(part * c + (1 - part) * p for c, p in zip(to_rgb(colour), to_rgb(theme.page), strict=True))
+
+
+def save(name: str, draw: Callable[[Theme], Figure]) -> None:
+    """``NAME-light.svg`` and ``NAME-dark.svg``, beside the scripts or in the folder that the command line names."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    style = {
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.monospace": ["DejaVu Sans Mono"],
+        "svg.fonttype": "none",  # text as text: small, searchable, in whatever font the reader has
+        "svg.hashsalt": "temporal-shift",  # else every drawing differs in its ids
+        "text.parse_math": False,
+    }
+    with matplotlib.rc_context(style):
+        for theme_name, theme in THEMES.items():
+            draw(theme).savefig(folder / f"{name}-{theme_name}.svg", transparent=True, metadata={"Date": None})
