@@ -76,6 +76,7 @@ class Hook:
     """Its class is what a shift is found by, in a copy of the model too."""
 
     key = -1
+    mixes_frames = True  # which streams, below this module, must know
 
     def __init__(self, site: Site) -> None:
         self.site = site

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from temporal_shift import ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
+from temporal_shift import (
+    ShiftGRU,
+    ShiftLSTM,
+    ShiftTransformerLayer,
+    TemporalShift,
+    add_temporal_shift,
+    remove_temporal_shift,
+)
 from temporal_shift.streaming import ChainedStream, RunningMean, stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -439,3 +446,25 @@ def test_a_running_mean_keeps_its_precision_in_half_and_refuses_another_batch():
     )
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         mean(torch.zeros(1, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"where": nn.Linear}, "Linear (0.1)"),
+        ({"where": "0", "placement": "residual", "branch": "1"}, "Sequential (0)"),
+        ({"where": ShiftTransformerLayer, "stride": 2}, "ShiftTransformerLayer (1)"),
+    ],
+)
+def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
+    layer = ShiftTransformerLayer(8, 2, 16, batch_first=True)
+    net = nn.Sequential(nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)), layer).eval()
+    add_temporal_shift(net, **how)
+    message = (
+        f"{said} cannot stream with the shift that add_temporal_shift put into it: use layers that have a shift, or "
+        "put a TemporalShift before the module"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        stream(net)
+    remove_temporal_shift(net)
+    assert stream(net).delay == 1
