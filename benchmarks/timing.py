@@ -30,11 +30,11 @@ def sampled(
     keep_freed_memory: bool = True,
     timer: str = "do_bench",
 ) -> Samples:
-    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 7.
+    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 5.
 
     A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
     calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
-    at least 7 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
+    5 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
     """
     if device == "cuda":
         return {name: _on_gpu(function, timer) for name, function in functions.items()}
@@ -44,7 +44,7 @@ def sampled(
     calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
-    least = 7 if 1 in calls.values() else 15
+    least = 5 if 1 in calls.values() else 15
     while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
         for name in random.sample(list(functions), len(functions)):
             if calls[name] == 1:  # a call before it, and no more: timeit makes two
