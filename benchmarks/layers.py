@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
         yield from _memory(found, size, options.device)
         if options.device == "cpu":  # last: memory that is kept once is kept from then on
             for case in found:
-                yield _measurement(case, f"{case.what}, freed memory kept", timed(case.steps()))
+                yield _measurement(case, f"{case.what}, freed memory kept", timed(case.steps(), least=3))
 
 
 def cases(size: tuple[int, int, int]) -> list[Case]:

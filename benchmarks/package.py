@@ -29,7 +29,7 @@ QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--imports", type=int, default=15, help="of each kind (default: %(default)s)")
+    parser.add_argument("--imports", type=int, default=9, help="of each kind (default: %(default)s)")
     parser.add_argument("--whole", action="store_true", help="wait for the quickstart's table, some minutes")
     parser.add_argument("--quick", action="store_true", help="three imports, and no quickstart")
 

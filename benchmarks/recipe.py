@@ -67,7 +67,7 @@ class Scale:
 
     clip_seconds: float = 7.5
     utterances: int = 10  # of noise
-    rounds: int = 3
+    rounds: int = 2
     quickstart: int | None = None  # utterances of its corpus; by default all
     encoder: dict[str, Any] = field(default_factory=dict)  # where its configuration is not that of a base encoder
 

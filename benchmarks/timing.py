@@ -29,12 +29,13 @@ def sampled(
     seconds: float = 1.0,
     keep_freed_memory: bool = True,
     timer: str = "do_bench",
+    least: int = 5,
 ) -> Samples:
-    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 5.
+    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or ``least``.
 
     A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
     calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
-    5 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
+    ``least`` rounds are enough. Freed memory, once kept, is kept for the rest of the process.
     """
     if device == "cuda":
         return {name: _on_gpu(function, timer) for name, function in functions.items()}
@@ -44,8 +45,8 @@ def sampled(
     calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
-    least = 5 if 1 in calls.values() else 15
-    while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
+    rounds = least if 1 in calls.values() else 15
+    while time.perf_counter() < end or len(samples[next(iter(functions))]) < rounds:
         for name in random.sample(list(functions), len(functions)):
             if calls[name] == 1:  # a call before it, and no more: timeit makes two
                 measured = timers[name].blocked_autorange(min_run_time=0.0)
@@ -61,8 +62,7 @@ def _timer(function: Callable[[], object]) -> Timer:
 
 def _calls_of_a_sample(timer: Timer) -> int:
     """Enough calls to last a millisecond; the first ones warm up."""
-    timer.timeit(1)
-    took = timer.timeit(1).median
+    took = timer.blocked_autorange(min_run_time=0.0).median
     if took > LONG:
         return 1
     took = timer.timeit(max(2, min(5, math.ceil(1e-3 / took)))).median

@@ -32,9 +32,9 @@ def server():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Three sessions of 88 utterances, five files of features, and one model."""
+    """Three sessions of 100 utterances, five files of features, and one model."""
     folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 88)
+    write_noise_corpus(folder / "corpus", 100)
     torch.manual_seed(0)
     HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
     experiment = {
@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
         "backbone": {"name": "backbone"},
         "features": {"clip_seconds": 0.25},
         "spec_augment": {"time_length": 2, "feature_length": 4},
-        "training": {"epochs": 3, "batch_size": 16, "warmup_epochs": 1, "checkpoint_seconds": 0},
+        "training": {"epochs": 4, "batch_size": 16, "warmup_epochs": 1, "checkpoint_seconds": 0},
         "models": [{"name": "ShiftCNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 16}}],
     }
     (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
