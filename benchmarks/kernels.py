@@ -21,7 +21,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -74,7 +74,12 @@ def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> I
 
 def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
     """Each variant with the bytes that it reads and writes, and their floor, for each element that is written."""
-    return _in_processes(_count, [([variant],) for variant in variants], interpret=True)
+    alike: dict[Variant, list[Variant]] = {}
+    for variant in variants:  # dtypes of one size touch the same bytes
+        alike.setdefault(replace(variant, dtype=f"{variant.itemsize} bytes"), []).append(variant)
+    groups = {group[0]: group for group in alike.values()}
+    for first, row in _in_processes(_count, [([first],) for first in groups], interpret=True):
+        yield from ((variant, row) for variant in groups[first])
 
 
 def goals_of(rows: dict[Variant, Row]) -> list[Goal]:

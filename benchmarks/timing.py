@@ -29,7 +29,7 @@ def sampled(
     seconds: float = 1.0,
     keep_freed_memory: bool = True,
     timer: str = "do_bench",
-    least: int = 5,
+    least: int = 3,
 ) -> Samples:
     """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or ``least``.
 

@@ -26,7 +26,7 @@ def test_functions_take_turns_and_each_has_as_many_samples():
 
 def test_what_takes_long_has_fewer_rounds_and_the_right_time():
     samples = timing.sampled({"sleep": lambda: time.sleep(0.11)}, device="cpu", seconds=0.0)
-    assert len(samples["sleep"]) == 5
+    assert len(samples["sleep"]) == 3
     assert all(0.11 <= value < 0.4 for value in samples["sleep"])
 
 
