@@ -17,6 +17,7 @@ from .recipe_tables import PEAK
 from .records import OURS, Measurement
 
 LONGER = 4  # times as long as the shorter corpus
+ENOUGH = 40  # utterances, more than a forward pass takes
 MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
 
 
@@ -31,10 +32,16 @@ class Peak:
 
 
 def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
-    """Fill the cache below ``folder`` for the corpus, and for its files ``LONGER`` times; on Linux only."""
+    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long; on Linux only.
+
+    The two are a part of the corpus and all of it, or, where the part would not fill a forward pass, all of it and its
+    files so many times.
+    """
     if not Path("/proc/self/status").exists():
         return
-    for manifest in (corpus, repeated(corpus, LONGER)):
+    part = replace(corpus, utterances=corpus.utterances[::LONGER])
+    has_parts = len(part.utterances) >= ENOUGH
+    for manifest in (part, corpus) if has_parts else (corpus, repeated(corpus, LONGER)):
         write_manifest(manifest, folder / "manifest.jsonl")
         settings = {key: getattr(experiment, key).model_dump() for key in ("backbone", "features")}
         arguments = [json.dumps(settings), str(folder / "manifest.jsonl"), str(folder / "cache")]

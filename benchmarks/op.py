@@ -40,7 +40,7 @@ QUICK = (2, 16, 32)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--seconds", type=float, default=0.4, help="how long each function is timed (default: 0.4)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="how long each function is timed (default: 0.3)")
     parser.add_argument("--timer", default=TIMERS[0], choices=TIMERS, help="of a GPU (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few rounds of small shapes: its figures mean nothing")
 

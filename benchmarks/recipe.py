@@ -68,7 +68,7 @@ class Scale:
     clip_seconds: float = 7.5
     utterances: int = 10  # of noise
     rounds: int = 2
-    quickstart: int | None = None  # utterances of its corpus; by default all
+    quickstart: int = 200  # utterances of its corpus, of 400
     encoder: dict[str, Any] = field(default_factory=dict)  # where its configuration is not that of a base encoder
 
 
@@ -172,7 +172,7 @@ def quickstart(scale: Scale) -> Case:
     experiment = config.read_experiment(QUICKSTART)
     models = [model.model_copy(update={"twin": None}) for model in experiment.models if model.name == "Shiftformer"]
     manifest = read_corpus(experiment.corpus)
-    step = len(manifest.utterances) // (scale.quickstart or len(manifest.utterances))
+    step = len(manifest.utterances) // scale.quickstart
     manifest = replace(manifest, utterances=manifest.utterances[::step])
     return Case("quickstart", experiment.model_copy(update={"models": models}), manifest)
 
