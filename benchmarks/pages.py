@@ -34,14 +34,19 @@ def _other_shapes(line: Line) -> bool:
     return not _main_shape(line) and not _memory(line)
 
 
+def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Table:
+    """As narrow as a page is: without the quartiles, and without what the page says beside the table."""
+    return tables.measurements(lines, wanted, ("quartiles", *known))
+
+
 TABLES: dict[str, tuple[str, Callable[[list[Line]], Table]]] = {
-    "op": ("op-cpu", lambda lines: tables.measurements(lines, _main_shape)),
-    "op shapes": ("op-cpu", lambda lines: tables.measurements(lines, _other_shapes)),
-    "op memory": ("op-cpu", lambda lines: tables.measurements(lines, _memory)),
+    "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
+    "op shapes": ("op-cpu", lambda lines: _rows(lines, _other_shapes)),
+    "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
     "op growth": ("op-cpu", tables.growth),
     "op goals": ("op-cpu", tables.goals),
-    "layers": ("layers-cpu", lambda lines: tables.measurements(lines, lambda line: not _memory(line))),
-    "layers memory": ("layers-cpu", lambda lines: tables.measurements(lines, _memory)),
+    "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
+    "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),
     "layers goals": ("layers-cpu", tables.goals),
     "kernels": ("kernels", kernel_tables.by_form),
     "kernels goals": ("kernels", tables.goals),

@@ -36,11 +36,16 @@ def write(path: Path, lines: list[Line]) -> None:
         file.write(f"{text}\n".encode())
 
 
-def measurements(lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True) -> Table:
-    """A row for each measurement: median and quartiles, how it stands to its floor, and others to it."""
+def measurements(
+    lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True, hidden: tuple[str, ...] = ()
+) -> Table:
+    """A row for each measurement: median and quartiles, how it stands to its floor, and others to it.
+
+    Columns with nothing in them are left out, and so are those that are ``hidden``.
+    """
     header = ("what", "setting", "shape", "median", "quartiles", "over its floor", "of bandwidth", "others over it")
     rows = [_cells(line) for line in of_kind(lines, "measurement") if wanted(line)]
-    filled = [column for column in range(len(header)) if any(row[column] for row in rows)]
+    filled = [column for column, name in enumerate(header) if name not in hidden and any(row[column] for row in rows)]
     return Table(tuple(header[column] for column in filled), [tuple(row[column] for column in filled) for row in rows])
 
 
