@@ -43,7 +43,7 @@ def quickstart(
     cache: Cache = CACHE,
     keep_models: KeepModels = False,
 ) -> None:
-    """The paper's experiment in the small: no download, no GPU, about four minutes."""
+    """The paper's experiment in the small: no download, no GPU, four to six minutes."""
     with errors_as_sentences(resumes=True):
         if config == _QUICKSTART and not config.exists():
             raise RecipeError(
