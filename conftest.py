@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from sybil import Sybil
@@ -10,9 +13,30 @@ from torch import nn
 
 import temporal_shift
 
-PAGES = ["README.md", "docs/*.md", "docs/*/*.md"]  # a star is no slash here
+ROOT = Path(__file__).parent
+SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=PAGES).pytest()
+
+class Page(pytest.File):
+    """A page is one test: its blocks share their names, and must not be parted between two processes."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        if list(SYBIL.parse(self.path)):
+            yield Blocks.from_parent(self, name="python")
+
+
+class Blocks(pytest.Item):
+    def runtest(self) -> None:
+        for block in SYBIL.parse(self.path):
+            block.evaluate()
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"{self.path.relative_to(ROOT)}: its Python"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | None:
+    is_page = file_path == ROOT / "README.md" or (file_path.suffix == ".md" and ROOT / "docs" in file_path.parents)
+    return Page.from_parent(parent, path=file_path) if is_page else None
 
 
 @pytest.fixture(autouse=True)
