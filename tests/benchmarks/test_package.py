@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,9 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from what git would clone, beside the environment's own setuptools: no network is needed."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    """Built without a network, from a copy: other tests read the metadata that lie here."""
+    folder, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("clone")
+    unwanted = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "results", "corpus", "models", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=unwanted, dirs_exist_ok=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(copy)]
     subprocess.run(command, check=True, capture_output=True)
     (found,) = folder.glob("*.whl")
     return found
