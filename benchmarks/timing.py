@@ -29,13 +29,12 @@ def sampled(
     seconds: float = 1.0,
     keep_freed_memory: bool = True,
     timer: str = "do_bench",
-    least: int = 3,
 ) -> Samples:
-    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or ``least``.
+    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 3.
 
     A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
     calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
-    ``least`` rounds are enough. Freed memory, once kept, is kept for the rest of the process.
+    3 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
     """
     if device == "cuda":
         return {name: _on_gpu(function, timer) for name, function in functions.items()}
@@ -45,8 +44,8 @@ def sampled(
     calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
-    rounds = least if 1 in calls.values() else 15
-    while time.perf_counter() < end or len(samples[next(iter(functions))]) < rounds:
+    least = 3 if 1 in calls.values() else 15
+    while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
         for name in random.sample(list(functions), len(functions)):
             if calls[name] == 1:  # a call before it, and no more: timeit makes two
                 measured = timers[name].blocked_autorange(min_run_time=0.0)

@@ -468,3 +468,16 @@ def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
         stream(net)
     remove_temporal_shift(net)
     assert stream(net).delay == 1
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [TemporalShift(), ShiftLSTM(8, 8), ShiftGRU(8, 8), ShiftTransformerLayer(8, 2, 16)],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_layers_own_stream_does_not_pass_over_it_either(layer):
+    add_temporal_shift(nn.ModuleList([layer]), "0", n_div=4)
+    with pytest.raises(
+        ValueError, match=f"^{type(layer).__name__} cannot stream with the shift that add_temporal_shift"
+    ):
+        layer.stream()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ..streaming import ChainedStream, RecurrentStream, Stage
+from ..streaming.nets import refuse_surgery
 from .arguments import time_dim_of
 from .sequences import Sequences, shift_sequences, shift_stream
 
@@ -66,6 +67,7 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
         Raises:
             ValueError: If the layer is ``bidirectional``: its second direction begins at the end.
         """
+        refuse_surgery(self)
         if self.bidirectional:
             raise ValueError(
                 f"bidirectional=True cannot stream: the second direction of the {self.mode} begins with the last "

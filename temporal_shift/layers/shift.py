@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..streaming import ChainedStream, ShiftStream
-from ..streaming.nets import chained, stages_of
+from ..streaming.nets import chained, refuse_surgery, stages_of
 from .arguments import layout_of
 from .sequences import shift_sequences
 
@@ -82,6 +82,7 @@ class TemporalShift(nn.Module):
             ValueError: If ``padding_mode`` is ``"circular"``, whose first frame reads the last, or ``net`` may look at
                 other frames (see :func:`temporal_shift.streaming.stream`).
         """
+        refuse_surgery(self)
         if self.net is None:
             return ShiftStream(**self._arguments(), state=state)
         return chained([ShiftStream(**self._arguments()), *stages_of(self.net)], state)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream
+from ..streaming.nets import refuse_surgery
 from .arguments import check_placement, time_dim_of
 from .attention import RelativeSelfAttention
 from .sequences import shift_sequences, shift_stream, silenced
@@ -132,6 +133,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         Raises:
             ValueError: If there is attention, which looks at all frames: ``placement`` must be ``"replace"``.
         """
+        refuse_surgery(self)
         if self.placement != "replace":
             raise ValueError(
                 f'placement="{self.placement}" cannot stream: its attention looks at all frames; it must be "replace"'

@@ -224,14 +224,7 @@ class RunningMean:
 
 def stages_of(net: nn.Module) -> list[Stage]:
     """The stages of a net, a ``ValueError`` if one of them is not known to stream."""
-    for name, module in net.named_modules():
-        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
-        if any(getattr(hook, "mixes_frames", False) for hook in hooks):
-            where = f" ({name})" if name else ""
-            raise ValueError(
-                f"{type(module).__name__}{where} cannot stream with the shift that add_temporal_shift put into it: use "
-                "layers that have a shift, or put a TemporalShift before the module"
-            )
+    refuse_surgery(net)
     if isinstance(net, nn.Sequential):
         return [stage for module in net for stage in stages_of(module)]
     if isinstance(net, nn.TransformerEncoder):
@@ -246,6 +239,18 @@ def stages_of(net: nn.Module) -> list[Stage]:
         f"{type(net).__name__} cannot stream: it may look at other frames; it must be a layer with a stream() or one "
         "that looks at each frame alone"
     )
+
+
+def refuse_surgery(net: nn.Module) -> None:
+    """A ``ValueError`` if surgery has put a shift into a part of ``net``: a stream calls no hooks."""
+    for name, module in net.named_modules():
+        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        if any(getattr(hook, "mixes_frames", False) for hook in hooks):
+            where = f" ({name})" if name else ""
+            raise ValueError(
+                f"{type(module).__name__}{where} cannot stream with the shift that add_temporal_shift put into it: use "
+                "layers that have a shift, or put a TemporalShift before the module"
+            )
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
