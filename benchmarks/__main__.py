@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from . import compare, pages, runner
+from . import compare, runner
+from .report import pages
 
 COMMANDS = {"all": runner.run_all, "compare": compare.main, "pages": pages.main}
 

@@ -21,11 +21,11 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import norm, t
 
-from temporal_shift.ser.tables import Table
+from temporal_shift.ser.utils.table import Table
 
-from . import records
-from .records import Line
-from .tables import quantity
+from .measure import measurements
+from .measure.measurements import Line
+from .report.tables import quantity
 
 RESAMPLES = 4000
 ERROR = 0.05  # of all rows together
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("b", type=Path, metavar="B", help="the record of after")
     options = parser.parse_args(argv)
     try:
-        before, after = records.read(options.a), records.read(options.b)
+        before, after = measurements.read(options.a), measurements.read(options.b)
         notes, changes, counts = compared(before, after)
     except (OSError, ValueError) as error:
         parser.error(str(error))
@@ -112,8 +112,8 @@ def _pairs(before: list[Line], after: list[Line], kind: str) -> list[tuple[Line,
     def key(line: Line) -> tuple[str, ...]:
         return tuple(str(line.get(name)) for name in SAME)
 
-    later = {key(line): line for line in records.of_kind(after, kind)}
-    return [(line, later[key(line)]) for line in records.of_kind(before, kind) if key(line) in later]
+    later = {key(line): line for line in measurements.of_kind(after, kind)}
+    return [(line, later[key(line)]) for line in measurements.of_kind(before, kind) if key(line) in later]
 
 
 def _changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:

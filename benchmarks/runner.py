@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import plots, records, tables
+from .measure import measurements
+from .report import plots, tables
 
 SUITES = ("op", "layers", "kernels", "recipe", "package")
 OUT = Path("results/benchmarks")
@@ -19,7 +20,7 @@ OUT = Path("results/benchmarks")
 
 def run(suite: str, argv: list[str]) -> None:
     """One suite, in this process."""
-    module = import_module(f"benchmarks.{suite}")
+    module = import_module(f"benchmarks.suites.{suite}")
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {suite}",
         description=module.__doc__,
@@ -30,7 +31,7 @@ def run(suite: str, argv: list[str]) -> None:
     options = parser.parse_args(argv)
     device = getattr(options, "device", None)
     console = Console(width=max(Console().width, 160))  # what the tables take
-    environment = {"suite": suite, **records.environment(device or "cpu")}
+    environment = {"suite": suite, **measurements.environment(device or "cpu")}
     lines, goals = [], []
     for found in module.measure(options):
         lines.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
@@ -40,7 +41,7 @@ def run(suite: str, argv: list[str]) -> None:
     for table in tables.of_suite(lines):
         console.print(table.for_terminal(), "")
     name = suite if device is None else f"{suite}-{device}"
-    records.write(options.out / f"{name}.jsonl", lines)
+    measurements.write(options.out / f"{name}.jsonl", lines)
     tables.write(options.out / f"{name}.md", lines)
     plots.write(options.out, name, lines)
     held = sum(goal.held for goal in goals)

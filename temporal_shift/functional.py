@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import checks
-from .backends import autograd, traced
+from .core import arguments, dispatch, graph
 
 _is_compiling = torch.compiler.is_compiling
 _is_tracing = torch._C._is_tracing  # TorchScript's tracer, and that of its ONNX exporter
@@ -95,19 +94,19 @@ def temporal_shift(
     """
     compiling = _is_compiling() or _is_tracing()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
-    geometry = checks.resolve(
+    geometry = arguments.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
     )
-    bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
+    bounds = None if ragged is None else arguments.check_bounds(x, lengths, cu_seqlens, geometry)
     if inplace is not False:
-        checks.check_flag("inplace", inplace)
+        arguments.check_flag("inplace", inplace)
         if compiling:
-            return traced.shift_(x, bounds, geometry)
-        checks.check_writable(x)
-        return autograd.shift_(x, bounds, geometry)
+            return graph.shift_(x, bounds, geometry)
+        arguments.check_writable(x)
+        return dispatch.shift_(x, bounds, geometry)
     if compiling:  # a plain graph fuses with its neighbours, an opaque op would not
-        return traced.shift(x, None, bounds, geometry)
-    return autograd.shift(x, None, bounds, geometry)
+        return graph.shift(x, None, bounds, geometry)
+    return dispatch.shift(x, None, bounds, geometry)
 
 
 def temporal_shift_add(
@@ -155,13 +154,13 @@ def temporal_shift_add(
     """
     compiling = _is_compiling() or _is_tracing()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
-    geometry = checks.resolve(
+    geometry = arguments.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
     )
-    checks.check_residual(x, residual)
-    bounds = None if ragged is None else checks.check_bounds(x, lengths, cu_seqlens, geometry)
+    arguments.check_residual(x, residual)
+    bounds = None if ragged is None else arguments.check_bounds(x, lengths, cu_seqlens, geometry)
     if residual.shape != x.shape:
         residual = residual.to(torch.result_type(x, residual)).expand(x.shape)  # a number of no dim promotes less
     if compiling:
-        return traced.shift(x, residual, bounds, geometry)
-    return autograd.shift(x, residual, bounds, geometry)
+        return graph.shift(x, residual, bounds, geometry)
+    return dispatch.shift(x, residual, bounds, geometry)

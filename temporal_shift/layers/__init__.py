@@ -8,6 +8,6 @@ from .shift import TemporalShift
 from .transformer import RelativeTransformerLayer, ShiftTransformerLayer
 
 with suppress(ImportError):  # torch has deprecated what this stands on
-    from . import quantized as quantized
+    from . import quantized  # noqa: F401
 
 __all__ = ["RelativeTransformerLayer", "ShiftConv", "ShiftGRU", "ShiftLSTM", "ShiftTransformerLayer", "TemporalShift"]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import temporal_shift, temporal_shift_add
-from .arguments import check_placement
+from .layouts import check_placement
 
 
 class ShiftConv(nn.Module):

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..streaming import ChainedStream, RecurrentStream, Stage
 from ..streaming.nets import refuse_surgery
-from .arguments import time_dim_of
-from .sequences import Sequences, shift_sequences, shift_stream
+from .layouts import time_dim_of
+from .ragged import Sequences, shift_sequences, shift_stream
 
 _COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # what torch's modules call for all their layers
 

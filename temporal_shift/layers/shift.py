@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..streaming import ChainedStream, ShiftStream
 from ..streaming.nets import chained, refuse_surgery, stages_of
-from .arguments import layout_of
-from .sequences import shift_sequences
+from .layouts import layout_of
+from .ragged import shift_sequences
 
 
 class TemporalShift(nn.Module):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream
 from ..streaming.nets import refuse_surgery
-from .arguments import check_placement, time_dim_of
-from .attention import RelativeSelfAttention
-from .sequences import shift_sequences, shift_stream, silenced
+from .layouts import check_placement, time_dim_of
+from .ragged import shift_sequences, shift_stream, silenced
+from .relative_attention import RelativeSelfAttention
 
 
 class ShiftTransformerLayer(nn.TransformerEncoderLayer):

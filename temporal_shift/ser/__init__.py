@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .recognizer import Recognizer
-    from .speech_classifier import SpeechClassifier, SpeechClassifierConfig
+    from .inference.recognizer import Recognizer
+    from .models.speech_classifier import SpeechClassifier, SpeechClassifierConfig
 
 _HOMES = {
-    "Recognizer": "recognizer",
-    "SpeechClassifier": "speech_classifier",
-    "SpeechClassifierConfig": "speech_classifier",
+    "Recognizer": "inference.recognizer",
+    "SpeechClassifier": "models.speech_classifier",
+    "SpeechClassifierConfig": "models.speech_classifier",
 }
 
 __all__ = ["Recognizer", "SpeechClassifier", "SpeechClassifierConfig"]
@@ -25,5 +25,5 @@ __all__ = ["Recognizer", "SpeechClassifier", "SpeechClassifierConfig"]
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(".pipeline", __name__)  # which registers them
+    import_module(".models.hf_pipeline", __name__)  # which registers them
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from .errors import RecipeError
-from .files import FOLDER_NAME
+from .utils.atomic_files import FOLDER_NAME
+from .utils.errors import RecipeError
 
 
 class _Section(BaseModel):
@@ -148,7 +148,7 @@ class SpecAugment(_Section):
 
 
 class Protocol(_Section):
-    """Who trains, who chooses the epoch, who is tested: see :mod:`temporal_shift.ser.protocols`."""
+    """Who trains, who chooses the epoch, who is tested: see :mod:`temporal_shift.ser.training.folds`."""
 
     kind: Literal["heldout", "paper", "last", "speaker"] = "heldout"
 
@@ -161,7 +161,7 @@ class Training(_Section):
     gradient_accumulation: PositiveInt = 1  # passes that a step's utterances are divided into, to save memory
     learning_rate: PositiveFloat = 5e-4
     weight_decay: float = Field(default=0.05, ge=0)  # not of biases, norms and other one-dimensional parameters
-    # After a linear warm-up; "paper" is the published code's rate, see :mod:`temporal_shift.ser.schedules`.
+    # After a linear warm-up; "paper" is the published code's rate, see :mod:`temporal_shift.ser.training.schedules`.
     schedule: Literal["cosine", "linear", "constant", "paper"] = "cosine"
     warmup_epochs: int = Field(default=5, ge=0)
     max_grad_norm: PositiveFloat = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..geometry import ShiftGeometry
+from ..core import arguments
+from ..core.geometry import ShiftGeometry
 
 
 class ShiftStream:
@@ -98,7 +98,7 @@ class ShiftStream:
         return max([0, *(-frames for channels, frames in groups if channels)])
 
     def _geometry(self, x: Tensor) -> ShiftGeometry:
-        return checks.resolve(x, *self._arguments)
+        return arguments.resolve(x, *self._arguments)
 
 
 def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import baselines, layers
+from benchmarks.measure import peers
+from benchmarks.suites import layers
 from temporal_shift import ShiftConv
 from temporal_shift.layers import RelativeTransformerLayer
 
 
 def test_the_published_conv_block_computes_what_ours_does():
-    ours, published = ShiftConv(32), baselines.PublishedConvBlock(32, n_div=16)
+    ours, published = ShiftConv(32), peers.PublishedConvBlock(32, n_div=16)
     layers._share(published, ours)
     layers.compare(ours, published, torch.randn(2, 9, 32, requires_grad=True))
 
 
 def test_the_published_relative_layer_computes_what_ours_does():
     ours = RelativeTransformerLayer(32, 4, 128, 0.0, "gelu", batch_first=True, max_frames=9)
-    published = baselines.PublishedRelativeLayer(32, 4, 9)
+    published = peers.PublishedRelativeLayer(32, 4, 9)
     published.load_state_dict({name.removeprefix("self_attn."): value for name, value in ours.state_dict().items()})
     layers.compare(ours, published, torch.randn(2, 9, 32, requires_grad=True))
 

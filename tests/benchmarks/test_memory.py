@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import memory
+from benchmarks.measure import memory
 
 MIB = 1 << 20
 

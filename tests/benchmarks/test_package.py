@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import package
+from benchmarks.suites import package
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,9 +30,12 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_is_small_and_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert package.strays_of(names) == []
-    assert package.strays_of([*names, "tests/test_x.py", "benchmarks/op.py"]) == ["tests/test_x.py", "benchmarks/op.py"]
+    assert package.strays_of([*names, "tests/test_x.py", "benchmarks/suites/op.py"]) == [
+        "tests/test_x.py",
+        "benchmarks/suites/op.py",
+    ]
     assert wheel.stat().st_size < package.MOST_OF_WHEEL
-    assert {"temporal_shift/py.typed", "temporal_shift/ser/configs/features-shiftcnn.yaml"} <= set(names)
+    assert {"temporal_shift/py.typed", "temporal_shift/ser/experiments/configs/features-shiftcnn.yaml"} <= set(names)
 
 
 def test_what_is_uploaded_passes_the_checks_of_twine(wheel):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import badges, pages, plots, records
+from benchmarks.measure import measurements
+from benchmarks.report import badges, pages, plots
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,7 @@ def test_every_table_of_a_page_is_the_records_own(path):
 def test_every_table_can_be_made_and_stands_on_a_page():
     text = "".join(path.read_text(encoding="utf-8") for path in pages.pages())
     for name, (record, table) in pages.TABLES.items():
-        assert table(records.read(records.FOLDER / f"{record}.jsonl")).rows, name
+        assert table(measurements.read(measurements.FOLDER / f"{record}.jsonl")).rows, name
         assert f"<!-- table: {name} -->" in text
 
 
@@ -36,8 +37,8 @@ def test_a_table_that_is_none_is_an_error_that_names_those_there_are():
 
 def test_every_picture_is_that_of_its_record(tmp_path):
     names = set()
-    for record in records.FOLDER.glob("*.jsonl"):
-        for drawn in plots.write(tmp_path, record.stem, records.read(record)):
+    for record in measurements.FOLDER.glob("*.jsonl"):
+        for drawn in plots.write(tmp_path, record.stem, measurements.read(record)):
             names.add(drawn.name)
             committed = (pages.FIGURES / drawn.name).read_text(encoding="utf-8")
             assert committed.count("<g id=") == drawn.read_text(encoding="utf-8").count("<g id=")

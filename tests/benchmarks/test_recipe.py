@@ -10,15 +10,17 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config
 
-from benchmarks import encoding, flops, recipe, recipe_tables
-from benchmarks.flops import Cost, Counts, Rates
+from benchmarks.measure import encoding, flops
+from benchmarks.measure.flops import Cost, Counts, Rates
+from benchmarks.report import recipe_tables
+from benchmarks.suites import recipe
 from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser import config
-from temporal_shift.ser.backbones import Backbone, load_backbone
-from temporal_shift.ser.features import cached_features
-from temporal_shift.ser.modeling import frame_classifier
-from temporal_shift.ser.published import MODELS, published_experiment
-from temporal_shift.ser.speech_classifier import SpeechClassifier
+from temporal_shift.ser.encoders.feature_cache import cached_features
+from temporal_shift.ser.encoders.pretrained import Backbone, load_backbone
+from temporal_shift.ser.experiments.reproduce import MODELS, published_experiment
+from temporal_shift.ser.models.frame_classifier import frame_classifier
+from temporal_shift.ser.models.speech_classifier import SpeechClassifier
 
 SMALL = recipe.QUICK.encoder
 N = recipe.QUICK.utterances
@@ -133,7 +135,7 @@ def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, mon
         pytest.skip("only Linux says what it was")
     assert peak.utterances == N
     assert 50 << 20 < peak.resident < 2 << 30  # torch and transformers at the least
-    monkeypatch.setattr("temporal_shift.ser.features._encode", None)
+    monkeypatch.setattr("temporal_shift.ser.encoders.feature_cache._encode", None)
     assert len(cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache"))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import baselines, op, records, runner
+from benchmarks import runner
 from benchmarks.__main__ import main
+from benchmarks.measure import measurements, peers
+from benchmarks.suites import op
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_a_suite_leaves_a_record_tables_and_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     runner.run("op", ["--quick", "--out", str(tmp_path)])
-    lines = records.read(tmp_path / "op-cpu.jsonl")
-    timed = [line for line in records.of_kind(lines, "measurement") if line["unit"] == "s"]
+    lines = measurements.read(tmp_path / "op-cpu.jsonl")
+    timed = [line for line in measurements.of_kind(lines, "measurement") if line["unit"] == "s"]
     assert {line["what"] for line in timed} == {"forward", "forward + backward", "in place", "fused sum"}
     assert all(line["ratio_to_floor"] > 0 and line["figures"]["share_of_bandwidth"] > 0 for line in timed)
     assert all(len(line["samples"][form]) == 15 for line in timed for form in line["samples"])
@@ -29,7 +31,7 @@ def test_a_suite_leaves_a_record_tables_and_pictures(tmp_path, capsys, monkeypat
     assert peak["ratio_to_peers"]["slice assignment"] > 1.5  # it holds zeros and the result, and their gradients
     (kept,) = [line for line in lines if line["what"] == "kept for backward"]
     assert kept["median"] == 0
-    goals = records.of_kind(lines, "goal")
+    goals = measurements.of_kind(lines, "goal")
     text = (tmp_path / "op-cpu.md").read_text(encoding="utf-8")
     assert all(f"| {goal['what']} |" in text for goal in goals)
     assert text.count("| held |") + text.count("| missed |") == len(goals)
@@ -39,7 +41,7 @@ def test_a_suite_leaves_a_record_tables_and_pictures(tmp_path, capsys, monkeypat
 
 
 def test_a_form_that_computes_something_else_is_not_timed(monkeypatch):
-    monkeypatch.setitem(op.PEERS, "wrong", lambda x, groups: baselines.gather(x, groups) + 1)
+    monkeypatch.setitem(op.PEERS, "wrong", lambda x, groups: peers.gather(x, groups) + 1)
     with pytest.raises(AssertionError, match="wrong is not what ours is: nothing of it is timed"):
         op._forward(torch.randn(2, 16, 32), "one way", {"n_div": 16}, pytest.fail)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from triton import testing
 
-from benchmarks import floors, scaling, timing
+from benchmarks.measure import floors, scaling, timing
 
 
 def test_functions_take_turns_and_each_has_as_many_samples():

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from temporal_shift import ShiftConv, ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
 from temporal_shift.layers import RelativeTransformerLayer
-from temporal_shift.layers.attention import RelativeSelfAttention
+from temporal_shift.layers.relative_attention import RelativeSelfAttention
 
 BATCH, FRAMES, CHANNELS = 4, 9, 16
 SHIFT = {"n_div": 4, "stride": 1}

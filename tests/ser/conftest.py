@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from temporal_shift.ser import config
-from temporal_shift.ser.protocols import Epoch, Scores, choose
-from temporal_shift.ser.results import Plan
-from temporal_shift.ser.runs import Prediction, RunRecord, run_folder
+from temporal_shift.ser.reports.results import Plan
+from temporal_shift.ser.training.epoch_choice import Epoch, Scores, choose
+from temporal_shift.ser.training.run_record import Prediction, RunRecord, run_folder
 
 FAKE_LABELS = ("hap", "ang", "sad", "neu")
 FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from temporal_shift.ser.modeling import FrameClassifier, FrameClassifierConfig
+from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
 
 EPOCHS, BATCH, BASE_RATE, CLIP = 100, 32, 5e-4, 5.0
 BLOCKS = {  # of the six models: what they are made of, and their shift

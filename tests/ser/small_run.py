@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from temporal_shift.ser import config
-from temporal_shift.ser.features import FeatureCache
-from temporal_shift.ser.manifest import Manifest, Utterance
-from temporal_shift.ser.protocols import Epoch, Scores, make_folds
-from temporal_shift.ser.runs import Run
-from temporal_shift.ser.training import train
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.encoders.feature_cache import FeatureCache
+from temporal_shift.ser.training.epoch_choice import Epoch, Scores
+from temporal_shift.ser.training.folds import make_folds
+from temporal_shift.ser.training.run_record import Run
+from temporal_shift.ser.training.train_run import train
 
 LABELS = ("happy", "angry", "sad", "neutral")
 EPOCHS = 3

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 from .app import ser
 from .errors import errors_as_sentences
 
@@ -33,11 +33,11 @@ def prepare(
 ) -> None:
     """Read a corpus into a manifest, a line of JSON for each utterance; say how it differs from the published one."""
     with errors_as_sentences():
-        from .. import tables
         from ..config import Corpus
         from ..corpora import DIFFERENCES, READERS, read_corpus
         from ..corpora.label_maps import read_label_map
-        from ..manifest import write_manifest
+        from ..corpora.manifest import write_manifest
+        from ..reports import report_tables
 
         if corpus == "manifest" or corpus not in READERS:
             raise RecipeError(f"there is no reader {corpus!r}: it can be {_CORPORA}")
@@ -55,7 +55,7 @@ def prepare(
         manifest = read_corpus(chosen)
         write_manifest(manifest, out)
         console = Console()
-        console.print(tables.counts(manifest).for_terminal())
+        console.print(report_tables.counts(manifest).for_terminal())
         if corpus in DIFFERENCES and label_map is not None:
             print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
         elif corpus in DIFFERENCES:
@@ -73,9 +73,10 @@ def describe(
 ) -> None:
     """What is in a corpus: durations, rates, speakers, balance, chance; who and what is there twice. With a picture."""
     with errors_as_sentences():
-        from .. import description, tables
-        from ..files import atomic_write
-        from ..manifest import read_manifest
+        from ..corpora import description
+        from ..corpora.manifest import read_manifest
+        from ..reports import report_tables
+        from ..utils.atomic_files import atomic_write
 
         picture = manifest.with_suffix(".png") if plot is None else plot
         if picture.suffix.lower() != ".png":
@@ -83,14 +84,16 @@ def describe(
         corpus = read_manifest(manifest)
         described = description.describe(corpus)
         console = Console()
-        for table in (description.overview(described), tables.counts(corpus), description.speakers(corpus)):
+        for table in (description.overview(described), report_tables.counts(corpus), description.speakers(corpus)):
             console.print(table.for_terminal())
             console.print()
         for finding in description.findings(described):
             console.print(finding, soft_wrap=True, markup=False, highlight=False)
 
-        from ..description_plot import corpus_figure  # matplotlib takes seconds to import: the tables come first
-        from ..plots import to_png
+        from ..corpora.description_plot import (
+            corpus_figure,  # matplotlib takes seconds to import: the tables come first
+        )
+        from ..utils.plot_style import to_png
 
         with atomic_write(picture) as file:
             file.write(to_png(corpus_figure(corpus)))

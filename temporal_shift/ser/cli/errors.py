@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ..config import Experiment, read_experiment
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 from .app import ser
 from .errors import errors_as_sentences
 from .options import (
@@ -94,7 +94,7 @@ def reproduce(
 ) -> None:
     """The paper's six models in its two settings, five folds each, beside the published figures."""
     with errors_as_sentences(resumes=True):
-        from ..published import reproduce as _reproduce
+        from ..experiments.reproduce import reproduce as _reproduce
 
         overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
         _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
@@ -122,7 +122,7 @@ def ablate(
 ) -> None:
     """Placement, proportion, direction and stride of the shift, every combination, as a table and a heatmap."""
     with errors_as_sentences(resumes=True):
-        from ..ablation import Grid, ablation_section
+        from ..experiments.ablation import Grid, ablation_section
 
         grid = Grid(
             split(blocks),
@@ -147,7 +147,7 @@ def compare(
 ) -> None:
     """Two experiments, model against model: paired differences of UA, and McNemar's test on the utterances."""
     with errors_as_sentences():
-        from ..comparison import compare as _compare
+        from ..experiments.compare import compare as _compare
 
         table, reading = _compare(first, second, model)
         Console().print(table.for_terminal(), reading)
@@ -161,7 +161,9 @@ def _run(
     ray: str | None = None,
     more: Callable[..., Any] | None = None,
 ) -> None:
-    from ..experiment import run_experiment  # what it imports takes seconds: wrong arguments should be told at once
+    from ..experiments.run_experiment import (
+        run_experiment,  # what it imports takes seconds: wrong arguments should be told at once
+    )
 
     root = output or Path("results") / experiment.name
     run_experiment(experiment, root, cache, Console(), ray=ray, more=more or (lambda results, metrics: []))

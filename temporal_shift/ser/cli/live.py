@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 from .app import ser
 from .errors import errors_as_sentences
 
 if TYPE_CHECKING:
-    from ..live import Sound
-    from ..live_view import View
+    from ..inference.live import Sound
+    from ..inference.live_view import View
 
 _MODELS = Path("examples/quickstart/models")
 _CORPUS = Path("examples/quickstart/corpus")
@@ -55,7 +55,7 @@ def live(
     """The classes while one speaks: the microphone, or a recording, with latency and real-time factor."""
     with errors_as_sentences():
         if list_devices:
-            from ..microphone import devices_table
+            from ..inference.microphone import devices_table
 
             Console().print(devices_table().for_terminal())
             return
@@ -66,8 +66,8 @@ def live(
         if file is not None and device is not None:
             raise RecipeError("--file and --device: it can only be one of them")
         name = model or _of_quickstart("Shiftformer")
-        from .. import live as _live
-        from ..recognizer import Recognizer
+        from ..inference import live as _live
+        from ..inference.recognizer import Recognizer
 
         sound = _sound(file, device, seconds)  # what cannot be heard is told of before the model is loaded
         recognizer = Recognizer.load(name)
@@ -99,8 +99,8 @@ def demo(
     """A page in the browser: upload or record, and see the classes over time by a shift model and its plain twin."""
     with errors_as_sentences():
         names = [model, twin] if model else [_of_quickstart("Shiftformer"), twin or _of_quickstart("Transformer")]
-        from ..demo import quickstart_examples, serve
-        from ..recognizer import Recognizer
+        from ..inference.demo import quickstart_examples, serve
+        from ..inference.recognizer import Recognizer
 
         models = [(Path(name).name, Recognizer.load(name)) for name in names if name]
         examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
@@ -108,9 +108,9 @@ def demo(
 
 
 def _sound(file: Path | None, device: str | None, seconds: float | None) -> Sound:
-    from ..audio import read_blocks, read_header
-    from ..live import BLOCK, first, played
-    from ..microphone import microphone
+    from ..audio.reading import read_blocks, read_header
+    from ..inference.live import BLOCK, first, played
+    from ..inference.microphone import microphone
 
     if file is None:
         sound = microphone(device)
@@ -121,7 +121,7 @@ def _sound(file: Path | None, device: str | None, seconds: float | None) -> Soun
 
 
 def _view(format: Format, labels: Sequence[str]) -> View:
-    from ..live_view import Drawing, JsonLines, Lines
+    from ..inference.live_view import Drawing, JsonLines, Lines
 
     if format is Format.json:
         return JsonLines(labels)

@@ -27,7 +27,7 @@ def package(
 ) -> None:
     """Make a trained model a folder that Hugging Face's libraries load, with its model card."""
     with errors_as_sentences():
-        from ..packaging import package as _package
+        from ..experiments.package_run import package as _package
 
         _package(results, model, out, fold=fold, seed=seed, holds_backbone=holds_backbone, half=half)
         print(out)
@@ -41,8 +41,8 @@ def export(
 ) -> None:
     """Write a model, its encoder included, as one ONNX file that needs no PyTorch."""
     with errors_as_sentences():
-        from ..export import export_onnx
-        from ..speech_classifier import load_speech_classifier
+        from ..models.onnx_export import export_onnx
+        from ..models.speech_classifier import load_speech_classifier
 
         difference = export_onnx(load_speech_classifier(model, revision), out)
         print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's probabilities")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 
 Overrides = dict[str, dict[str, Any]]
 

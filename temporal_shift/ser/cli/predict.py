@@ -15,15 +15,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..errors import RecipeError
-from ..files import atomic_write
+from ..utils.atomic_files import atomic_write
+from ..utils.errors import RecipeError
 from .app import ser
 from .errors import errors_as_sentences
 from .options import Revision
 
 if TYPE_CHECKING:
-    from ..predicting import Answer, Outcome, Refusal
-    from ..recognizer import Recognizer
+    from ..inference.predict_files import Answer, Outcome, Refusal
+    from ..inference.recognizer import Recognizer
 
 _WIDE = 10_000  # columns where no terminal sets a limit: no name is cut short
 
@@ -62,8 +62,13 @@ def predict(
     Exit code 1 says that some files have no answer; standard error says why, a line for each.
     """
     with errors_as_sentences(), _sink(output) as sink:
-        from ..predicting import Outcome, Refusal, check_hop, expand  # with them comes torch, which takes seconds
-        from ..recognizer import Recognizer
+        from ..inference.predict_files import (  # with them comes torch, which takes seconds
+            Outcome,
+            Refusal,
+            check_hop,
+            expand,
+        )
+        from ..inference.recognizer import Recognizer
 
         named = list(expand(files, sys.stdin.buffer))
         if not named:
@@ -119,7 +124,7 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
 
 def _answer_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
     """Answers and refusals, whose reasons are printed at once; a bar where a person looks on."""
-    from ..predicting import Refusal, answer_or_refuse, one_line
+    from ..inference.predict_files import Refusal, answer_or_refuse, one_line
 
     with _progress() as progress:
         bar = progress.add_task("", total=len(named))

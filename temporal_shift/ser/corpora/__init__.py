@@ -1,4 +1,4 @@
-"""One module a corpus: files as their publishers laid them out -> a :class:`~temporal_shift.ser.manifest.Manifest`.
+"""Corpora as their publishers distribute them -> a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
 
 A corpus without a module is a table or a folder with a pattern, or a manifest file, which anyone can write.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import config
-from ..errors import RecipeError
-from ..manifest import Manifest, read_manifest
-from . import cremad, emobox, emodb, folder, iemocap, ravdess, table
+from ..utils.errors import RecipeError
+from .manifest import Manifest, read_manifest
+from .readers import cremad, emobox, emodb, folder, iemocap, ravdess, table
 
 READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "iemocap": lambda corpus: iemocap.read_iemocap(corpus.path, corpus.label_map),

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import yaml
 
-from ..errors import RecipeError
+from ..utils.errors import RecipeError
 
 LabelMap: TypeAlias = Mapping[str, str | None]  # none: such utterances are left out
 

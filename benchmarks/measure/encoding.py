@@ -1,0 +1,95 @@
+"""The most memory that filling the feature cache takes, for a corpus and for one several times as long."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora.manifest import Manifest, write_manifest
+
+from ..report.recipe_tables import PEAK
+from .goals import Goal
+from .measurements import OURS, Measurement
+
+LONGER = 4  # times as long as the shorter corpus
+ENOUGH = 40  # utterances, more than a forward pass takes
+MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at the peak of a process that encodes a corpus: of the machine's memory, and of a GPU's if it uses one."""
+
+    encoder: str
+    utterances: int
+    resident: int
+    on_gpu: int | None
+
+
+def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
+    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long; on Linux only.
+
+    The two are a part of the corpus and all of it, or, where the part would not fill a forward pass, all of it and its
+    files so many times.
+    """
+    if not Path("/proc/self/status").exists():
+        return
+    part = replace(corpus, utterances=corpus.utterances[::LONGER])
+    has_parts = len(part.utterances) >= ENOUGH
+    for manifest in (part, corpus) if has_parts else (corpus, repeated(corpus, LONGER)):
+        write_manifest(manifest, folder / "manifest.jsonl")
+        settings = {key: getattr(experiment, key).model_dump() for key in ("backbone", "features")}
+        arguments = [json.dumps(settings), str(folder / "manifest.jsonl"), str(folder / "cache")]
+        done = subprocess.run(
+            [sys.executable, "-c", _ENCODE, *arguments], stdout=subprocess.PIPE, text=True, check=True
+        )
+        yield Peak(name, len(manifest.utterances), **json.loads(done.stdout.splitlines()[-1]))
+
+
+def repeated(manifest: Manifest, times: int) -> Manifest:
+    """A corpus whose files stand under so many ids each."""
+    utterances = [replace(each, id=f"{each.id}-{time}") for time in range(times) for each in manifest.utterances]
+    return replace(manifest, utterances=tuple(utterances))
+
+
+# What the new process does: no more than the recipe. VmHWM is its own; the peak that getrusage tells begins with the
+# memory of the process that started it.
+_ENCODE = """
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from temporal_shift.ser import config
+from temporal_shift.ser.encoders.feature_cache import cached_features
+from temporal_shift.ser.corpora.manifest import read_manifest
+
+settings, manifest, root = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+backbone, features = config.Backbone(**settings["backbone"]), config.Features(**settings["features"])
+cached_features(read_manifest(manifest), backbone, features, root)
+lines = Path("/proc/self/status").read_text().splitlines()
+resident = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+on_gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None
+print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
+"""
+
+
+def measurements_of(peaks: Sequence[Peak]) -> list[Measurement]:
+    """The peaks of a corpus and of the longer one as lines of the record, and how much more the longer one took."""
+    rows = []
+    for peak in peaks:
+        figures = {"utterances": peak.utterances, **({} if peak.on_gpu is None else {"on_gpu": peak.on_gpu})}
+        setting = f"{peak.encoder}, {peak.utterances} utterances"
+        row = Measurement(PEAK, {OURS: [float(peak.resident)]}, setting, unit="B", figures=figures)
+        row.goals = [Goal(f"GiB at the peak of encoding, {setting}", peak.resident / 2**30, MOST_GIBIBYTES)]
+        rows.append(row)
+    for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
+        what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
+        rows[-1].goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
+    return rows

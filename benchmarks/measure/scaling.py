@@ -1,0 +1,61 @@
+"""How the time of a shift grows with each of its dimensions: the exponent of a power law, fitted to its medians."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import linregress
+from torch import Tensor
+
+from temporal_shift import temporal_shift
+
+from .measurements import OURS, Count
+from .timing import Functions, sampled
+
+# Far from what a call costs by itself, and of n_div and stride as far as they are used.
+SHAPES = {
+    "B": {size: (size, 374, 768) for size in (4, 8, 16, 32)},
+    "L": {size: (8, size, 768) for size in (187, 374, 748, 1496)},
+    "D": {size: (8, 374, size) for size in (384, 768, 1536, 3072)},
+}
+QUICK = {"B": {2: (2, 16, 32), 4: (4, 16, 32), 8: (8, 16, 32)}}
+ARGUMENTS = {"n_div": (4, 8, 16, 32), "stride": (1, 2, 4, 8)}
+
+
+def growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
+    """A line for each dimension: seconds at each size, and the exponent with its standard error."""
+    for dim, sizes in (QUICK if quick else SHAPES).items():
+        with torch.inference_mode():
+            inputs = {size: torch.randn(shape, device=device) for size, shape in sizes.items()}
+            ours = {size: _shift(x, given) for size, x in inputs.items()}
+            floor = {size: x.clone for size, x in inputs.items()}
+            yield _fitted(dim, setting, {OURS: ours, "clone": floor}, device, seconds)
+    x = torch.randn((8, 16, 32) if quick else (8, 374, 768), device=device)
+    for argument, sizes in ARGUMENTS.items():
+        with torch.inference_mode():
+            ours = {size: _shift(x, {**given, argument: size}) for size in sizes}
+            yield _fitted(argument, setting, {OURS: ours}, device, seconds)
+
+
+def _shift(x: Tensor, given: dict):
+    return lambda: temporal_shift(x, **given)
+
+
+def _fitted(dim: str, setting: str, forms: dict[str, Functions], device: str, seconds: float) -> Count:
+    functions = {f"{form} {size}": function for form, sizes in forms.items() for size, function in sizes.items()}
+    samples = sampled(functions, device=device, seconds=seconds)
+    figures: dict = {"dim": dim, "sizes": list(forms[OURS])}
+    for form, sizes in forms.items():
+        medians = [float(f"{statistics.median(samples[f'{form} {size}']):.5g}") for size in sizes]
+        slope, error = exponent(list(sizes), medians)
+        figures |= {f"{form}, s": medians, f"{form}, exponent": slope, f"{form}, standard error": error}
+    return Count("growth of time", figures, f"{dim}, {setting}")
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+    """Of ``seconds = c * size ** exponent`` by least squares of the logarithms, and its standard error."""
+    line = linregress(np.log(sizes), np.log(seconds))
+    return round(float(line.slope), 3), round(float(line.stderr), 3)

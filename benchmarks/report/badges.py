@@ -1,0 +1,62 @@
+"""README's badges, from what is true: the project's own metadata, and the committed records."""
+
+from __future__ import annotations
+
+from importlib.metadata import metadata
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from temporal_shift.ser.utils.atomic_files import atomic_write
+
+from ..measure import measurements
+from ..measure.measurements import Line
+
+CHARACTER, PADDING = 6.6, 7  # pixels, of 11 px sans-serif
+
+
+def write(folder: Path) -> list[Path]:
+    """A file for each badge, whole or not at all."""
+    paths = []
+    for name, (label, value) in found().items():
+        paths.append(folder / f"{name}.svg")
+        with atomic_write(paths[-1]) as file:
+            file.write(drawn(label, value).encode())
+    return paths
+
+
+def found() -> dict[str, tuple[str, str]]:
+    """Label and value of each badge."""
+    about = metadata("temporal-shift")
+    torch = next(need for need in about.get_all("Requires-Dist") if need.startswith("torch>="))
+    lines = [line for path in sorted(measurements.FOLDER.glob("*.jsonl")) for line in measurements.read(path)]
+    goals = measurements.of_kind(lines, "goal")
+    return {
+        "python": ("Python", about["Requires-Python"].replace(">=", "≥ ")),
+        "torch": ("PyTorch", torch.removeprefix("torch").replace(">=", "≥ ")),
+        "licence": ("licence", about["License-Expression"]),
+        "wheel": ("wheel", f"{_line(lines, 'wheel')['figures']['bytes'] / 1e3:.0f} kB"),
+        "import": ("import", f"{_line(lines, 'import temporal_shift')['ratio_to_floor']:.2f} × torch's"),
+        "goals": ("goals of speed and size", f"{sum(goal['held'] for goal in goals)} of {len(goals)} held"),
+    }
+
+
+def _line(lines: list[Line], what: str) -> Line:
+    return next(line for line in lines if line["what"] == what)
+
+
+def drawn(label: str, value: str) -> str:
+    """Two fields beside each other; the texts are stretched to their fields, whatever font there is."""
+    left, right = (len(text) * CHARACTER + 2 * PADDING for text in (label, value))
+    width = left + right
+    texts = "".join(
+        f'<text x="{x + PADDING:.1f}" y="14" textLength="{span - 2 * PADDING:.1f}">{escape(text)}</text>'
+        for x, span, text in ((0, left, label), (left, right, value))
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.1f}" height="20" role="img">'
+        f"<title>{escape(label)}: {escape(value)}</title>"
+        f'<clipPath id="round"><rect width="{width:.1f}" height="20" rx="3"/></clipPath>'
+        f'<g clip-path="url(#round)"><rect width="{width:.1f}" height="20" fill="#3b4148"/>'
+        f'<rect x="{left:.1f}" width="{right:.1f}" height="20" fill="#0072B2"/></g>'
+        f'<g fill="#fff" font-family="sans-serif" font-size="11">{texts}</g></svg>\n'
+    )

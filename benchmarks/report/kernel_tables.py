@@ -1,0 +1,79 @@
+"""The record of ``python -m benchmarks kernels`` as tables, for a terminal and for the docs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporal_shift.ser.utils.table import Table
+
+from ..measure.measurements import Line, of_kind
+
+HEADER = (
+    *("kernel", "padding, ends", "dtype", "registers", "spills", "shared, B", "loads, bits", "stores, bits"),
+    *("instr. / 16 B", "B/element", "floor", "µs at bandwidth"),
+)
+
+
+def of_layout(lines: list[Line], layout: str) -> Table:
+    """A row for each variant of a layout and the dtypes whose figures are the same; figures are for each target."""
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for line in of_kind(lines, "count"):
+        if line["setting"].endswith(layout):
+            name, *others = _cells(line)
+            place = (name, line["setting"].removesuffix(f", {layout}"), *others)
+            cells.setdefault(place, []).append(line["dtype"].replace("float", "f"))
+    return Table(HEADER, [(*row[:2], " ".join(dtypes), *row[2:]) for row, dtypes in cells.items()])
+
+
+def by_form(lines: list[Line]) -> Table:
+    """A row for each form of the kernel: the range over all of its variants and targets."""
+    forms: dict[str, list[Line]] = {}
+    for line in of_kind(lines, "count"):
+        forms.setdefault(line["what"], []).append(line)
+    header = ("kernel", "variants", "registers", "spills", "instructions / 16 B", "bytes over the floor", "shared, B")
+    return Table(header, [(form, str(len(rows)), *_ranges(rows)) for form, rows in forms.items()])
+
+
+def _ranges(lines: list[Line]) -> tuple[str, ...]:
+    binaries = [binary for line in lines for binary in line["figures"]["targets"].values()]
+    touched = [line["figures"]["bytes"] for line in lines]
+    over = [row["read"] + row["written"] - row["floor_read"] - row["floor_written"] for row in touched]
+    return (
+        _span([binary["registers"] for binary in binaries]),
+        _span([binary["spills"] for binary in binaries]),
+        _span([round(binary["instructions_per_16_bytes"]) for binary in binaries]),
+        f"{max(0, *over):g}",
+        _span([binary["shared"] for binary in binaries]),
+    )
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    figures = line["figures"]
+    binaries, touched = figures["targets"].values(), figures["bytes"]
+    return (
+        line["what"],
+        "/".join(str(binary["registers"]) for binary in binaries),
+        _same(str(binary["spills"]) for binary in binaries),
+        _same(str(binary["shared"]) for binary in binaries),
+        _same(_widths(binary["loads"]) for binary in binaries),
+        _same(_widths(binary["stores"]) for binary in binaries),
+        "/".join(f"{binary['instructions_per_16_bytes']:.0f}" for binary in binaries),
+        f"{touched['read']:.2f}+{touched['written']:.2f}",
+        f"{touched['floor_read'] + touched['floor_written']:.2f}",
+        "/".join(f"{time:.0f}" for time in figures["microseconds"].values()),
+    )
+
+
+def _same(figures: Any) -> str:
+    """One figure where all targets have the same."""
+    found = list(figures)
+    return found[0] if len(set(found)) == 1 else "/".join(found)
+
+
+def _widths(widths: dict[str, int]) -> str:
+    return _span([int(width) for width in widths])
+
+
+def _span(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,100 @@
+"""Writes the tables, pictures and badges of the records into README and the docs: ``python -m benchmarks pages``.
+
+A page says where a table belongs by ``<!-- table: NAME -->`` and ``<!-- end -->``, and what stands between is replaced.
+A test holds the pages against the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from temporal_shift.ser.utils.atomic_files import atomic_write
+from temporal_shift.ser.utils.table import Table
+
+from ..measure import measurements
+from ..measure.measurements import Line
+from . import badges, kernel_tables, plots, recipe_tables, tables
+
+PAGES = ("README.md", "docs")
+FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
+_TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _main_shape(line: Line) -> bool:
+    return line["shape"] == [8, 374, 768] and line["unit"] == "s"
+
+
+def _memory(line: Line) -> bool:
+    return line["unit"] == "B"
+
+
+def _other_shapes(line: Line) -> bool:
+    return not _main_shape(line) and not _memory(line)
+
+
+def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Table:
+    """As narrow as a page is: without the quartiles, and without what the page says beside the table."""
+    return tables.measurements(lines, wanted, ("quartiles", *known))
+
+
+TABLES: dict[str, tuple[str, Callable[[list[Line]], Table]]] = {
+    "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
+    "op shapes": ("op-cpu", lambda lines: _rows(lines, _other_shapes)),
+    "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
+    "op growth": ("op-cpu", tables.growth),
+    "op goals": ("op-cpu", tables.goals),
+    "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
+    "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),
+    "layers goals": ("layers-cpu", tables.goals),
+    "kernels": ("kernels", kernel_tables.by_form),
+    "kernels goals": ("kernels", tables.goals),
+    "recipe": ("recipe-cpu", recipe_tables.epochs_table),
+    "recipe memory": ("recipe-cpu", recipe_tables.memory_table),
+    "recipe experiment": ("recipe-cpu", recipe_tables.experiment_table),
+    "recipe goals": ("recipe-cpu", tables.goals),
+    "package": ("package", tables.measurements),
+    "package sizes": ("package", tables.counts),
+    "package goals": ("package", tables.goals),
+}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks pages", description=__doc__)
+    parser.parse_args(argv)
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            with atomic_write(path) as file:
+                file.write(new.encode())
+            print(path)
+    for record in sorted(measurements.FOLDER.glob("*.jsonl")):
+        for path in plots.write(FIGURES, record.stem, measurements.read(record)):
+            print(path)
+    for path in badges.write(BADGES):
+        print(path)
+
+
+def pages() -> list[Path]:
+    """README and every page of the docs."""
+    found = [Path(place) for place in PAGES]
+    return [path for place in found for path in (sorted(place.rglob("*.md")) if place.is_dir() else [place])]
+
+
+def filled(text: str) -> str:
+    """A page with every table made anew.
+
+    Raises:
+        ValueError: If the page names a table that is none.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        if found[2] not in TABLES:
+            raise ValueError(f"there is no table {found[2]!r}: it must be one of {', '.join(TABLES)}")
+        record, table = TABLES[found[2]]
+        lines = measurements.read(measurements.FOLDER / f"{record}.jsonl")
+        return f"{found[1]}\n{table(lines).markdown()}\n\n{found[3]}"
+
+    return _TABLE.sub(replace, text)

@@ -1,0 +1,65 @@
+"""The record of ``python -m benchmarks recipe`` as tables, for a terminal and for the docs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from temporal_shift.ser.utils.table import Table
+
+from ..measure.measurements import OURS, Line, quantiles
+
+CACHED, ENCODING = "cached", "encoding"  # where the features of an epoch come from
+EPOCH, PEAK, EXPERIMENT = "an epoch on cached features", "peak memory of encoding", "the paper's experiment"
+
+
+def epochs_table(lines: Iterable[Line]) -> Table:
+    """A row for each encoder and model: median seconds of an epoch, quartiles, and how they compare."""
+    goals = {line["what"].partition(", ")[2]: line for line in lines if line["kind"] == "goal"}
+    rows = []
+    for line in _lines(lines, EPOCH):
+        figures, goal = line["figures"], goals[line["setting"]]
+        by_flop = f"{figures['ratio_by_flop']:.1f}" if "ratio_by_flop" in figures else ""
+        seconds = [_quartiles(line["samples"][form]) for form in (OURS, ENCODING)]
+        bound = f"at least {goal['bound']:g}, {'held' if goal['held'] else 'missed'}"
+        utterances = f"{figures['trained']:.0f} + {figures['tested']:.0f}"
+        rows.append((line["setting"], utterances, *seconds, f"{figures['ratio']:.1f}", by_flop, bound))
+    header = ("encoder, model", "utterances", "an epoch, s", "that encodes, s", "times as long", "by FLOP", "goal")
+    return Table(header, rows)
+
+
+def _lines(lines: Iterable[Line], what: str) -> list[Line]:
+    return [line for line in lines if line["what"] == what]
+
+
+def _quartiles(seconds: list[float]) -> str:
+    low, high = (quantiles(seconds)[name] for name in ("25", "75"))
+    return f"{statistics.median(seconds):.3g} ({low:.3g} to {high:.3g})"
+
+
+def memory_table(lines: Iterable[Line]) -> Table:
+    """A row for each corpus that was encoded: gibibytes at the peak."""
+    found = _lines(lines, PEAK)
+    rows = [(line["setting"], _gibibytes(line["median"]), _gibibytes(line["figures"].get("on_gpu"))) for line in found]
+    width = 3 if any("on_gpu" in line["figures"] for line in found) else 2
+    header = ("encoder, utterances", "peak memory, GiB", "on the GPU, GiB")
+    return Table(header[:width], [row[:width] for row in rows])
+
+
+def _gibibytes(size: float | None) -> str:
+    return "" if size is None else f"{size / 2**30:.2f}"
+
+
+def experiment_table(lines: Iterable[Line]) -> Table:
+    """A row for each setting and model of the paper's experiment: its FLOP, and hours at both rates."""
+    rows = []
+    for line in _lines(lines, EXPERIMENT):
+        row = line["figures"]
+        learning = ("head", "encoder") if row["setting"] == "finetune" else ("head",)
+        of_one = [sum(row[part][passes] for part in learning) / 1e9 for passes in ("training", "forward")]
+        hours = f"{row['hours_here']:.1f}", f"{row['hours_on_gpu']:.2f}"
+        total = f"{sum(row['total'].values()) / 1e15:.1f}"
+        rows.append((line["setting"], *(f"{flop:.1f}" for flop in of_one), total, *hours))
+    header = ("setting, model", "GFLOP to train an utterance", "to test it", "PFLOP in all", "hours here")
+    (rates,) = _lines(lines, "FLOP a second")
+    return Table((*header, f"at {rates['figures']['gpu'] / 1e12:g} TFLOP/s"), rows)

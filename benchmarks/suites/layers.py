@@ -1,0 +1,241 @@
+"""Each layer against what it stands for, its published form, and its floor.
+
+Forward and backward, all gradients, (8, 374, 768). The floor of a layer with a feed-forward half is that half's two
+matrix products alone, which every form must make. Nothing is timed before its output and gradients were compared with
+those of the form that computes the same.
+
+They are timed as in a user's process, where glibc gives the memory of every tensor beyond 32 MB back to the system and
+takes it anew. With ``--kept`` they are timed a second time with freed memory kept: the difference is what large
+intermediate tensors cost beside their arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
+from temporal_shift.layers import RelativeTransformerLayer
+from temporal_shift.layers.relative_attention import relative_attention
+from temporal_shift.streaming import RunningMean, stream
+
+from ..measure import memory, peers
+from ..measure.goals import Goal
+from ..measure.measurements import OURS, Measurement
+from ..measure.timing import TIMERS, Functions, Samples, sampled
+
+SIZE, QUICK = (8, 374, 768), (2, 16, 48)  # (B, L, D)
+HEADS = 12
+TORCHS = "nn.TransformerEncoderLayer"
+PRODUCTS = "two matrix products"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer: each form's forward pass, and the tensors whose gradients a step of it computes."""
+
+    what: str
+    forms: dict[str, tuple[Callable[[], Tensor], list[Tensor]]]
+    floor: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        _, (x, *_) = next(iter(self.forms.values()))
+        return tuple(x.shape)
+
+    def steps(self) -> Functions:
+        return {name: partial(_step, forward, wanted) for name, (forward, wanted) in self.forms.items()}
+
+    def kept(self) -> Samples:
+        return {
+            name: [float(memory.kept_for_backward(forward, wanted))] for name, (forward, wanted) in self.forms.items()
+        }
+
+
+def _step(forward: Callable[[], Tensor], wanted: list[Tensor]) -> object:
+    y = forward()
+    return torch.autograd.grad(y, wanted, torch.ones_like(y))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each function is timed (default: 3)")
+    parser.add_argument("--timer", default=TIMERS[0], choices=TIMERS, help="of a GPU (default: %(default)s)")
+    parser.add_argument("--kept", action="store_true", help="time all of it also with freed memory kept, on a CPU")
+    parser.add_argument("--quick", action="store_true", help="a few rounds of small layers: its figures mean nothing")
+
+
+def measure(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Every row of the table, one after another."""
+    size, seconds = (QUICK, 0.0) if options.quick else (SIZE, options.seconds)
+    timed = partial(sampled, device=options.device, seconds=seconds, timer=options.timer)
+    torch.manual_seed(0)
+    with torch.device(options.device):
+        found = cases(size)
+        for case in found:
+            row = _measurement(case, case.what, timed(case.steps(), keep_freed_memory=False))
+            row.goals = goals_of(row)
+            yield row
+        yield _streaming(timed, keep_freed_memory=False)
+        yield from _memory(found, size, options.device)
+        if options.kept and options.device == "cpu":  # last: memory that is kept once is kept from then on
+            for case in found:
+                yield _measurement(case, f"{case.what}, freed memory kept", timed(case.steps()))
+
+
+def cases(size: tuple[int, int, int]) -> list[Case]:
+    """The layers for ``(B, L, D)``, each compared with its published form."""
+    x = torch.randn(size, requires_grad=True)
+    return [_conv(x), _lstm(x), _attention(x), *_transformers(x)]
+
+
+def goals_of(row: Measurement) -> list[Goal]:
+    """What was set beforehand of a layer."""
+    if row.what == "ShiftConv":
+        return [
+            Goal("published / ShiftConv", row.to_peer("published"), 1.15, least=True),
+            Goal(f"ShiftConv / {PRODUCTS}", row.to_floor, 1.35),
+        ]
+    if row.what == "ShiftLSTM":
+        return [Goal("ShiftLSTM / nn.LSTM", 1 / row.to_peer("nn.LSTM"), 1.03)]
+    if row.what == "relative attention":
+        return [Goal("published / relative attention, time", row.to_peer("published"), 2, least=True)]
+    if row.what == "ShiftTransformerLayer":
+        return [
+            Goal(f"{TORCHS} / ShiftTransformerLayer", row.to_peer(TORCHS), 1.9, least=True),
+            Goal("published relative / ShiftTransformerLayer", row.to_peer("published relative"), 3, least=True),
+            Goal(f"ShiftTransformerLayer / {PRODUCTS}", row.to_floor, 1.35),
+        ]
+    return []
+
+
+def _measurement(case: Case, what: str, samples: Samples, unit: str = "s") -> Measurement:
+    floor = case.floor if unit == "s" else None
+    return Measurement(what, samples, "forward + backward", case.shape, unit=unit, floor=floor)
+
+
+def _conv(x: Tensor) -> Case:
+    D = x.shape[-1]
+    ours, published = ShiftConv(D), peers.PublishedConvBlock(D, n_div=16)
+    _share(published, ours)
+    compare(ours, published, x)
+    forms = {OURS: ours, "published": published, PRODUCTS: _products(ours)}
+    return Case("ShiftConv", _on(x, forms), PRODUCTS)
+
+
+def _lstm(x: Tensor) -> Case:
+    D = x.shape[-1]
+    ours, torchs = ShiftLSTM(D, D, batch_first=True), nn.LSTM(D, D, batch_first=True)
+    torchs.load_state_dict(ours.state_dict())
+    unshifted = ShiftLSTM(D, D, batch_first=True, stride=0)
+    unshifted.load_state_dict(ours.state_dict())
+    compare(lambda x: unshifted(x)[0], lambda x: torchs(x)[0], x)
+    return Case("ShiftLSTM", _on(x, {OURS: ours, "nn.LSTM": torchs}))
+
+
+def _attention(x: Tensor) -> Case:
+    B, L, D = x.shape
+    q, k, v = torch.randn(B, L, 3, HEADS, D // HEADS).permute(2, 0, 3, 1, 4)
+    table = 0.02 * torch.randn(2 * L - 1, D // HEADS)
+    inputs = [x.requires_grad_() for x in (q, k, v, table)]
+    forms = {OURS: relative_attention, "published": peers.published_attention}
+    case = Case("relative attention", {name: (partial(form, *inputs), inputs) for name, form in forms.items()})
+    outputs = [forward() for forward, _ in case.forms.values()]
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
+    gradients = [step() for step in case.steps().values()]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+    return case
+
+
+def _transformers(x: Tensor) -> tuple[Case, Case]:
+    _, L, D = x.shape
+    options = {"dim_feedforward": 4 * D, "dropout": 0.0, "activation": "gelu", "batch_first": True}
+    ours = ShiftTransformerLayer(D, HEADS, **options)
+    torchs = nn.TransformerEncoderLayer(D, HEADS, **options)
+    unshifted = ShiftTransformerLayer(D, HEADS, **options, placement="inplace", stride=0)
+    torchs.load_state_dict(unshifted.state_dict())
+    compare(unshifted, torchs, x)
+    relative = RelativeTransformerLayer(D, HEADS, **options, max_frames=L)
+    published = peers.PublishedRelativeLayer(D, HEADS, L)
+    weights = {name.removeprefix("self_attn."): value for name, value in relative.state_dict().items()}
+    published.load_state_dict(weights)
+    compare(relative, published, x)
+    forms = {OURS: ours, TORCHS: torchs, "published relative": published, PRODUCTS: _products(ours)}
+    relatives = {OURS: relative, "published": published}
+    return (
+        Case("ShiftTransformerLayer", _on(x, forms), PRODUCTS),
+        Case("RelativeTransformerLayer", _on(x, relatives)),
+    )
+
+
+def _streaming(timed: Callable[..., Samples], **how: bool) -> Measurement:
+    """A frame of 20 ms through two blocks of 384 channels, a running mean and four classes."""
+    net = nn.Sequential(*(ShiftTransformerLayer(384, 6, 1536, 0.0, "gelu", batch_first=True) for _ in range(2))).eval()
+    head = nn.Linear(384, 4)
+    x = torch.randn(1, 50, 384)
+    with torch.inference_mode():
+        live, mean = stream(net), RunningMean()
+        for frame in x.split(1, dim=1):
+            mean(live(frame))
+        torch.testing.assert_close(head(mean(live.flush())), head(net(x).mean(1)))
+        live, mean, frame = stream(net), RunningMean(), x[:, :1]
+        samples = timed({OURS: lambda: head(mean(live(frame)))}, **how)
+    row = Measurement("a streamed frame, Shiftformer of 2 x 384", samples, "forward", frame.shape)
+    row.goals = [Goal("milliseconds for a streamed frame", 1e3 * row.median(), 2)]
+    return row
+
+
+def _memory(found: list[Case], size: tuple[int, ...], device: str) -> Iterator[Measurement]:
+    """The most that a step holds at a moment beside weights and input, and what its forward pass keeps."""
+    setup = "import torch\nfrom benchmarks.layers import cases\n"
+    setup += f"with torch.device({device!r}):\n    steps = [case.steps() for case in cases({size})]"
+    statements = {
+        f"{number} {form}": f"steps[{number}][{form!r}]()" for number, case in enumerate(found) for form in case.forms
+    }
+    peaks = memory.peaks(setup, statements, device)
+    for number, case in enumerate(found):
+        if peaks:
+            samples = {form: [float(peaks[f"{number} {form}"])] for form in case.forms}
+            row = _measurement(case, f"peak memory, {case.what}", samples, "B")
+            if case.what == "relative attention" and row.median():
+                share = 1 / row.to_peer("published")
+                row.goals = [Goal("relative attention / published, peak memory", share, 0.5)]
+            yield row
+        yield _measurement(case, f"kept for backward, {case.what}", case.kept(), "B")
+
+
+def _products(layer: nn.Module) -> nn.Module:
+    """The two matrix products of a layer's feed-forward half, with the same weights."""
+    names = ("expand", "contract") if isinstance(layer, ShiftConv) else ("linear1", "linear2")
+    return nn.Sequential(*(getattr(layer, name) for name in names))
+
+
+def _share(published: nn.Module, ours: ShiftConv) -> None:
+    """Our weights in the published block, whose linear layers are convolutions."""
+    weights = ours.state_dict()
+    shapes = {name: value.shape for name, value in published.state_dict().items()}
+    published.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
+
+
+def _on(x: Tensor, forms: dict[str, nn.Module]) -> dict[str, tuple[Callable[[], Tensor], list[Tensor]]]:
+    """Each module on x; wanted are the gradients of x and of all its parameters."""
+
+    def forward(module: nn.Module) -> Tensor:
+        y = module(x)
+        return y if isinstance(y, Tensor) else y[0]
+
+    return {name: (partial(forward, module), [x, *module.parameters()]) for name, module in forms.items()}
+
+
+def compare(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """Raise an AssertionError where output or gradient differs: then nothing is timed."""
+    y, expected = ours(x), theirs(x)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+    upstream = torch.randn_like(y)
+    gradient, right = (torch.autograd.grad(of, x, upstream)[0] for of in (y, expected))
+    torch.testing.assert_close(gradient, right, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,119 @@
+"""The shift as an expression without mutation: what torch.compile, torch.export and ONNX see.
+
+Inductor fuses this form into its neighbours; a custom op or an ``autograd.Function`` would stand in the way. No branch
+asks how long a sequence is, so one graph serves every length.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .geometry import ChannelGroup, ShiftGeometry
+
+_FAR = 1024  # frames of padding that may be made for nothing
+
+
+def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    """The shift of ``x``, plus ``residual`` where there is one."""
+    if geometry.transposed:
+        return _transposed(x, bounds, geometry)
+    parts = [_moved(x, bounds, group, geometry) for group in geometry.groups]
+    y = parts[0] if len(parts) == 1 else torch.cat(parts, dim=geometry.channel_dim)
+    if residual is not None:
+        return y + residual
+    return y.clone() if y is x else y
+
+
+def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    """The same, written back to the channels that move, and to the padding."""
+    for group in geometry.moved if bounds is None else geometry.groups:
+        x.narrow(geometry.channel_dim, group.start, group.channels).copy_(_moved(x, bounds, group, geometry))
+    return x
+
+
+def _moved(x: Tensor, bounds: Tensor | None, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
+    """One group of channels as it is in the output."""
+    if group.channels < x.shape[geometry.channel_dim]:
+        x = x.narrow(geometry.channel_dim, group.start, group.channels)
+    time = geometry.time_dim
+    if bounds is None:
+        return _MOVES[geometry.padding_mode](x, group.frames, time)
+    begin, end = _sequence_of_each_frame(x, bounds, geometry)
+    frame = _along(torch.arange(x.shape[time], device=x.device), time, x.dim())
+    inside = (frame >= begin) & (frame < end)
+    source = frame - group.frames
+    if geometry.padding_mode == "zeros":
+        readable = inside & (source >= begin) & (source < end)
+        return torch.where(readable, _zeros(x, group.frames, time), _zero(x))
+    if geometry.padding_mode == "circular":
+        source = begin + torch.remainder(source - begin, (end - begin).clamp(min=1))
+    source = torch.minimum(torch.maximum(source, begin), (end - 1).clamp(min=0)).expand(x.shape)
+    return torch.where(inside, x.gather(time, source), _zero(x))
+
+
+def _zeros(x: Tensor, frames: int, time: int) -> Tensor:
+    if frames == 0:
+        return x
+    length = x.shape[time]
+    frames = _within(frames, length)
+    pad = [0, 0] * (x.dim() - time)  # F.pad counts dims from the last
+    pad[-2 if frames > 0 else -1] = abs(frames)  # and what is padded at one end is cut off at the other
+    return F.pad(x, pad).narrow(time, 0 if frames > 0 else -frames, length)
+
+
+def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
+    if frames == 0 or x.shape[time] == 0:
+        return x
+    length = x.shape[time]
+    frames = _within(frames, length)
+    edge = x.narrow(time, 0 if frames > 0 else length - 1, 1)
+    repeated = edge.expand([abs(frames) if dim == time else size for dim, size in enumerate(x.shape)])
+    if frames > 0:
+        return torch.cat([repeated, x], dim=time).narrow(time, 0, length)
+    return torch.cat([x, repeated], dim=time).narrow(time, -frames, length)
+
+
+def _within(frames: int, length: int) -> int:
+    """What is padded need not be longer than the sequence; but to ask how long that is would be part of the graph."""
+    return frames if abs(frames) <= _FAR else max(-length, min(frames, length))
+
+
+def _rolled(x: Tensor, frames: int, time: int) -> Tensor:
+    return x if frames == 0 else torch.roll(x, frames, time)
+
+
+_MOVES = {"zeros": _zeros, "replicate": _replicated, "circular": _rolled}
+
+
+def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) -> tuple[Tensor, Tensor]:
+    """First frame and end of the sequence that each frame belongs to, in shapes that broadcast to ``x``."""
+    time = geometry.time_dim
+    if geometry.ragged == "lengths":
+        named = iter(bounds.shape)
+        shape = [1 if dim in (time, geometry.channel_dim) else next(named, 1) for dim in range(x.dim())]
+        end = bounds.long().clamp(0, x.shape[time]).reshape(shape)
+        return torch.zeros_like(end), end
+    length = x.shape[time]
+    ends = bounds.long().clamp(0, length)
+    ended = torch.zeros(length + 1, dtype=torch.int64, device=x.device).scatter_add(0, ends, torch.ones_like(ends))
+    sequence = ended.cumsum(0)[:length]  # how many ends are at or before each frame, the first one of all included
+    last = ends.shape[0] - 1
+    begin, end = ends[(sequence - 1).clamp(0, last)], ends[sequence.clamp(0, last)]
+    return _along(begin, time, x.dim()), _along(end, time, x.dim())
+
+
+def _along(values: Tensor, time: int, dims: int) -> Tensor:
+    return values.reshape([-1 if dim == time else 1 for dim in range(dims)])
+
+
+def _zero(x: Tensor) -> Tensor:
+    return torch.zeros((), dtype=x.dtype, device=x.device)
+
+
+def _transposed(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    """The shift is linear, so its transpose is its gradient."""
+    forward = geometry.adjoint()
+    transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))[1]
+    return transpose(x)[0]  # type: ignore[no-any-return]

@@ -1,0 +1,154 @@
+"""Self-attention with learned relative positions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from . import blockwise
+from .ragged import silenced
+
+
+class RelativeSelfAttention(nn.Module):
+    r"""Self-attention with scores :math:`(q_i k_j + q_i E_{i-j} + k_j E_{i-j}) / \sqrt{d}`, and no output projection.
+
+    ``E`` is one learned table of ``2 * max_frames - 1`` relative positions, shared by the heads: Hugging Face's
+    ``relative_key_query``, after Huang et al., "Improve Transformer Models with Better Relative Position Embeddings".
+    No tensor of ``L x L x d`` is built.
+
+    Args:
+        d_model: The channels, ``D``.
+        nhead: Attention heads; they divide ``D`` into ``d = D / nhead`` channels each.
+        max_frames: The longest sequence.
+        dropout: Probability with which a weight of the attention is zero while training. Default: 0.
+        bias: Whether queries, keys and values have a bias. Default: yes.
+        batch_first: Whether three-dimensional input is ``(B, L, D)`` rather than ``(L, B, D)``. Default: no.
+        device: As in ``nn.Linear``.
+        dtype: As in ``nn.Linear``.
+
+    Shape:
+        ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, to the same. ``attn_mask`` is ``(L, L)`` or ``(B * nhead, L, L)``,
+        ``key_padding_mask`` ``(B, L)`` or ``(L,)``; as in ``nn.MultiheadAttention`` they are bool, with true for what
+        is not attended to, or added to the scores.
+
+    Raises:
+        ValueError: If ``nhead`` does not divide ``d_model``, or a sequence is longer than ``max_frames``.
+
+    Example:
+        >>> RelativeSelfAttention(32, 4, max_frames=50, batch_first=True)(torch.randn(2, 50, 32)).shape
+        torch.Size([2, 50, 32])
+    """
+
+    # torch's Transformer layers read these three of the attention that they have, and keep off their fused path.
+    in_proj_bias = None
+    _qkv_same_embed_dim = False
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        max_frames: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if nhead < 1 or d_model % nhead:
+            raise ValueError(f"nhead={nhead} does not divide d_model={d_model}: it must")
+        if max_frames < 1:
+            raise ValueError(f"max_frames={max_frames} leaves no frame: it must be at least 1")
+        self.num_heads = nhead
+        self.max_frames = max_frames
+        self.dropout = dropout
+        self.batch_first = batch_first
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias, device=device, dtype=dtype)
+        self.distance_embedding = nn.Embedding(2 * max_frames - 1, d_model // nhead, device=device, dtype=dtype)
+        nn.init.normal_(self.distance_embedding.weight, std=0.02)
+
+    def forward(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        if x.dim() == 2:
+            padding = None if key_padding_mask is None else key_padding_mask[None]
+            return self._attended(x[None], attn_mask, padding)[0]
+        if self.batch_first:
+            return self._attended(x, attn_mask, key_padding_mask)
+        return self._attended(x.transpose(0, 1), attn_mask, key_padding_mask).transpose(0, 1)
+
+    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
+        batch, length, dim = x.shape
+        if length > self.max_frames:
+            raise ValueError(
+                f"a sequence of {length} frames is longer than max_frames={self.max_frames}: there is no relative "
+                "position for its ends"
+            )
+        if padding is not None:
+            x = silenced(x, padding, time_dim=1)  # a NaN would spread even with a weight of zero
+        # (3, B, H, L, d)
+        q, k, v = self.qkv(x).view(batch, length, 3, self.num_heads, dim // self.num_heads).permute(2, 0, 3, 1, 4)
+        table = self.distance_embedding.weight[self.max_frames - length : self.max_frames + length - 1]
+        bias = _bias(mask, padding, q)
+        dropout = self.dropout if self.training else 0.0
+        return relative_attention(q, k, v, table.to(q.dtype), bias, dropout).transpose(1, 2).flatten(2)  # (B, L, D)
+
+    def extra_repr(self) -> str:
+        return f"nhead={self.num_heads}, max_frames={self.max_frames}, dropout={self.dropout}"
+
+
+def relative_attention(
+    q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Attention of ``(B, H, L, d)`` with relative positions: row ``i - j + L - 1`` of ``table``, ``(2L - 1, d)``.
+
+    ``bias``, ``(B or 1, H or 1, L or 1, L)``, is added to the scores; ``dropout`` zeroes weights.
+    """
+    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    if traced or transformed or dropout > 0 or not q.is_cpu or (bias is not None and bias.requires_grad):
+        return _plain(q, k, v, table, bias, dropout)
+    return blockwise.attention(q, k, v, table, bias, _plain)
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """The formula, in operations that every compiler and transform knows."""
+    of_query = _skewed(q @ F.pad(table.flip(0), (0, 0, 0, 1)).mT)  # [i, j]: row j - i + L - 1 of the flipped table
+    of_key = _skewed(k @ F.pad(table, (0, 0, 0, 1)).mT).mT
+    scores = (q @ k.mT + of_query + of_key) / math.sqrt(q.shape[-1])
+    if bias is not None:
+        scores = scores + bias
+    return F.dropout(scores.softmax(dim=-1), dropout) @ v
+
+
+def _skewed(products: Tensor) -> Tensor:
+    """``[i, j - i + L - 1]`` of ``(..., L, 2L)`` at ``[i, j]``: rows one column shorter, and each starts one later."""
+    length = products.shape[-2]
+    rows = products.flatten(-2)[..., length - 1 : length - 1 + length * (2 * length - 1)]
+    return rows.unflatten(-1, (length, 2 * length - 1))[..., :length]  # type: ignore[no-any-return]
+
+
+def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
+    """Both masks as one that is added to the scores; finite, so that a row with nothing to attend to is no NaN."""
+    heads, length = q.shape[1:3]
+    bias = None
+    if mask is not None:
+        bias = _additive(mask, q).view(-1, heads, length, length) if mask.dim() == 3 else _additive(mask, q)[None, None]
+    if padding is not None:
+        of_keys = _additive(padding, q)[:, None, None, :]
+        bias = of_keys if bias is None else bias + of_keys
+    return bias
+
+
+def _additive(mask: Tensor, q: Tensor) -> Tensor:
+    hidden = torch.finfo(q.dtype).min / 4  # two of them and a score are still finite
+    if mask.dtype == torch.bool:
+        return torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, hidden)
+    return mask.to(q.dtype).clamp(min=hidden)

@@ -1,0 +1,170 @@
+"""Audio files to samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
+
+A recording that is not all there is an error: libsndfile itself hands out what it finds, and says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from ..utils.errors import RecipeError
+from .headers import NO_LENGTH, SizeFilledIn, blank_size_position, promised_samples
+from .resampling import SAMPLE_RATE, resampled_mono
+
+# The resampler looks ahead: with this much more than the clip, its last samples are those of the whole file.
+_LOOK_AHEAD = 0.1  # seconds
+
+
+_SLACK = 0.01  # seconds that a header may promise in vain: some writers count the header itself as sound
+
+Source: TypeAlias = Path | BinaryIO
+
+
+def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+    """The first ``seconds`` of a recording: channels averaged, resampled, zero-padded at the end.
+
+    Returns:
+        ``(round(seconds * sample_rate),)`` samples, full scale being 1.
+    Raises:
+        RecipeError: If the file is missing, empty, no audio, cut off, or holds a NaN or an infinity.
+    """
+    with _opened(path) as file:
+        look_ahead = 0.0 if file.samplerate == sample_rate else _LOOK_AHEAD
+        wave = file.next(math.ceil((seconds + look_ahead) * file.samplerate))
+        mono = resampled_mono(wave, file.samplerate, sample_rate)
+    clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
+    heard = mono[: len(clip)]
+    clip[: len(heard)] = heard
+    return clip
+
+
+def read_blocks(
+    path: Source, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE
+) -> Iterator[npt.NDArray[np.float32]]:
+    """A whole recording in pieces of about ``seconds``, of which never more than one is in memory.
+
+    Put together they are the recording, channels averaged and resampled: what :func:`read_clip` gives the start of.
+
+    Raises:
+        RecipeError: As :func:`read_clip`, once the reading gets there: there may have been pieces before.
+    """
+    with _opened(path) as file:
+        size = max(1, round(seconds * file.samplerate))
+        stream = None
+        if file.samplerate != sample_rate:
+            stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+        last = False
+        while not last:
+            wave = file.next(size)
+            last = len(wave) < size
+            block = wave if stream is None else stream.resample_chunk(wave, last=last)
+            if len(block):
+                yield block
+
+
+def read_header(path: Source) -> tuple[int, int]:
+    """How many samples a recording has in each channel, and how many a second.
+
+    Raises:
+        RecipeError: If the file is missing, empty, no audio, or cut off as far as its header shows.
+    """
+    with _opened(path) as file:
+        if file.frames >= NO_LENGTH:  # a FLAC or an Ogg that was a stream: only decoding tells
+            while len(file.next(file.samplerate)):
+                pass
+            return file.heard, int(file.samplerate)
+        return int(file.frames), int(file.samplerate)
+
+
+class _Recording(soundfile.SoundFile):  # type: ignore[misc]
+    """An open file that is read from its start to its end."""
+
+    path: Source
+    heard = 0  # samples so far
+
+    def seekable(self) -> bool:
+        """No: soundfile would seek after each piece, which loses what it read where a FLAC is cut, and is slower."""
+        return False
+
+    def next(self, samples: int) -> npt.NDArray[np.float32]:
+        """So many samples more, or as many as there are, the channels averaged."""
+        asked = min(samples, self.frames - self.heard)
+        try:
+            wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise self.cut_off(f" or damaged: {_reason(error)}") from None
+        self.heard += len(wave)
+        if len(wave) < asked and self.frames < NO_LENGTH:
+            self.hold_against(self.frames, self.heard)
+        if not np.isfinite(wave).all():
+            raise RecipeError(f"the audio file {_name(self.path)} holds samples that are not finite")
+        with np.errstate(over="ignore"):  # whoever needs a finite mean looks at what comes of it
+            mean: npt.NDArray[np.float32] = wave.T.mean(axis=0)
+        return mean
+
+    def hold_against(self, promised: int, held: int) -> None:
+        """Raise if the header promised more samples than there are."""
+        if promised > held + _SLACK * self.samplerate:
+            said, there = promised / self.samplerate, held / self.samplerate
+            raise self.cut_off(f": its header says {said:.2f} s, it holds {there:.2f} s")
+
+    def cut_off(self, how: str) -> RecipeError:
+        return RecipeError(f"the audio file {_name(self.path)} is cut off{how}")
+
+
+@contextmanager
+def _opened(path: Source) -> Iterator[_Recording]:
+    """A recording with at least one sample, all there as far as its header shows."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_recording(path, stack))
+        except (soundfile.SoundFileError, OSError, ValueError) as error:  # a name with a null byte is a ValueError
+            raise _unreadable(path, error) from None
+        file.path = path
+        if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
+            raise file.cut_off(": it ends within a page")  # Ogg, whose header does not tell the length
+        if file.frames == 0:
+            raise RecipeError(f"the audio file {_name(path)} is empty")
+        file.hold_against(promised_samples(file), file.frames)
+        yield file
+
+
+def _recording(path: Source, stack: ExitStack) -> _Recording:
+    if not isinstance(path, Path):
+        return _Recording(path)
+    raw = stack.enter_context(path.open("rb", buffering=0))
+    status = os.fstat(raw.fileno())
+    if stat.S_ISREG(status.st_mode):
+        if status.st_size == 0:
+            raise ValueError("it has 0 bytes")
+        place = blank_size_position(raw, status.st_size)
+        raw.seek(0)
+        if place is not None:
+            return _Recording(SizeFilledIn(raw, place))
+    return _Recording(raw.fileno(), closefd=False)  # by number, as a name's ending or odd bytes would mislead soundfile
+
+
+def _unreadable(path: Source, error: Exception) -> RecipeError:
+    if isinstance(error, FileNotFoundError):
+        return RecipeError(f"there is no audio file {_name(path)}")
+    return RecipeError(f"the audio file {_name(path)} cannot be read: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).removeprefix("Error : ").rstrip(".")
+
+
+def _name(path: Source) -> str:
+    return str(path) if isinstance(path, Path) else "in memory"

@@ -1,0 +1,149 @@
+"""What is in a corpus, and what in it would make a result too good: the figures and tables of ``describe``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import Features
+from ..utils.table import Table, percent
+from .manifest import Manifest, Utterance
+
+CLIP_SECONDS = Features().clip_seconds  # more of an utterance is not heard, unless an experiment says so
+
+_SHOWN = 20  # findings of a kind
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Durations in seconds; shares are fractions."""
+
+    utterances: int
+    speakers: int
+    sessions: int
+    minutes: float
+    shortest: float
+    median: float
+    most: float  # 95 % of the utterances are no longer
+    longest: float
+    longer_than_clip: float
+    sample_rates: dict[int, int]  # Hz, and utterances
+    said: tuple[int, float, int]  # by one speaker: fewest, median, most utterances
+    largest: str  # class
+    chance_wa: float  # of who always says the largest class
+    chance_ua: float
+    roamers: dict[str, tuple[str, ...]]  # speakers who are in several sessions, and these
+    twins: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
+
+
+def describe(manifest: Manifest) -> Description:
+    """Count and measure a corpus, by its manifest alone."""
+    utterances = manifest.utterances
+    seconds = np.array([utterance.seconds for utterance in utterances])
+    labels = Counter(utterance.label for utterance in utterances)
+    said = Counter(utterance.speaker for utterance in utterances)
+    largest = max(manifest.labels, key=lambda label: labels[label])  # the first of equals
+    return Description(
+        utterances=len(utterances),
+        speakers=len(said),
+        sessions=len({utterance.session for utterance in utterances}),
+        minutes=float(seconds.sum()) / 60,
+        shortest=float(seconds.min()),
+        median=float(np.median(seconds)),
+        most=float(np.percentile(seconds, 95)),
+        longest=float(seconds.max()),
+        longer_than_clip=float((seconds > CLIP_SECONDS).mean()),
+        sample_rates=dict(sorted(Counter(utterance.sample_rate for utterance in utterances).items())),
+        said=(min(said.values()), float(np.median(list(said.values()))), max(said.values())),
+        largest=largest,
+        chance_wa=labels[largest] / len(utterances),
+        chance_ua=1 / len(labels),
+        roamers=_roamers(utterances),
+        twins=_twins(utterances),
+    )
+
+
+def overview(found: Description) -> Table:
+    """The figures of the whole corpus."""
+    fewest, median, most = found.said
+    rows = [
+        ("utterances", str(found.utterances)),
+        ("speakers", str(found.speakers)),
+        ("utterances a speaker: fewest, median, most", f"{fewest}, {median:g}, {most}"),
+        ("sessions", str(found.sessions)),
+        ("minutes", f"{found.minutes:.1f}"),
+        (
+            "seconds: shortest, median, 95 %, longest",
+            f"{found.shortest:.2f}, {found.median:.2f}, {found.most:.2f}, {found.longest:.2f}",
+        ),
+        (f"longer than {CLIP_SECONDS:g} s", f"{percent(found.longer_than_clip)} %"),
+        *((f"at {rate} Hz", str(count)) for rate, count in found.sample_rates.items()),
+        (
+            f"always {found.largest}: WA, UA",
+            f"{percent(found.chance_wa)} %, {percent(found.chance_ua)} %",
+        ),
+    ]
+    return Table(("Corpus", ""), rows)
+
+
+def speakers(manifest: Manifest) -> Table:
+    """A row for each speaker: sessions, minutes, utterances by class."""
+    of_speaker: dict[str, list[Utterance]] = {}
+    for utterance in manifest.utterances:
+        of_speaker.setdefault(utterance.speaker, []).append(utterance)
+    rows = []
+    for speaker, said in sorted(of_speaker.items()):
+        labels = Counter(utterance.label for utterance in said)
+        sessions = ", ".join(sorted({utterance.session for utterance in said}))
+        minutes = f"{sum(utterance.seconds for utterance in said) / 60:.1f}"
+        rows.append((speaker, sessions, minutes, *(str(labels[label]) for label in manifest.labels), str(len(said))))
+    return Table(("Speaker", "session", "minutes", *manifest.labels, "all"), rows)
+
+
+def findings(found: Description) -> list[str]:
+    """A sentence for each speaker and each recording that is there where it should not be."""
+    roamers = [
+        f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test who trained"
+        for speaker, sessions in found.roamers.items()
+    ]
+    twins = [_twin_sentence(same) for same in found.twins]
+    return [
+        *(_first(roamers) or ["no speaker is in two sessions"]),
+        *(_first(twins) or ["no recording is there twice"]),
+    ]
+
+
+def _roamers(utterances: Sequence[Utterance]) -> dict[str, tuple[str, ...]]:
+    sessions: dict[str, set[str]] = {}
+    for utterance in utterances:
+        sessions.setdefault(utterance.speaker, set()).add(utterance.session)
+    return {speaker: tuple(sorted(these)) for speaker, these in sorted(sessions.items()) if len(these) > 1}
+
+
+def _twins(utterances: Sequence[Utterance]) -> tuple[tuple[Utterance, ...], ...]:
+    same: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        same.setdefault(utterance.sha256, []).append(utterance)
+    return tuple(tuple(these) for these in same.values() if len(these) > 1)
+
+
+def _twin_sentence(same: Sequence[Utterance]) -> str:
+    ids = " and ".join(utterance.id for utterance in same)
+    told = [
+        f"{what} {' and '.join(sorted(values))}"
+        for what, values in (
+            ("the labels", {utterance.label for utterance in same}),
+            ("the speakers", {utterance.speaker for utterance in same}),
+            ("the sessions", {utterance.session for utterance in same}),
+        )
+        if len(values) > 1
+    ]
+    return f"{ids} are one recording{', with ' + ', '.join(told) if told else ''}"
+
+
+def _first(sentences: list[str]) -> list[str]:
+    more = len(sentences) - _SHOWN
+    return [*sentences[:_SHOWN], f"... and {more} more"] if more > 0 else sentences

@@ -1,0 +1,152 @@
+"""What the recipe knows of a corpus: its utterances and its classes. Kept as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from ..utils.atomic_files import FOLDER_NAME, atomic_write
+from ..utils.errors import RecipeError, raise_problems
+
+_Name = Annotated[str, Field(min_length=1)]
+# Folds are named after sessions and speakers, and their results' folders after folds.
+_FolderName = Annotated[str, Field(min_length=1, pattern=FOLDER_NAME)]
+_Seconds = Annotated[FiniteFloat, Field(ge=0)]
+_Count = Annotated[int, Field(gt=0)]
+
+Style = Literal["improvised", "scripted", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One labelled recording, which was cut from a conversation or stands for itself. ``path`` is absolute."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    id: _Name
+    path: Path
+    label: _Name
+    speaker: _FolderName
+    session: _FolderName
+    start: _Seconds  # in the conversation; 0 where there is none
+    end: _Seconds  # in the conversation; the duration where there is none
+    samples: _Count  # of each channel
+    sample_rate: _Count  # Hz
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
+    style: Style  # empty where unknown
+
+    @property
+    def seconds(self) -> float:
+        """The whole recording's duration."""
+        return self.samples / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A corpus in a fixed order; ``labels[k]`` is the name of class ``k``.
+
+    Raises:
+        RecipeError: If there is no utterance, an id occurs twice, or a label is not among the classes.
+    """
+
+    utterances: tuple[Utterance, ...]
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.utterances:
+            raise RecipeError("the manifest holds no utterance")
+        seen: set[str] = set()
+        for utterance in self.utterances:
+            if utterance.id in seen:
+                raise RecipeError(f"the utterance {utterance.id} occurs twice")
+            if utterance.label not in self.labels:
+                raise RecipeError(
+                    f"the utterance {utterance.id} has the label {utterance.label!r}, "
+                    f"which is not among {', '.join(self.labels)}"
+                )
+            seen.add(utterance.id)
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write an utterance a line, with :class:`Utterance`'s fields as keys, all at once or not at all.
+
+    Audio below the manifest's own folder is named relative to it, so that the two can move together.
+    """
+    folder = path.resolve().parent
+    rows = []
+    for utterance in manifest.utterances:
+        below = utterance.path.is_relative_to(folder)
+        audio = utterance.path.relative_to(folder) if below else utterance.path
+        rows.append({**asdict(utterance), "path": audio.as_posix()})
+    with atomic_write(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
+    """Read what :func:`write_manifest` wrote, or anyone in its format.
+
+    Args:
+        path: The file. A recording's path in it starts from the file's folder.
+        labels: The classes, in the order of the model's outputs. By default those that occur, sorted.
+    Raises:
+        RecipeError: If there is no such file, it is empty, or lines are not what they should be; the message names
+            each of them and says why.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no manifest {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the manifest {path} cannot be read: {error}") from None
+    if not text.strip():
+        raise RecipeError(f"the manifest {path} holds no utterance")
+    folder = path.resolve().parent
+    adapter = TypeAdapter(Utterance)
+    utterances: list[Utterance] = []
+    first: dict[str, int] = {}  # the line where an id stands
+    problems: list[str] = []
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        try:
+            utterance = adapter.validate_json(line)
+        except ValidationError as error:
+            reasons = _not_an_utterance(error)
+        else:
+            reasons = _does_not_fit(utterance, labels, first)
+            first.setdefault(utterance.id, number)
+            utterances.append(replace(utterance, path=folder / utterance.path))
+        problems += [f"{path}, line {number}: {reason}" for reason in reasons]
+    raise_problems(problems)
+    return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
+
+
+def _not_an_utterance(error: ValidationError) -> list[str]:
+    reasons = []
+    for each in error.errors():
+        key = ".".join(str(part) for part in each["loc"])
+        match each["type"]:
+            case "json_invalid" | "dataclass_type":
+                keys = ", ".join(field.name for field in fields(Utterance))
+                reasons.append(f"not a JSON object with the keys {keys}")
+            case "missing":
+                reasons.append(f"the key {key!r} is missing")
+            case "unexpected_keyword_argument":
+                reasons.append(f"the key {key!r} is not known: is it misspelt?")
+            case _:
+                reasons.append(f"{key}: {each['msg']}")
+    return reasons
+
+
+def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, int]) -> list[str]:
+    reasons = []
+    if utterance.id in first:
+        reasons.append(f"the utterance {utterance.id} stands already in line {first[utterance.id]}")
+    if labels is not None and utterance.label not in labels:
+        reasons.append(f"the label {utterance.label!r} is none of {', '.join(labels)}")
+    if utterance.end < utterance.start:
+        reasons.append(f"end: {utterance.end} is before the start, {utterance.start}")
+    return reasons

@@ -1,0 +1,193 @@
+"""From what a reader finds, a row for each recording, to a manifest: classes, groups of speakers, audio, problems."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import config
+from ..audio.reading import read_header
+from ..utils.atomic_files import FOLDER_NAME, file_sha256
+from ..utils.errors import RecipeError, raise_problems
+from .label_maps import LabelMap, classes_of
+from .manifest import Manifest, Style, Utterance
+from .speaker_groups import group_speakers
+
+_READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
+_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # a problem, rather than silently passed over
+_LFS = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A recording as a reader found it."""
+
+    id: str
+    path: Path
+    label: str  # the corpus's own word for it
+    speaker: str
+    session: str = ""  # empty: the speaker's group
+    where: str = ""  # the file and the line that say so, for who must mend it
+
+
+def corpus_folder(path: Path) -> Path:
+    """The absolute folder; raises :class:`RecipeError` where there is none."""
+    root = path.resolve()
+    if not root.is_dir():
+        raise RecipeError(f"there is no corpus folder {root}")
+    return root
+
+
+def audio_files(root: Path) -> list[Path]:
+    """The recordings below a folder, sorted; what is hidden, macOS's ``._x.wav`` among it, is not seen."""
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in _READ + _NOT_READ
+        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+
+
+def named_files(
+    root: Path, name: re.Pattern[str], example: str, problems: list[str]
+) -> list[tuple[Path, re.Match[str]]]:
+    """The recordings below a folder with what their names say; a name of another kind is a problem."""
+    found = []
+    paths = audio_files(root)
+    for path in without_copies(paths, problems):
+        if match := name.fullmatch(path.stem):
+            found.append((path, match))
+        else:
+            problems.append(f"the file {path} is not named like {example}")
+    if not paths:
+        problems.append(f"the corpus folder {root} holds no recordings named like {example}")
+    return found
+
+
+def without_copies(paths: Iterable[Path], problems: list[str]) -> list[Path]:
+    """Each name once: some downloads hold a folder twice. Files that share a name but not their bytes are a problem."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        other = first.setdefault(path.stem, path)
+        if other is not path and file_sha256(other) != file_sha256(path):
+            problems.append(f"the files {other} and {path} have one name and are not the same: keep one")
+    return list(first.values())
+
+
+def make_manifest(
+    rows: Sequence[Row],
+    problems: Sequence[str],
+    corpus: config.Corpus,
+    *,
+    own: LabelMap | None = None,
+    genders: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Read the audio of the rows whose labels have a class, and sort them by session and id.
+
+    Args:
+        problems: What the reader found wrong before.
+        own: The corpus's label map, as for :func:`.label_maps.classes_of`.
+        genders: Of the speakers, where the corpus says it.
+    Raises:
+        RecipeError: Naming all problems: these, labels without a class, ids that occur twice, names that no folder
+            can have, audio that is missing or broken.
+    """
+    problems = [*problems, *_twice(rows), *_no_folders(rows)]
+    try:
+        kept, labels = _classified(rows, corpus, own)
+    except RecipeError as error:
+        raise_problems(problems if problems and not rows else [*problems, str(error)])
+        raise
+    said = Counter(row.speaker for row, _ in kept if not row.session)
+    groups = group_speakers(said, corpus.groups, genders)
+    utterances = []
+    for row, label in kept:
+        try:
+            utterances.append(read_utterance(row.path, row.id, label, row.speaker, row.session or groups[row.speaker]))
+        except RecipeError as error:
+            problems.append(f"{row.where}: {error}" if row.where else str(error))
+    raise_problems(problems)
+    return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
+
+
+def read_utterance(
+    path: Path,
+    id: str,
+    label: str,
+    speaker: str,
+    session: str,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    style: Style = "",
+) -> Utterance:
+    """Describe a recording by its header and its bytes' hash; by default, it stands for itself.
+
+    Raises:
+        RecipeError: If the file is missing, empty or no audio.
+    """
+    try:
+        samples, sample_rate = read_header(path)
+    except RecipeError:
+        if _is_pointer(path):
+            raise RecipeError(f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'") from None
+        raise
+    return Utterance(
+        id=id,
+        path=path,
+        label=label,
+        speaker=speaker,
+        session=session,
+        start=start,
+        end=samples / sample_rate if end is None else end,
+        samples=samples,
+        sample_rate=sample_rate,
+        sha256=file_sha256(path),
+        style=style,
+    )
+
+
+def _classified(
+    rows: Sequence[Row], corpus: config.Corpus, own: LabelMap | None
+) -> tuple[list[tuple[Row, str]], tuple[str, ...]]:
+    if not rows:
+        raise RecipeError(f"{corpus.path} holds no speech for the reader {corpus.reader}")
+    classes, labels = classes_of(Counter(row.label for row in rows), own, corpus.label_map)
+    kept = [(row, label) for row in rows if (label := classes[row.label]) is not None]
+    if not kept:
+        raise RecipeError(f"the label map leaves out all labels of {corpus.path}: {', '.join(sorted(classes))}")
+    return kept, labels
+
+
+def _twice(rows: Sequence[Row]) -> list[str]:
+    first: dict[str, Row] = {}
+    problems = []
+    for row in rows:
+        other = first.setdefault(row.id, row)
+        if other is not row:
+            problems.append(
+                f"{row.where or row.path}: the utterance {row.id} stands already in {other.where or other.path}"
+            )
+    return problems
+
+
+def _no_folders(rows: Sequence[Row]) -> list[str]:
+    names = dict.fromkeys(
+        (what, name) for row in rows for what, name in (("speaker", row.speaker), ("session", row.session)) if name
+    )
+    return [
+        f"the {what} {name!r} cannot name a folder of results: it must have no slash, and no dot in front"
+        for what, name in names
+        if not re.match(FOLDER_NAME, name)
+    ]
+
+
+def _is_pointer(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS

@@ -1,0 +1,38 @@
+"""CREMA-D: 91 actors, twelve sentences, six emotions, as the actors were asked for them."""
+
+from __future__ import annotations
+
+import re
+
+from ... import config
+from ..label_maps import shipped_map
+from ..manifest import Manifest
+from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
+from ..published_counts import differences_of
+
+# actor, sentence, emotion, intensity; copies from before October 2022 have a 1040_ITH_SAD_X
+_NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)")
+
+PUBLISHED = {"angry": 1271, "disgust": 1271, "fearful": 1271, "happy": 1271, "neutral": 1087, "sad": 1271}
+SPEAKERS = 91
+
+
+def read_cremad(corpus: config.Corpus) -> Manifest:
+    """Read ``AudioWAV/1001_DFA_ANG_XX.wav`` and its like; the folder may be ``AudioWAV`` itself, too.
+
+    ``1076_MTI_SAD_XX``, of which the publishers say that it has no sound, is read like any other and counts.
+
+    Raises:
+        RecipeError: If there is no speech, or files are named otherwise, or cannot be read.
+    """
+    root = corpus_folder(corpus.path)
+    root = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root
+    problems: list[str] = []
+    files = named_files(root, _NAME, "1001_DFA_ANG_XX.wav", problems)
+    rows = [Row(path.stem, path, name["emotion"], name["actor"]) for path, name in files]
+    return make_manifest(rows, problems, corpus, own=shipped_map("cremad"))
+
+
+def count_differences(manifest: Manifest) -> list[str]:
+    """A sentence for each count that is not the published corpus's, of 7442 utterances."""
+    return differences_of(manifest, PUBLISHED, SPEAKERS)

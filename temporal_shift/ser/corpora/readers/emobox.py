@@ -1,0 +1,142 @@
+"""The metadata of EmoBox, one of its datasets at a time; the audio is the corpora's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from ... import config
+from ...utils.errors import RecipeError, raise_problems
+from ...utils.json_lines import json_lines, read_text
+from ..manifest import Manifest
+from ..manifest_builder import Row, corpus_folder, make_manifest
+
+_MAPS = ("label_map.json", "label_dict.json")  # EMOVO's has the other name
+_PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """A published fold: who is in which part, by key."""
+
+    name: str
+    parts: dict[str, dict[str, Row]]
+
+
+def read_emobox(corpus: config.Corpus) -> Manifest:
+    """Read ``EmoBox/data/<dataset>``: its ``label_map.json``, ``<dataset>.jsonl`` and ``fold_*/``.
+
+    Paths of recordings, such as ``downloads/emodb/wav/03a01Fa.wav``, start from ``corpus.audio``, or from the folder
+    ``EmoBox``. The speaker is in an utterance's key; where is known of each dataset in ``emobox_speakers.yaml``.
+
+    With ``folds: published``, the session of an utterance is the fold that tests it. Many of these folds have the
+    same speakers in train and test, or do not test everyone; those are refused.
+
+    Raises:
+        RecipeError: If the folder is not such a dataset, or one whose speakers are not known, if its published folds
+            are asked for and leak, or if lines or recordings cannot be read. The message names the line of each.
+    """
+    folder = corpus_folder(corpus.path)
+    dataset = folder.name
+    if dataset not in speaker_patterns():
+        raise RecipeError(
+            f"{folder} is not the metadata of a dataset whose speakers are known from its keys: "
+            f"these are {', '.join(speaker_patterns())}; a table can say who speaks in others"
+        )
+    audio = (corpus.audio or folder.parent.parent).resolve()
+    problems: list[str] = []
+    folds = _folds(folder, dataset, audio, problems)
+    whole = folder / f"{dataset}.jsonl"
+    rows = _rows(whole, dataset, audio, problems) if whole.is_file() else []
+    if not rows and folds:
+        rows = [row for part in folds[0].parts.values() for row in part.values()]
+    if not rows and not problems:
+        problems.append(f"{folder} holds no {dataset}.jsonl and no fold_1/{dataset}_test_fold_1.jsonl")
+    if corpus.folds == "published":
+        raise_problems(problems)
+        rows = _tested(rows, folds, dataset)
+    return make_manifest(rows, list(dict.fromkeys(problems)), corpus, own=_label_map(folder, rows))
+
+
+def _folds(folder: Path, dataset: str, audio: Path, problems: list[str]) -> list[_Fold]:
+    found = []
+    numbers = [match[1] for path in folder.glob("fold_*") if (match := re.fullmatch(r"fold_(\d+)", path.name))]
+    for number in sorted(numbers, key=int):
+        paths = {part: folder / f"fold_{number}" / f"{dataset}_{part}_fold_{number}.jsonl" for part in _PARTS}
+        parts = {
+            part: {row.id: row for row in _rows(path, dataset, audio, problems)}
+            for part, path in paths.items()
+            if path.is_file()
+        }
+        found.append(_Fold(f"fold_{number}", parts))
+    return found
+
+
+def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Row]:
+    rows = []
+    for where, entry in json_lines(read_text(path), path, problems):
+        key, wav, label = (entry.get(name) for name in ("key", "wav", "emo"))
+        if not (isinstance(key, str) and isinstance(wav, str) and isinstance(label, str) and key and wav and label):
+            problems.append(f"{where}: 'key', 'wav' and 'emo' must be there, and text")
+        elif (said := re.match(speaker_patterns()[dataset], key)) is None:
+            problems.append(f"{where}: the key {key!r} does not say who speaks, as {dataset}'s keys do")
+        else:
+            rows.append(Row(key, audio / wav, label, "".join(said.groups()), where=where))
+    return rows
+
+
+def _tested(rows: list[Row], folds: list[_Fold], dataset: str) -> list[Row]:
+    """The rows with the folds that test them as their sessions."""
+    instead = "use folds: speakers, which keeps all that a speaker says in one group"
+    sessions: dict[str, str] = {}
+    for fold in folds:
+        speakers = {part: {row.speaker for row in keyed.values()} for part, keyed in fold.parts.items()}
+        for part in ("train", "valid"):
+            if shared := sorted(speakers.get(part, set()) & speakers.get("test", set())):
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+                raise RecipeError(
+                    f"the published {fold.name} of {dataset} has the speaker {shared[0]}{more} in both its {part} and "
+                    f"its test part: {instead}"
+                )
+        for key in fold.parts.get("test", {}):
+            if (other := sessions.setdefault(key, fold.name)) != fold.name:
+                raise RecipeError(
+                    f"the published folds of {dataset} test {key} twice, in {other} and {fold.name}: {instead}"
+                )
+    untested = [row.id for row in rows if row.id not in sessions]
+    if untested:
+        raise RecipeError(
+            f"the published folds of {dataset} do not test {len(untested)} of {len(rows)} utterances, such as "
+            f"{untested[0]}: {instead}"
+        )
+    return [Row(row.id, row.path, row.label, row.speaker, sessions[row.id], row.where) for row in rows]
+
+
+def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
+    path = next((folder / name for name in _MAPS if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    try:
+        found = json.loads(read_text(path))
+    except ValueError as error:
+        raise RecipeError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(label, str) and label for label in found.values()):
+        raise RecipeError(f"{path} must hold a class for each label")
+    capitals = {code.lower(): label for code, label in found.items()}
+    for row in rows:  # EmoDB's labels say neutral, its map says Neutral
+        if row.label not in found and row.label.lower() in capitals:
+            found[row.label] = capitals[row.label.lower()]
+    return found
+
+
+@cache
+def speaker_patterns() -> dict[str, str]:
+    """What of a key says who speaks: an expression for each dataset, whose groups are put together."""
+    patterns: dict[str, str] = yaml.safe_load((files(__package__) / "emobox_speakers.yaml").read_text(encoding="utf-8"))
+    return patterns

@@ -1,0 +1,61 @@
+"""Any folder whose paths say who speaks and how."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ... import config
+from ...utils.errors import RecipeError
+from ..manifest import Manifest
+from ..manifest_builder import Row, audio_files, corpus_folder, make_manifest
+from ..speaker_groups import wants_sessions
+
+PATTERN = "{label}/{speaker}/{name}"
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+def read_folder(corpus: config.Corpus) -> Manifest:
+    """Read every recording below a folder, by ``corpus.pattern``, such as ``{speaker}_{label}_{name}``.
+
+    A field stands for at least one character and no slash, as few as will do. ``{label}`` and ``{speaker}`` must be
+    there; ``{session}`` makes the folds, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers;
+    others say nothing. A field that stands there twice must be the same twice. The extension is not part of it.
+
+    Raises:
+        RecipeError: If the pattern has no label or speaker, or recordings do not fit it, or cannot be read.
+    """
+    root = corpus_folder(corpus.path)
+    pattern = corpus.pattern or PATTERN
+    expression = _compiled(pattern)
+    sessions = wants_sessions(corpus, "session" in expression.groupindex, "a field {session} in the pattern")
+    rows: list[Row] = []
+    misfits: list[Path] = []
+    for path in audio_files(root):
+        relative = path.relative_to(root)
+        found = expression.fullmatch(relative.with_suffix("").as_posix()) or expression.fullmatch(relative.as_posix())
+        if found is None:
+            misfits.append(path)
+        else:
+            session = found["session"] if sessions else ""
+            rows.append(Row(relative.with_suffix("").as_posix(), path, found["label"], found["speaker"], session))
+    if misfits and not rows:
+        raise RecipeError(f"none of the {len(misfits)} recordings below {root} fits {pattern!r}, nor does {misfits[0]}")
+    return make_manifest(rows, [f"the file {path} does not fit {pattern!r}" for path in misfits], corpus)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    expression = ""
+    seen: set[str] = set()
+    for index, part in enumerate(_FIELD.split(pattern)):
+        if index % 2 == 0:
+            expression += re.escape(part)
+        elif not part.isidentifier():
+            raise RecipeError(f"pattern={pattern!r} has the field {{{part}}}: its name must be one word, like {{take}}")
+        else:
+            expression += f"(?P={part})" if part in seen else f"(?P<{part}>[^/]+?)"
+            seen.add(part)
+    if missing := [f"{{{field}}}" for field in ("label", "speaker") if field not in seen]:
+        raise RecipeError(f"pattern={pattern!r} has no {' and no '.join(missing)}: such a pattern is {PATTERN!r}")
+    return re.compile(expression)

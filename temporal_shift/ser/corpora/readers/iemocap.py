@@ -1,0 +1,155 @@
+"""IEMOCAP as its publishers unpack it, with the field's four classes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...utils.errors import RecipeError, raise_problems
+from ..label_maps import LabelMap, classes_of, shipped_map
+from ..manifest import Manifest, Style, Utterance
+from ..manifest_builder import corpus_folder, read_utterance
+from ..published_counts import Counts, differences, margins
+
+LABELS = ("happy", "angry", "sad", "neutral")
+
+_EXTENSIONS = (".wav", ".flac", ".ogg")
+_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
+
+_PUBLISHED = {  # utterances by session, in the order of LABELS
+    "Session1": (278, 229, 194, 384),
+    "Session2": (327, 137, 197, 362),
+    "Session3": (286, 240, 305, 320),
+    "Session4": (303, 327, 143, 258),
+    "Session5": (442, 170, 245, 384),
+}
+_PUBLISHED_SPEAKERS = 10
+
+# "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. Below it
+# stand the evaluators' own lines, which start with C-, A- or W-.
+_VOTE = re.compile(
+    r"\[(?P<start>\d+(\.\d+)?) - (?P<end>\d+(\.\d+)?)\]\t"
+    r"(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a dialog's label file."""
+
+    dialog: Path
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.dialog}, line {self.number}"
+
+
+def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
+    """Read the happy (and excited), angry, sad and neutral utterances of an IEMOCAP tree, sorted by session and id.
+
+    Or those that ``label_map`` names, by the corpus's codes (``hap``, ``fru``, ...) or by these four.
+
+    The tree is ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
+    (or ``.flac``, or ``.ogg``), and so for each session. A speaker is a session's woman or man: ``Ses01F``, ``Ses01M``.
+    Nothing is written there.
+
+    Raises:
+        RecipeError: If the folder or its sessions are missing, a label line cannot be read, an utterance is labelled
+            twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names the
+            label file and the line of each.
+    """
+    root = corpus_folder(root)
+    sessions = sorted(path for path in root.glob("Session*") if re.fullmatch(r"Session\d+", path.name))
+    if not sessions:
+        raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
+    lines = {session: list(_votes(_evaluation(session))) for session in sessions}
+    codes = Counter(vote["emotion"] for each in lines.values() for line in each if (vote := _VOTE.match(line.text)))
+    classes, labels = classes_of(codes, shipped_map("iemocap"), label_map)
+    problems: list[str] = []
+    utterances: list[Utterance] = []
+    first: dict[str, _Line] = {}  # where an id stands
+    for session in sessions:
+        if not _evaluation(session).is_dir():
+            problems.append(f"the corpus has no {_evaluation(session)}, where the labels of {session.name} should be")
+        for line in lines[session]:
+            try:
+                vote = _parsed(line, first)
+                if (label := classes[vote["emotion"]]) is not None:
+                    utterances.append(_utterance(vote, label, session, line.dialog.stem))
+            except RecipeError as error:
+                problems.append(f"{line}: {error}")
+    raise_problems(problems)
+    if not utterances:
+        listed = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+        raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {listed}")
+    return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
+
+
+def expected_counts() -> Counts:
+    """What the published corpus holds: ``("Session1", "happy utterances")`` and the like, and how many."""
+    cells = {
+        (session, label): count
+        for session, counts in _PUBLISHED.items()
+        for label, count in zip(LABELS, counts, strict=True)
+    }
+    return margins(cells, _PUBLISHED_SPEAKERS)
+
+
+def count_differences(manifest: Manifest) -> list[str]:
+    """A sentence for each count that is not the published corpus's; none for the whole corpus."""
+    cells = Counter((utterance.session, utterance.label) for utterance in manifest.utterances)
+    found = margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
+    return differences(found, expected_counts())
+
+
+def _evaluation(session: Path) -> Path:
+    return session / "dialog" / "EmoEvaluation"
+
+
+def _votes(evaluation: Path) -> Iterator[_Line]:
+    for dialog in sorted(evaluation.glob("Ses*.txt")):  # not macOS's "._Ses*.txt"
+        try:
+            text = dialog.read_text(encoding="utf-8", errors="replace")  # comments can be in any encoding
+        except OSError as error:
+            raise RecipeError(f"the label file {dialog} cannot be read: {error}") from None
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.startswith("["):
+                yield _Line(dialog, number, line)
+
+
+def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
+    vote = _VOTE.match(line.text)
+    if vote is None:
+        raise RecipeError("not '[start - end]<tab>utterance<tab>emotion<tab>...'")
+    if vote["id"] in first:
+        raise RecipeError(f"the utterance {vote['id']} stands already in {first[vote['id']]}")
+    first[vote["id"]] = line
+    if float(vote["end"]) < float(vote["start"]):
+        raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")
+    return vote
+
+
+def _utterance(vote: re.Match[str], label: str, session: Path, dialog: str) -> Utterance:
+    return read_utterance(
+        _find_audio(session / "sentences" / "wav" / dialog, vote["id"]),
+        vote["id"],
+        label,
+        vote["pair"] + vote["gender"],
+        session.name,
+        start=float(vote["start"]),
+        end=float(vote["end"]),
+        style=next((style for part, style in _STYLES.items() if part in dialog), ""),
+    )
+
+
+def _find_audio(folder: Path, utterance: str) -> Path:
+    found = [path for extension in _EXTENSIONS if (path := folder / (utterance + extension)).is_file()]
+    if not found:
+        raise RecipeError(f"the utterance {utterance} is labelled but has no audio file {folder / utterance}.wav")
+    if len(found) > 1:
+        raise RecipeError(f"the utterance {utterance} has two audio files, {found[0]} and {found[1].name}: keep one")
+    return found[0]

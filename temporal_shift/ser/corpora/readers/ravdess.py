@@ -1,0 +1,44 @@
+"""RAVDESS, the speech of it: 24 actors, two sentences, eight emotions."""
+
+from __future__ import annotations
+
+import re
+
+from ... import config
+from ..label_maps import shipped_map
+from ..manifest import Manifest
+from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
+from ..published_counts import differences_of
+
+# modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor
+_NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
+
+PUBLISHED = {
+    "neutral": 96,
+    **dict.fromkeys(("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192),
+}
+SPEAKERS = 24
+
+
+def read_ravdess(corpus: config.Corpus) -> Manifest:
+    """Read the speech, audio alone, of ``Actor_*/03-01-05-01-02-01-12.wav``, however deep the folders of actors lie.
+
+    Songs and films are passed over. A speaker is ``Actor_12``; odd ones are men, even ones women.
+
+    Raises:
+        RecipeError: If there is no speech, or files are named otherwise, or cannot be read.
+    """
+    problems: list[str] = []
+    files = named_files(corpus_folder(corpus.path), _NAME, "03-01-05-01-02-01-12.wav", problems)
+    rows = [
+        Row(path.stem, path, name["emotion"], f"Actor_{name['actor']}")
+        for path, name in files
+        if (name["modality"], name["channel"]) == ("03", "01")
+    ]
+    genders = {row.speaker: "fm"[int(row.speaker[-2:]) % 2] for row in rows}
+    return make_manifest(rows, problems, corpus, own=shipped_map("ravdess"), genders=genders)
+
+
+def count_differences(manifest: Manifest) -> list[str]:
+    """A sentence for each count that is not the published corpus's: 1440 utterances, half as many neutral ones."""
+    return differences_of(manifest, PUBLISHED, SPEAKERS)

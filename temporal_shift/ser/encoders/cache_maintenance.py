@@ -1,0 +1,104 @@
+"""What lies in a folder of feature caches: list it, check it, delete from it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import RecipeError
+from ..utils.table import Table
+from .feature_cache import key_of, shard_count, shard_path, verified_shape
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One cache, as its ``key.json`` describes it."""
+
+    folder: Path
+    inputs: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def backbone(self) -> str:
+        """Hub name and revision, or the folder's model and the sum of its weights."""
+        identity = self.inputs["backbone"]
+        if "name" in identity:
+            return f"{identity['name']} @ {str(identity['revision'])[:12]}"
+        weights = next((digest for name, digest in identity["files"].items() if name.endswith(".safetensors")), "")
+        return f"{identity['model_type']} {weights[:12]}"
+
+    @property
+    def utterances(self) -> int:
+        return len(self.inputs["utterances"])
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the whole cache, there or not."""
+        return [shard_path(self.folder, number) for number in range(shard_count(self.utterances))]
+
+    @property
+    def bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+
+    def broken(self) -> list[Path]:
+        """The files that are missing, truncated, or not what their sums say; a whole cache has none."""
+        intact = [path for path in self.files if verified_shape(path) is not None]
+        return [path for path in self.files if path not in intact]
+
+    @property
+    def present(self) -> int:
+        return sum(path.is_file() for path in self.files)
+
+
+def entries(root: Path) -> Iterator[CacheEntry]:
+    """The caches below ``root``, by name. A folder that no cache wrote is passed over."""
+    for path in sorted(root.glob("*/key.json")):
+        try:
+            inputs = json.loads(path.read_text(encoding="utf-8"))
+            entry = CacheEntry(path.parent, inputs)
+            if key_of(inputs)[:16] == path.parent.name and entry.backbone:
+                yield entry
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+
+
+def find(root: Path, name: str) -> CacheEntry:
+    """The one cache whose name starts so; raises :class:`RecipeError` where there is none, or more than one."""
+    found = [entry for entry in entries(root) if entry.name.startswith(name)]
+    if len(found) != 1:
+        known = ", ".join(entry.name for entry in found or entries(root)) or "none at all"
+        number = "more than one" if found else "no"
+        raise RecipeError(f"{number} cache in {root} has a name that starts with {name!r}: there are {known}")
+    return found[0]
+
+
+def caches_table(root: Path) -> Table:
+    """A row for each cache."""
+    rows = []
+    for entry in entries(root):
+        features = entry.inputs["features"]
+        rows.append(
+            (
+                entry.name,
+                entry.backbone,
+                str(entry.inputs["backbone"]["layer"]),
+                f"{features['clip_seconds']:g} s {features['dtype']}",
+                str(entry.utterances),
+                f"{entry.present}/{len(entry.files)}",
+                f"{entry.bytes / 1e6:.1f} MB",
+            )
+        )
+    return Table(("Name", "backbone", "layer", "clip", "utterances", "files", "size"), rows)
+
+
+def remove(entry: CacheEntry) -> None:
+    """Delete a cache; ``key.json`` goes first, so that what a kill leaves is no cache."""
+    (entry.folder / "key.json").unlink()
+    shutil.rmtree(entry.folder)

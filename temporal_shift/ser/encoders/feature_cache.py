@@ -1,0 +1,245 @@
+"""The feature cache: the frozen backbone hears each utterance once, training maps its frames from disk ever after.
+
+A cache is a folder, named after the SHA-256 of all that decides its features. ``key.json`` says what that was,
+``frames-00000.npy`` and so on hold the frames of 64 utterances each, and beside each stands its sum, as ``sha256sum``
+writes and checks it. A file without the right sum does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .. import config
+from ..audio.reading import read_clip
+from ..corpora.manifest import Manifest, Utterance
+from ..utils.atomic_files import atomic_write, file_sha256, remove_leftovers
+from ..utils.distributed import World
+from ..utils.errors import RecipeError
+
+if TYPE_CHECKING:
+    from .pretrained import Backbone
+
+_FORMAT = 2  # of the files in a cache's folder; part of the key
+_SHARD = 64  # utterances a file
+_BATCH_SECONDS = 40  # of audio in a forward pass, at most: 7.5 s go through a base encoder's convolutions 4 at a time
+
+Shape = tuple[int, ...]
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureCache:
+    """The frames of a manifest's utterances, in its order, mapped from ``folder``.
+
+    ``shape`` is that of an utterance: frames and channels ``(T, D)``, or ``(layers, T, D)`` where layers are weighed.
+    ``key`` is the SHA-256 of all that decides them.
+    """
+
+    folder: Path
+    key: str
+    shape: Shape
+    _shards: tuple[npt.NDArray[np.floating], ...]
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self._shards)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        """The frames of one utterance, as a copy."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"the cache holds utterances 0 to {len(self) - 1}, not {index}")
+        return np.array(self._shards[index // _SHARD][index % _SHARD], dtype=np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files again: pickled, they would be copied
+        return _reopen, (self.folder, self.key, self.shape, len(self._shards))
+
+
+def cached_features(
+    manifest: Manifest,
+    backbone: config.Backbone,
+    features: config.Features,
+    root: Path,
+    on_progress: OnProgress | None = None,
+    world: World | None = None,
+) -> FeatureCache:
+    """Open the cache of these features below ``root``, encoding the utterances that it lacks.
+
+    The folder's name is made of all that decides the features, so different ones never meet, and a moved corpus,
+    backbone or cache is recognised. Every file is held against its sum. It is safe to stop at any moment and to run
+    twice at once: each file appears whole, and the next run encodes the missing ones. Memory holds one forward pass,
+    however long the corpus.
+
+    Args:
+        on_progress: Where something is missing, called with the utterances done and all of them: at first, and after
+            each forward pass.
+        world: The processes that share the work, each encoding every so-manieth of the missing files.
+    Raises:
+        RecipeError: If the backbone or some audio cannot be read, or features are not finite.
+    """
+    from .pretrained import load_backbone  # transformers takes seconds to import
+
+    world = world or World()
+    inputs = feature_inputs(manifest, backbone, features)
+    key = key_of(inputs)
+    folder = root / key[:16]
+    shards = _shards(manifest, folder)
+    shapes = [verified_shape(shard.path) for shard in shards]
+    shape = _common_shape(shards, shapes, features)
+    world.wait()  # until all have looked: what is missing is the same to all
+    if world.is_first and not (folder / "key.json").exists():
+        with atomic_write(folder / "key.json") as file:
+            file.write(json.dumps(inputs, indent=1).encode())
+    if shape is None:
+        remove_leftovers(folder)
+        encoder = load_backbone(backbone, features.clip_seconds, features.average)
+        encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+        shape = encoder.shape
+        missing = [shard for shard, found in zip(shards, shapes, strict=True) if not shard.fits(found, shape, features)]
+        _encode(encoder, features, missing[world.rank :: world.size], len(manifest.utterances), on_progress)
+        world.wait()
+    return FeatureCache(folder, key, shape, tuple(_map(shard.path) for shard in shards))
+
+
+def feature_inputs(manifest: Manifest, backbone: config.Backbone, features: config.Features) -> dict[str, Any]:
+    """All that decides what training hears, as JSON-able data that a person can read."""
+    from .pretrained import backbone_identity
+
+    return {
+        "format": _FORMAT,
+        "backbone": backbone_identity(backbone),
+        "features": features.model_dump(),
+        # The contents, each time: 12 h of audio are hashed in seconds, and a date or a size can deceive.
+        "utterances": [[utterance.id, _audio_sha256(utterance)] for utterance in manifest.utterances],
+    }
+
+
+def key_of(inputs: dict[str, Any]) -> str:
+    """The SHA-256 of such inputs."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def shard_count(utterances: int) -> int:
+    """The files of a whole cache."""
+    return -(-utterances // _SHARD)
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    return folder / f"frames-{number:05d}.npy"
+
+
+def verified_shape(path: Path) -> tuple[Shape, str] | None:
+    """Shape and dtype of a file of frames; none where it is missing, truncated, or not what its sum says."""
+    try:
+        digest, name = _sum_path(path).read_text(encoding="ascii").split()
+        if name != path.name or digest != file_sha256(path):
+            return None
+        frames = _map(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return frames.shape, str(frames.dtype)
+
+
+def _reopen(folder: Path, key: str, shape: Shape, shards: int) -> FeatureCache:
+    return FeatureCache(folder, key, shape, tuple(_map(shard_path(folder, number)) for number in range(shards)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    path: Path
+    utterances: tuple[Utterance, ...]
+
+    def fits(self, found: tuple[Shape, str] | None, shape: Shape, features: config.Features) -> bool:
+        return found == ((len(self.utterances), *shape), features.dtype)
+
+
+def _shards(manifest: Manifest, folder: Path) -> list[_Shard]:
+    return [
+        _Shard(shard_path(folder, number), manifest.utterances[number * _SHARD : (number + 1) * _SHARD])
+        for number in range(shard_count(len(manifest.utterances)))
+    ]
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _map(path: Path) -> npt.NDArray[np.floating]:
+    frames: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return frames
+
+
+def _common_shape(
+    shards: Sequence[_Shard], shapes: Sequence[tuple[Shape, str] | None], features: config.Features
+) -> Shape | None:
+    """The shape of every utterance, where every file is there."""
+    if shapes[0] is None:
+        return None
+    shape = shapes[0][0][1:]
+    fit = all(shard.fits(found, shape, features) for shard, found in zip(shards, shapes, strict=True))
+    return shape if fit else None
+
+
+def _encode(
+    encoder: Backbone,
+    features: config.Features,
+    missing: Sequence[_Shard],
+    total: int,
+    on_progress: OnProgress | None,
+) -> None:
+    report = on_progress or (lambda done, total: None)
+    done = total - sum(len(shard.utterances) for shard in missing)
+    report(done, total)
+    size = batch_size(features.clip_seconds)
+    for shard in missing:
+        with atomic_write(shard.path) as file:
+            _write_header(file, (len(shard.utterances), *encoder.shape), features.dtype)
+            for start in range(0, len(shard.utterances), size):
+                batch = shard.utterances[start : start + size]
+                file.write(_encode_batch(encoder, features, batch).tobytes())
+                done += len(batch)
+                report(done, total)
+        with atomic_write(_sum_path(shard.path)) as file:
+            file.write(f"{file_sha256(shard.path)}  {shard.path.name}\n".encode())
+
+
+def batch_size(clip_seconds: float) -> int:
+    """A power of two, so that it divides a shard, whose bytes then depend on its own utterances only."""
+    fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
+    return 1 << (fitting.bit_length() - 1)
+
+
+def _write_header(file: BinaryIO, shape: Shape, dtype: str) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _encode_batch(encoder: Backbone, features: config.Features, batch: Sequence[Utterance]) -> npt.NDArray[np.floating]:
+    clips = np.stack([read_clip(utterance.path, features.clip_seconds) for utterance in batch])
+    frames = encoder.encode(clips).to(getattr(torch, features.dtype))
+    for utterance, finite in zip(batch, frames.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
+        if not finite:
+            raise RecipeError(f"the features of {utterance.id} ({utterance.path}) are not finite in {features.dtype}")
+    return frames.numpy()
+
+
+def _audio_sha256(utterance: Utterance) -> str:
+    try:
+        found = file_sha256(utterance.path)
+    except FileNotFoundError:
+        raise RecipeError(f"there is no audio file {utterance.path}") from None
+    except OSError as error:
+        raise RecipeError(f"the audio file {utterance.path} cannot be read: {error.strerror}") from None
+    if found != utterance.sha256:
+        raise RecipeError(
+            f"the audio file {utterance.path} is not the one that the manifest tells of: its SHA-256 begins with "
+            f"{found[:12]}, not {utterance.sha256[:12]}"
+        )
+    return found

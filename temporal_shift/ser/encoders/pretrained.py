@@ -1,0 +1,285 @@
+"""Any Hugging Face speech encoder, by hub name or by folder: clips of one length -> frames of a layer, or of all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import huggingface_hub.constants
+import numpy as np
+import numpy.typing as npt
+import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModel, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.hub import cached_file, extract_commit_hash
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+from .. import config
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.atomic_files import file_sha256
+from ..utils.errors import RecipeError
+from .frame_encoder import FrameEncoder
+from .whisper_spectrogram import HOP, WINDOW
+
+Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
+
+_WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves the frames
+
+
+def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> Backbone:
+    """Load an encoder for clips of ``clip_seconds``, in eval mode; ``average`` neighbouring frames become one.
+
+    Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
+    the waveform. Only safetensors are read, no code from the hub is run, and no weight is left to chance.
+
+    Raises:
+        RecipeError: If there is no such encoder, it lacks weights or the layer, or cannot read such a clip.
+    """
+    identity = backbone_identity(backbone)
+    samples = round(clip_seconds * SAMPLE_RATE)
+    with quiet():
+        if identity["model_type"] == "whisper":
+            model, convert = _load_whisper(backbone, samples)
+        else:
+            model, convert = _load_waveform_model(backbone), torch.from_numpy
+    return Backbone(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
+
+
+def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
+    """What decides an encoder's output, as JSON-able data, without loading its weights.
+
+    A hub name stands with the commit it means today. A folder counts by its files' contents, so that it can move.
+
+    Raises:
+        RecipeError: If there is no such folder or hub name, or it holds no model.
+    """
+    config_file = _find_config(backbone)
+    try:
+        model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise RecipeError(f"the config.json of the backbone {backbone.name} names no model_type") from None
+    source: dict[str, object]
+    if Path(backbone.name).is_dir():
+        files = [config_file, *config_file.parent.glob("preprocessor_config.json")]
+        files += sorted(config_file.parent.glob("*.safetensors"))
+        source = {"files": {file.name: file_sha256(file) for file in files}}
+    else:
+        commit = extract_commit_hash(str(config_file), None)
+        source = {"name": backbone.name, "revision": commit or backbone.revision}
+    return {**source, "model_type": model_type, "layer": backbone.layer, "normalize": backbone.normalize}
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Clips ``(B, samples)`` at 16 kHz as an encoder reads them: themselves, normalised, or their spectrograms."""
+
+    normalize: bool
+    convert: Callable[[Clips], Tensor]
+
+    def __call__(self, clips: Clips) -> Tensor:
+        return self.convert(_normalized(clips) if self.normalize else clips)
+
+
+class Backbone(FrameEncoder):
+    """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
+
+    There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
+    layer ``"weighted"`` all ``layers`` hidden states come out, ``(B, layers, frames, hidden_size)``, for the downstream
+    model to weigh: Hugging Face's own weights for that are left uninitialised by base checkpoints.
+    """
+
+    def __init__(
+        self,
+        backbone: config.Backbone,
+        identity: dict[str, object],
+        model: Any,
+        prepare: Preparation,
+        samples: int,
+        average: int,
+    ) -> None:
+        super().__init__(model.eval(), "last", average)
+        self.identity = identity
+        self.prepare = prepare
+        try:
+            with torch.inference_mode():
+                silence = self.prepare(np.zeros((1, samples), dtype=np.float32))
+                output = self.model(silence, output_hidden_states=True)
+                frames, hidden_size = output.last_hidden_state.shape[1:]
+        except Exception as error:  # a model that is no speech encoder can fail in any way
+            raise RecipeError(
+                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason(error)}"
+            ) from None
+        last = len(output.hidden_states) - 1
+        self.choose(_layer(backbone, last))
+        self.frames: int = math.ceil(frames / average)
+        self.hidden_size: int = hidden_size
+        self.layers: int = last + 1 if self.layer == "weighted" else 0  # to be weighed; 0 for one layer's frames
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
+        return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
+
+    def encode(self, clips: Clips) -> Tensor:
+        """Frames of clips ``(B, samples)``, in float32 on the CPU, without a gradient."""
+        inputs = self.prepare(clips).to(next(self.parameters()).device)
+        with torch.inference_mode():
+            return self(inputs).float().cpu()  # type: ignore[no-any-return]
+
+
+def _layer(backbone: config.Backbone, last: int) -> int | str:
+    """An index of the hidden states, ``"last"`` for the model's output, or ``"weighted"``."""
+    if isinstance(backbone.layer, str):
+        return backbone.layer
+    if not -last - 1 <= backbone.layer <= last:
+        raise RecipeError(
+            f"the backbone {backbone.name} has no layer {backbone.layer}: "
+            f"it must be between 0 and {last}, or between {-last - 1} and -1 from the end"
+        )
+    return "last" if backbone.layer in (-1, last) else backbone.layer
+
+
+def _normalized(clips: Clips) -> Clips:
+    """Zero mean and unit variance per clip, as Wav2Vec2FeatureExtractor does."""
+    mean = clips.mean(axis=-1, keepdims=True)
+    variance = clips.var(axis=-1, keepdims=True)
+    normalized: Clips = (clips - mean) / np.sqrt(variance + np.float32(1e-7))
+    return normalized
+
+
+def _load_waveform_model(backbone: config.Backbone) -> Any:
+    model = _load_weights(AutoModel, backbone, trust_remote_code=False)
+    if model.main_input_name != "input_values":
+        raise RecipeError(
+            f"the backbone {backbone.name} ({model.config.model_type}) reads {model.main_input_name}, not a waveform"
+        )
+    return model
+
+
+def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callable[[Clips], Tensor]]:
+    # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
+    model = _load_weights(WhisperEncoder, backbone, key_mapping={r"^(model\.)?encoder\.": ""})
+    try:
+        extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason(error)}") from None
+    found = (extractor.n_fft, extractor.hop_length, extractor.sampling_rate, extractor.feature_size, extractor.dither)
+    expected = (WINDOW, HOP, SAMPLE_RATE, model.config.num_mel_bins, 0.0)
+    if found != expected:  # the spectrogram inside a whole model would be another
+        raise RecipeError(
+            f"the backbone {backbone.name} has a feature extractor with n_fft, hop_length, sampling_rate, feature_size "
+            f"and dither {found}: it must be Whisper's own, {expected}"
+        )
+
+    positions = math.ceil(samples / _WHISPER_STRIDE)
+    table = model.embed_positions.weight
+    if positions > len(table):
+        raise RecipeError(
+            f"the backbone {backbone.name} reads clips of {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} s "
+            f"at the longest, not of {samples / SAMPLE_RATE:g} s"
+        )
+    model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
+    model.config.max_source_positions = model.max_source_positions = positions
+
+    return model, _Spectrogram(extractor, positions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spectrogram:
+    extractor: WhisperFeatureExtractor
+    positions: int
+
+    def __call__(self, clips: Clips) -> Tensor:
+        features = self.extractor(
+            list(clips),
+            sampling_rate=SAMPLE_RATE,
+            padding="max_length",
+            max_length=self.positions * _WHISPER_STRIDE,
+            return_tensors="pt",
+        )
+        mel: Tensor = features["input_features"]  # (B, mel bins, 2 * positions)
+        return mel
+
+
+def _load_weights(model_class: Any, backbone: config.Backbone, **options: object) -> Any:
+    folder = Path(backbone.name)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise RecipeError(f"the backbone folder {folder} has no .safetensors file: pickled weights are never read")
+    try:
+        model, loading = model_class.from_pretrained(
+            backbone.name,
+            revision=backbone.revision or "main",
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with the missing ones
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        advice = "" if folder.is_dir() else "; if it has only pickled weights, name a revision with safetensors"
+        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {reason(error)}{advice}") from None
+    random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    random.discard("masked_spec_embed")  # used in training only
+    if random:
+        raise RecipeError(
+            f"the backbone {backbone.name} lacks {len(random)} of its encoder's weights, {min(random)} for example"
+        )
+    return model
+
+
+def _find_config(backbone: config.Backbone) -> Path:
+    folder = Path(backbone.name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise RecipeError(f"the backbone folder {folder} has no config.json")
+        return folder / "config.json"
+    try:
+        with quiet():
+            found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
+    except (OSError, ValueError) as error:
+        offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
+        raise RecipeError(
+            f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: "
+            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason(error)}; "
+            f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
+        ) from None
+    return Path(str(found))
+
+
+def reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' reports and bars, but with the hub's own bars: a download can take minutes."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    disable_progress_bar()
+    if download_bars:
+        enable_progress_bars()  # disabled along with the loading bars
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if loading_bars:
+            enable_progress_bar()
+        if not download_bars:
+            disable_progress_bars()

@@ -1,0 +1,61 @@
+"""Whisper's log mel spectrogram as tensor operations, so that a model with it inside is one graph from the waveform on.
+
+Training reads Hugging Face's own extractor; the tests hold this one against it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.audio_utils import mel_filter_bank
+
+from ..audio.resampling import SAMPLE_RATE
+
+HOP = 160  # samples
+WINDOW = 400  # samples, and points of the transform: every Whisper checkpoint has these three
+
+
+def log_mel(waves: Tensor, bins: int) -> Tensor:
+    """``(B, samples)`` at 16 kHz to ``(B, bins, samples // 160)``, at most 8 (80 dB) below each clip's loudest bin.
+
+    The transform is a product with its matrix, which every exporter knows, in double precision: the quiet bins beside
+    loud ones would lose their digits in single.
+    """
+    frames = waves.shape[1] // HOP
+    padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
+    places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
+    transform, filters = (torch.from_numpy(table).to(waves.device) for table in (_transform(), _filters(bins)))
+    parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
+    power = parts.square().unflatten(-1, (2, -1)).sum(dim=-2)
+    mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)
+    loudest = mel.amax(dim=(1, 2), keepdim=True)
+    return ((torch.maximum(mel, loudest - 8.0) + 4.0) / 4.0).to(waves.dtype)
+
+
+@cache
+def _transform() -> npt.NDArray[np.float64]:
+    """Windowed samples to the real, then to the imaginary parts of their spectrum."""
+    times, frequencies = np.arange(WINDOW)[:, None], np.arange(WINDOW // 2 + 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * times / WINDOW)  # Hann, periodic
+    angles = 2 * np.pi * times * frequencies / WINDOW
+    table: npt.NDArray[np.float64] = window * np.concatenate([np.cos(angles), -np.sin(angles)], axis=1)
+    return table
+
+
+@cache
+def _filters(bins: int) -> npt.NDArray[np.float64]:
+    filters: npt.NDArray[np.float64] = mel_filter_bank(
+        num_frequency_bins=WINDOW // 2 + 1,
+        num_mel_filters=bins,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return filters

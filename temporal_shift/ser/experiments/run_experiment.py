@@ -1,0 +1,175 @@
+"""The whole way, step by step: corpus -> manifest -> features -> runs -> report. Each arrow is a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..config import Experiment
+from ..corpora import read_corpus
+from ..corpora.manifest import Manifest, write_manifest
+from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of
+from ..reports import report_tables
+from ..reports.results import Plan, Results
+from ..reports.writer import Section, write_report
+from ..training.folds import make_folds
+from ..training.run_record import Run, run_folder
+from ..utils.distributed import World
+
+
+def run_experiment(
+    experiment: Experiment,
+    root: Path,
+    cache: Path,
+    console: Console,
+    *,
+    ray: str | None = None,
+    more: Callable[[Results, dict[str, Any]], list[Section]] = lambda results, metrics: [],
+) -> dict[str, Any]:
+    """Do what is not done yet, report all of it, and print the tables.
+
+    Started by ``torchrun`` or ``accelerate launch``, the processes encode the corpus side by side and train each run
+    together.
+
+    Args:
+        experiment: What to run.
+        root: The results: ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``, ``metrics.json``,
+            ``report.md`` and ``report.html``, ``plots/``.
+        cache: The folder of the feature caches.
+        console: Where the progress and the tables go.
+        ray: The address of a Ray cluster to train on, instead of this machine.
+        more: Makes further sections of the report.
+
+    Returns:
+        The content of ``metrics.json``; nothing in processes other than the first.
+
+    Raises:
+        RecipeError: If the corpus, the backbone or earlier results are not as they must be.
+    """
+    started = time.perf_counter()
+    world = World.joined()
+    if not world.is_first:
+        console = Console(quiet=True)
+    root, cache = root.resolve(), cache.resolve()
+    manifest = read_corpus(experiment.corpus)
+    folds = make_folds(manifest, experiment.protocol.kind)
+    plan = Plan(experiment, manifest.labels, tuple(fold.name for fold in folds))
+    summary = _corpus_summary(experiment, manifest)
+    console.print(f"{experiment.name}: {summary['utterances']} utterances, {summary['speakers']} speakers")
+    if world.is_first:
+        write_manifest(manifest, root / "manifest.jsonl")
+        plan.write(root)
+    key, features = _data(experiment, manifest, cache, console, world)
+    runs = [
+        Run(experiment, model, fold, seed, manifest, key, features, run_folder(root, model.name, seed, fold.name))
+        for model in experiment.models
+        for seed in plan.seeds
+        for fold in folds
+    ]
+    _train(experiment, runs, console, world, ray)
+    metrics: dict[str, Any] = {}
+    if world.is_first:
+        metrics = write_report(root, summary, _run_info(experiment, manifest, key), more)
+        console.print(report_tables.results(metrics).for_terminal())
+        console.print("Selection bias, in points: what choosing the epoch on the test part would add")
+        console.print(report_tables.selection(metrics).for_terminal())
+        console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
+    world.wait()
+    return metrics
+
+
+def _data(
+    experiment: Experiment, manifest: Manifest, cache: Path, console: Console, world: World
+) -> tuple[str, FeatureCache | None]:
+    """The key of what the models hear, and the cached frames, unless the backbone is to learn."""
+    if experiment.setting == "finetune":
+        return key_of(feature_inputs(manifest, experiment.backbone, experiment.features)), None
+    with _progress(console) as progress:
+        task = progress.add_task("features", total=None)
+        features = cached_features(
+            manifest,
+            experiment.backbone,
+            experiment.features,
+            cache,
+            lambda done, total: progress.update(task, completed=done, total=total),
+            world,
+        )
+        progress.update(task, completed=len(features), total=len(features))
+    return features.key, features
+
+
+def _train(experiment: Experiment, runs: list[Run], console: Console, world: World, ray: str | None) -> None:
+    epochs = experiment.training.epochs
+    waiting = [
+        run for run, done in zip(runs, world.from_first([run.is_done() for run in runs]), strict=True) if not done
+    ]
+    with _progress(console) as progress:
+        task = progress.add_task("epochs", total=len(runs) * epochs, completed=(len(runs) - len(waiting)) * epochs)
+        if waiting and ray is not None:
+            from ..training.ray_pool import train_on_ray
+
+            train_on_ray(waiting, ray, lambda: progress.advance(task))
+        elif waiting:
+            from ..training.local_pool import train_all  # with it comes transformers, which takes seconds to import
+
+            train_all(waiting, experiment.processes, lambda: progress.advance(task), world)
+        progress.update(task, completed=len(runs) * epochs)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, object]:
+    utterances = manifest.utterances
+    clip = experiment.features.clip_seconds
+    return {
+        "note": experiment.corpus.note,
+        "utterances": len(utterances),
+        "speakers": len({utterance.speaker for utterance in utterances}),
+        "sessions": len({utterance.session for utterance in utterances}),
+        "style": dict(Counter(utterance.style or "unknown" for utterance in utterances)),
+        "classes": dict(Counter(utterance.label for utterance in utterances)),
+        "minutes": round(sum(utterance.seconds for utterance in utterances) / 60, 1),
+        "cut at the clip's end": sum(utterance.seconds > clip for utterance in utterances),
+        "padding of the clips": f"{100 * _padding(manifest, clip):.1f} %",
+    }
+
+
+def _padding(manifest: Manifest, clip: float) -> float:
+    heard = sum(min(utterance.seconds, clip) for utterance in manifest.utterances)
+    return 1 - heard / (clip * len(manifest.utterances))
+
+
+def _run_info(experiment: Experiment, manifest: Manifest, key: str) -> dict[str, object]:
+    from ..encoders.pretrained import backbone_identity
+
+    return {
+        **{name: version(name) for name in ("temporal-shift", "torch", "transformers", "accelerate", "numpy")},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cores": os.cpu_count(),
+        "processes": experiment.processes,
+        "backbone": backbone_identity(experiment.backbone),
+        "features": key,
+        "corpus": hashlib.sha256("".join(utterance.sha256 for utterance in manifest.utterances).encode()).hexdigest(),
+    }

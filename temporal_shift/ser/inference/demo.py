@@ -1,0 +1,214 @@
+"""The demo: a page on this machine that hears a recording with a model and its twin.
+
+It asks no other host for anything, and keeps nothing: what is uploaded lies in a folder that is gone at the end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audio.reading import read_blocks
+from ..audio.resampling import SAMPLE_RATE
+from ..corpora.readers.iemocap import read_iemocap
+from ..utils.errors import RecipeError
+from .demo_views import CSS, INVITATION, Heard, cards, caveats, introduction, message
+from .recognizer import Recognizer, Samples, Window, mean_probabilities
+
+_LONGEST = 300.0  # seconds of a recording
+_POINTS = 24  # of the course over time
+_BATCH = 8  # of them in a forward pass
+_LEAST_HOP = 0.1  # seconds between them
+_UPLOAD = "60mb"
+_HEIGHT = 150  # pixels of what takes a recording
+_KEPT = 900  # seconds that an upload stays
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A recording that can be clicked on."""
+
+    path: Path
+    label: str
+
+
+def serve(
+    models: list[tuple[str, Recognizer]], examples: list[Example], host: str, port: int, *, browser: bool
+) -> None:
+    """Show the page until Ctrl-C.
+
+    Args:
+        models: The model, and its twin if there is one, with their names.
+    Raises:
+        RecipeError: If gradio is missing, or the address cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder:
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # read while it is imported
+        gradio = _gradio()
+        page = _page(gradio, models, examples)
+        page.queue(api_open=False, default_concurrency_limit=1)
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                inbrowser=browser,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                footer_links=[],
+                max_file_size=_UPLOAD,
+                enable_monitoring=False,
+                mcp_server=False,
+                pwa=False,
+                ssr_mode=False,
+                theme=_theme(gradio),
+                css=CSS,
+            )
+        except OSError:
+            raise RecipeError(f"--host {host} --port {port}: the address is taken, or not of this machine") from None
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that this, too, leaves nothing behind
+        try:
+            print(f"{page.local_url}  (Ctrl-C ends it)", flush=True)
+            if not is_loopback(host):
+                print(
+                    f"--host {host}: others on the network can reach it, and are not asked for a password", flush=True
+                )
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            page.close(verbose=False)
+
+
+def quickstart_examples(corpus: Path) -> list[Example]:
+    """Of each class, one recording of each speaker whom the repository's models have not heard."""
+    found: dict[tuple[str, str], Example] = {}
+    for utterance in read_iemocap(corpus).utterances:
+        if utterance.session == "Session1":
+            speaker = "woman" if utterance.speaker.endswith("F") else "man"
+            example = Example(corpus / utterance.path, f"{utterance.label}, {speaker}")
+            found.setdefault((utterance.label, speaker), example)
+    return [found[key] for key in sorted(found)]
+
+
+def hear(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tuple[str, Samples | None]:
+    """What the models make of a recording, or what is wrong with it, as HTML; and its samples, if it has any."""
+    try:
+        wave = _wave(path)
+    except RecipeError as error:
+        return message(str(error).replace(str(path), name)), None
+    return cards([_heard(each, recognizer, wave) for each, recognizer in models], wave), wave
+
+
+def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:
+    def answer_to(path: str | Path | None, name: str = "") -> tuple[Any, ...]:
+        if path is None:
+            return gradio.skip(), gradio.skip(), None, None
+        name = name or Path(path).name
+        said, wave = hear(models, Path(path), name)
+        if wave is None:
+            return said, gradio.Audio(value=None, visible=False), None, None
+        sound = (SAMPLE_RATE, (wave.clip(-1, 1) * 32767).astype(np.int16))
+        return said, gradio.Audio(value=sound, label=name, visible=True), None, None
+
+    def answer_to_example(number: int) -> tuple[Any, ...]:
+        return answer_to(examples[number].path, examples[number].label)
+
+    with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+        gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
+        with gradio.Row(equal_height=True):
+            # A file goes into no player before it was read: browsers answer a broken one with errors of their own.
+            upload = gradio.File(label="Upload", file_types=["audio"], height=_HEIGHT, min_width=240, elem_id="upload")
+            microphone = gradio.Audio(
+                sources=["microphone"], type="filepath", label="Record", buttons=[], editable=False, min_width=240,
+                elem_id="microphone",
+            )  # fmt: skip
+            if examples:
+                with gradio.Column(min_width=280):
+                    clicked = gradio.Dataset(
+                        components=[gradio.Textbox(visible=False)],
+                        samples=[[example.label] for example in examples],
+                        label="Examples of unheard speakers",
+                        type="index",
+                        elem_id="examples",
+                    )
+        player = gradio.Audio(
+            interactive=False, visible=False, buttons=[], elem_id="player",
+            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),  # the cards have one
+        )  # fmt: skip
+        answer = gradio.HTML(INVITATION, elem_id="answer")
+        gradio.HTML(caveats(models), elem_classes="words small")
+        shown = [answer, player, upload, microphone]
+        how: dict[str, Any] = {
+            "concurrency_limit": 1,  # on the models, whoever asks
+            "concurrency_id": "models",
+            "api_visibility": "private",
+            "show_progress_on": [answer],
+        }
+        upload.upload(answer_to, upload, shown, **how)
+        microphone.stop_recording(answer_to, microphone, shown, **how)
+        if examples:
+            clicked.click(answer_to_example, clicked, shown, **how)
+    return page
+
+
+def _theme(gradio: Any) -> Any:
+    """Without fonts of others: the system's are there already."""
+    return gradio.themes.Base(
+        primary_hue="blue",
+        neutral_hue="gray",
+        font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),
+        font_mono=("ui-monospace", "Consolas", "monospace"),
+    )
+
+
+def _heard(name: str, recognizer: Recognizer, wave: Samples) -> Heard:
+    begun = time.perf_counter()
+    windows = list(recognizer.windows([wave]))
+    latency = time.perf_counter() - begun
+    duration = len(wave) / SAMPLE_RATE
+    whole, course = mean_probabilities(windows), _course(recognizer, wave)
+    return Heard(name, recognizer.labels, whole, course, recognizer.window, duration, latency)
+
+
+def _course(recognizer: Recognizer, wave: Samples) -> tuple[Window, ...]:
+    points = min(_POINTS, max(1, len(wave) // round(_LEAST_HOP * SAMPLE_RATE)))
+    hop = len(wave) // points / SAMPLE_RATE
+    return tuple(recognizer.latest([wave], hop, batch=_BATCH))
+
+
+def _wave(path: Path) -> Samples:
+    blocks, samples = [], 0
+    for block in read_blocks(path):
+        blocks.append(block)
+        samples += len(block)
+        if samples > _LONGEST * SAMPLE_RATE:
+            raise RecipeError(
+                f"the recording is longer than {_LONGEST / 60:g} minutes, which is too long for this page"
+            )
+    return np.concatenate(blocks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _gradio() -> Any:
+    try:
+        import gradio
+    except ModuleNotFoundError:
+        raise RecipeError('the demo needs gradio: pip install "temporal-shift[demo]"') from None
+    return gradio

@@ -1,0 +1,191 @@
+"""What the demo shows of a recording: a card for each model, with its classes, and a picture over time; the words."""
+
+from __future__ import annotations
+
+import base64
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.plot_style import CLASS_HUES, house_style, to_png
+from ..utils.table import percent
+from .recognizer import Recognizer, Samples, Window
+
+_DASHES = ("-", "--", "-.", ":")  # for who sees no colour at all
+_COLUMNS = 600  # of the waveform's outline
+
+
+INVITATION = '<div class="invitation">Choose an example, upload a recording, or record yourself.</div>'
+
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+.html-container { padding: 0 !important; }
+.words h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.4rem 0; }
+.words h2 { font-size: 1.05rem; margin: 0.8rem 0 0.3rem; }
+.words p, .words li { line-height: 1.5; margin: 0.35rem 0; max-width: 88ch; }
+.words ul { margin: 0; padding-left: 1.2rem; list-style: disc; }
+.words.small { font-size: 0.92rem; }
+#microphone button[aria-label="Clear"] { display: none; }
+.invitation, .message { padding: 1.6rem 1rem; border-radius: 10px; text-align: center; line-height: 1.5;
+  overflow-wrap: anywhere; color: var(--body-text-color); }
+.invitation { border: 1px dashed var(--border-color-primary); }
+.message { border: 1px solid #D55E00; }
+.cards { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); }
+.card { min-width: 0; max-width: 620px; padding: 16px 20px 14px; border: 1px solid var(--border-color-primary);
+  border-radius: 10px; }
+.card h2 { margin: 0; font-size: 1rem; font-weight: 600; opacity: 0.75; }
+.card .label { margin: 0 0 0.6rem; font-size: 1.9rem; font-weight: 650; line-height: 1.25; }
+.card .shares { margin: 0 0 0.9rem; padding: 0; list-style: none; }
+.card .shares li { display: grid; grid-template-columns: minmax(4.2rem, max-content) 1fr 3rem; gap: 12px;
+  align-items: center; margin: 0; line-height: 1.75; }
+.card .bar { height: 8px; border-radius: 4px; background: var(--border-color-primary); overflow: hidden; }
+.card .bar i { display: block; height: 100%; }
+.card .share { text-align: right; font-variant-numeric: tabular-nums; }
+.card img { display: block; width: 100%; height: auto; margin: 0; border-radius: 6px; background: white; }
+.card .figures { margin: 0.6rem 0 0; font-size: 0.85rem; opacity: 0.75; }
+@media (max-width: 640px) {
+  .main { padding: 12px 14px !important; }
+  .words h1 { font-size: 1.4rem; }
+  .card { padding: 12px 12px 10px; }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A model's answer to a recording: on the whole of it, and at each time on the window that ends there."""
+
+    name: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    course: tuple[Window, ...]
+    window: float  # seconds that it hears at once
+    duration: float  # seconds of sound
+    latency: float  # seconds of computing, from the samples to the answer on the whole
+
+    @property
+    def label(self) -> str:
+        return self.labels[int(np.argmax(self.probabilities))]
+
+    @property
+    def words(self) -> str:
+        """The answer on the whole, in words."""
+        shares = zip(self.labels, self.probabilities, strict=True)
+        return ", ".join(f"{label} {100 * share:.0f} %" for label, share in shares)
+
+
+def course_figure(heard: Heard, wave: Samples) -> Figure:
+    """The probabilities over time under the waveform, on one time axis."""
+    with house_style():
+        figure = Figure(figsize=(3.9, 3.0), layout="constrained")
+        sound, classes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
+        _draw_wave(sound, wave)
+        _draw_course(classes, heard)
+        classes.set_xlim(0, heard.duration)
+        handles, labels = classes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), columnspacing=1.4)
+    return figure
+
+
+def introduction(names: list[str]) -> str:
+    """What the page is for, as HTML."""
+    name, *twins = (html.escape(each) for each in names)
+    beside = f" beside {twins[0]}" if twins else ""
+    models = "both models say" if twins else "the model says"
+    return (
+        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Hear what {models}. The sound stays on "
+        "the machine that runs this page, which forgets it.</p>"
+    )
+
+
+def cards(found: list[Heard], wave: Samples) -> str:
+    """The models' answers beside each other, as HTML."""
+    return f'<div class="cards">{"".join(_card(heard, wave) for heard in found)}</div>'
+
+
+def message(text: str) -> str:
+    """What is to be said instead of an answer, as HTML."""
+    return f'<div class="message" role="alert">{html.escape(text[:1].upper() + text[1:])}.</div>'
+
+
+def caveats(models: list[tuple[str, Recognizer]]) -> str:
+    """What a label means and what it does not, and what each model says of itself, as HTML."""
+    provenances = [(html.escape(name), recognizer.model.config.provenance) for name, recognizer in models]
+    notes = dict.fromkeys(note for _, of in provenances if (note := of.get("corpus", {}).get("note")))
+    said = "".join(f"<li>{_caveat(name, of)}</li>" for name, of in provenances)
+    return (
+        "<h2>What a label means</h2>"
+        "<p>Which of the classes the recording sounds most like, by those that the model was trained on. Not what the "
+        "speaker feels or means: there is no class for anything else, and a percentage is not how often the model is "
+        f"right.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+    )
+
+
+def _card(heard: Heard, wave: Samples) -> str:
+    name = html.escape(heard.name)
+    rows = "".join(
+        f'<li><span class="name">{html.escape(label)}</span>'
+        f'<span class="bar"><i style="width: {100 * share:.1f}%; background: {_colour(number)}"></i></span>'
+        f'<span class="share">{100 * share:.0f} %</span></li>'
+        for number, (label, share) in enumerate(zip(heard.labels, heard.probabilities, strict=True))
+    )
+    picture = base64.b64encode(to_png(course_figure(heard, wave))).decode()
+    alt = (
+        f"{name}: the probability of each class over time under the waveform; of the whole: {html.escape(heard.words)}"
+    )
+    return (
+        f'<section class="card" aria-label="{name}"><h2>{name}</h2>'
+        f'<p class="label">{html.escape(heard.label)}</p><ul class="shares">{rows}</ul>'
+        f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
+        f'<p class="figures">{heard.duration:.2f} s of sound, answered in {1000 * heard.latency:.0f} ms: '
+        f"real-time factor {heard.latency / heard.duration:.3f}</p></section>"
+    )
+
+
+def _caveat(name: str, provenance: dict[str, Any]) -> str:
+    if not {"corpus", "fold", "test", "chance"} <= provenance.keys():
+        return f"<b>{name}</b> does not say what it was trained on."
+    corpus, fold = html.escape(provenance["corpus"]["name"]), html.escape(provenance["fold"])
+    wa, ua, chance = (
+        percent(share) for share in (provenance["test"]["wa"], provenance["test"]["ua"], provenance["chance"])
+    )
+    return (
+        f"<b>{name}</b> was trained on {corpus}. On {fold}, which it had not heard, it is right {wa} % of the time "
+        f"(WA), {ua} % as a mean over the classes (UA); guessing, {chance} %."
+    )
+
+
+def _draw_wave(axes: Axes, wave: Samples) -> None:
+    """The outline: the lowest and the highest sample of each of many short pieces."""
+    pieces = np.array_split(wave, min(_COLUMNS, len(wave)))
+    ends = np.cumsum([len(piece) for piece in pieces]) / SAMPLE_RATE
+    low, high = (np.array([extreme(piece) for piece in pieces]) for extreme in (np.min, np.max))
+    axes.fill_between(ends, low, high, color="#9A9A9A", linewidth=0.4)
+    most = max(1e-3, float(np.abs(wave).max()))
+    axes.set_ylim(-most, most)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(bottom=False)
+
+
+def _draw_course(axes: Axes, heard: Heard) -> None:
+    times = [window.end for window in heard.course]
+    for number, label in enumerate(heard.labels):
+        shares = [window.probabilities[number] for window in heard.course]
+        dashes = _DASHES[number % len(_DASHES)]
+        axes.plot(times, shares, color=_colour(number), linestyle=dashes, linewidth=1.8, label=label)
+        axes.plot(times[-1:], shares[-1:], "o", color=_colour(number), markersize=4, clip_on=False)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.grid(axis="y")
+    axes.set_xlabel(f"time, s; each point is of the {heard.window:g} s before it")
+
+
+def _colour(number: int) -> str:
+    return CLASS_HUES[number % len(CLASS_HUES)]

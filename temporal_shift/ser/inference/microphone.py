@@ -1,0 +1,79 @@
+"""The microphone, through PortAudio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import soxr
+
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError
+from ..utils.table import Table
+from .live import BLOCK, Sound
+
+
+def microphone(device: str | None = None) -> Sound:
+    """Blocks of what a device hears, at 16 kHz.
+
+    Args:
+        device: Its number, or a part of its name. Default: the system's.
+    Raises:
+        RecipeError: If there is no such device, or what it takes to ask one.
+    """
+    portaudio = _portaudio()
+    chosen = int(device) if device is not None and device.isdecimal() else device
+    try:
+        info = portaudio.query_devices(chosen, "input")
+    except (ValueError, portaudio.PortAudioError) as error:
+        if device is None:
+            raise RecipeError("there is no microphone that the system knows: name a recording with --file") from None
+        raise RecipeError(f"--device {device}: {_sentence(error)}; --list-devices shows what there is") from None
+    return _heard(portaudio, info)
+
+
+def devices_table() -> Table:
+    """The devices that can be heard.
+
+    Raises:
+        RecipeError: If there is none, or what it takes to ask is missing.
+    """
+    found = [info for info in _portaudio().query_devices() if info["max_input_channels"] > 0]
+    if not found:
+        raise RecipeError("there is no microphone that the system knows")
+    rows = [
+        (f"{info['index']}  {info['name']}", str(info["max_input_channels"]), f"{info['default_samplerate']:g}")
+        for info in found
+    ]
+    return Table(("Device", "Channels", "Rate, Hz"), rows)
+
+
+def _heard(portaudio: Any, info: dict[str, Any]) -> Sound:
+    rate = info["default_samplerate"]  # the device's own: what another costs in time and in noise would not be known
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    try:
+        with portaudio.InputStream(rate, device=info["index"], channels=1, dtype="float32") as stream:
+            while True:
+                block = stream.read(round(BLOCK * rate))[0][:, 0]
+                if rate == SAMPLE_RATE:
+                    yield block, 0.0
+                else:
+                    yield resampler.resample_chunk(np.ascontiguousarray(block)), resampler.delay() / SAMPLE_RATE
+    except portaudio.PortAudioError as error:
+        raise RecipeError(f"the device {info['name']} cannot be heard: {_sentence(error)}") from None
+
+
+def _portaudio() -> Any:
+    try:
+        import sounddevice
+    except ModuleNotFoundError:
+        raise RecipeError('the microphone needs sounddevice: pip install "temporal-shift[live]"') from None
+    except OSError:
+        raise RecipeError(
+            "the microphone needs the library PortAudio: install libportaudio2, as Debian and Ubuntu call it"
+        ) from None
+    return sounddevice
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".:")

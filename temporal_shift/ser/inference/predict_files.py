@@ -1,0 +1,199 @@
+"""Names of audio files to what a model makes of each: an answer, or a line that says why there is none."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..audio.reading import read_blocks
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError
+from ..utils.table import Table, percent
+from .recognizer import Recognizer, Samples, Window, mean_probabilities
+
+_LEAST = 0.1  # seconds: less is no speech
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of a recording: the mean of the probabilities over its windows, and the label of the highest one."""
+
+    file: str
+    seconds: float
+    label: str
+    probabilities: tuple[float, ...]
+    windows: tuple[Window, ...]  # one where the recording is no longer than the model's
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no answer, in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that came of a call, in the order of the names; ``model`` is the name that it goes by."""
+
+    model: str
+    labels: tuple[str, ...]
+    window: float
+    answers: Sequence[Answer]
+    refusals: Sequence[Refusal]
+
+    @classmethod
+    def of(cls, model: str, recognizer: Recognizer, results: Iterable[Answer | Refusal]) -> Outcome:
+        answers: list[Answer] = []
+        refusals: list[Refusal] = []
+        for result in results:
+            if isinstance(result, Answer):
+                answers.append(result)
+            else:
+                refusals.append(result)
+        return cls(model, recognizer.labels, recognizer.window, answers, refusals)
+
+    def json(self) -> bytes:
+        """One document; windows where there are several. A name's odd bytes are escapes, and come back as they were."""
+        files = []
+        for answer in self.answers:
+            files.append({"file": answer.file, "seconds": answer.seconds, **self._said(answer.probabilities)})
+            if len(answer.windows) > 1:
+                files[-1]["windows"] = [
+                    {"start": window.start, "end": window.end, **self._said(window.probabilities)}
+                    for window in answer.windows
+                ]
+        document = {
+            "model": self.model,
+            "labels": self.labels,
+            "window_seconds": self.window,
+            "files": files,
+            "errors": [{"file": refusal.file, "reason": refusal.reason} for refusal in self.refusals],
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        return (text + "\n").encode(errors="backslashreplace")  # half a surrogate pair: JSON spells it as Python does
+
+    def csv(self, windows: bool) -> bytes:
+        """A row for each file, or for each of its windows. A name's odd bytes stay what they are."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["file", "seconds", "start", "end", "label", *self.labels])
+        for answer in self.answers:
+            for start, end, probabilities in _rows(answer, windows):
+                label = _likeliest(self.labels, probabilities)
+                rows.writerow([answer.file, answer.seconds, start, end, label, *map(_digits, probabilities)])
+        return text.getvalue().encode(errors="surrogateescape")
+
+    def table(self, windows: bool) -> Table:
+        """The same rows for a person: seconds, and per cent."""
+        times = ("Start", "End") if windows else ("Seconds",)
+        rows = []
+        for answer in self.answers:
+            for start, end, probabilities in _rows(answer, windows):
+                shown = (f"{start:.2f}", f"{end:.2f}") if windows else (f"{answer.seconds:.2f}",)
+                label = _likeliest(self.labels, probabilities)
+                rows.append((one_line(answer.file), *shown, one_line(label), *map(percent, probabilities)))
+        return Table(("File", *times, "Label", *(f"{one_line(label)}, %" for label in self.labels)), rows)
+
+    def _said(self, probabilities: Sequence[float]) -> dict[str, Any]:
+        shares = map(_digits, probabilities)
+        return {
+            "label": _likeliest(self.labels, probabilities),
+            "probabilities": dict(zip(self.labels, shares, strict=True)),
+        }
+
+
+def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
+    """The files that are meant: patterns become what they match, sorted, and ``-`` the names in ``lines``.
+
+    A name that is a pattern and a file is the file. The same file twice stays two.
+    """
+    for name in names:
+        if name == "-":
+            yield from filter(None, (os.fsdecode(line.rstrip(b"\r\n")) for line in lines))
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            found = sorted(file for file in glob.glob(name, recursive=True) if not os.path.isdir(file))
+            yield from found
+            if not found:
+                yield Refusal(name, f"no file matches {one_line(name)}")
+        else:
+            yield name
+
+
+def answer_or_refuse(
+    recognizer: Recognizer, file: str, hop: float | None = None, told: Callable[[float], None] = lambda seconds: None
+) -> Answer | Refusal:
+    """What the model makes of a file, a window every ``hop`` seconds; ``told`` is called with how far it has heard."""
+    try:
+        return _answer(recognizer, file, hop, told)
+    except RecipeError as error:
+        return Refusal(file, one_line(str(error)))
+
+
+def check_hop(recognizer: Recognizer, hop: float | None) -> None:
+    """Raise a :class:`RecipeError` where windows that far apart would be too many, or would miss something."""
+    if hop is not None and not 1 / SAMPLE_RATE <= hop <= recognizer.window:
+        raise RecipeError(
+            f"--hop is {hop:g}: it must be above 0 and at most {recognizer.window:g}, the seconds that the model hears "
+            "at once"
+        )
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and whatever else is not to be seen: each becomes its escape."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def _answer(recognizer: Recognizer, file: str, hop: float | None, told: Callable[[float], None]) -> Answer:
+    if not file:
+        raise RecipeError("the name of a file is empty")  # as of a shell's variable that is not set
+    if os.path.isdir(file):
+        raise RecipeError(f"{file} is a folder: name the files in it, as '{Path(file, '**', '*.wav')}' does")
+    heard = 0
+
+    def blocks() -> Iterator[Samples]:
+        nonlocal heard
+        for block in read_blocks(Path(file)):
+            heard += len(block)
+            yield block
+
+    windows = []
+    for window in recognizer.windows(blocks(), hop):
+        windows.append(window)
+        told(window.end)
+    seconds = heard / SAMPLE_RATE
+    if seconds < _LEAST:
+        length = f"{seconds:.5f}".rstrip("0").rstrip(".")
+        raise RecipeError(
+            f"the audio file {file} is {length} s long ({heard} sample{'s' * (heard != 1)} at 16 kHz): "
+            f"at least {_LEAST} s is needed to hear anything"
+        )
+    probabilities = mean_probabilities(windows)
+    if not all(map(math.isfinite, probabilities)):
+        raise RecipeError(f"the model makes nothing finite of the audio file {file}: are its samples very large?")
+    return Answer(file, seconds, _likeliest(recognizer.labels, probabilities), probabilities, tuple(windows))
+
+
+def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[float, ...]]]:
+    if not windows:
+        yield 0.0, answer.seconds, answer.probabilities
+        return
+    for window in answer.windows:
+        yield window.start, window.end, window.probabilities
+
+
+def _likeliest(labels: Sequence[str], probabilities: Sequence[float]) -> str:
+    return labels[max(range(len(labels)), key=lambda index: probabilities[index])]
+
+
+def _digits(share: float) -> float:
+    return float(f"{share:.9g}")  # all that a float32 has

@@ -1,0 +1,229 @@
+"""The downstream models: a small stack of blocks on the frames of an encoder, then a mean and a linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
+from temporal_shift.layers import RelativeTransformerLayer
+from temporal_shift.streaming import RunningMean, stream
+
+from ..config import Model, Shift, SpecAugment
+from .spec_augment import FeatureSpecAugment
+
+
+class FrameClassifierConfig(PreTrainedConfig):
+    """What a :class:`FrameClassifier` is made of.
+
+    Args:
+        blocks: ``"conv"``, ``"lstm"`` or ``"transformer"``.
+        shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
+        hidden_size: Channels of the encoder's frames.
+        num_frames: Frames of a clip; the table of relative positions is made for them.
+        num_attention_heads: Of the plain Transformer. Default: one for about 64 channels (the paper's 12 for 768).
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
+        num_layers: Hidden states of the encoder to be weighed; 0 where the frames are one layer's.
+    """
+
+    model_type = "temporal-shift-frame-classifier"
+
+    def __init__(
+        self,
+        blocks: str = "transformer",
+        shift: dict[str, Any] | None = None,
+        hidden_size: int = 768,
+        num_frames: int = 374,
+        num_attention_heads: int | None = None,
+        spec_augment: dict[str, Any] | None = None,
+        num_layers: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.blocks = blocks
+        self.shift = shift
+        self.hidden_size = hidden_size
+        self.num_frames = num_frames
+        self.num_layers = num_layers
+        self.num_attention_heads = num_attention_heads or _heads(hidden_size)
+        self.spec_augment = SpecAugment.model_validate(spec_augment or {}).model_dump()
+        super().__init__(**kwargs)
+
+
+class FrameClassifier(PreTrainedModel):
+    r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
+
+    With ``num_layers``, the frames of all the encoder's layers come in, and the blocks get their sum, weighed by
+    ``softmax(layer_weights)``: all layers alike at first, as in SUPERB (Yang et al., Interspeech 2021).
+
+    | ``blocks`` | without a shift | with one |
+    |---|---|---|
+    | conv | 2 ConvNeXt-like blocks, LayerNorm | :class:`.ShiftConv` as the second block |
+    | lstm | 1 bidirectional LSTM, LayerNorm | :class:`.ShiftLSTM` |
+    | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
+
+    Shape:
+        ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is nobody's label;
+        ``logits`` come out as ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum over
+        ``num_items_in_batch``, the utterances of a step that was divided into several batches.
+
+    Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
+    """
+
+    config_class = FrameClassifierConfig
+    main_input_name = "frames"
+    accepts_loss_kwargs = True  # the Trainer then says how many utterances a step has
+
+    def __init__(self, config: FrameClassifierConfig) -> None:
+        super().__init__(config)
+        self.layer_weights = nn.Parameter(torch.zeros(config.num_layers)) if config.num_layers else None
+        self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
+        self.encoder, encoded = _encoder(config)
+        self.head = nn.Linear(encoded, len(config.id2label or {}))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self, frames: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
+    ) -> SequenceClassifierOutput:
+        encoded = self.encoder(self.spec_augment(self.of_layers(frames)))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
+        logits = self.head(encoded.mean(dim=1))
+        loss = None
+        if labels is not None:
+            if num_items_in_batch is None:
+                loss = F.cross_entropy(logits, labels)
+            else:
+                loss = F.cross_entropy(logits, labels, reduction="sum") / num_items_in_batch
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def of_layers(self, frames: Tensor) -> Tensor:
+        """The weighed sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; one layer's as they are."""
+        if self.layer_weights is None:
+            return frames
+        return torch.einsum("bkld,k->bld", frames, self.layer_weights.softmax(dim=0))
+
+    def stream(self, state: Any = None) -> FrameClassifierStream:
+        """The model on frames that come in chunks: each gives the logits of all frames so far.
+
+        Raises:
+            ValueError: If the blocks cannot stream: a convolution looks ahead, attention everywhere, and the LSTM's
+                second direction begins at the end. The Shiftformer streams, two strides late.
+        """
+        return FrameClassifierStream(self, state)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave each layer as torch's own constructor initialised it."""
+
+
+def frame_classifier(
+    model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
+) -> FrameClassifier:
+    """A model of an experiment on frames of ``shape``, ``(L, D)``, or ``(layers, L, D)`` where they are weighed."""
+    *layers, frames, channels = shape
+    return FrameClassifier(
+        FrameClassifierConfig(
+            blocks=model.blocks,
+            shift=None if model.shift is None else model.shift.model_dump(),
+            hidden_size=channels,
+            num_frames=frames,
+            num_layers=layers[0] if layers else 0,
+            spec_augment=spec_augment.model_dump(),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+    )
+
+
+class FrameClassifierStream:
+    """A running prediction; :meth:`FrameClassifier.stream` makes one. The model should be in eval mode.
+
+    Attributes:
+        state: All that it remembers; another stream of the same model goes on with it.
+        delay: How many of the last frames are not in the logits yet.
+
+    Example:
+        >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
+        >>> model = FrameClassifier(FrameClassifierConfig("transformer", shift, hidden_size=32)).eval()
+        >>> live, frames = model.stream(), torch.randn(1, 10, 32)
+        >>> so_far = [live(chunk) for chunk in frames.split(4, dim=1)]
+        >>> torch.allclose(live.flush(), model(frames).logits, atol=1e-5)
+        True
+    """
+
+    def __init__(self, model: FrameClassifier, state: Any = None) -> None:
+        of_encoder, of_mean = state if state is not None else (None, None)
+        self._encoder = stream(model.encoder, of_encoder)
+        self._mean = RunningMean(state=of_mean)
+        self._head = model.head
+        self._of_layers = model.of_layers
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Feed frames, ``(B, l, D)`` or ``(B, layers, l, D)``, and take logits, ``(B, classes)``.
+
+        They are not a number before a frame is complete.
+        """
+        return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
+
+    def flush(self) -> Tensor:
+        """The logits of the whole, with the frames that waited for the future; then the stream begins anew."""
+        logits: Tensor = self._head(self._mean(self._encoder.flush()))
+        self._mean.state = None
+        return logits
+
+    @property
+    def state(self) -> Any:
+        return self._encoder.state, self._mean.state
+
+    @property
+    def delay(self) -> int:
+        return self._encoder.delay
+
+
+def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
+    dim = config.hidden_size
+    shift = None if config.shift is None else Shift.model_validate(config.shift)
+    if config.blocks == "conv":
+        second = ShiftConv(dim, stride=0) if shift is None else ShiftConv(dim, **shift.model_dump())
+        return nn.Sequential(ShiftConv(dim, stride=0), second, nn.LayerNorm(dim)), dim
+    if config.blocks == "lstm":
+        if shift is not None and shift.placement != "inplace":
+            raise ValueError(f"placement={shift.placement!r}: an LSTM's shift is on its input, 'inplace'")
+        return nn.Sequential(_BidirectionalLSTM(dim, shift), nn.LayerNorm(2 * dim)), 2 * dim
+    return nn.Sequential(*(_transformer_layer(config, shift) for _ in range(2))), dim
+
+
+class _BidirectionalLSTM(nn.Module):
+    def __init__(self, dim: int, shift: Shift | None) -> None:
+        super().__init__()
+        if shift is None:
+            self.lstm = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
+        else:
+            self.lstm = ShiftLSTM(
+                dim,
+                dim,
+                batch_first=True,
+                bidirectional=True,
+                n_div=shift.n_div,
+                stride=shift.stride,
+                bidirectional_shift=shift.bidirectional,
+            )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.lstm(frames)[0]  # type: ignore[no-any-return]
+
+
+def _transformer_layer(config: FrameClassifierConfig, shift: Shift | None) -> nn.Module:
+    dim, heads = config.hidden_size, config.num_attention_heads
+    paper: dict[str, Any] = {"dim_feedforward": 4 * dim, "dropout": 0.0, "activation": "gelu", "batch_first": True}
+    arguments = {} if shift is None else shift.model_dump()
+    if shift is None or shift.placement != "replace":
+        return RelativeTransformerLayer(dim, heads, **paper, max_frames=config.num_frames, **arguments)
+    return ShiftTransformerLayer(dim, heads, **paper, **arguments)
+
+
+def _heads(dim: int) -> int:
+    return next(heads for heads in range(max(1, dim // 64), 0, -1) if dim % heads == 0)

@@ -1,0 +1,136 @@
+"""A whole model as one ONNX file: waveform in, probabilities out, held against PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError
+from .speech_classifier import SpeechClassifier
+
+TOLERANCE = 1e-5  # of the probabilities
+LARGEST = 1_900_000_000  # bytes of weights: a protobuf, which the file is, ends at 2 GiB
+
+
+def export_onnx(model: SpeechClassifier, path: Path) -> float:
+    """Write the model as ``path``, and say by how much its probabilities differ from PyTorch's at the most.
+
+    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions free; the first window is heard,
+    and less is zero-padded, as by the model itself. The output ``probabilities`` is ``(batch, classes)``. The file's
+    metadata holds ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
+
+    Raises:
+        RecipeError: If the packages for it are missing, the model is larger than such a file can be, or onnxruntime
+            computes something else than PyTorch; then there is no file.
+    """
+    _check_installed()
+    size = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
+    if size > LARGEST:
+        raise RecipeError(
+            f"the model has {size / 1e9:.1f} GB of weights: an ONNX file holds {LARGEST / 1e9:.1f} at most"
+        )
+    network = _Probabilities(model).eval()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(network, temporary)
+        difference = _largest_difference(network, temporary, model.config.clip_samples)
+        if not difference <= TOLERANCE:
+            raise RecipeError(
+                f"the exported model's probabilities differ from PyTorch's by {difference:.1e}: "
+                f"it must be at most {TOLERANCE:g}"
+            )
+        temporary.replace(path)
+    finally:
+        for left in temporary.parent.glob(f"{temporary.name}*"):
+            left.unlink()
+    return difference
+
+
+class _Probabilities(nn.Module):
+    def __init__(self, model: SpeechClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.model(waveform).logits.softmax(dim=1)  # type: ignore[no-any-return]
+
+
+def _check_installed() -> None:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise RecipeError(f'{error.name} is not installed: pip install "temporal-shift[onnx]"') from None
+
+
+def _write(network: _Probabilities, path: Path) -> None:
+    example = torch.zeros(
+        2, network.model.config.clip_samples // 2 + 1
+    )  # no length that anything could take for its own
+    with _quiet(), torch.inference_mode(False), torch.no_grad():
+        program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
+        written = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["waveform"],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: "batch", 1: "samples"},),
+            verbose=False,
+        )
+    if written is None:
+        raise AssertionError("the exporter returned no program")
+    facts = {
+        "labels": json.dumps(network.model.labels),
+        "sample_rate": str(SAMPLE_RATE),
+        "window_seconds": str(network.model.config.clip_seconds),
+    }
+    written.model.metadata_props.update(facts)
+    written.save(str(path))
+
+
+def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
+    """Over noise of several lengths: one sample, a half, a whole and two windows."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    differences = [0.0]
+    for batch, samples in ((1, 1), (3, window // 2), (2, window), (1, 2 * window)):
+        waves: npt.NDArray[np.float32] = generator.normal(scale=0.1, size=(batch, samples)).astype(np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(waves)).numpy()
+        (got,) = session.run(None, {"waveform": waves})
+        differences.append(float(np.abs(got - expected).max()))
+    return max(differences)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own account of its steps, which is for who writes exporters."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,318 @@
+"""A whole model as Hugging Face knows it: a waveform in, the logits of the emotions out, saved and loaded as one.
+
+To import this module is to register it: ``AutoConfig`` and ``AutoModelForAudioClassification`` then know it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import HfApi
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.hub import cached_file
+
+from .. import config as settings_of
+from ..audio.resampling import SAMPLE_RATE
+from ..encoders.frame_encoder import FrameEncoder
+from ..encoders.pretrained import Backbone, load_backbone, quiet, reason
+from ..encoders.whisper_spectrogram import HOP, log_mel
+from ..utils.atomic_files import atomic_write
+from ..utils.errors import RecipeError
+from .frame_classifier import FrameClassifier, FrameClassifierConfig
+from .model_card import model_card
+
+
+class SpeechClassifierConfig(PreTrainedConfig):
+    """What a :class:`SpeechClassifier` is made of.
+
+    Args:
+        backbone_config: The encoder's own configuration.
+        classifier_config: The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`.
+        clip_seconds: The length that a waveform is cut or zero-padded to. Default: the paper's.
+        layer: See :class:`temporal_shift.ser.config.Backbone`.
+        normalize: Likewise.
+        average: See :class:`temporal_shift.ser.config.Features`.
+        backbone: ``name`` and ``revision`` of the encoder that it was trained on; a folder's name starts from this
+            model's folder.
+        holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
+        provenance: What :mod:`temporal_shift.ser.models.model_card` tells of the training.
+    """
+
+    model_type = "temporal-shift-speech-classifier"
+
+    def __init__(
+        self,
+        backbone_config: dict[str, Any] | None = None,
+        classifier_config: dict[str, Any] | None = None,
+        clip_seconds: float = 7.5,
+        layer: int | str = "last",
+        normalize: bool = False,
+        average: int = 1,
+        backbone: dict[str, Any] | None = None,
+        holds_backbone: bool = True,
+        provenance: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone_config = backbone_config or {"model_type": "wav2vec2"}
+        self.classifier_config = classifier_config or {}
+        self.clip_seconds = clip_seconds
+        self.layer = layer
+        self.normalize = normalize
+        self.average = average
+        self.backbone = backbone or {}
+        self.holds_backbone = holds_backbone
+        self.provenance = provenance or {}
+        super().__init__(**kwargs)
+
+    @property
+    def clip_samples(self) -> int:
+        """``clip_seconds`` at 16 kHz."""
+        return round(self.clip_seconds * SAMPLE_RATE)
+
+
+class SpeechClassifier(PreTrainedModel):
+    r"""Utterance classes from a waveform: clip, encoder, frame classifier.
+
+    Shape:
+        ``input_values`` is ``(B, samples)`` at 16 kHz, full scale being 1, of any length: as in training, the first
+        ``clip_seconds`` are heard, and less is zero-padded. ``labels`` and ``logits`` are as in the frame classifier.
+        :class:`temporal_shift.ser.Recognizer` hears the rest of a longer recording, too.
+
+    Example:
+        >>> from temporal_shift.ser import SpeechClassifier
+        >>> model = SpeechClassifier.from_pretrained("examples/quickstart/models/Shiftformer")
+        >>> model(torch.zeros(1, 16000)).logits.shape
+        torch.Size([1, 4])
+    """
+
+    config: SpeechClassifierConfig
+    config_class = SpeechClassifierConfig
+    main_input_name = "input_values"
+    input_modalities = "audio"
+    accepts_loss_kwargs = True  # the Trainer then says how many utterances a step has
+
+    def __init__(self, config: SpeechClassifierConfig) -> None:
+        super().__init__(config)
+        self.backbone = FrameEncoder(_architecture(config.backbone_config), config.layer, config.average)
+        self.classifier = FrameClassifier(_classifier_config(config))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        classifier: FrameClassifier,
+        settings: settings_of.Backbone,
+        clip_seconds: float,
+        provenance: dict[str, Any] | None = None,
+    ) -> SpeechClassifier:
+        """An encoder and a classifier of its frames, put together; they are the same modules, not copies."""
+        parts = classifier.config.to_diff_dict()
+        names = {key: parts.pop(key) for key in ("id2label", "label2id") if key in parts}
+        of_backbone = backbone.model.config.to_dict()
+        of_backbone.pop("_name_or_path", None)
+        with torch.device("meta"):  # the weights are there already
+            model = cls(
+                SpeechClassifierConfig(
+                    backbone_config=of_backbone,
+                    classifier_config=parts,
+                    clip_seconds=clip_seconds,
+                    layer=backbone.layer,
+                    normalize=settings.normalize,
+                    average=backbone.average,
+                    backbone={"name": settings.name, "revision": settings.revision},
+                    provenance=provenance,
+                    **names,
+                )
+            )
+        model.backbone.model, model.classifier = backbone.model, classifier
+        return model
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the logits."""
+        names: dict[Any, str] = self.config.id2label or {}
+        return tuple(names[index] for index in range(len(names)))
+
+    def forward(
+        self, input_values: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
+    ) -> SequenceClassifierOutput:
+        frames = self.backbone(self._heard(input_values))
+        return self.classifier(frames, labels, num_items_in_batch)  # type: ignore[no-any-return]
+
+    def _heard(self, waves: Tensor) -> Tensor:
+        """What the encoder reads: the clips, or their spectrograms."""
+        samples = self.config.clip_samples
+        clips = F.pad(waves, (0, samples))[:, :samples]  # whatever its length, and without asking for it: one graph
+        if self.config.normalize:
+            centred = clips - clips.mean(dim=1, keepdim=True)
+            clips = centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()
+        if not isinstance(self.backbone.model, WhisperEncoder):
+            return clips
+        encoder = self.backbone.model.config
+        whole = 2 * HOP * encoder.max_source_positions  # which a clip need not be
+        return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """As Hugging Face's; where the encoder's weights lie elsewhere, they are read from there. Only safetensors are.
+
+        Raises:
+            RecipeError: If the encoder is not where the configuration says.
+        """
+        kwargs.setdefault("use_safetensors", True)
+        told = kwargs.pop("config", None)
+        hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
+        settings = (
+            told if isinstance(told, SpeechClassifierConfig) else cls.config_class.from_pretrained(told or name, **hub)
+        )
+        if settings.holds_backbone:
+            return super().from_pretrained(name, *args, config=settings, **kwargs)
+        weights = load_file(str(cached_file(str(name), "model.safetensors", **hub)))
+        weights |= {f"backbone.model.{key}": value for key, value in _weights_elsewhere(settings, Path(name)).items()}
+        settings = copy.deepcopy(settings)
+        return super().from_pretrained(None, *args, config=settings, state_dict=weights, **kwargs)
+
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        holds_backbone: bool = True,
+        half: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """As Hugging Face's, with ``preprocessor_config.json`` and the model card, ``README.md``.
+
+        Args:
+            holds_backbone: Whether the encoder's weights go with it, so that the folder is whole by itself. Without
+                them it is small, and needs the encoder that it names: right where that one was frozen.
+            half: Whether the weights are stored in 16 bits; they are loaded as float32 all the same.
+        """
+        if kwargs.pop("push_to_hub", False):
+            raise TypeError("save_pretrained(push_to_hub=True): call push_to_hub(name), which sends the card, too")
+        state: dict[str, Tensor] = kwargs.pop("state_dict", None) or self.state_dict()
+        state = {key: weight for key, weight in state.items() if holds_backbone or not key.startswith("backbone.")}
+        if half:
+            state = {key: weight.half() if weight.is_floating_point() else weight for key, weight in state.items()}
+        before = self.config.holds_backbone
+        self.config.holds_backbone = holds_backbone
+        try:
+            super().save_pretrained(save_directory, state_dict=state, **kwargs)
+            card = str(model_card(self.config, self.labels))
+        finally:
+            self.config.holds_backbone = before
+        feature_extractor().save_pretrained(save_directory)
+        with atomic_write(Path(save_directory) / "README.md") as file:
+            file.write(card.encode())
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
+        """Send what :meth:`save_pretrained` saves to the hub, the filled-in card included; returns its address.
+
+        Args:
+            kwargs: ``private`` and ``token`` as Hugging Face's; the others go to ``HfApi.upload_folder``.
+        """
+        api = HfApi(token=kwargs.pop("token", None))
+        repo = api.create_repo(repo_id, private=kwargs.pop("private", None), exist_ok=True)
+        kwargs.setdefault("commit_message", "Upload a temporal-shift speech classifier")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo.repo_id, folder_path=folder, **kwargs)
+        return str(repo)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave each layer as its own constructor initialised it."""
+
+
+def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClassifier:
+    """A model by its folder or its hub name, in float32 and eval mode.
+
+    Raises:
+        RecipeError: If there is no such model, or it is none of these.
+    """
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise RecipeError(f"the model folder {folder} has no config.json")
+    if not folder.is_dir() and (folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise RecipeError(f"there is no model folder {folder}")
+    try:
+        with quiet():
+            settings = AutoConfig.from_pretrained(name, revision=revision or "main")
+            if not isinstance(settings, SpeechClassifierConfig):
+                raise RecipeError(
+                    f"the model {name} is of the type {settings.model_type}: it must be one that `temporal-shift ser "
+                    "package` or SpeechClassifier.save_pretrained wrote"
+                )
+            model, loading = SpeechClassifier.from_pretrained(
+                name,
+                config=settings,
+                revision=revision or "main",
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with the missing ones
+            )
+    except RecipeError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise RecipeError(f"the model {name} cannot be loaded: {reason(error)}") from None
+    random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    random = {key for key in random if not key.endswith("masked_spec_embed")}  # used in training only
+    if random:
+        raise RecipeError(f"the model {name} lacks {len(random)} of its weights, {min(random)} for example")
+    return model  # type: ignore[no-any-return]
+
+
+def feature_extractor() -> Wav2Vec2FeatureExtractor:
+    """Hands a waveform at 16 kHz on as it is: the model itself does the rest."""
+    return Wav2Vec2FeatureExtractor(
+        feature_size=1, sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=False, return_attention_mask=False
+    )
+
+
+def _architecture(backbone: dict[str, Any]) -> nn.Module:
+    settings = AutoConfig.for_model(**backbone)
+    if settings.model_type == "whisper":
+        return WhisperEncoder(cast(WhisperConfig, settings))
+    return AutoModel.from_config(settings)  # type: ignore[no-any-return]
+
+
+def _classifier_config(settings: SpeechClassifierConfig) -> FrameClassifierConfig:
+    known = {key: value for key, value in settings.classifier_config.items() if key != "model_type"}
+    return FrameClassifierConfig(**known, id2label=settings.id2label, label2id=settings.label2id)
+
+
+def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path) -> dict[str, Tensor]:
+    name = settings.backbone["name"]
+    if (folder / name).is_dir():
+        name = str((folder / name).resolve())
+    elif name.startswith((".", "/")):
+        raise RecipeError(
+            f"the model {folder} was saved without its encoder, which is not at {folder / name}: "
+            "put it there, or save the model with it"
+        )
+    source = settings_of.Backbone(name=name, revision=settings.backbone.get("revision"))
+    return load_backbone(source, settings.clip_seconds).model.state_dict()  # type: ignore[no-any-return]
+
+
+AutoConfig.register(SpeechClassifierConfig.model_type, SpeechClassifierConfig)
+AutoFeatureExtractor.register(SpeechClassifierConfig, Wav2Vec2FeatureExtractor)
+AutoModelForAudioClassification.register(SpeechClassifierConfig, SpeechClassifier)

@@ -1,0 +1,98 @@
+"""Who trains, who chooses the epoch, who is tested: the folds of a corpus, and what a protocol reads off their epochs.
+
+=========  ==================  ====================================  =================================================
+protocol   tests               chooses the epoch                     reports
+=========  ==================  ====================================  =================================================
+heldout    a session           the next session (after the last,     the test session at that epoch
+                               the first), by its best UA
+speaker    a speaker           the other speakers of the session     the speaker at that epoch
+                               (or of the next), by their best UA
+last       a session           nobody                                the test session at the last epoch
+paper      a session           the test session itself, WA and UA    the best epochs' figures, which are optimistic:
+                               each by its own best                  what is left of them on new speakers is less
+=========  ==================  ====================================  =================================================
+
+Whoever neither tests nor chooses trains. No speaker is in two parts of a fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal, TypeAlias
+
+from ..corpora.manifest import Manifest, Utterance
+from ..utils.errors import RecipeError
+
+Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One division of a manifest, named after whom it tests; the numbers index ``Manifest.utterances``."""
+
+    name: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
+    """The folds of a protocol, in the order of the names of those they test.
+
+    Raises:
+        RecipeError: If there are too few sessions, or a speaker is in two parts of a fold.
+    """
+    sessions = sorted({utterance.session for utterance in manifest.utterances})
+    least = 2 if kind in ("paper", "last") else 3
+    if len(sessions) < least:
+        raise RecipeError(
+            f"the corpus has {len(sessions)} session{'s' * (len(sessions) != 1)}: the protocol {kind!r} needs at least "
+            f"{least}, one to test, {'' if least == 2 else 'one to validate '}and one to train"
+        )
+    following = dict(zip(sessions, sessions[1:] + sessions[:1], strict=True))
+    if kind == "speaker":
+        folds = _speaker_folds(manifest, following)
+    else:
+        validating = following if kind == "heldout" else {}
+        folds = [
+            _fold(
+                manifest, name, lambda utterance: utterance.session, {validating.get(name): "validation", name: "test"}
+            )
+            for name in sessions
+        ]
+    for fold in folds:
+        _check_speakers(manifest, fold)
+    return folds
+
+
+def _speaker_folds(manifest: Manifest, following: dict[str, str]) -> list[Fold]:
+    speakers: dict[str, set[str]] = {}  # of each session
+    for utterance in manifest.utterances:
+        speakers.setdefault(utterance.session, set()).add(utterance.speaker)
+    folds = []
+    for session, of_session in sorted(speakers.items()):
+        for name in sorted(of_session):
+            validating = [(session, other) for other in of_session - {name}]
+            validating = validating or [(following[session], other) for other in speakers[following[session]]]
+            parts = {**dict.fromkeys(validating, "validation"), (session, name): "test"}
+            folds.append(_fold(manifest, name, lambda utterance: (utterance.session, utterance.speaker), parts))
+    return folds
+
+
+def _fold(manifest: Manifest, name: str, group: Callable[[Utterance], object], parts: Mapping[Any, str]) -> Fold:
+    divided: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for index, utterance in enumerate(manifest.utterances):
+        divided[parts.get(group(utterance), "train")].append(index)
+    return Fold(name, **{part: tuple(indices) for part, indices in divided.items()})
+
+
+def _check_speakers(manifest: Manifest, fold: Fold) -> None:
+    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    speakers = {part: {manifest.utterances[i].speaker for i in indices} for part, indices in parts.items()}
+    for one, other in combinations(speakers, 2):
+        if shared := sorted(speakers[one] & speakers[other]):
+            raise RecipeError(
+                f"the speaker {shared[0]} is in both the {one} and the {other} part of the fold {fold.name}"
+            )

@@ -1,0 +1,86 @@
+"""Runs side by side, each in a process of one thread; they may be stopped at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+
+import torch
+
+from ..utils.distributed import World
+from .run_record import Run
+from .train_run import train
+
+
+def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None], world: World | None = None) -> None:
+    """Train each run; ``on_epoch`` is called in this process, once for each epoch of each run.
+
+    With one process it is this one, with torch's threads as they are; the processes of a ``world`` train each run
+    together. An error in one run ends them all, and is raised.
+    """
+    world = world or World()
+    if processes == 1 or world.size > 1:
+        for run in runs:
+            train(run, on_epoch, world)
+        return
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    epochs_done: SimpleQueue[None] = context.SimpleQueue()
+    pool = ProcessPoolExecutor(min(processes, len(runs)), context, _start_worker, (epochs_done,))
+    try:
+        with _children_ignore_ctrl_c():
+            waiting = {pool.submit(_train_in_worker, run) for run in runs}
+        while waiting:
+            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            while not epochs_done.empty():
+                epochs_done.get()
+                on_epoch()
+            _raise_error_of(finished)
+    except BaseException:
+        for child in multiprocessing.active_children():  # files appear whole, so a run may end anywhere
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _children_ignore_ctrl_c() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal: this one is to answer it, once, and to end the others."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _raise_error_of(finished: set[Future[None]]) -> None:
+    for future in finished:
+        future.result()
+
+
+_epochs_done: SimpleQueue[None]  # of this process, where it is a worker
+
+
+def _start_worker(epochs_done: SimpleQueue[None]) -> None:
+    global _epochs_done
+    _epochs_done = epochs_done
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Or a worker whose parent was killed would train on, in a folder that the next command works in."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _train_in_worker(run: Run) -> None:
+    train(run, lambda: _epochs_done.put(None))

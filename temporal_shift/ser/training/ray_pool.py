@@ -1,0 +1,66 @@
+"""Runs on a Ray cluster, a task each. Every node needs this package and the folders of the results and the cache."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ..utils.errors import RecipeError
+from .run_record import Run
+
+
+def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]) -> None:
+    """Train each run as a task of one core, and of one GPU where the cluster has any.
+
+    A task whose node dies is tried again, and goes on from its last checkpoint.
+
+    Args:
+        address: Ray's own: ``"auto"`` for the cluster that this machine belongs to, ``"ray://host:10001"``, or
+            ``"local"`` to start one here.
+        on_epoch: Called for each epoch of a run when the run is done.
+    Raises:
+        RecipeError: If Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise RecipeError('Ray is not installed: pip install "temporal-shift[ray]"') from None
+    _check_reachable(address)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"there is no Ray cluster at {address}: {' '.join(str(error).split())}") from None
+    try:
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus)(_train)
+        waiting = [task.remote(run) for run in runs]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            for epochs in ray.get(done):
+                for _ in range(epochs):
+                    on_epoch()
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None  # which is what the task raised, without Ray's account of it
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes, and then ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise RecipeError(f"there is no Ray cluster at {address}: {error.strerror or error}") from None
+
+
+def _train(run: Run) -> int:
+    from .train_run import train
+
+    torch.set_num_threads(1)
+    train(run)
+    return run.experiment.training.epochs

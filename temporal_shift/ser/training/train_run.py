@@ -1,0 +1,133 @@
+"""One run: one model trained for one fold with one seed, its predictions written to disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import set_seed
+
+from ..encoders.pretrained import load_backbone
+from ..models.frame_classifier import frame_classifier
+from ..models.speech_classifier import SpeechClassifier
+from ..utils.atomic_files import atomic_write
+from ..utils.distributed import World
+from ..utils.errors import RecipeError
+from .datasets import Clips, Frames, Part
+from .epoch_choice import Epoch, choose
+from .run_record import MODEL_FILE, Prediction, Run, RunRecord
+from .trainer import RecipeTrainer, epochs_of, last_checkpoint, logits_path
+
+
+def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
+    """Train, and predict the test utterances after each epoch; the protocol says which epoch counts.
+
+    A run that was stopped goes on from its last checkpoint, and ends with the same digits.
+
+    Args:
+        run: What to train. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl`` and,
+            last, ``run.json``; before it ``model.safetensors``, where ``training.keep_models`` asks for it.
+        on_epoch: Called after each epoch.
+        world: The processes that train it together.
+    Raises:
+        RecipeError: If a loss is not finite, or the settings do not fit this machine.
+    """
+    world = world or World()
+    started = time.perf_counter()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()  # of the checkpoints: the caller shows one bar for all runs
+    unfinished = run.folder / "unfinished"
+    if world.is_first:
+        _clear(run, unfinished)
+    model, parts = _model_and_parts(run)
+    if run.experiment.training.tensorboard:
+        _log_to_tensorboard(run.folder / "tensorboard")
+    trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch)
+    checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if world.is_first:
+        epochs = epochs_of(trainer.state.log_history)
+        _write(run, unfinished, epochs, _learning(model), time.perf_counter() - started)
+        shutil.rmtree(unfinished)
+    world.wait()
+
+
+def _clear(run: Run, unfinished: Path) -> None:
+    """Delete what another run left in the folder, and keep what this one did."""
+    (run.folder / "run.json").unlink(missing_ok=True)
+    keeps = run.experiment.training.keep_models
+    try:
+        before = json.loads((unfinished / "inputs.json").read_text())
+        # An epoch before the checkpoint may be the one to keep, and what kept nothing then does not have it.
+        same = before["inputs"] == run.inputs and (before["keeps_models"] or not keeps)
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    with atomic_write(unfinished / "inputs.json") as file:
+        file.write(json.dumps({"inputs": run.inputs, "keeps_models": keeps}).encode())
+
+
+def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
+    read: Callable[[int], dict[str, Tensor]]
+    backbone, settings = None, run.experiment.features
+    if run.cache is None:
+        backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average)
+        backbone.learn()
+        shape, read = backbone.shape, Clips(run)
+    else:
+        shape, read = run.cache.shape, Frames(run.cache)
+    set_seed(run.seed)
+    classifier = frame_classifier(run.model, shape, run.manifest.labels, run.experiment.spec_augment)
+    model: nn.Module = classifier
+    if backbone is not None:
+        model = SpeechClassifier.of(backbone, classifier, run.experiment.backbone, settings.clip_seconds)
+    indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
+    return model, {part: Part(run, rows, read) for part, rows in indices.items() if rows}
+
+
+def _log_to_tensorboard(folder: Path) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ModuleNotFoundError:
+        raise RecipeError("training.tensorboard is true, but it is not installed: pip install tensorboard") from None
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the one way to tell the Trainer's callback
+
+
+def _learning(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
+    logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
+    with atomic_write(run.folder / "test_logits.npy") as file:
+        np.save(file, logits, allow_pickle=False)
+    chosen = choose(run.experiment.protocol.kind, epochs)
+    _write_predictions(run, torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1))
+    if run.experiment.training.keep_models:
+        # A copy: were it moved, who is killed before run.json is there would go on without what was kept.
+        with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
+            shutil.copyfileobj(kept, file)
+    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
+    with atomic_write(run.folder / "run.json") as file:
+        file.write(json.dumps(asdict(record), indent=1).encode())
+
+
+def _write_predictions(run: Run, probabilities: Tensor) -> None:
+    labels = run.manifest.labels
+    with atomic_write(run.folder / "predictions.jsonl") as file:
+        for index, row in zip(run.fold.test, probabilities.tolist(), strict=True):
+            utterance = run.manifest.utterances[index]
+            guess = labels[row.index(max(row))]
+            by_label = dict(zip(labels, row, strict=True))
+            line = Prediction(utterance.id, utterance.speaker, utterance.label, guess, by_label)
+            file.write(json.dumps(asdict(line)).encode() + b"\n")

@@ -1,0 +1,251 @@
+"""Hugging Face's Trainer, with what the recipe does otherwise: steps, rates, evaluation and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save
+from sklearn.metrics import confusion_matrix
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from ..utils.atomic_files import atomic_write
+from ..utils.distributed import World
+from ..utils.errors import RecipeError
+from . import metrics
+from .datasets import Batches, Part
+from .epoch_choice import Epoch, Scores, choose
+from .run_record import MODEL_FILE, Run
+from .schedules import published_factor
+
+LOGGED_AS = {"validation": "eval", "test": "test"}  # the parts that are scored, by the names that TensorBoard groups
+_COMPLETE = "complete"  # a file in a checkpoint's folder, written last
+
+
+class RecipeTrainer(Trainer):
+    """Trains one run; after each epoch it scores the validation and the test part and keeps the latter's logits.
+
+    Args:
+        parts: ``train``, ``test`` and, where somebody validates, ``validation``.
+        folder: Where checkpoints and logits go until the run is done.
+        on_epoch: Called after each epoch.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: nn.Module,
+        parts: dict[str, Part],
+        folder: Path,
+        world: World,
+        on_epoch: Callable[[], None],
+    ) -> None:
+        self.run, self.parts, self.folder, self.world = run, parts, folder, world
+        self.learned = model  # without what the Trainer may wrap around it
+        settings = run.experiment.training
+        self.batches = Batches(
+            len(parts["train"]),
+            settings.batch_size,
+            passes=settings.gradient_accumulation,
+            rank=world.rank,
+            processes=world.size,
+            epoch=lambda: self.state.global_step // self.batches.steps,
+            shuffle=settings.shuffle,
+            seed=run.seed,
+        )
+        super().__init__(
+            model=model,
+            args=_arguments(run, self.batches, folder, world),
+            train_dataset=parts["train"],
+            eval_dataset=parts["test"],
+            callbacks=[_Losses(run), _Checkpoints(folder, settings.checkpoint_seconds, world), _Epochs(on_epoch)],
+        )
+        self.remove_callback(PrinterCallback)
+        if world.size > 1:
+            torch.manual_seed(run.seed + world.rank * 1_000_003)  # or each process would mask and drop the same
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Not prepared by accelerate, which would divide the steps among the processes once more."""
+        return DataLoader(
+            self.parts["train"],
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+        )
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        settings = self.run.experiment.training
+        if settings.schedule != "paper":
+            return super().create_scheduler(num_training_steps, optimizer)
+        factor = published_factor(self.run.experiment.setting, settings.epochs, self.batches.steps)
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """The paper's: no weight decay of biases, norms and the learned mask."""
+        return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for name, prefix in LOGGED_AS.items():
+            if name not in self.parts:
+                continue
+            logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
+            of_part = score(logits, self.parts[name].labels)
+            scores |= {f"{prefix}_{key}": value for key, value in zip(("loss", "wa", "ua"), of_part, strict=True)}
+            if name == "test" and self.world.is_first:
+                with atomic_write(logits_path(self.folder, self.state.global_step // self.batches.steps)) as file:
+                    np.save(file, logits, allow_pickle=False)
+        self.log(scores)
+        if self.run.experiment.training.keep_models and self.world.is_first:
+            self._keep()
+        return scores
+
+    def _keep(self) -> None:
+        """Write the weights down where this epoch is the one that the protocol would report, were it the last.
+
+        After a kill the epochs since the last checkpoint come again, with the same digits, and so does what is kept.
+        """
+        epochs = epochs_of(self.state.log_history)
+        if choose(self.run.experiment.protocol.kind, epochs).ua == len(epochs):
+            weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
+            with atomic_write(self.folder / MODEL_FILE) as file:
+                file.write(save(weights, {"format": "pt"}))
+
+
+def logits_path(folder: Path, epoch: int) -> Path:
+    """The test part's logits ``(N, classes)`` after an epoch, counted from 1."""
+    return folder / "logits" / f"{epoch:05d}.npy"
+
+
+def score(logits: npt.NDArray[np.floating], labels: list[int]) -> tuple[float, float, float]:
+    """Mean cross entropy, WA and UA of logits ``(N, classes)``."""
+    counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(logits.shape[1]))
+    loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels))
+    return loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts))
+
+
+def epochs_of(log: list[dict[str, float]]) -> list[Epoch]:
+    """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    scored = [entry for entry in log if "test_loss" in entry]
+    return [
+        Epoch(
+            epoch,
+            loss,
+            _scores_of(entry, "validation") if f"{LOGGED_AS['validation']}_loss" in entry else None,
+            _scores_of(entry, "test"),
+        )
+        for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)
+    ]
+
+
+def _scores_of(entry: dict[str, float], part: str) -> Scores:
+    return Scores(*(entry[f"{LOGGED_AS[part]}_{key}"] for key in ("loss", "wa", "ua")))
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the others are deleted."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    whole = [path for path in found if (path / _COMPLETE).is_file()]
+    for path in found:
+        if path not in whole[-1:]:
+            shutil.rmtree(path)
+    return whole[-1] if whole else None
+
+
+def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> TrainingArguments:
+    settings = run.experiment.training
+    shares = settings.gradient_accumulation * world.size
+    if settings.batch_size % shares:
+        raise RecipeError(
+            f"training.batch_size is {settings.batch_size}: {world.size} processes with gradient_accumulation="
+            f"{settings.gradient_accumulation} divide it into {shares} parts, which must be whole"
+        )
+    if settings.precision == "float16" and not torch.cuda.is_available():
+        raise RecipeError("training.precision is float16, which needs a GPU: it can be bfloat16 or float32 here")
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size // shares,
+        per_device_eval_batch_size=128 if run.cache is not None else settings.batch_size // shares,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        lr_scheduler_type="constant" if settings.schedule == "paper" else _HUGGING_FACE_SCHEDULES[settings.schedule],
+        warmup_steps=settings.warmup_epochs * batches.steps,
+        bf16=settings.precision == "bfloat16",
+        fp16=settings.precision == "float16",
+        # Or bfloat16 asks for a GPU, and processes without one do not find each other.
+        use_cpu=not torch.cuda.is_available() and (settings.precision == "bfloat16" or world.size > 1),
+        seed=run.seed,
+        eval_strategy="epoch",
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,  # it would log the losses of before instead
+        save_strategy="no",  # the callback below saves
+        report_to=["tensorboard"] if settings.tensorboard else "none",
+        disable_tqdm=True,
+        dataloader_num_workers=settings.workers,
+        dataloader_pin_memory=False,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # or a process that sees several GPUs would divide each batch among them
+    return arguments
+
+
+_HUGGING_FACE_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+
+
+class _Losses(TrainerCallback):
+    """A loss that is not finite is an error: what it trains is worth nothing, and says so nowhere."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        loss = kwargs["logs"].get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise RecipeError(
+                f"the loss is {loss} in epoch {state.epoch:.0f} ({self.run.name}): "
+                "try a lower training.learning_rate, or precision: float32"
+            )
+
+
+class _Checkpoints(TrainerCallback):
+    """Asks for a checkpoint at an epoch's end where enough time has passed, and drops the one before."""
+
+    def __init__(self, folder: Path, seconds: float, world: World) -> None:
+        self.folder, self.seconds, self.world = folder, seconds, world
+        self.saved_at = time.monotonic()
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        due = time.monotonic() - self.saved_at >= self.seconds and state.global_step < state.max_steps
+        control.should_save = self.world.from_first(due)  # each process saves its own random state: all, or none
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.world.wait()
+        if self.world.is_first:
+            with atomic_write(self.folder / f"checkpoint-{state.global_step}" / _COMPLETE):
+                pass
+            last_checkpoint(self.folder)
+        self.saved_at = time.monotonic()
+
+
+class _Epochs(TrainerCallback):
+    def __init__(self, on_epoch: Callable[[], None]) -> None:
+        self.on_epoch = on_epoch
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        self.on_epoch()

@@ -1,0 +1,57 @@
+"""A plain table as Markdown and for a terminal, and the formats of its numbers."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import rich.box
+import rich.table
+from rich.text import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text; the first column holds names, the others numbers. A header may be broken where space is dear."""
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        header = [cell.replace("\n", " ") for cell in self.header]
+        align = [":--", *["--:"] * (len(header) - 1)]
+        lines = [header, align, *(map(escaped, row) for row in self.rows)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def for_terminal(self) -> rich.table.Table:
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        for column, name in enumerate(self.header):
+            table.add_column(name, justify="right" if column else "left", no_wrap=not column)
+        for row in self.rows:
+            table.add_row(*map(Text, row))  # Text, because square brackets in a str are rich's markup
+        return table
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def signed(share: float) -> str:
+    """A difference in points, with a typographer's minus."""
+    text = f"{100 * share:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
+
+
+def interval(bounds: Sequence[float]) -> str:
+    return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+
+
+def millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.2f} M" if parameters >= 1e4 else str(parameters)
+
+
+def escaped(text: str) -> str:
+    """Plain text as Markdown: what would be markup, a table's edge or HTML is itself again."""
+    return re.sub(r"([\\`*|])", r"\\\1", html.escape(text, quote=False))

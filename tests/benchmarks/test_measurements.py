@@ -1,0 +1,96 @@
+"""What a record says of a measurement, and that it is whole or not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.measure import measurements
+from benchmarks.measure.goals import Goal
+from benchmarks.measure.measurements import Count, Measurement
+
+LISTS = st.lists(st.floats(0.1, 10), min_size=1, max_size=200)
+
+
+def test_a_line_says_median_quantiles_and_how_ours_stands_to_its_floor_and_to_each_peer():
+    samples = {"ours": [2.0, 4.0, 3.0], "clone": [1.0, 2.0, 1.5], "gather": [6.0, 9.0, 12.0]}
+    line = Measurement("forward", samples, "one way", (8, 374), floor="clone").line()
+    assert (line["median"], line["ratio_to_floor"], line["ratio_to_peers"]) == (3.0, 2.0, {"gather": 3.0})
+    assert line["quantiles"] == {"5": 2.1, "25": 2.5, "75": 3.5, "95": 3.9}
+    assert line["samples"] == samples
+
+
+def test_a_measurement_of_nothing_has_no_ratio():
+    line = Measurement("kept", {"ours": [0.0], "clone": [0.0], "gather": [5.0]}, unit="B", floor="clone").line()
+    assert (line["ratio_to_floor"], line["ratio_to_peers"]) == (None, {})
+
+
+@given(LISTS)
+def test_joined_samples_keep_their_order_and_their_range(values):
+    few = measurements.joined(values)
+    assert len(few) == min(len(values), measurements.MOST_SAMPLES)
+    assert min(values) <= min(few) <= max(few) <= max(values)
+    assert measurements.joined(sorted(values)) == sorted(measurements.joined(sorted(values)))
+    assert len(values) > measurements.MOST_SAMPLES or few == values
+
+
+@given(LISTS)
+def test_joined_samples_of_two_forms_stay_pairs(values):
+    double = [2 * value for value in values]
+    pairs = zip(measurements.joined(values), measurements.joined(double), strict=True)
+    assert all(b == pytest.approx(2 * a) for a, b in pairs)
+
+
+def test_a_record_that_was_written_is_read_again(tmp_path):
+    head = {"suite": "op", **measurements.environment("cpu")}
+    found = [Measurement("forward", {"ours": [1.0]}), Count("wheel", {"bytes": 5}), Goal("a / b", 1.5, 2)]
+    lines = [{"kind": each.kind, **head, **each.line()} for each in found]
+    measurements.write(tmp_path / "new" / "r.jsonl", lines)
+    assert measurements.read(tmp_path / "new" / "r.jsonl") == lines
+    assert [line["what"] for line in measurements.of_kind(lines, "goal")] == ["a / b"]
+    assert lines[0]["versions"].keys() == {"python", *measurements.PACKAGES}
+    assert lines[0]["threads"] > 0
+
+
+def test_a_record_that_could_not_be_written_leaves_the_one_of_before(tmp_path):
+    path = tmp_path / "r.jsonl"
+    measurements.write(path, [{"suite": "op", "kind": "goal", "what": "a"}])
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        measurements.write(path, [{"fine": 1}, {"suite": object()}])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"suite": "op"', r"line 2: not a JSON object: '\{\"suite\": \"op\"'"),
+        ("[1]", r"line 2: not a JSON object: '\[1\]'"),
+        ('{"suite": "op"}', "line 2: no kind, what: not a line of a benchmark"),
+    ],
+)
+def test_a_line_that_is_none_is_an_error_that_names_it(tmp_path, text, message):
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"suite": "op", "kind": "goal", "what": "a"}) + "\n" + text)
+    with pytest.raises(ValueError, match=message):
+        measurements.read(path)
+
+
+@pytest.mark.parametrize(("least", "held"), [(False, [True, True, False]), (True, [False, True, True])])
+def test_a_goal_holds_up_to_its_bound_and_at_it(least, held):
+    assert [Goal("", measured, 2.0, least=least).held for measured in (1.0, 2.0, 3.0)] == held
+
+
+def test_every_committed_record_says_on_what_and_of_which_commit_it_is():
+    paths = sorted(measurements.FOLDER.glob("*.jsonl"))
+    assert [path.stem for path in paths] == ["kernels", "layers-cpu", "op-cpu", "package", "recipe-cpu"]
+    for path in paths:
+        lines = measurements.read(path)
+        assert all(line["device"] and line["threads"] == 2 and line["versions"]["torch"] for line in lines)
+        (commit,) = {line["commit"] for line in lines}
+        assert not commit.endswith("+"), f"{path}: measured on code that no commit has"
+        assert measurements.of_kind(lines, "goal")

@@ -1,0 +1,154 @@
+"""The shift against the oracle: its output, its gradient, in place, and as a sum."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from temporal_shift import temporal_shift, temporal_shift_add
+from temporal_shift.core import moves
+
+from .. import reference
+from .samples import DIFFERENTIABLE, Sample, as_numpy, numbered, samples, small
+
+rows_of_any_width = pytest.mark.parametrize("least_row", [9, 256])  # bytes: rows as short as these are gathered
+
+
+@rows_of_any_width
+@settings(max_examples=1500)
+@given(sample=samples())
+def test_the_output_is_the_oracles(sample: Sample, least_row: int):
+    before = sample.x.clone()
+    with mock.patch.object(moves, "_LEAST_ROW", least_row):
+        moves.plan.cache_clear()
+        y = temporal_shift(sample.x, **sample.arguments)
+    expected = reference.temporal_shift(as_numpy(sample.x), **sample.arguments)
+    assert y.dtype == sample.x.dtype
+    assert np.array_equal(as_numpy(y), expected)
+    assert torch.equal(sample.x, before)
+
+
+@rows_of_any_width
+@settings(max_examples=1500)
+@given(sample=samples(dtypes=DIFFERENTIABLE))
+def test_the_gradient_is_the_oracles(sample: Sample, least_row: int):
+    x = sample.x.detach().requires_grad_()
+    with mock.patch.object(moves, "_LEAST_ROW", least_row):
+        moves.plan.cache_clear()
+        y = temporal_shift(x, **sample.arguments)
+        upstream = small(tuple(y.shape), y.dtype)
+        (gradient,) = torch.autograd.grad(y, x, upstream)
+    assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(as_numpy(upstream), **sample.arguments))
+
+
+@settings(max_examples=1000)
+@given(sample=samples())
+def test_in_place_is_the_oracles(sample: Sample):
+    x = (
+        torch.empty_strided(sample.x.shape, sample.x.stride(), dtype=sample.x.dtype)
+        if dense(sample.x)
+        else sample.x.clone()
+    )
+    x.copy_(sample.x)
+    assert temporal_shift(x, **sample.arguments, inplace=True) is x
+    assert np.array_equal(as_numpy(x), reference.temporal_shift(as_numpy(sample.x), **sample.arguments))
+
+
+@rows_of_any_width
+@settings(max_examples=1000)
+@given(sample=samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.complex64)))
+def test_the_fused_sum_is_the_sum(sample: Sample, least_row: int):
+    for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
+        with mock.patch.object(moves, "_LEAST_ROW", least_row):
+            moves.plan.cache_clear()
+            y = temporal_shift_add(sample.x, residual, **sample.arguments)
+        assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
+
+
+def dense(x: torch.Tensor) -> bool:
+    return all(stride > 0 for stride in x.stride()) and x.numel() > 0
+
+
+def test_every_byte_of_the_output_is_written(poisoned):
+    y = temporal_shift(numbered((2, 9, 12)), n_div=4, stride=2, bidirectional=True)
+    assert not y.isnan().any()
+
+
+def test_nothing_but_the_geometry_is_kept_for_backward():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        temporal_shift(torch.randn(2, 9, 12, requires_grad=True)).sum()
+    assert kept == []
+
+
+def test_the_output_owns_its_memory_even_where_nothing_moves():
+    x = numbered((1, 3, 4))
+    temporal_shift(x, stride=0, n_div=4).zero_()
+    assert torch.equal(x, numbered((1, 3, 4)))
+
+
+def test_the_sum_has_the_dtype_of_a_plain_sum():
+    x = torch.ones(1, 2, 8, dtype=torch.float16)
+    for residual in (torch.ones(1, 2, 8), torch.ones(8), torch.tensor(1.0), torch.ones(1, 2, 8, dtype=torch.float64)):
+        assert temporal_shift_add(x, residual).dtype == (x + residual).dtype
+
+
+def test_gradients_of_a_sum_have_the_dtypes_of_its_terms():
+    x, residual = torch.ones(1, 2, 8, dtype=torch.float16, requires_grad=True), torch.ones(8, requires_grad=True)
+    temporal_shift_add(x, residual).sum().backward()
+    assert (x.grad.dtype, residual.grad.dtype, residual.grad.shape) == (torch.float16, torch.float32, (8,))
+
+
+def test_a_shift_of_part_of_a_leaf_leaves_the_leaf_alone():
+    x = torch.ones(1, 4, 8)
+    temporal_shift(x[:, :2], inplace=True, n_div=1)
+    assert x[:, 2:].all()
+    assert not x[:, 0].any()
+
+
+def test_in_place_on_a_view_of_a_result_has_the_right_gradient():
+    def loss(x, inplace):
+        h = 2 * x
+        part = h[:, :, 2:]
+        y = temporal_shift(part, n_div=3, inplace=inplace)
+        return (h if inplace else torch.cat([h[:, :, :2], y], dim=-1)).pow(2).sum()
+
+    x = torch.randn(1, 4, 8, requires_grad=True)
+    assert torch.equal(*(torch.autograd.grad(loss(x, inplace), x)[0] for inplace in (True, False)))
+
+
+def test_in_place_on_one_of_several_views_is_torchs_own_error_and_changes_nothing():
+    h = torch.randn(2, 4, 8, requires_grad=True) * 1
+    before = h.detach().clone()
+    with pytest.raises(RuntimeError, match="multiple views"):
+        temporal_shift(h.unbind(0)[0], inplace=True)
+    assert torch.equal(h, before)
+
+
+@pytest.mark.parametrize("width", [8, 600])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_lazily_conjugated_and_negated_tensors_are_shifted_as_what_they_are(width, inplace):
+    x = torch.randn(2, 5, width, dtype=torch.complex64)
+    for lazy in (x.conj(), x.conj().imag):
+        expected = temporal_shift(lazy.resolve_conj().resolve_neg().clone(), n_div=4, bidirectional=True)
+        assert torch.equal(temporal_shift(lazy, n_div=4, bidirectional=True, inplace=inplace), expected)
+
+
+def test_a_shift_of_fake_tensors_leaves_nothing_that_a_real_one_stumbles_over():
+    x = torch.randn(3, 5, 1024)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        temporal_shift(x, n_div=4)
+    assert torch.equal(temporal_shift(x, n_div=4)[:, 1:, :256], x[:, :-1, :256])
+
+
+def test_different_arguments_of_equal_value_are_still_checked():
+    x = torch.zeros(1, 4, 8)
+    temporal_shift(x, stride=1, n_div=2)
+    for wrong in ({"stride": True}, {"stride": 1.0}, {"n_div": 2.0}):
+        with pytest.raises(TypeError):
+            temporal_shift(x, **{"n_div": 2, **wrong})

@@ -1,0 +1,310 @@
+"""What others have, wrote, or got wrong: each row of the comparison in README is a promise kept here.
+
+SER = ShiftSER, TSM = Temporal Shift Module, FLA = flash-linear-attention's token shift, XT = x-transformers,
+RWKV = its time shift, AS-MLP = its axial shift.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import temporal_shift as package
+from temporal_shift import TemporalShift, temporal_shift, temporal_shift_add
+
+from .. import reference
+from .samples import PADDING_MODES, as_numpy, gallery, numbered
+
+# What it can be made to do: each published shift is one call.
+
+
+@pytest.mark.parametrize("shifts", [(1,), (0, 1), (1, -1), (1, 0, -2, 3), (0, 1, 2, 3, 4), (9,)])
+def test_x_transformers_multi_step_shift_is_one_call(shifts):
+    from x_transformers.x_transformers import ShiftTokens
+
+    x = torch.randn(2, 8, 21)
+    width = x.shape[-1] // len(shifts)
+    y = temporal_shift(x, groups=[(width, step) for step in shifts])
+    assert torch.equal(y, ShiftTokens(shifts, nn.Identity())(x))
+
+
+def test_x_transformers_masked_shift_is_one_call_with_lengths():
+    from x_transformers.x_transformers import shift
+
+    x, lengths = torch.randn(2, 8, 6), torch.tensor([8, 3])
+    mask = torch.arange(8) < lengths[:, None]
+    theirs = shift(x, 1, mask=mask).masked_fill(~mask[..., None], 0.0)
+    assert torch.equal(temporal_shift(x, groups=[(6, 1)], lengths=lengths), theirs)
+
+
+def test_tsm_on_a_video_is_one_call():
+    """TSM, Lin et al., ICCV 2019, section 3, on (N, T, C, H, W): an eighth reads the future, the next the past."""
+    x = torch.randn(2, 5, 16, 3, 4)
+    fold = 16 // 8
+    y = torch.zeros_like(x)
+    y[:, :-1, :fold] = x[:, 1:, :fold]
+    y[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
+    y[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+    assert torch.equal(temporal_shift(x, n_div=8, stride=-1, bidirectional=True, time_dim=1, channel_dim=2), y)
+
+
+def test_rwkvs_whole_width_shift_is_one_call():
+    """RWKV, Peng et al., 2023, section 3: ``nn.ZeroPad2d((0, 0, 1, -1))``."""
+    x = torch.randn(2, 7, 5)
+    assert torch.equal(temporal_shift(x, groups=[(5, 1)]), nn.ZeroPad2d((0, 0, 1, -1))(x))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_as_mlps_axial_shift_is_one_call(dim):
+    """AS-MLP, Lian et al., ICLR 2022, section 3.2: chunks of channels, rolled by -2 to 2 inside zero padding."""
+    size, x = 5, torch.randn(2, 13, 9, 9)  # (B, C, H, W)
+    pad, steps = size // 2, range(-(size // 2), size // 2 + 1)
+    padded = nn.functional.pad(x, (pad,) * 4)
+    rolled = [torch.roll(part, step, dim) for part, step in zip(padded.chunk(size, 1), steps, strict=True)]
+    theirs = torch.cat(rolled, 1).narrow(2, pad, 9).narrow(3, pad, 9)
+    groups = [(part.shape[1], step) for part, step in zip(x.chunk(size, 1), steps, strict=True)]
+    assert torch.equal(temporal_shift(x, groups=groups, time_dim=dim, channel_dim=1), theirs)
+
+
+# The rows of the comparison, in its order.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [({}, [0, 1, 2]), ({"stride": -1}, [2, 3, 0]), ({"bidirectional": True}, [0, 1, 2])],
+    ids=["past", "future", "both"],
+)
+def test_directions_are_past_future_and_both(arguments, expected):
+    x = torch.tensor([1.0, 2, 3]).view(1, 3, 1).expand(1, 3, 2)
+    y = temporal_shift(x, n_div=2, **arguments)
+    assert y[0, :, 0].tolist() == expected
+    assert y[0, :, 1].tolist() == ([2, 3, 0] if arguments.get("bidirectional") else [1, 2, 3])
+
+
+@pytest.mark.parametrize("stride", [-100, -3, 0, 3, 100, 10**12])
+def test_step_is_any_int(stride):
+    x = numbered((1, 6, 4))
+    assert (
+        as_numpy(temporal_shift(x, n_div=2, stride=stride))
+        == reference.temporal_shift(as_numpy(x), n_div=2, stride=stride)
+    ).all()
+
+
+@pytest.mark.parametrize("n_div", [2, 3, 5, 12])
+def test_fraction_is_one_in_n_div_a_direction(n_div):
+    x = torch.ones(1, 1, 12)
+    assert (temporal_shift(x, n_div=n_div, bidirectional=True) == 0).sum() == 2 * (12 // n_div)
+
+
+def test_padding_is_zeros_replicate_and_circular():
+    x = torch.tensor([1.0, 2, 3]).view(1, 3, 1)
+    by_mode = {
+        mode: temporal_shift(x, n_div=1, stride=2, padding_mode=mode).flatten().tolist() for mode in PADDING_MODES
+    }
+    assert by_mode == {"zeros": [0, 0, 1], "replicate": [1, 1, 1], "circular": [2, 3, 1]}
+
+
+def test_layout_is_any_two_dims_by_strides():
+    x = numbered((2, 5, 3, 8))
+    expected = temporal_shift(x.permute(0, 2, 1, 3), n_div=4).permute(0, 2, 1, 3)
+    assert torch.equal(temporal_shift(x, n_div=4, time_dim=1), expected)
+    assert torch.equal(temporal_shift(x.transpose(1, 3), n_div=4, time_dim=3, channel_dim=1), expected.transpose(1, 3))
+
+
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.parametrize("name", ["lengths", "cu_seqlens"])
+def test_variable_length_sequences_are_shifted_as_if_alone(padding_mode, name):
+    arguments = {"n_div": 3, "stride": 2, "bidirectional": True, "padding_mode": padding_mode}
+    sequences = [torch.randn(length, 7) for length in (5, 1, 0, 9, 2)]
+    alone = [temporal_shift(sequence, **arguments) for sequence in sequences]
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    if name == "cu_seqlens":
+        ends = nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
+        assert torch.equal(temporal_shift(torch.cat(sequences), **arguments, cu_seqlens=ends), torch.cat(alone))
+    else:
+        padded = nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=float("nan"))
+        expected = nn.utils.rnn.pad_sequence(alone, batch_first=True)
+        assert torch.equal(temporal_shift(padded, **arguments, lengths=lengths), expected)
+
+
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+def test_padding_content_never_reaches_a_valid_frame_nor_its_gradient(padding_mode):
+    clean, lengths = torch.randn(3, 9, 12), torch.tensor([9, 1, 0])
+    inside = (torch.arange(9) < lengths[:, None])[..., None]
+    dirty = clean.masked_fill(~inside, float("nan")).requires_grad_()
+    y = temporal_shift(dirty, lengths=lengths, padding_mode=padding_mode, bidirectional=True)
+    assert torch.equal(y, temporal_shift(clean, lengths=lengths, padding_mode=padding_mode, bidirectional=True))
+    y.backward(torch.full_like(y, float("nan")).masked_fill(inside, 1.0))
+    assert torch.equal(dirty.grad, torch.where(inside, dirty.grad, 0.0))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7])
+def test_streaming_is_offline_exactly(chunk):
+    shift, x = TemporalShift(n_div=4, stride=2, bidirectional=True), torch.randn(2, 7, 8)
+    stream = shift.stream()
+    assert torch.equal(torch.cat([*map(stream, x.split(chunk, 1)), stream.flush()], 1), shift(x))
+
+
+def test_in_place_is_autograd_correct():
+    h = torch.randn(1, 4, 8, requires_grad=True).exp()  # whose backward needs its output
+    version = h._version
+    loss = temporal_shift(h, inplace=True).sum()
+    assert h._version > version
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_in_place_writes_to_the_channels_that_move_and_to_no_other():
+    x = torch.randn(2, 5, 8)
+    still = x[..., 4:].clone()
+    pointer = x.data_ptr()
+    y = temporal_shift(x, n_div=4, bidirectional=True, inplace=True)
+    assert y is x
+    assert y.data_ptr() == pointer
+    assert torch.equal(x[..., 4:], still)
+
+
+DTYPES = [
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex32,
+    torch.complex64,
+    torch.complex128,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2fnuz,
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.parametrize("width", [4, 600])
+def test_dtype_is_any(dtype, padding_mode, width):
+    words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}[dtype.itemsize]
+    x = torch.randint(0, 2, (2, 5, width)).to(words)  # 0 and 1 are bits of every dtype
+    arguments = {"n_div": 2, "bidirectional": True, "padding_mode": padding_mode}
+    expected = temporal_shift(x, **arguments)
+    y = temporal_shift(x.view(dtype), **arguments)
+    assert y.dtype == dtype
+    assert torch.equal(y.view(words), expected)
+    assert torch.equal(temporal_shift(x.view(dtype).clone(), **arguments, inplace=True).view(words), expected)
+
+
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+def test_double_backward_is_not_silently_none(padding_mode):
+    x = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(
+        temporal_shift(x, n_div=2, padding_mode=padding_mode).pow(3).sum(), x, create_graph=True
+    )
+    (second,) = torch.autograd.grad(first.sum(), x)
+    reads = torch.autograd.functional.jacobian(lambda x: temporal_shift(x, n_div=2, padding_mode=padding_mode), x)
+    times_read = reads.reshape(16, 16).sum(0).view_as(x)
+    assert torch.allclose(second, 6 * x * times_read)
+
+
+def test_a_fused_neighbour_is_the_residual():
+    x, residual = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    assert torch.equal(temporal_shift_add(x, residual), temporal_shift(x) + residual)
+
+
+def test_install_needs_no_compiler():
+    sources = {path.suffix for path in Path(package.__file__).parent.rglob("*")}
+    assert not sources & {".c", ".cc", ".cpp", ".cu", ".cuh", ".hip", ".pyx", ".rs", ".so"}
+
+
+# Bugs that were seen in the peers.
+
+
+def test_ser_repeat_padding_leaves_the_callers_tensor_and_reads_the_edge_only():
+    x = torch.randn(1, 5, 8)
+    before = x.clone()
+    y = temporal_shift(x, n_div=4, stride=2, padding_mode="replicate")
+    assert torch.equal(x, before)
+    assert torch.equal(y[:, 2:, :2], x[:, :-2, :2])
+    assert torch.equal(y[:, :2, :2], x[:, :1, :2].expand(1, 2, 2))
+
+
+def test_ser_an_odd_last_channel_is_not_zeroed():
+    x = numbered((1, 4, 7))
+    assert torch.equal(temporal_shift(x, n_div=2, bidirectional=True)[..., -1], x[..., -1])
+
+
+def test_ser_a_stride_of_0_is_the_identity():
+    x = numbered((1, 4, 8))
+    assert torch.equal(temporal_shift(x, stride=0), x)
+
+
+def test_fla_as_many_sequences_as_frames_of_the_longest():
+    x, cu_seqlens = torch.randn(7, 4), torch.tensor([0, 3, 5, 7])  # three sequences, the longest of three frames
+    alone = [temporal_shift(part, groups=[(4, 1)]) for part in x.split([3, 2, 2])]
+    assert torch.equal(temporal_shift(x, groups=[(4, 1)], cu_seqlens=cu_seqlens), torch.cat(alone))
+    padded, lengths = torch.randn(3, 3, 4), torch.tensor([3, 2, 2])
+    y = temporal_shift(padded, groups=[(4, 1)], lengths=lengths)
+    assert torch.equal(y[1, :2], temporal_shift(padded[1, :2], groups=[(4, 1)]))
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+def test_fla_the_state_after_no_frame_and_after_one_is_written(frames, padding_mode, poisoned):
+    stream = TemporalShift(n_div=1, padding_mode=padding_mode).stream()
+    stream(torch.ones(2, frames, 4))
+    assert not stream.state.isnan().any()
+    assert stream.state.sum() == 8 * frames
+
+
+def test_fla_no_number_is_read_back_from_the_device():
+    with torch.device("meta"):  # where there is no number to read
+        for sample in gallery():
+            on_meta = sample.on("meta")
+            assert temporal_shift(on_meta.x, **on_meta.arguments).shape == sample.x.shape
+            assert temporal_shift_add(on_meta.x, on_meta.x, **on_meta.arguments).is_meta
+
+
+def test_tsm_in_place_raises_the_version_that_autograd_looks_at():
+    x = torch.randn(1, 4, 8)
+    before = x._version
+    temporal_shift(x, inplace=True)
+    assert x._version > before
+
+
+def test_tsm_a_stream_reads_the_side_that_the_offline_shift_reads():
+    for stride in (1, -1):
+        shift, x = TemporalShift(n_div=8, stride=stride), torch.randn(1, 5, 8)
+        stream = shift.stream()
+        assert torch.equal(torch.cat([*map(stream, x.split(1, 1)), stream.flush()], 1), shift(x))
+
+
+def test_xt_decoding_frame_by_frame_equals_the_full_pass():
+    shift, net = TemporalShift(n_div=2), nn.Sequential(nn.Linear(8, 8), nn.GELU())
+    x, stream = torch.randn(2, 6, 8), shift.stream()
+    steps = torch.cat([net(stream(frame)) for frame in x.split(1, 1)], 1)
+    assert torch.allclose(steps, net(shift(x)), atol=1e-6)
+
+
+def test_xt_a_shift_longer_than_the_sequence_is_padding():
+    assert not temporal_shift(torch.ones(1, 3, 4), groups=[(4, 5)]).any()
+
+
+def test_custom_op_pitfalls_func_grad_is_a_number_and_jvp_is_not_zero():
+    x = torch.ones(4, 4)
+    assert torch.func.grad(lambda x: temporal_shift(x, n_div=2).sum())(x).sum() == 14
+    assert torch.func.jvp(lambda x: temporal_shift(x, n_div=2), (x,), (x,))[1].sum() == 14
+
+
+def test_every_public_name_of_the_comparison_exists():
+    assert {"temporal_shift", "temporal_shift_add", "TemporalShift"} <= set(package.__all__)

@@ -1,0 +1,69 @@
+"""What the page on installing says of versions, extras, folders and sentences."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser.cli.options import CACHE
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+PROSE = " ".join(PAGE.split())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+IN_WORDS = ("test", "docs", "dev")  # whose packages are of no concern to those who use the package
+ROWS = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .* \|$", PAGE, flags=re.MULTILINE))
+
+
+def names_of(extra: str) -> set[str]:
+    """The packages that an extra brings, and the extras of this package that it includes."""
+    found: set[str] = set()
+    for requirement in EXTRAS[extra]:
+        name, inner = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?", requirement).groups()
+        found |= set(inner.split(",")) if name == "temporal-shift" else {name}
+    return found
+
+
+def test_every_extra_has_a_row():
+    assert set(ROWS) == set(EXTRAS)
+
+
+@pytest.mark.parametrize("extra", sorted(set(EXTRAS).difference(IN_WORDS)))
+def test_a_row_lists_what_its_extra_brings(extra):
+    assert {name.strip("`") for name in ROWS[extra].split(", ")} == names_of(extra)
+
+
+def test_dev_holds_the_extras_that_the_page_names():
+    assert set(re.findall(r"`(\w+)`", ROWS["dev"])) == names_of("dev") & set(EXTRAS)
+
+
+def test_versions_are_those_that_are_asked_for_and_those_that_ci_runs():
+    assert f"{PROJECT['requires-python'].removeprefix('>=')} or newer; the tests run on" in PAGE
+    (torch,) = PROJECT["dependencies"]  # the layers need nothing else
+    assert f"{torch.removeprefix('torch>=')} or newer; the tests run with" in PAGE
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    *others, last = re.findall(r"[\d.]+", re.search(r"^ +python: \[(.*)\]$", workflow, flags=re.MULTILINE)[1])
+    assert f"the tests run on {', '.join(others)} and {last}" in PAGE
+    pinned = re.search(r"torch==([\d.]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))[1]
+    assert f"the tests run with {pinned}" in PAGE
+
+
+def test_the_feature_cache_lies_where_the_page_says():
+    assert f"`{CACHE.as_posix()}` below the folder" in PAGE
+
+
+def test_a_missing_extra_is_told_in_the_sentence_of_the_page():
+    without = "import sys; sys.modules['typer'] = None; from temporal_shift.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert f"`{done.stderr.strip()}`" in PROSE

@@ -1,0 +1,64 @@
+"""The tour as a notebook: it runs as a user opens it, shows what the page shows, and is kept without its outputs."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the extra test brings nbclient")
+nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
+pytest.importorskip("ipykernel", reason="the extra test brings it")
+pytest.importorskip("transformers", reason="the extra ser")
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "examples" / "tour.ipynb"
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_runs_in_its_folder_without_a_network_and_leaves_nothing_there(notebook, tmp_path, monkeypatch):
+    for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # tests side by side share the cores
+    before = sorted(NOTEBOOK.parent.rglob("*"))
+    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    done = nbclient.NotebookClient(copy.deepcopy(notebook), timeout=120, resources=resources).execute()
+    assert sorted(NOTEBOOK.parent.rglob("*")) == before
+    pictures = [output for output in outputs(done) if "image/png" in output.get("data", {})]
+    assert len(pictures) == sum("figsize" in cell.source for cell in notebook.cells) > 3
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_it_is_kept_without_outputs_and_counts(notebook):
+    nbformat.validate(notebook)
+    assert outputs(notebook) == []
+    assert [cell for cell in notebook.cells if cell.get("execution_count") is not None] == []
+
+
+def test_its_kernel_is_the_one_that_everybody_has(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_it_goes_where_the_page_goes(notebook):
+    page = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    sections = re.findall(r"^## .*$", text, flags=re.MULTILINE)
+    assert sections == re.findall(r"^## .*$", page, flags=re.MULTILINE)
+
+
+def test_its_links_lead_somewhere(notebook):
+    links = re.findall(
+        r"\]\(([^)]+)\)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    )
+    assert len(links) > 2
+    assert [link for link in links if not (NOTEBOOK.parent / link).exists()] == []

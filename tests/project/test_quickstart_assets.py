@@ -1,0 +1,105 @@
+"""The quickstart's corpus, backbone and experiment are what their papers say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from temporal_shift.ser import Recognizer
+from temporal_shift.ser.audio.reading import read_clip
+from temporal_shift.ser.config import read_experiment
+from temporal_shift.ser.corpora.readers.iemocap import read_iemocap
+from temporal_shift.ser.models.model_card import model_card
+from temporal_shift.ser.models.speech_classifier import load_speech_classifier
+from temporal_shift.ser.training.folds import make_folds
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+CORPUS = QUICKSTART / "corpus"
+METRICS = json.loads((QUICKSTART / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("folder", [CORPUS, QUICKSTART / "backbone" / "whisper-tiny-en-encoder"])
+def test_every_file_has_its_sum(folder):
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert (folder / "LICENSE").exists() or "CC0-1.0" in (folder / "README.md").read_text()
+
+
+def test_the_iemocap_reader_reads_the_corpus_unchanged():
+    manifest = read_iemocap(CORPUS)
+    assert Counter(u.label for u in manifest.utterances) == dict.fromkeys(("happy", "angry", "sad", "neutral"), 100)
+    assert Counter(u.speaker for u in manifest.utterances) == {f"Ses0{k}{g}": 40 for k in range(1, 6) for g in "FM"}
+    folds = {kind: len(make_folds(manifest, kind)) for kind in ("heldout", "last", "paper", "speaker")}
+    assert folds == {"heldout": 5, "last": 5, "paper": 5, "speaker": 10}
+    assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip cuts none
+
+
+def test_the_corpus_is_small_enough_for_a_repository():
+    assert sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()) < 6e6
+
+
+def test_the_words_say_nothing_on_the_class():
+    """Rendered from one list: each speaker says each of their sentences in all four classes."""
+    rows = subprocess.run(
+        [sys.executable, "-c", _LINES], cwd=QUICKSTART, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    classes = Counter(tuple(row.split("|")) for row in rows)
+    assert classes
+    assert set(classes.values()) == {4}
+
+
+_LINES = """
+import sys, types
+sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # needed to speak the lines, not to list them
+from render_corpus import SEED, utterances
+for dialog, utterance, emotion, speaker, sentence in utterances(SEED):
+    if emotion.label in ("hap", "exc", "ang", "sad", "neu"):
+        print(speaker.voice, sentence, sep="|")
+"""
+
+
+def test_the_experiment_has_the_six_models_and_the_identity_mixer():
+    experiment = read_experiment(QUICKSTART / "experiment.yaml")
+    assert [model.name for model in experiment.models] == [
+        *("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer", "Identity mixer")
+    ]
+    shiftformer, identity = experiment.models[-2:]
+    assert identity.shift == shiftformer.shift.model_copy(update={"stride": 0})
+    assert shiftformer.twin == identity.name
+
+
+@pytest.mark.parametrize("name", ["Shiftformer", "Transformer"])
+def test_the_trained_models_are_those_of_the_recorded_experiment(name):
+    recognizer = Recognizer.load(str(QUICKSTART / "models" / name))
+    told = recognizer.model.config.provenance
+    recorded = next(each for each in METRICS["models"] if each["name"] == name)
+    assert told["test"]["ua"] == recorded["ua"]["by_fold"]["Session1"]
+    assert told["all_folds"]["ua"]["mean"] == recorded["ua"]["mean"]
+    tested = [u for u in read_iemocap(CORPUS).utterances if u.session == told["fold"] == "Session1"]
+    said = recognizer.probabilities(np.stack([read_clip(u.path, recognizer.window) for u in tested])).argmax(axis=1)
+    right = np.mean([recognizer.labels[index] == u.label for index, u in zip(said, tested, strict=True)])
+    assert abs(right - told["test"]["wa"]) <= 1 / len(tested)  # the weights are stored in 16 bits
+
+
+def test_the_trained_models_are_small_and_hold_no_path_of_the_machine_that_trained_them():
+    files = [path for path in (QUICKSTART / "models").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    for path in files:
+        assert b"/tmp" not in path.read_bytes()
+        assert b"/home" not in path.read_bytes()
+    for path in (QUICKSTART / "models").glob("*/config.json"):
+        assert json.loads(path.read_text())["backbone"]["name"] == "../../backbone/whisper-tiny-en-encoder"
+
+
+def test_the_card_beside_a_trained_model_is_what_would_be_written_today():
+    for folder in sorted((QUICKSTART / "models").iterdir()):
+        model = load_speech_classifier(str(folder))
+        assert str(model_card(model.config, model.labels)) == (folder / "README.md").read_text()

@@ -1,0 +1,69 @@
+"""What README claims and no other test executes; Sybil executes its Python, ``.ci/run`` its commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from importlib.metadata import metadata
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.reports import report_tables
+from temporal_shift.ser.utils.table import percent, signed
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECORD = json.loads((ROOT / "examples" / "quickstart" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_the_table_of_results_is_that_of_the_recorded_quickstart():
+    assert report_tables.results(RECORD).markdown() in README
+
+
+def test_the_table_of_pairs_is_that_of_the_recorded_quickstart():
+    assert report_tables.pairs(RECORD["pairs"]).markdown() in README
+
+
+def test_the_table_of_the_selection_bias_is_that_of_the_recorded_quickstart():
+    assert report_tables.selection(RECORD).markdown() in README
+
+
+def test_the_sentences_on_the_quickstart_are_the_record():
+    pair = next(pair for pair in RECORD["pairs"] if pair["twin"] == "Identity mixer")
+    difference, low, high = (signed(value) for value in (pair["ua_difference"], *pair["interval"]))
+    assert f"{difference} points with an interval from {low} to {high}" in README
+    most = max(model["selection_bias"]["ua"] for model in RECORD["models"])
+    assert f"up to {percent(most)} points more" in README
+
+
+def test_the_recorded_quickstart_is_above_chance_for_every_model():
+    assert len(RECORD["models"]) == 7
+    assert all(model["ua"]["mean"] > RECORD["chance"] for model in RECORD["models"])
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
+    assert len(targets) > 5
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_commands_are_one_line_each_and_install_extras_that_exist():
+    commands = re.findall(r"<!-- command: (\w+) -->\n```bash\n(.*?)```", README, flags=re.DOTALL)
+    assert [name for name, _ in commands] == ["quickstart", "tests", "benchmarks"]
+    extras = set(metadata("temporal-shift").get_all("Provides-Extra"))
+    for _, command in commands:
+        assert command.count("\n") == 1
+        assert re.search(r'-e "\.\[(\w+)\]"', command)[1] in extras
+
+
+def test_the_shipped_model_answers_to_the_command_that_readme_gives(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = next(line for line in README.splitlines() if line.startswith("temporal-shift ser predict"))
+    done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "csv"], catch_exceptions=False)
+    assert done.exit_code == 0
+    header, *rows = done.stdout.splitlines()
+    assert header == "file,seconds,start,end,label,happy,angry,sad,neutral"
+    assert len(rows) == len(list((ROOT / "examples" / "quickstart" / "corpus" / "Session1").rglob("*_F00*.ogg"))) > 20

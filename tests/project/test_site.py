@@ -1,0 +1,198 @@
+"""The site: it builds without a warning, its links lead somewhere, it needs no other host, and it fits a phone."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+
+import temporal_shift
+
+ROOT = Path(__file__).parents[2]
+HOST = "http://site"
+API = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
+FETCHED = {"script": "src", "img": "src", "source": "srcset", "iframe": "src"}  # what a browser asks for by itself
+
+
+def mkdocs(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """``mkdocs build --strict``, told not to print its theme's announcement."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder), *more]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site's folder, as it was built in a clone."""
+    folder = tmp_path_factory.mktemp("site")
+    built = mkdocs(folder)
+    assert built.returncode == 0, built.stdout
+    assert "WARNING" not in built.stdout
+    return folder
+
+
+class Page(HTMLParser):
+    """What stands in a page: its ids, the addresses that it leads to, and those that it asks for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        if tag == "a":
+            self.links += [attributes["href"]] if "href" in attributes else []
+        elif tag == "link":
+            self.fetched.append(attributes["href"])
+        elif FETCHED.get(tag) in attributes:
+            self.fetched += [entry.split()[0] for entry in attributes[FETCHED[tag]].split(",")]
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """The pages by their addresses."""
+    return {
+        f"{HOST}/{path.relative_to(site).as_posix()}".removesuffix("index.html"): Page(path.read_text(encoding="utf-8"))
+        for path in site.rglob("*.html")
+        if path.name != "404.html"  # whose links are the server's to resolve
+    }
+
+
+def test_every_page_of_docs_is_in_the_navigation_and_built(site):
+    nav = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    docs = ROOT / "docs"
+    assert sorted(nav) == sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    folders = [site / page.removesuffix("index.md").removesuffix(".md") for page in nav]
+    assert [folder for folder in folders if not (folder / "index.html").exists()] == []
+
+
+def test_every_link_and_anchor_and_picture_leads_somewhere(site, pages):
+    astray = []
+    for address, page in pages.items():
+        for link in [*page.links, *page.fetched]:
+            place, _, anchor = urljoin(address, link).partition("#")
+            if not place.startswith(f"{HOST}/"):
+                continue
+            file = site / unquote(urlsplit(place).path).lstrip("/")
+            there = (file / "index.html" if place.endswith("/") else file).is_file()
+            if not there or (anchor and place in pages and unquote(anchor) not in pages[place].ids):
+                astray.append((address, link))
+    assert astray == []
+
+
+def test_no_id_occurs_twice_in_a_page(pages):
+    assert {address: twice for address, page in pages.items() if (twice := repeated(page.ids))} == {}
+
+
+def repeated(names: list[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def test_no_page_and_no_style_asks_another_host_for_anything(site, pages):
+    asked = {urljoin(address, link) for address, page in pages.items() for link in page.fetched}
+    assert {link for link in asked if not link.startswith((f"{HOST}/", "data:"))} == set()
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)]*", styles) == []
+
+
+def test_a_file_or_folder_that_a_page_links_to_is_shown(site):
+    assert "def test_" in plain(
+        (site / "source/tests/ser/experiments/test_kill.py/index.html").read_text(encoding="utf-8")
+    )
+    listing = Page((site / "source/temporal_shift/ser/experiments/configs/index.html").read_text(encoding="utf-8"))
+    configs = {
+        path.name for path in (ROOT / "temporal_shift/ser/experiments/configs").iterdir() if path.suffix == ".yaml"
+    }
+    assert configs <= {link.rstrip("/").rpartition("/")[2] for link in listing.links}
+    for name in ("contributing", "changelog"):
+        title = (ROOT / f"{name.upper()}.md").read_text(encoding="utf-8").splitlines()[2]
+        assert plain(title)[:40] in plain((site / name / "index.html").read_text(encoding="utf-8"))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"<[^>]*>|[\[\]`]|\(http[^)]*\)", "", text)
+
+
+def test_a_link_to_nothing_fails_the_build(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# P\n\n[a](../tests/nothing.py) [b](nowhere.md) [c](#none)\n")
+    own = {"INHERIT": str(ROOT / "mkdocs.yml"), "nav": ["index.md"], "plugins": [], "watch": [], "extra_css": []}
+    own["hooks"] = [str(ROOT / "docs/hooks/sources.py")]
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(own))  # which is YAML, too
+    built = mkdocs(tmp_path / "site", "--config-file", str(tmp_path / "mkdocs.yml"))
+    assert built.returncode == 1
+    for link, wrong in (("../tests/nothing.py", "target"), ("nowhere.md", "target"), ("#none", "no such anchor")):
+        assert re.search(rf"WARNING .*'{re.escape(link)}'.*{wrong}", built.stdout), built.stdout
+
+
+@pytest.fixture
+def looking(monkeypatch):
+    """The script that looks at the site in Chromium."""
+    pytest.importorskip("playwright")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "figures")
+    return importlib.import_module("shoot_site")
+
+
+def test_every_page_fits_a_phone_says_no_error_and_asks_no_other_host(site, looking):
+    try:
+        with looking.chromium() as browser, looking.served(site) as address:
+            assert looking.faults(browser, address, looking.pages_of(site)) == []
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+
+
+def modules() -> set[ModuleType]:
+    """The core's, and those of the recipe that the page on it shows something of."""
+    core = [module.name for module in pkgutil.walk_packages(temporal_shift.__path__, "temporal_shift.")]
+    others = ("temporal_shift.ser", "temporal_shift.core", "temporal_shift.__main__")
+    shown = re.findall(r"^::: (\S+)", API[ROOT / "docs/api/ser.md"], flags=re.MULTILINE)
+    return {importlib.import_module(name) for name in core if not name.startswith(others)} | {
+        inspect.getmodule(pkgutil.resolve_name(name)) for name in shown
+    }
+
+
+def silent(module: ModuleType) -> Iterator[str]:
+    """What is public in a module and does not say what it is.
+
+    A method may leave it to the class of torch's that it overrides, a property to its own class's ``Attributes``.
+    """
+    public = {name: value for name, value in vars(module).items() if name[0] != "_" and is_of(value, module)}
+    yield from (f"{module.__name__}.{name}" for name, value in {"": module, **public}.items() if not value.__doc__)
+    for name, kind in public.items():
+        for member, value in vars(kind).items() if inspect.isclass(kind) else ():
+            told = inspect.getdoc(getattr(kind, member)) or f"\n        {member}: " in (kind.__doc__ or "")
+            if member[0] != "_" and (inspect.isroutine(value) or isinstance(value, property)) and not told:
+                yield f"{module.__name__}.{name}.{member}"
+
+
+def is_of(value: object, module: ModuleType) -> bool:
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
+
+
+def test_everything_public_says_what_it_is():
+    found = modules()
+    assert {"temporal_shift.streaming.nets", "temporal_shift.ser.inference.recognizer"} <= {
+        module.__name__ for module in found
+    }
+    assert [name for module in found for name in silent(module)] == []
+
+
+@pytest.mark.parametrize("name", temporal_shift.__all__)
+def test_everything_that_the_package_exports_is_on_a_page_of_the_reference(name):
+    assert sum(f"::: temporal_shift.{name}\n" in page for page in API.values()) == 1

@@ -1,0 +1,279 @@
+import io
+import os
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporal_shift.ser.audio.reading import read_blocks, read_clip, read_header
+from temporal_shift.ser.utils.errors import RecipeError
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)
+
+
+def test_a_clip_is_the_first_seconds_of_a_longer_recording(tmp_path, noise):
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    clip = read_clip(tmp_path / "a.wav", 0.25)
+    assert clip.dtype == np.float32
+    np.testing.assert_array_equal(clip, noise[:4000])
+
+
+def test_a_short_recording_is_padded_with_zeros_at_the_end(tmp_path, noise):
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    clip = read_clip(tmp_path / "a.wav", 0.6)
+    np.testing.assert_array_equal(clip[:8000], noise)
+    np.testing.assert_array_equal(clip[8000:], np.zeros(1600))
+
+
+def test_channels_are_averaged(tmp_path, noise):
+    soundfile.write(tmp_path / "a.wav", np.stack([noise, np.zeros_like(noise)], axis=1), 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(read_clip(tmp_path / "a.wav", 0.5), noise / 2)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_a_resampled_clip_is_the_start_of_the_resampled_recording(tmp_path, rate):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, rate).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    whole = soxr.resample(wave, rate, 16000)
+    np.testing.assert_allclose(read_clip(tmp_path / "a.wav", 0.5), whole[:8000], atol=1e-5)
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg"])
+def test_the_usual_formats_are_read(tmp_path, noise, extension):
+    path = tmp_path / f"a.{extension}"
+    soundfile.write(path, noise, 16000)
+    assert read_clip(path, 0.5).shape == (8000,)
+    assert read_header(path) == (8000, 16000)
+
+
+def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    asked = []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda self, frames, **kw: asked.append(frames) or read(self, frames, **kw)
+    )
+    read_clip(tmp_path / "a.wav", 0.1)
+    assert asked == [1600]
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 2), (44100, 1)])
+def test_the_header_tells_the_samples_of_each_channel_and_their_rate(tmp_path, noise, rate, channels):
+    soundfile.write(tmp_path / "a.wav", np.stack([noise] * channels, axis=1), rate)
+    assert read_header(tmp_path / "a.wav") == (8000, rate)
+    assert read_header(tmp_path / "a.wav") == (8000, rate)
+
+
+def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    monkeypatch.delattr(soundfile.SoundFile, "read")
+    assert read_header(tmp_path / "a.wav") == (8000, 16000)
+
+
+def whole(source, seconds=1.0):
+    return np.concatenate([*read_blocks(source, seconds), np.zeros(0, dtype=np.float32)])
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.13, 1.0, 60.0])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 96000, 192000])
+def test_the_blocks_of_a_recording_start_as_its_clip_does(tmp_path, rate, channels, seconds):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (rate // 2, channels)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    blocks = list(read_blocks(tmp_path / "a.wav", seconds))
+    assert all(block.dtype == np.float32 for block in blocks)
+    assert max(map(len, blocks)) <= (seconds + 0.1) * 16000
+    heard = np.concatenate(blocks)
+    assert len(heard) == 8000
+    np.testing.assert_allclose(read_clip(tmp_path / "a.wav", 0.3), heard[:4800], atol=1e-6)
+
+
+@given(
+    rate=st.sampled_from([8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000]),
+    channels=st.integers(1, 8),
+    samples=st.integers(1, 30_000),
+    seconds=st.floats(0.005, 2.0),
+)
+def test_blocks_of_any_size_are_the_recording_resampled_at_once(rate, channels, samples, seconds):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, format="WAV", subtype="FLOAT")
+    file.seek(0)
+    heard, at_once = whole(file, seconds), soxr.resample(wave.mean(axis=1), rate, 16000)
+    assert abs(len(heard) - samples * 16000 / rate) <= 1
+    np.testing.assert_allclose(heard, at_once, atol=1e-4)
+
+
+@pytest.mark.parametrize("extension", ["flac", "ogg", "mp3", "aiff"])
+def test_blocks_of_compressed_audio_are_what_is_read_of_it_at_once(tmp_path, noise, extension):
+    soundfile.write(tmp_path / f"a.{extension}", noise, 16000)
+    assert np.array_equal(whole(tmp_path / f"a.{extension}", 0.1), read_clip(tmp_path / f"a.{extension}", 0.5))
+
+
+def test_a_long_recording_never_lies_in_memory_as_a_whole(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(600 * 44100, dtype=np.int16), 44100)
+    tracemalloc.start()
+    samples = sum(len(block) for block in read_blocks(tmp_path / "a.wav"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples == 600 * 16000
+    assert peak < 2e6  # bytes; all of it would be 144 million
+
+
+READERS = [lambda path: read_clip(path, 1.0), read_header, whole]
+DECODERS = [READERS[0], READERS[2]]
+
+
+def wav(samples: int, said: int | None = None, riff: int | None = None, more: bytes = b"") -> bytes:
+    """A WAV at 16 kHz, 16 bits, whose header says that it has so many bytes of sound, and so many in all."""
+    sound = bytes(2 * samples) if samples else b""
+    said = len(sound) if said is None else said
+    riff = 36 + len(sound) + len(more) if riff is None else riff
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", said
+    )
+    return head + sound + more
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_audio_is_a_sentence_with_path_and_reason(tmp_path, read):
+    (tmp_path / "text.wav").write_text("not audio")
+    with pytest.raises(RecipeError, match=r"^there is no audio file .*gone\.wav$"):
+        read(tmp_path / "gone.wav")
+    with pytest.raises(RecipeError, match=r"^the audio file .*text\.wav cannot be read: Format not recognised$"):
+        read(tmp_path / "text.wav")
+    (tmp_path / "nothing.wav").touch()
+    with pytest.raises(RecipeError, match=r"^the audio file .*nothing\.wav cannot be read: it has 0 bytes$"):
+        read(tmp_path / "nothing.wav")
+    with pytest.raises(RecipeError, match=r"^the audio file .* cannot be read: Is a directory$"):
+        read(tmp_path)
+    with pytest.raises(RecipeError, match=r"^the audio file .* cannot be read: embedded null byte$"):
+        read(tmp_path / "a\0.wav")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("read", READERS)
+def test_audio_that_may_not_be_read_is_an_error(tmp_path, noise, read):
+    soundfile.write(tmp_path / "a.wav", noise, 16000)
+    (tmp_path / "a.wav").chmod(0)
+    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav cannot be read: Permission denied$"):
+        read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", [b"\xff.wav", b"two\nlines.wav", b"a.raw", b"a", b"sound.mp3"])
+def test_a_name_says_nothing_about_what_is_in_the_file(tmp_path, noise, name):
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(wav(800))
+    assert read_header(path) == (800, 16000)
+    assert len(whole(path)) == 800
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_empty_audio_is_an_error(tmp_path, read):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
+    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav is empty$"):
+        read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_audio_that_is_not_finite_is_an_error(tmp_path, noise, bad):
+    noise[100] = bad
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav holds samples that are not finite$"):
+        read_clip(tmp_path / "a.wav", 0.5)
+    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav holds samples that are not finite$"):
+        whole(tmp_path / "a.wav", 0.001)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "IMA_ADPCM")),
+        *((format, "PCM_16") for format in ("WAVEX", "RF64", "W64", "AIFF", "AU")),
+    ],
+)
+def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, read, format, subtype):
+    path = tmp_path / "a"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 40_000), 16000, format=format, subtype=subtype)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sentence = r"^the audio file .*a is cut off: its header says 2\.5\d s, it holds 1\.2\d s$"
+    with pytest.raises(RecipeError, match=sentence):
+        read(path)
+
+
+@pytest.mark.parametrize("read", DECODERS)
+@pytest.mark.parametrize(
+    ("extension", "how"),
+    [
+        ("flac", " or damaged: flac decoder lost sync"),
+        ("mp3", r": its header says 1\.00 s, it holds 0\.\d\d s"),
+        ("ogg", ": it ends within a page"),
+    ],
+)
+def test_compressed_audio_that_ends_early_is_cut_off(tmp_path, read, extension, how):
+    path = tmp_path / f"a.{extension}"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RecipeError, match=rf"^the audio file .*a\.{extension} is cut off{how}$"):
+        read(path)
+
+
+def test_what_comes_before_the_cut_is_still_a_clip(tmp_path, noise):
+    soundfile.write(tmp_path / "a.flac", np.tile(noise, 10), 16000)
+    (tmp_path / "a.flac").write_bytes((tmp_path / "a.flac").read_bytes()[:100_000])
+    np.testing.assert_allclose(read_clip(tmp_path / "a.flac", 0.5), noise, atol=1e-4)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("said", "riff"),
+    [(0, 0), (0, 36), (0, 8), (0, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFFFFF, 0x7FFFFFFF), (0x80000000, 0)],
+)
+def test_a_wav_that_was_a_stream_is_read_to_its_end(tmp_path, read, said, riff):
+    (tmp_path / "stream.wav").write_bytes(wav(800, said, riff))
+    (tmp_path / "plain.wav").write_bytes(wav(800))
+    np.testing.assert_array_equal(read(tmp_path / "stream.wav"), read(tmp_path / "plain.wav"))
+
+
+def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
+    soundfile.write(tmp_path / "a.flac", noise, 16000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)  # the samples in all: 0, not known
+    (tmp_path / "a.flac").write_bytes(content)
+    assert read_header(tmp_path / "a.flac") == (8000, 16000)
+    assert len(whole(tmp_path / "a.flac")) == 8000
+    assert len(read_clip(tmp_path / "a.flac", 1.0)) == 16000
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_wav_without_sound_is_empty_whatever_else_it_holds(tmp_path, read):
+    (tmp_path / "a.wav").write_bytes(wav(0, more=struct.pack("<4sI4s", b"LIST", 4, b"INFO")))
+    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav is empty$"):
+        read(tmp_path / "a.wav")
+
+
+def test_a_header_that_counts_itself_as_sound_is_forgiven(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(800, said=2 * 800 + 44))
+    assert read_header(tmp_path / "a.wav") == (800, 16000)
+    assert len(whole(tmp_path / "a.wav")) == 800
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_a_recording_too(tmp_path):
+    from threading import Thread
+
+    os.mkfifo(tmp_path / "pipe")
+    writer = Thread(target=(tmp_path / "pipe").write_bytes, args=(wav(800, 0xFFFFFFFF, 0xFFFFFFFF),))
+    writer.start()
+    assert len(whole(tmp_path / "pipe")) == 800
+    writer.join()

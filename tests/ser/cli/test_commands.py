@@ -1,0 +1,261 @@
+"""``temporal-shift ser prepare | reproduce | ablate | compare``, and runs on a local Ray, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from transformers import HubertConfig, HubertModel
+from typer.testing import CliRunner
+
+from temporal_shift.ser import config
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.experiments.reproduce import FIGURES, MODELS, config_path
+from temporal_shift.ser.reports.results import read_results
+from temporal_shift.ser.training import ray_pool
+
+from ..iemocap_tree import write_iemocap
+from ..tiny import TINY, write_noise_corpus
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A corpus of three sessions, a backbone of 32 channels, and an experiment of one epoch."""
+    folder = tmp_path_factory.mktemp("experiment")
+    write_noise_corpus(folder / "corpus", 16)
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
+    experiment = {
+        "name": "small",
+        "corpus": {"path": "corpus"},
+        "backbone": {"name": "backbone"},
+        "features": {"clip_seconds": 0.25},
+        "spec_augment": {"time_length": 2, "feature_length": 4},
+        "training": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0},
+        "models": [{"name": "CNN", "blocks": "conv"}],
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    return folder
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    """Runs a command in an empty folder of the test's own; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "220")
+
+    def run(*arguments: object, code: int = 0) -> str:
+        done = CliRunner().invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    return run
+
+
+def test_prepare_writes_a_manifest_and_says_nothing_differs_from_the_published_corpus(typed, tmp_path):
+    write_iemocap(tmp_path / "IEMOCAP")
+    printed = typed("prepare", "iemocap", "IEMOCAP", "--out", "manifest.jsonl")
+    assert "differs" not in printed
+    assert "manifest.jsonl: 5531 utterances" in printed
+    assert re.search(r"all +1636 +1103 +1084 +1708 +5531", printed)
+    lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 5531
+    keys = "id path label speaker session start end samples sample_rate sha256 style"
+    assert list(json.loads(lines[0])) == keys.split()
+
+
+def test_prepare_says_what_differs_and_writes_nothing_into_the_corpus(typed, folder, tmp_path):
+    corpus = shutil.copytree(folder / "corpus", tmp_path / "corpus")
+    assert "differs: the corpus has 48 utterances, the published corpus 5531" in typed("prepare", "iemocap", corpus)
+    inside = typed("prepare", "iemocap", corpus, "--out", corpus / "manifest.jsonl", code=2)
+    assert inside == f"error: --out {corpus}/manifest.jsonl lies in the corpus itself, into which nothing is written\n"
+    assert not (corpus / "manifest.jsonl").exists()
+
+
+def test_a_manifest_is_a_corpus_that_an_experiment_can_name(typed, folder, tmp_path):
+    typed("prepare", "iemocap", folder / "corpus")
+    experiment = yaml.safe_load((folder / "experiment.yaml").read_text())
+    experiment["backbone"]["name"] = str(folder / "backbone")
+    experiment["corpus"] = {"reader": "manifest", "path": "manifest.jsonl"}
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    typed("run", "experiment.yaml")
+    assert json.loads((tmp_path / "results/small/metrics.json").read_text())["utterances"] == 48
+
+
+def test_options_of_the_command_line_go_before_the_file(typed, folder, tmp_path):
+    shutil.copytree(folder / "corpus", tmp_path / "other")
+    typed(
+        *("run", folder / "experiment.yaml", "--corpus", "other", "--backbone", folder / "backbone"),
+        *("--layer", "0", "--protocol", "speaker", "--seeds", "2", "--epochs", "2", "-o", "here"),
+    )
+    experiment = read_results(Path("here")).experiment
+    assert experiment.corpus.path == tmp_path / "other"
+    assert experiment.backbone == config.Backbone(name=str(folder / "backbone"), layer=0)
+    assert (experiment.protocol.kind, experiment.seeds, experiment.training.epochs) == ("speaker", 2, 2)
+    metrics = json.loads(Path("here/metrics.json").read_text())
+    assert metrics["folds"] == [f"Ses0{session}{gender}" for session in (1, 2, 3) for gender in "FM"]
+    assert metrics["seeds"] == [42, 43]
+    assert len(list(Path("here/runs").glob("CNN/*/*/run.json"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (("--layer", "top"), "--layer is 'top': it must be last, weighted, or an index of the hidden states"),
+        (("--protocol", "best"), "protocol.kind: Input should be 'heldout', 'paper', 'last' or 'speaker'"),
+        (("--seeds", "0"), "seeds: Input should be greater than 0"),
+        (("--corpus", "gone"), "there is no corpus folder "),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(typed, folder, option, sentence):
+    printed = typed("run", folder / "experiment.yaml", *option, code=2)
+    assert sentence in printed
+    assert printed.count("\n") == 1
+
+
+def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are_optimistic(typed, folder):
+    printed = typed(
+        *("reproduce", "--iemocap", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1),
+        *("--model", "ShiftCNN", "--model", "Shiftformer", "-o", "out"),
+    )
+    assert "not the published corpus: the corpus has 48 utterances, the published corpus 5531" in printed
+    for setting in ("features", "finetune"):
+        for model in ("ShiftCNN", "Shiftformer"):
+            row = next(line for line in printed.splitlines() if line.startswith(f"{setting}, {model}"))
+            assert f" {FIGURES[setting, model].ua} " in row
+        page = Path("out", setting, "report.html").read_text()
+        assert "Beside the published figures" in page
+        assert "optimistic" in page
+        assert "Not the published corpus: the corpus has 48 utterances" in page
+        assert read_results(Path("out", setting)).experiment.setting == setting
+    assert "(optimistic)" in printed
+    table = Path("out/table.md").read_text()
+    assert table.count("| features, ") == table.count("| finetune, ") == 2
+    for text in (printed, table):
+        assert "as a survey of that conference transcribed it" in text
+
+
+def test_every_row_of_reproduce_is_a_file_that_runs_by_itself(typed, folder):
+    path = ROOT / "temporal_shift" / "ser" / config_path("features", "ShiftLSTM")
+    typed("run", path, "--corpus", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1, "-o", "alone")
+    typed(
+        *("reproduce", "--iemocap", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1),
+        *("--setting", "features", "--model", "ShiftLSTM", "-o", "out"),
+    )
+    for name in ("predictions.jsonl", "test_logits.npy"):
+        path = Path("runs/ShiftLSTM/seed-42/Session1", name)
+        assert ("alone" / path).read_bytes() == ("out/features" / path).read_bytes()
+    assert all(
+        (ROOT / "temporal_shift/ser" / config_path(s, m)).exists() for s in ("features", "finetune") for m in MODELS
+    )
+
+
+def test_reproduce_of_what_there_is_not_is_one_sentence(typed, folder):
+    printed = typed("reproduce", "--iemocap", folder / "corpus", "--setting", "both", code=2)
+    assert printed == "error: there is no setting 'both': it can be features or finetune\n"
+    printed = typed("reproduce", "--iemocap", folder / "corpus", "--model", "GRU", code=2)
+    assert printed == f"error: there is no model 'GRU': it can be {', '.join(MODELS)}\n"
+
+
+def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
+    arguments = (
+        *("ablate", folder / "experiment.yaml", "--blocks", "conv,lstm", "--n-div", "4"),
+        *("--placement", "residual,inplace", "--direction", "past,future", "--stride", "1"),
+    )
+    printed = typed(*arguments)
+    metrics = json.loads(Path("results/small-ablation/metrics.json").read_text())
+    names = [model["name"] for model in metrics["models"]]
+    assert len(names) == len(set(names)) == 2 + 2 * 2 + 2  # an LSTM's shift is on its input
+    shift = {model.name: model.shift for model in read_results(Path("results/small-ablation")).experiment.models}
+    assert shift["conv inplace n_div=4 future stride=1"] == config.Shift(placement="inplace", n_div=4, stride=-1)
+    report = Path("results/small-ablation/report.md").read_text()
+    assert "## Ablation" in report
+    assert report.count("| lstm | inplace | 1/4 |") == 2
+    assert Path("results/small-ablation/plots/ablation.png").stat().st_size > 10_000
+    assert "lstm inplace n_div=4 future stride=1" in printed
+
+    before = {path: path.stat().st_mtime_ns for path in Path("results/small-ablation/runs").rglob("run.json")}
+    typed(*arguments[:9], "past,future,both", *arguments[10:])  # a wider grid trains what is new
+    after = {path: path.stat().st_mtime_ns for path in Path("results/small-ablation/runs").rglob("run.json")}
+    assert after.items() > before.items()
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (("--direction", "sideways"), "there is no direction 'sideways': it can be past, future, both"),
+        (("--n-div", "0"), "n_div is 0 in the grid: it must be 1 or more"),
+        (("--stride", "1,two"), "--stride is '1,two': it must be whole numbers with commas between them"),
+        (("--blocks", "lstm", "--placement", "replace"), "no blocks of lstm take the placement replace"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_one_sentence(typed, folder, option, sentence):
+    assert typed("ablate", folder / "experiment.yaml", *option, code=2) == f"error: {sentence}\n"
+
+
+def test_two_experiments_are_compared_utterance_by_utterance(typed, folder):
+    for name, layer in (("first", "last"), ("second", "1")):
+        typed("run", folder / "experiment.yaml", "--layer", layer, "-o", name)
+    printed = typed("compare", "first", "second")
+    first, second = (read_results(Path(name)).runs["CNN"][0] for name in ("first", "second"))
+    right = [np.concatenate([run.predictions(1).predictions == run.labels for run in runs]) for runs in (first, second)]
+    only = f"{(right[0] & ~right[1]).sum()} / {(right[1] & ~right[0]).sum()}"
+    row = next(line for line in printed.splitlines() if line.startswith("CNN (first) − CNN (second)"))
+    assert only in row
+    itself = typed("compare", "first", "first")
+    assert re.search(r" 0\.0 +\[0\.0, 0\.0\] +0 / 0 +1\.000", itself)
+    assert "optimistic" not in itself
+    typed("run", folder / "experiment.yaml", "--protocol", "paper", "-o", "third")
+    assert "Each is at its own best test epochs: optimistic." in typed("compare", "first", "third")
+
+
+def test_experiments_that_cannot_be_paired_are_one_sentence(typed, folder):
+    typed("run", folder / "experiment.yaml", "-o", "sessions")
+    typed("run", folder / "experiment.yaml", "--protocol", "speaker", "-o", "speakers")
+    assert typed("compare", "sessions", "speakers", code=2) == (
+        "error: sessions and speakers were not tested on the same utterances in the same folds: nothing can be paired\n"
+    )
+    assert typed("compare", "sessions", "sessions", "--model", "CNN", "RNN", code=2) == (
+        "error: sessions has no model 'RNN': it has CNN\n"
+    )
+    assert typed("compare", "sessions", "nowhere", code=2) == (
+        "error: there is no nowhere/experiment.json: is nowhere the folder of an experiment's results?\n"
+    )
+
+
+def test_a_local_ray_gives_the_metrics_of_this_process(typed, folder, monkeypatch):
+    pytest.importorskip("ray")
+    typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "here")
+    typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "there", "--ray", "local")
+    assert Path("here/metrics.json").read_bytes() == Path("there/metrics.json").read_bytes()
+
+
+def test_an_error_on_ray_is_the_sentence_that_it_is_here(typed, folder, tmp_path):
+    pytest.importorskip("ray")
+    text = (folder / "experiment.yaml").read_text().replace("batch_size: 8", "batch_size: 8\n  precision: float16")
+    text = text.replace("path: corpus", f"path: {folder}/corpus").replace("name: backbone", f"name: {folder}/backbone")
+    (tmp_path / "experiment.yaml").write_text(text)
+    printed = typed("run", "experiment.yaml", "--ray", "local", code=2)
+    assert "error: training.precision is float16, which needs a GPU: it can be bfloat16 or float32 here\n" in printed
+
+
+def test_no_cluster_at_the_address_is_one_sentence(typed, folder):
+    pytest.importorskip("ray")
+    printed = typed("run", folder / "experiment.yaml", "--ray", "127.0.0.1:1", code=2)
+    assert "error: there is no Ray cluster at 127.0.0.1:1: " in printed
+
+
+def test_without_ray_its_absence_is_one_sentence(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(config.RecipeError, match=r'^Ray is not installed: pip install "temporal-shift\[ray\]"$'):
+        ray_pool.train_on_ray([], "auto", lambda: None)

@@ -1,0 +1,187 @@
+"""What ``temporal-shift ser describe`` says of a manifest, against a plain computation."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from typer.testing import CliRunner
+
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.corpora import description, description_plot
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance, write_manifest
+from temporal_shift.ser.reports import plots
+from temporal_shift.ser.utils.plot_style import to_png
+
+
+def utterance(number: int, *, seconds: float = 1.0, rate: int = 16_000, **values: str) -> Utterance:
+    samples = round(seconds * rate)
+    values = {"label": "sad", "speaker": f"s{number % 4}", "session": f"Group{number % 4}", **values}
+    return Utterance(
+        id=f"u{number}",
+        path=Path(f"/corpus/u{number}.wav"),
+        start=0.0,
+        end=samples / rate,
+        samples=samples,
+        sample_rate=rate,
+        sha256=f"{number:064x}",
+        style="",
+        **values,
+    )
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """A hundred utterances of four speakers, at two rates, some longer than the clip."""
+    generator = random.Random(0)
+    return Manifest(
+        tuple(
+            utterance(
+                number,
+                seconds=generator.uniform(0.2, 9),
+                rate=generator.choice((16_000, 44_100)),
+                label=generator.choice(("happy", "sad", "sad", "neutral")),
+            )
+            for number in range(100)
+        ),
+        ("happy", "neutral", "sad"),
+    )
+
+
+def quantile(values: list[float], share: float) -> float:
+    """By a straight line between the two nearest."""
+    place = share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return sorted(values)[low] + (place - low) * (sorted(values)[high] - sorted(values)[low])
+
+
+def test_the_figures_are_those_of_a_plain_computation(manifest):
+    found = description.describe(manifest)
+    seconds = [u.samples / u.sample_rate for u in manifest.utterances]
+    labels = Counter(u.label for u in manifest.utterances)
+    assert (found.utterances, found.speakers, found.sessions) == (100, 4, 4)
+    assert found.minutes == pytest.approx(sum(seconds) / 60)
+    assert (found.shortest, found.longest) == (min(seconds), max(seconds))
+    assert found.median == pytest.approx(quantile(seconds, 0.5))
+    assert found.most == pytest.approx(quantile(seconds, 0.95))
+    assert found.longer_than_clip == pytest.approx(sum(each > 7.5 for each in seconds) / 100)
+    assert found.sample_rates == {
+        rate: sum(u.sample_rate == rate for u in manifest.utterances) for rate in (16_000, 44_100)
+    }
+    assert found.said == (25, 25.0, 25)
+    assert (found.largest, found.chance_wa) == ("sad", labels["sad"] / 100)
+    assert found.chance_ua == pytest.approx(1 / 3)
+    assert (found.roamers, found.twins) == ({}, ())
+
+
+def test_the_speakers_of_several_sessions_are_found():
+    manifest = Manifest((utterance(0), utterance(1), utterance(2, speaker="s0"), utterance(5, speaker="s0")), ("sad",))
+    found = description.describe(manifest)
+    assert found.roamers == {"s0": ("Group0", "Group1", "Group2")}
+    assert description.findings(found) == [
+        "the speaker s0 is in Group0 and Group1 and Group2: folds by session would test who trained",
+        "no recording is there twice",
+    ]
+
+
+def test_identical_recordings_are_found_with_what_they_disagree_on():
+    same = [
+        utterance(0),
+        replace(utterance(4, label="happy"), sha256=f"{0:064x}"),
+        utterance(1),
+        replace(utterance(2), sha256=f"{1:064x}"),
+        utterance(3),
+        replace(utterance(7), sha256=f"{3:064x}"),
+    ]
+    found = description.describe(Manifest(tuple(same), ("happy", "sad")))
+    assert [[u.id for u in these] for these in found.twins] == [["u0", "u4"], ["u1", "u2"], ["u3", "u7"]]
+    assert description.findings(found) == [
+        "no speaker is in two sessions",
+        "u0 and u4 are one recording, with the labels happy and sad",
+        "u1 and u2 are one recording, with the speakers s1 and s2, the sessions Group1 and Group2",
+        "u3 and u7 are one recording",
+    ]
+
+
+def test_of_many_findings_twenty_are_said():
+    same = [replace(utterance(number), sha256=f"{number // 2:064x}") for number in range(100)]
+    sentences = description.findings(description.describe(Manifest(tuple(same), ("sad",))))
+    assert len(sentences) == 1 + 20 + 1
+    assert sentences[-1] == "... and 30 more"
+
+
+def test_classes_that_nobody_says_are_not_chance():
+    found = description.describe(Manifest((utterance(0), utterance(1, label="happy")), ("calm", "happy", "sad")))
+    assert (found.largest, found.chance_wa, found.chance_ua) == ("happy", 0.5, 0.5)
+
+
+def typed(*arguments: object, code: int = 0) -> str:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_describe_prints_the_tables_and_leaves_the_whole_picture_beside_the_manifest(tmp_path, manifest):
+    path = tmp_path / "corpus.jsonl"
+    write_manifest(manifest, path)
+    printed = typed("describe", path)
+    found = description.describe(manifest)
+    for text in (
+        rf"utterances +{found.utterances}\n",
+        rf"minutes +{found.minutes:.1f}\n",
+        rf"{found.shortest:.2f}, {found.median:.2f}, {found.most:.2f}, {found.longest:.2f}\n",
+        rf"longer than 7\.5 s +{100 * found.longer_than_clip:.1f} %\n",
+        rf"always sad: WA, UA +{100 * found.chance_wa:.1f} %, 33\.3 %\n",
+        r"fewest, median, most +25, 25, 25\n",
+        r"Group0( +\d+){3} +25\n",
+        r"s3 +Group3 +\d\.\d( +\d+){3} +25\n",
+        r"no speaker is in two sessions\nno recording is there twice\n",
+    ):
+        assert re.search(text.replace(r"\n", r" *\n"), printed), text
+    assert printed.endswith(f"{tmp_path}/corpus.png\n")
+    drawn = (tmp_path / "corpus.png").read_bytes()
+    assert drawn == to_png(description_plot.corpus_figure(manifest))
+    assert matplotlib.image.imread(io.BytesIO(drawn)).shape[1] > 1000
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["corpus.jsonl", "corpus.png"]
+
+
+def test_the_picture_goes_where_it_is_told_and_a_failed_one_leaves_nothing(tmp_path, manifest, monkeypatch):
+    path = tmp_path / "corpus.jsonl"
+    write_manifest(manifest, path)
+    typed("describe", path, "--plot", tmp_path / "new" / "drawn.png")
+    assert (tmp_path / "new" / "drawn.png").stat().st_size > 10_000
+    assert not (tmp_path / "corpus.png").exists()
+
+    def fail(figure: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plots, "to_png", fail)
+    typed("describe", path, code=130)
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["corpus.jsonl"]
+
+
+def test_a_picture_of_many_speakers_and_classes_is_drawn():
+    labels = tuple(f"class {number}" for number in range(10))
+    many = [utterance(n, speaker=f"{n:03d}", session=f"Group{n % 5}", label=labels[n % 10]) for n in range(100)]
+    figure = description_plot.corpus_figure(Manifest(tuple(many), labels))
+    bars = figure.axes[1].containers
+    assert len(bars) == 10
+    assert sum(bar.get_width() for bar in (bar for container in bars for bar in container)) == 100
+
+
+def test_a_bad_manifest_or_picture_is_one_sentence_and_exit_code_2(tmp_path, manifest):
+    path = tmp_path / "corpus.jsonl"
+    assert typed("describe", path, code=2) == f"error: there is no manifest {path}\n"
+    path.write_text("{}\nnonsense\n")
+    assert typed("describe", path, code=2).startswith("error: 12 problems:\n")
+    write_manifest(manifest, path)
+    assert typed("describe", path, "--plot", "drawn.pdf", code=2) == (
+        "error: --plot is drawn.pdf: it must end in .png\n"
+    )

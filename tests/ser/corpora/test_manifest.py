@@ -1,0 +1,251 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora import read_corpus
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance, read_manifest, write_manifest
+from temporal_shift.ser.utils.atomic_files import atomic_write
+from temporal_shift.ser.utils.errors import RecipeError, raise_problems
+
+
+def utterance(session: int, gender: str, number: int = 0, folder: Path = Path("/corpus")) -> Utterance:
+    id = f"s{session}{gender}{number}"
+    return Utterance(
+        id=id,
+        path=folder / f"{id}.wav",
+        label="sad",
+        speaker=f"{session}{gender}",
+        session=f"Session{session}",
+        start=6.2901,
+        end=7.5401,
+        samples=20_000,
+        sample_rate=16_000,
+        sha256="0123456789abcdef" * 4,
+        style="improvised",
+    )
+
+
+def manifest_of(*utterances: Utterance) -> Manifest:
+    return Manifest(utterances, ("happy", "sad"))
+
+
+def with_line(path: Path, number: int, line: str) -> None:
+    """Put ``line`` in the place of a manifest's line ``number``."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[number - 1] = line
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def changed(path: Path, number: int, /, **values: object) -> str:
+    """A manifest's line ``number`` with other values."""
+    return json.dumps({**json.loads(path.read_text(encoding="utf-8").split("\n")[number - 1]), **values})
+
+
+@pytest.fixture
+def four_sessions() -> Manifest:
+    return manifest_of(*(utterance(session, gender) for session in (3, 1, 4, 2) for gender in "FM"))
+
+
+def test_a_manifest_survives_the_disk(tmp_path, four_sessions):
+    write_manifest(four_sessions, tmp_path / "new" / "manifest.jsonl")
+    assert read_manifest(tmp_path / "new" / "manifest.jsonl", four_sessions.labels) == four_sessions
+
+
+def test_the_duration_is_of_the_recording():
+    assert utterance(1, "F").seconds == 1.25
+
+
+def test_a_line_is_an_utterance_with_its_eleven_keys_in_order(tmp_path):
+    write_manifest(manifest_of(utterance(1, "F"), utterance(1, "M", folder=tmp_path / "audio")), tmp_path / "m.jsonl")
+    lines = (tmp_path / "m.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == (
+        '{"id": "s1F0", "path": "/corpus/s1F0.wav", "label": "sad", "speaker": "1F", "session": "Session1", '
+        '"start": 6.2901, "end": 7.5401, "samples": 20000, "sample_rate": 16000, '
+        f'"sha256": "{"0123456789abcdef" * 4}", "style": "improvised"}}'
+    )
+    assert json.loads(lines[1])["path"] == "audio/s1M0.wav"
+    assert len(lines) == 2
+
+
+def test_the_classes_are_those_that_occur_sorted_unless_they_are_given(tmp_path):
+    path = tmp_path / "m.jsonl"
+    write_manifest(manifest_of(utterance(1, "F"), replace(utterance(1, "M"), label="happy")), path)
+    assert read_manifest(path).labels == ("happy", "sad")
+    assert read_manifest(path, ["sad", "bored", "happy"]).labels == ("sad", "bored", "happy")
+
+
+def test_an_experiment_can_name_a_manifest_and_its_classes(tmp_path):
+    path = tmp_path / "m.jsonl"
+    write_manifest(manifest_of(utterance(1, "F"), replace(utterance(1, "M"), label="happy")), path)
+    assert read_corpus(config.Corpus(reader="manifest", path=path)) == read_manifest(path)
+    assert read_corpus(config.Corpus(reader="manifest", path=path, labels=("sad", "happy"))).labels == ("sad", "happy")
+
+
+def test_only_a_manifest_takes_classes(tmp_path):
+    with pytest.raises(
+        RecipeError, match=r"^corpus\.labels is for the reader manifest: iemocap has its own, leave them"
+    ):
+        read_corpus(config.Corpus(reader="iemocap", path=tmp_path, labels=("sad", "happy")))
+
+
+def test_a_manifest_moves_with_the_audio_below_it(tmp_path):
+    write_manifest(manifest_of(utterance(1, "F", folder=tmp_path / "here" / "audio")), tmp_path / "here" / "m.jsonl")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert read_manifest(tmp_path / "there" / "m.jsonl").utterances[0].path == tmp_path / "there" / "audio" / "s1F0.wav"
+
+
+def test_an_id_cannot_occur_twice():
+    with pytest.raises(RecipeError, match=r"^the utterance s1F0 occurs twice$"):
+        manifest_of(utterance(1, "F"), utterance(1, "F"))
+
+
+def test_a_label_is_one_of_the_classes():
+    with pytest.raises(RecipeError, match=r"has the label 'bored', which is not among happy, sad$"):
+        manifest_of(replace(utterance(1, "F"), label="bored"))
+
+
+def test_a_manifest_without_utterances_is_an_error():
+    with pytest.raises(RecipeError, match=r"^the manifest holds no utterance$"):
+        manifest_of()
+
+
+def test_reading_no_manifest_says_so(tmp_path):
+    with pytest.raises(RecipeError, match=r"^there is no manifest .*m\.jsonl$"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_an_empty_manifest_says_so(tmp_path):
+    (tmp_path / "m.jsonl").write_text("\n")
+    with pytest.raises(RecipeError, match=r"^the manifest .*m\.jsonl holds no utterance$"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "null", '"x"', "{'id': 'x'}"])
+def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    with_line(path, 5, broken)
+    with pytest.raises(RecipeError) as raised:
+        read_manifest(path)
+    assert str(raised.value) == (
+        f"{path}, line 5: not a JSON object with the keys "
+        "id, path, label, speaker, session, start, end, samples, sample_rate, sha256, style"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"id": ""}, "id: String should have at least 1 character"),
+        ({"id": 7}, "id: Input should be a valid string"),
+        ({"samples": -1}, "samples: Input should be greater than 0"),
+        ({"samples": 20_000.5}, "samples: Input should be a valid integer"),
+        ({"samples": "20000"}, "samples: Input should be a valid integer"),
+        ({"sample_rate": 0}, "sample_rate: Input should be greater than 0"),
+        ({"start": -0.5}, "start: Input should be greater than or equal to 0"),
+        ({"start": float("nan")}, "start: Input should be a finite number"),
+        ({"end": None}, "end: Input should be a valid number"),
+        ({"end": 6.0}, "end: 6.0 is before the start, 6.2901"),
+        ({"sha256": "0123"}, "sha256: String should match pattern '^[0-9a-f]{64}$'"),
+        ({"style": "sung"}, "style: Input should be 'improvised', 'scripted' or ''"),
+        ({"colour": "red"}, "the key 'colour' is not known: is it misspelt?"),
+        ({"label": "bored"}, "the label 'bored' is none of happy, sad"),
+        ({"id": "s3M0"}, "the utterance s3M0 stands already in line 2"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_line(tmp_path, four_sessions, values, reason):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    with_line(path, 5, changed(path, 5, **values))
+    with pytest.raises(RecipeError) as raised:
+        read_manifest(path, ("happy", "sad"))
+    assert str(raised.value) == f"{path}, line 5: {reason}"
+
+
+def test_a_path_is_text(tmp_path, four_sessions):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    with_line(path, 5, changed(path, 5, path=7))
+    with pytest.raises(RecipeError, match=r"^.*m\.jsonl, line 5: path: Input "):  # the rest depends on pydantic's age
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "path", "label", "speaker", "session", "start", "end", "samples", "sample_rate", "sha256", "style"]
+)
+def test_no_key_can_be_left_out(tmp_path, four_sessions, key):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    row = json.loads(changed(path, 5))
+    del row[key]
+    with_line(path, 5, json.dumps(row))
+    with pytest.raises(RecipeError) as raised:
+        read_manifest(path)
+    assert str(raised.value) == f"{path}, line 5: the key '{key}' is missing"
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path, four_sessions):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    with_line(path, 2, "{")
+    with_line(path, 4, changed(path, 4, samples=-1, colour="red"))
+    with_line(path, 8, changed(path, 8, id="s3F0", label="bored"))
+    with pytest.raises(RecipeError) as raised:
+        read_manifest(path, ("happy", "sad"))
+    first, *problems = str(raised.value).split("\n")
+    assert first == "5 problems:"
+    assert problems[0].startswith(f"{path}, line 2: not a JSON object with the keys id, ")
+    assert problems[1:] == [
+        f"{path}, line 4: samples: Input should be greater than 0",
+        f"{path}, line 4: the key 'colour' is not known: is it misspelt?",
+        f"{path}, line 8: the utterance s3F0 stands already in line 1",
+        f"{path}, line 8: the label 'bored' is none of happy, sad",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (1, "0"),
+        (2, "2 problems:\n0\n1"),
+        (20, "20 problems:\n" + "\n".join(str(k) for k in range(20))),
+        (23, "23 problems:\n" + "\n".join(str(k) for k in range(20)) + "\n... and 3 more"),
+    ],
+)
+def test_of_many_problems_the_first_twenty_are_said(count, message):
+    with pytest.raises(RecipeError) as raised:
+        raise_problems([str(k) for k in range(count)])
+    assert str(raised.value) == message
+
+
+def test_no_problem_is_no_error():
+    raise_problems([])
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def write_half(path: Path) -> None:
+    with atomic_write(path) as file:
+        file.write(b"half of the n")
+        raise KeyboardInterrupt
+
+
+def test_two_writers_of_one_path_do_not_meet(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path) as slow:
+        slow.write(b"slow and ")
+        with atomic_write(path) as fast:
+            fast.write(b"fast")
+        assert path.read_bytes() == b"fast"
+        slow.write(b"whole")
+    assert path.read_bytes() == b"slow and whole"

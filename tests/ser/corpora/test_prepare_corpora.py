@@ -1,0 +1,144 @@
+"""``temporal-shift ser prepare`` for every corpus, and the same options in an experiment's file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from temporal_shift.ser import config
+from temporal_shift.ser.cli import corpora as commands
+from temporal_shift.ser.corpora import READERS, read_corpus
+from temporal_shift.ser.corpora.manifest import read_manifest
+from temporal_shift.ser.reports.results import Plan
+from temporal_shift.ser.utils.errors import RecipeError
+
+from ..corpus_trees import EMODB, write_emobox_emodb, write_emobox_emovo, write_emodb, write_folder, write_table
+from .test_describe import typed
+from .test_readers import write_small
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "manifest"])
+def test_every_corpus_is_prepared_into_the_manifest_that_an_experiment_would_read(here, reader):
+    corpus = write_small(reader, here / "corpus")
+    printed = typed("prepare", reader, corpus.path)
+    found = read_corpus(corpus)
+    assert read_manifest(Path("manifest.jsonl"), found.labels) == found
+    assert f"manifest.jsonl: {len(found.utterances)} utterances\n" in printed
+    assert ("differs: " in printed) == (reader in ("iemocap", "ravdess", "cremad", "emodb"))
+
+
+def test_the_whole_emodb_differs_in_nothing_and_with_other_classes_is_not_compared(here):
+    write_emodb(here / "corpus")
+    assert "differ" not in typed("prepare", "emodb", here / "corpus", "--groups", 3)
+    Path("two.yaml").write_text("W: high\nF: high\nA: high\nT: low\nL: low\nN: null\nE: null\n")
+    printed = typed("prepare", "emodb", here / "corpus", "--label-map", "two.yaml", "--out", "two.jsonl")
+    assert "differs" not in printed
+    assert "not compared with the published counts: two.yaml makes other classes\n" in printed
+    rows = [json.loads(line) for line in Path("two.jsonl").read_text().splitlines()]
+    assert sum(row["label"] == "high" for row in rows) == EMODB["W"] + EMODB["F"] + EMODB["A"]
+    assert {row["session"] for row in map(json.loads, Path("manifest.jsonl").read_text().splitlines())} == {
+        "Group1",
+        "Group2",
+        "Group3",
+    }
+
+
+def test_the_options_of_prepare_are_the_corpus_s(here):
+    write_folder(here / "folder")
+    typed("prepare", "folder", here / "folder", "--pattern", "{label}/{speaker}/{take}", "--groups", 2)
+    assert {u.session for u in read_manifest(Path("manifest.jsonl")).utterances} == {"Group1", "Group2"}
+    table = write_table(here / "tables")
+    (here / "tables" / "audio").rename(here / "audio")
+    typed("prepare", "table", table, "--audio", here)
+    typed("prepare", "emobox", write_emobox_emovo(here / "EmoBox"), "--folds", "published")
+    assert "fold_6" in Path("manifest.jsonl").read_text()
+    leaking = write_emobox_emodb(here / "again")
+    printed = typed("prepare", "emobox", leaking, "--folds", "published", code=2)
+    assert printed.startswith("error: the published fold_1 of emodb has the speaker 03 and 9 more in both its train ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("meld",), "there is no reader 'meld': it can be iemocap, ravdess, cremad, emodb, emobox, table, folder"),
+        (
+            ("manifest",),
+            "there is no reader 'manifest': it can be iemocap, ravdess, cremad, emodb, emobox, table, folder",
+        ),
+        (("ravdess", "--pattern", "{label}"), "pattern is for folder: ravdess has no use for it"),
+        (("folder", "--audio", "."), "audio is for emobox, table: folder has no use for it"),
+        (("emodb", "--folds", "published"), "folds is for emobox, table, folder: emodb has no use for it"),
+        (("table", "--folds", "mine"), "folds: Input should be 'speakers' or 'published'"),
+        (("iemocap", "--groups", "5"), "groups is for ravdess, cremad, emodb, emobox, table, folder: "),
+        (("emodb", "--groups", "1"), "groups: Input should be greater than or equal to 2"),
+        (
+            ("table", "--groups", "3", "--folds", "published"),
+            "groups=3 is of speakers, and folds: published is not: leave one of them out",
+        ),
+        (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
+        (("emodb", "--out", "corpus/m.jsonl"), "--out corpus/m.jsonl lies in the corpus itself, into which nothing is"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(here, arguments, sentence):
+    reader, *options = arguments
+    printed = typed("prepare", reader, "corpus", *options, code=2)
+    assert printed.startswith(f"error: {sentence}")
+    assert printed.count("\n") == 1
+
+
+def test_the_help_names_every_reader():
+    assert commands._CORPORA.split(", ") == [name for name in READERS if name != "manifest"]
+
+
+def experiment(folder: Path, corpus: dict[str, object]) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump({"name": "x", "corpus": corpus, "models": [{"name": "m", "blocks": "conv"}]}))
+    return path
+
+
+def test_an_experiment_names_a_corpus_with_its_options_and_paths_from_its_folder(here):
+    write_table(here / "corpus")
+    path = experiment(here, {"reader": "table", "path": "corpus/table.csv", "audio": "corpus", "groups": 3})
+    corpus = config.read_experiment(path).corpus
+    assert (corpus.path, corpus.audio) == (here / "corpus" / "table.csv", here / "corpus")
+    assert len({u.session for u in read_corpus(corpus).utterances}) == 3
+
+
+def test_an_option_that_its_reader_has_no_use_for_is_a_sentence(here):
+    path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "label_map": {"a": "b"}})
+    with pytest.raises(RecipeError) as raised:
+        config.read_experiment(path)
+    assert str(raised.value) == (
+        f"{path}: corpus: label_map is for iemocap, ravdess, cremad, emodb, emobox, table, folder: "
+        "manifest has no use for it"
+    )
+    path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
+    with pytest.raises(RecipeError, match=r"corpus\.label_map: it leaves out everything$"):
+        config.read_experiment(path)
+
+
+def test_an_experiment_json_of_before_is_still_read(here):
+    content = {
+        "experiment": {
+            "name": "old",
+            "corpus": {"reader": "iemocap", "path": "/IEMOCAP", "labels": None, "note": ""},
+            "models": [{"name": "CNN", "blocks": "conv"}],
+        },
+        "labels": ["happy", "sad"],
+        "folds": ["Session1"],
+    }
+    (here / "experiment.json").write_text(json.dumps(content))
+    plan = Plan.read(here)
+    assert plan.experiment.corpus == config.Corpus(path=Path("/IEMOCAP"))
+    plan.write(here)
+    assert Plan.read(here) == plan

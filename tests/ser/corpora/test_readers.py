@@ -1,0 +1,297 @@
+"""RAVDESS, CREMA-D and EmoDB as their publishers unpack them, and what holds for every reader."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora import DIFFERENCES, READERS, read_corpus
+from temporal_shift.ser.corpora.manifest import Manifest, write_manifest
+from temporal_shift.ser.training.folds import Kind, make_folds
+from temporal_shift.ser.utils.errors import RecipeError
+
+from ..corpus_trees import (
+    CREMAD,
+    EMODB,
+    RAVDESS,
+    noise,
+    write,
+    write_cremad,
+    write_emobox_emodb,
+    write_emodb,
+    write_folder,
+    write_ravdess,
+    write_table,
+)
+from ..tiny import write_noise_corpus
+from .test_prepare import list_folders_reversed, list_folders_shuffled
+
+EMOTIONS = {
+    "ravdess": dict(enumerate(("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 1)),
+    "cremad": {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"},
+    "emodb": {
+        "W": "angry",
+        "L": "bored",
+        "E": "disgust",
+        "A": "fearful",
+        "F": "happy",
+        "T": "sad",
+        "N": "neutral",
+    },
+}
+
+
+def labels_of(manifest: Manifest) -> Counter[str]:
+    return Counter(utterance.label for utterance in manifest.utterances)
+
+
+def groups_of(manifest: Manifest) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for utterance in manifest.utterances:
+        found.setdefault(utterance.session, set()).add(utterance.speaker)
+    return found
+
+
+def reading_error(**corpus: object) -> str:
+    with pytest.raises(RecipeError) as raised:
+        read_corpus(config.Corpus(**corpus))
+    return str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def ravdess(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("ravdess")
+    write_ravdess(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def emodb(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("emodb")
+    write_emodb(root)
+    return root
+
+
+def test_ravdess_is_its_speech_of_24_actors_in_eight_emotions(ravdess):
+    manifest = read_corpus(config.Corpus(reader="ravdess", path=ravdess))
+    assert len(manifest.utterances) == 1440
+    assert labels_of(manifest) == {EMOTIONS["ravdess"][code]: count for code, count in RAVDESS.items()}
+    assert manifest.labels == tuple(EMOTIONS["ravdess"].values())
+    assert {u.speaker for u in manifest.utterances} == {f"Actor_{number:02d}" for number in range(1, 25)}
+    first = next(u for u in manifest.utterances if u.id == "03-01-05-01-02-01-12")
+    assert (first.label, first.speaker) == ("angry", "Actor_12")
+    assert first.path == ravdess / "Actor_12" / "03-01-05-01-02-01-12.wav"
+    assert first.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()
+    assert (first.start, first.end, first.seconds) == (0.0, 0.01, 0.01)
+    assert DIFFERENCES["ravdess"](manifest) == []
+
+
+def test_the_groups_of_ravdess_are_even_in_utterances_and_in_women_and_men(ravdess):
+    groups = groups_of(read_corpus(config.Corpus(reader="ravdess", path=ravdess)))
+    assert sorted(groups) == ["Group1", "Group2", "Group3", "Group4", "Group5"]
+    assert sorted(map(len, groups.values())) == [4, 5, 5, 5, 5]
+    for members in groups.values():
+        women = sum(int(name[-2:]) % 2 == 0 for name in members)
+        assert 2 <= women <= 3
+        assert 2 <= len(members) - women <= 3
+
+
+def test_both_layouts_of_ravdess_are_read_and_files_that_lie_there_twice_once(tmp_path):
+    write_ravdess(tmp_path / "Audio_Speech_Actors_01-24", (1, 2))
+    shutil.copytree(tmp_path / "Audio_Speech_Actors_01-24", tmp_path, dirs_exist_ok=True)
+    once = read_corpus(config.Corpus(reader="ravdess", path=tmp_path))
+    inside = read_corpus(config.Corpus(reader="ravdess", path=tmp_path / "Audio_Speech_Actors_01-24"))
+    assert [u.id for u in once.utterances] == [u.id for u in inside.utterances]
+    assert len(once.utterances) == 120
+
+
+def test_two_files_of_one_name_that_are_not_the_same_are_named(tmp_path):
+    write_ravdess(tmp_path, (1, 2))
+    name = "03-01-02-01-01-01-01.wav"
+    other = write(tmp_path / "again" / name, noise(99))
+    assert reading_error(reader="ravdess", path=tmp_path) == (
+        f"the files {tmp_path}/Actor_01/{name} and {other} have one name and are not the same: keep one"
+    )
+
+
+def test_crema_d_is_7442_clips_of_91_actors_in_six_emotions(tmp_path):
+    write_cremad(tmp_path)
+    manifest = read_corpus(config.Corpus(reader="cremad", path=tmp_path))
+    assert len(manifest.utterances) == 7442
+    assert labels_of(manifest) == {EMOTIONS["cremad"][code]: count for code, count in CREMAD.items()}
+    assert manifest.labels == tuple(EMOTIONS["cremad"].values())
+    assert {u.speaker for u in manifest.utterances} == {str(number) for number in range(1001, 1092)}
+    assert DIFFERENCES["cremad"](manifest) == []
+    sizes = Counter(u.session for u in manifest.utterances)
+    assert max(sizes.values()) - min(sizes.values()) <= 82  # one actor's
+
+
+def test_a_file_of_crema_d_that_was_named_wrongly_for_long_is_read_and_the_folder_may_be_the_audio_itself(tmp_path):
+    write_cremad(tmp_path, (1039, 1040), whole=False)
+    (tmp_path / "AudioWAV/1040_ITH_SAD_XX.wav").rename(tmp_path / "AudioWAV/1040_ITH_SAD_X.wav")
+    manifest = read_corpus(config.Corpus(reader="cremad", path=tmp_path / "AudioWAV"))
+    assert len(manifest.utterances) == 2 * 82
+    assert next(u for u in manifest.utterances if u.id == "1040_ITH_SAD_X").label == "sad"
+
+
+def test_emodb_is_535_utterances_of_ten_speakers_in_seven_emotions(emodb):
+    manifest = read_corpus(config.Corpus(reader="emodb", path=emodb))
+    assert len(manifest.utterances) == 535
+    assert labels_of(manifest) == {EMOTIONS["emodb"][letter]: count for letter, count in EMODB.items()}
+    assert manifest.labels == tuple(EMOTIONS["emodb"].values())
+    assert len({u.speaker for u in manifest.utterances}) == 10
+    assert next(u for u in manifest.utterances if u.id == "03a01Fa").label == "happy"
+    assert DIFFERENCES["emodb"](manifest) == []
+    assert read_corpus(config.Corpus(reader="emodb", path=emodb / "wav")) == manifest
+
+
+def test_each_group_of_emodb_has_a_woman_and_a_man(emodb):
+    men = {"03", "10", "11", "12", "15"}
+    for members in groups_of(read_corpus(config.Corpus(reader="emodb", path=emodb))).values():
+        assert len(members & men) == len(members - men) == 1
+
+
+def test_what_is_missing_of_a_published_corpus_is_said(tmp_path):
+    write_emodb(tmp_path, {**EMODB, "F": 70, "T": 0})
+    assert DIFFERENCES["emodb"](read_corpus(config.Corpus(reader="emodb", path=tmp_path))) == [
+        "the corpus has 472 utterances, the published corpus 535",
+        "the corpus has 70 happy utterances, the published corpus 71",
+        "the corpus has 0 sad utterances, the published corpus 62",
+    ]
+
+
+def test_files_of_other_names_and_broken_ones_are_named_together(tmp_path):
+    write_emodb(tmp_path, {"W": 10, "T": 3})
+    strange = write(tmp_path / "wav" / "03a01.wav")
+    broken = write(tmp_path / "wav" / "03a01Ta.wav", b"not audio")
+    empty = write(tmp_path / "wav" / "08a01Ta.wav", noise(samples=0))
+    pointer = write(
+        tmp_path / "wav" / "09a01Ta.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:27\nsize 82260\n"
+    )
+    assert reading_error(reader="emodb", path=tmp_path).split("\n") == [
+        "4 problems:",
+        f"the file {strange} is not named like 03a01Fa.wav",
+        f"the audio file {broken} cannot be read: Format not recognised",
+        f"the audio file {empty} is empty",
+        f"{pointer} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reader", "example"),
+    [("ravdess", "03-01-05-01-02-01-12.wav"), ("cremad", "1001_DFA_ANG_XX.wav"), ("emodb", "03a01Fa.wav")],
+)
+def test_the_wrong_folder_is_a_sentence_that_says_what_should_be_there(tmp_path, reader, example):
+    assert reading_error(reader=reader, path=tmp_path) == (
+        f"the corpus folder {tmp_path} holds no recordings named like {example}"
+    )
+    assert reading_error(reader=reader, path=tmp_path / "gone") == f"there is no corpus folder {tmp_path}/gone"
+
+
+def test_songs_alone_are_no_speech(tmp_path):
+    write(tmp_path / "Actor_01" / "03-02-05-01-01-01-01.wav")
+    assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} holds no speech for the reader ravdess"
+
+
+def test_a_code_that_no_one_knows_is_not_dropped_in_silence(tmp_path):
+    write_emodb(tmp_path, {"W": 10, "T": 3, "X": 2, "Y": 1})
+    assert reading_error(reader="emodb", path=tmp_path) == (
+        "the label map says nothing of 'X' (2 utterances), 'Y' (1 utterance): "
+        "give each a class, or null to leave it out"
+    )
+
+
+def test_the_users_map_names_codes_or_classes_and_leaves_out_what_is_null(tmp_path):
+    write_emodb(tmp_path, {"W": 10, "T": 5, "F": 4, "N": 3})
+    given = {"sad": "low", "W": "high", "happy": "high", "N": None}
+    manifest = read_corpus(config.Corpus(reader="emodb", path=tmp_path, label_map=given))
+    assert manifest.labels == ("low", "high")
+    assert labels_of(manifest) == {"low": 5, "high": 14}
+
+
+def test_the_users_map_must_say_something_of_every_class_that_occurs(tmp_path):
+    write_emodb(tmp_path, {"W": 10, "T": 5, "F": 4})
+    assert reading_error(reader="emodb", path=tmp_path, label_map={"angry": "angry"}) == (
+        "the label map says nothing of 'F', happy (4 utterances), 'T', sad (5 utterances): "
+        "give each a class, or null to leave it out"
+    )
+
+
+def test_the_users_map_of_iemocap_may_name_emotions_that_the_field_leaves_out(tmp_path):
+    from ..iemocap_tree import write_dialog
+
+    write_dialog(tmp_path, 1, "Ses01F_impro01", ("neu", "hap", "exc", "ang", "sad", "fru", "xxx", "sur"))
+    given = {"happy": "happy", "exc": "excited", "angry": "angry", "sad": "sad", "neu": "neutral", "fru": "angry"}
+    manifest = read_corpus(config.Corpus(path=tmp_path, label_map=given))
+    assert manifest.labels == ("happy", "excited", "angry", "sad", "neutral")
+    assert labels_of(manifest) == {"happy": 1, "excited": 1, "angry": 2, "sad": 1, "neutral": 1}
+
+
+def test_fewer_or_more_groups_can_be_asked_for_up_to_the_speakers(emodb):
+    manifest = read_corpus(config.Corpus(reader="emodb", path=emodb, groups=10))
+    assert all(len(members) == 1 for members in groups_of(manifest).values())
+    assert sorted(groups_of(manifest))[-1] == "Group10"
+    assert reading_error(reader="emodb", path=emodb, groups=11) == (
+        "groups=11 needs as many speakers: the corpus has 10"
+    )
+
+
+def write_small(reader: str, root: Path) -> config.Corpus:
+    """A small corpus of a reader, with speakers enough for all protocols."""
+    match reader:
+        case "iemocap":
+            write_noise_corpus(root, 4)
+        case "ravdess":
+            write_ravdess(root, range(1, 6))
+        case "cremad":
+            write_cremad(root, range(1001, 1006), whole=False)
+        case "emodb":
+            write_emodb(root, {"W": 20, "N": 20})
+        case "emobox":
+            return config.Corpus(reader="emobox", path=write_emobox_emodb(root))
+        case "table":
+            return config.Corpus(reader="table", path=write_table(root))
+        case "folder":
+            write_folder(root)
+        case "manifest":
+            write_emodb(root, {"W": 20, "N": 20})
+            write_manifest(read_corpus(config.Corpus(reader="emodb", path=root)), root / "manifest.jsonl")
+            return config.Corpus(reader="manifest", path=root / "manifest.jsonl")
+    return config.Corpus(reader=reader, path=root)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("reader", READERS)
+def test_no_speaker_of_any_reader_is_in_two_parts_of_a_fold_and_one_who_is_is_refused(tmp_path, reader, kind):
+    manifest = read_corpus(write_small(reader, tmp_path))
+    for fold in make_folds(manifest, kind):
+        parts = [{manifest.utterances[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test)]
+        assert len(set.union(*parts)) == sum(map(len, parts))
+        assert parts[0]
+        assert parts[2]
+    first, last = manifest.utterances[0], manifest.utterances[-1]
+    leaking = Manifest((*manifest.utterances[:-1], replace(last, speaker=first.speaker)), manifest.labels)
+    name = first.speaker if kind == "speaker" else first.session
+    with pytest.raises(RecipeError) as raised:
+        make_folds(leaking, kind)
+    assert str(raised.value) == f"the speaker {first.speaker} is in both the train and the test part of the fold {name}"
+
+
+@pytest.mark.parametrize("list_otherwise", [list_folders_reversed, list_folders_shuffled])
+@pytest.mark.parametrize("reader", READERS)
+def test_the_manifest_of_any_reader_is_the_same_whatever_order_folders_are_listed_in(
+    tmp_path, monkeypatch, reader, list_otherwise: Callable[[pytest.MonkeyPatch], None]
+):
+    corpus = write_small(reader, tmp_path / "corpus")
+    write_manifest(read_corpus(corpus), tmp_path / "before.jsonl")
+    list_otherwise(monkeypatch)
+    write_manifest(read_corpus(corpus), tmp_path / "after.jsonl")
+    assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()

@@ -1,0 +1,254 @@
+"""A corpus of one's own: a table, or a folder with a pattern."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora import read_corpus
+from temporal_shift.ser.corpora.manifest import Manifest
+from temporal_shift.ser.training.folds import make_folds
+
+from ..corpus_trees import noise, write, write_folder, write_table
+from .test_readers import groups_of, reading_error
+
+
+def table(path: Path, text: str) -> Manifest:
+    path.write_bytes(text.encode())
+    return read_corpus(config.Corpus(reader="table", path=path))
+
+
+def four(manifest: Manifest) -> list[tuple[str, str, str]]:
+    return [(u.path.name, u.label, u.speaker) for u in sorted(manifest.utterances, key=lambda u: u.path)]
+
+
+@pytest.fixture
+def audio(tmp_path) -> Path:
+    for name in ("a.wav", "b.wav", "c, d.wav"):
+        write(tmp_path / name)
+    return tmp_path
+
+
+FOUR = [("a.wav", "happy", "01"), ("b.wav", "sad", "anna; bert"), ("c, d.wav", "sad", "02")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'path,label,speaker\na.wav,happy,01\nb.wav,sad,anna; bert\n"c, d.wav",sad,02\n',
+        'path;label;speaker\r\na.wav;happy;01\r\nb.wav;sad;"anna; bert"\r\nc, d.wav;sad;02\r\n',
+        "\ufeffSpeaker\tPath\tlabel \n01\ta.wav\thappy\nanna; bert\tb.wav\tsad\n\n02\tc, d.wav\tsad",
+        'path;take, number;label;speaker\na.wav;1,5;happy;01\nb.wav;;sad;"anna; bert"\nc, d.wav;;sad;02\n',
+        '{"path": "a.wav", "label": "happy", "speaker": "01", "take": null}\n\n'
+        '{"path": "b.wav", "label": "sad", "speaker": "anna; bert"}\n'
+        '{"path": "c, d.wav", "label": "sad", "speaker": "02"}',
+    ],
+    ids=["commas", "semicolons", "tabs", "further-columns", "json-lines"],
+)
+def test_a_table_is_read_however_spreadsheets_write_it(audio, text):
+    assert four(table(audio / "table.csv", text)) == FOUR
+
+
+def test_the_id_is_the_path_unless_there_is_one_and_numbers_of_json_are_names(tmp_path):
+    write(tmp_path / "x" / "a.wav")
+    (only,) = table(tmp_path / "t.csv", "path,label,speaker\nx/a.wav,sad,1\n").utterances
+    assert (only.id, only.path, only.session) == ("x/a", tmp_path / "x" / "a.wav", "Group1")
+    (only,) = table(tmp_path / "t.jsonl", '{"path": "x/a.wav", "label": 3, "speaker": 7, "id": 12}').utterances
+    assert (only.id, only.label, only.speaker) == ("12", "3", "7")
+
+
+def test_paths_start_from_the_folder_that_is_named_and_absolute_ones_stay(audio, tmp_path):
+    (tmp_path / "tables").mkdir()
+    path = tmp_path / "tables" / "t.csv"
+    path.write_text(f"path,label,speaker\na.wav,sad,1\n{audio}/b.wav,sad,2\n")
+    manifest = read_corpus(config.Corpus(reader="table", path=path, audio=audio))
+    assert sorted(u.path.name for u in manifest.utterances) == ["a.wav", "b.wav"]
+
+
+def test_a_column_session_makes_the_folds_unless_groups_are_asked_for(audio):
+    text = "path,label,speaker,session\na.wav,sad,1,May\nb.wav,sad,2,June\n'c, d.wav',sad,3,July\n"
+    path = audio / "t.csv"
+    path.write_text(text.replace("'", '"'))
+
+    def folds(**options: object) -> set[str]:
+        return {u.session for u in read_corpus(config.Corpus(reader="table", path=path, **options)).utterances}
+
+    assert folds() == folds(folds="published") == {"May", "June", "July"}
+    assert folds(folds="speakers") == {"Group1", "Group2", "Group3"}
+    assert folds(groups=2) == {"Group1", "Group2"}
+
+
+def test_published_folds_of_a_table_without_sessions_are_a_sentence(tmp_path):
+    path = write_table(tmp_path)
+    assert reading_error(reader="table", path=path, folds="published") == (
+        f"folds: published needs a column session, which {path} has not: use folds: speakers, which groups the speakers"
+    )
+
+
+def test_all_that_is_wrong_with_a_table_is_said_at_once_by_line(audio):
+    write(audio / "broken.wav", b"not audio")
+    path = audio / "t.csv"
+    path.write_text(
+        'path,label,speaker\na.wav,,\nb.wav,sad,1\n"gone\n.wav",sad,1\nbroken.wav,sad,2\nb.wav,happy,2\na.wav,sad,3,4\n'
+    )
+    assert reading_error(reader="table", path=path) == "\n".join(
+        [
+            "6 problems:",
+            f"{path}, line 8: there are 4 cells under 3 columns",
+            f"{path}, line 2: 'label' is empty",
+            f"{path}, line 2: 'speaker' is empty",
+            f"{path}, line 7: the utterance b stands already in {path}, line 3",
+            f"{path}, line 4: there is no audio file {audio}/gone\n.wav",
+            f"{path}, line 6: the audio file {audio}/broken.wav cannot be read: Format not recognised",
+        ]
+    )
+
+
+def test_speakers_and_sessions_can_name_the_folders_of_their_results(audio):
+    path = audio / "t.csv"
+    path.write_text("path,label,speaker,session\na.wav,sad,../x,1\nb.wav,sad,.y,a\\b\n")
+    assert reading_error(reader="table", path=path).split("\n") == [
+        "3 problems:",
+        *(
+            f"the {name} cannot name a folder of results: it must have no slash, and no dot in front"
+            for name in ("speaker '../x'", "speaker '.y'", r"session 'a\\b'")
+        ),
+    ]
+    line = {"id": "a", "path": "a.wav", "label": "sad", "speaker": "../x", "session": "1", "start": 0, "end": 1}
+    line |= {"samples": 1, "sample_rate": 1, "sha256": "0" * 64, "style": ""}
+    path.write_text(json.dumps(line))
+    assert f"{path}, line 1: speaker: String should match pattern" in reading_error(reader="manifest", path=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("path,emotion\na.wav,sad\n", ", line 1: there is no column label, speaker: the columns are path, emotion"),
+        ("path,label,speaker,label\n", ", line 1: the column label is there twice"),
+        ('path,label,speaker\n"a.wav,sad,1\n', ", line 2: not a row of a table: unexpected end of data"),
+        ('{"path": "a.wav"}\n', ", line 1: 'label' is empty"),
+        ('{"path": "a.wav", "label": "x", "speaker": "y"}\n[]\n', ", line 2: not a JSON object"),
+    ],
+)
+def test_a_table_of_another_shape_is_named_with_its_line(audio, text, sentence):
+    path = audio / "t.csv"
+    path.write_text(text)
+    assert f"{path}{sentence}" in reading_error(reader="table", path=path)
+
+
+def test_a_table_that_is_not_there_or_not_text_or_empty_is_a_sentence(tmp_path):
+    path = tmp_path / "t.csv"
+    assert reading_error(reader="table", path=path) == f"there is no file {path}"
+    path.write_bytes("path,label,speaker\nä.wav".encode("utf-16"))
+    assert reading_error(reader="table", path=path) == f"{path} is not UTF-8 text: save it as such"
+    path.write_text("path,label,speaker\n")
+    assert reading_error(reader="table", path=path) == f"{path} holds no speech for the reader table"
+
+
+def test_labels_of_a_table_go_through_the_users_map_and_keep_its_order(tmp_path):
+    path = write_table(tmp_path)
+    found = read_corpus(config.Corpus(reader="table", path=path, label_map={"sad": "down", "happy": "up"}))
+    assert found.labels == ("down", "up")
+    assert reading_error(reader="table", path=path, label_map={"sad": "down"}) == (
+        "the label map says nothing of 'happy' (5 utterances): give each a class, or null to leave it out"
+    )
+    assert reading_error(reader="table", path=path, label_map={"sad": None, "happy": None, "x": "x"}) == (
+        f"the label map leaves out all labels of {path}: happy, sad"
+    )
+
+
+def test_a_folder_is_read_by_its_default_pattern(tmp_path):
+    write_folder(tmp_path)
+    manifest = read_corpus(config.Corpus(reader="folder", path=tmp_path))
+    assert len(manifest.utterances) == 2 * 5 * 2
+    assert manifest.labels == ("happy", "sad")
+    first = next(u for u in manifest.utterances if u.id == "sad/dora/2")
+    assert (first.label, first.speaker, first.path) == ("sad", "dora", tmp_path / "sad" / "dora" / "2.wav")
+    assert {len(members) for members in groups_of(manifest).values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("anna_happy_1.wav", "{speaker}_{label}_{name}"),
+        ("anna_happy_take_1.wav", "{speaker}_{label}_{name}"),
+        ("May/anna/anna-x-happy.wav", "{month}/{speaker}/{speaker}-{take}-{label}"),
+        ("day.1/anna (2) happy.wav", "{day}/{speaker} (2) {label}.wav"),
+    ],
+)
+def test_a_pattern_says_where_speaker_and_label_stand(tmp_path, name, pattern):
+    write(tmp_path / name)
+    (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
+    assert (only.speaker, only.label) == ("anna", "happy")
+
+
+def test_a_field_session_makes_the_folds_unless_groups_are_asked_for(tmp_path):
+    for day, (speaker, label) in itertools.product((1, 2, 3), itertools.product("ab", ("happy", "sad"))):
+        write(tmp_path / f"day{day}" / f"{speaker}{day}_{label}.wav")
+    options = {"reader": "folder", "path": tmp_path, "pattern": "{session}/{speaker}_{label}"}
+    manifest = read_corpus(config.Corpus(**options))
+    assert groups_of(manifest) == {f"day{day}": {f"a{day}", f"b{day}"} for day in (1, 2, 3)}
+    assert [fold.name for fold in make_folds(manifest, "heldout")] == ["day1", "day2", "day3"]
+    assert set(groups_of(read_corpus(config.Corpus(**options, groups=2)))) == {"Group1", "Group2"}
+    assert "folds: published needs a field {session} in the pattern" in reading_error(
+        reader="folder", path=tmp_path, pattern="{day}/{speaker}_{label}", folds="published"
+    )
+
+
+def test_files_that_do_not_fit_are_named_and_so_is_a_pattern_that_fits_nothing(tmp_path):
+    write_folder(tmp_path)
+    stray = [write(tmp_path / "happy" / name) for name in ("extra.wav", "stray.flac")]
+    assert reading_error(reader="folder", path=tmp_path).split("\n") == [
+        "2 problems:",
+        *(f"the file {path} does not fit '{{label}}/{{speaker}}/{{name}}'" for path in stray),
+    ]
+    assert reading_error(reader="folder", path=tmp_path, pattern="{speaker}_{label}") == (
+        f"none of the 22 recordings below {tmp_path} fits '{{speaker}}_{{label}}', nor does {tmp_path}/happy/anna/1.wav"
+    )
+
+
+def test_recordings_that_libsndfile_does_not_read_are_not_passed_over(tmp_path):
+    write_folder(tmp_path)
+    film = write(tmp_path / "happy" / "anna" / "3.m4a", b"no")
+    assert reading_error(reader="folder", path=tmp_path) == (
+        f"the audio file {film} cannot be read: Format not recognised"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("{lable}/{speaker}", "has no {label}: such a pattern is '{label}/{speaker}/{name}'"),
+        ("{name}", "has no {label} and no {speaker}: such a pattern is '{label}/{speaker}/{name}'"),
+        ("{label}/{speaker}/{}", "has the field {}: its name must be one word, like {take}"),
+    ],
+)
+def test_a_pattern_that_cannot_be_is_a_sentence(tmp_path, pattern, sentence):
+    assert reading_error(reader="folder", path=tmp_path, pattern=pattern) == f"pattern={pattern!r} {sentence}"
+
+
+def test_any_format_rate_and_number_of_channels_is_read(tmp_path):
+    kinds = [("wav", "WAV"), ("flac", "FLAC"), ("ogg", "OGG"), ("aiff", "AIFF"), ("WAV", "WAV")]
+    rates = (8_000, 16_000, 22_050, 44_100, 48_000, 96_000)
+    heard: Counter[tuple[int, int]] = Counter()
+    for number, ((suffix, kind), rate) in enumerate(itertools.product(kinds, rates)):
+        channels = 1 + number % 8
+        speaker = f"s{number % 4}"
+        write(tmp_path / "sad" / speaker / f"{number}.{suffix}", noise(number, rate // 50, rate, channels, kind))
+        heard[rate, rate // 50] += 1
+    manifest = read_corpus(config.Corpus(reader="folder", path=tmp_path))
+    assert Counter((u.sample_rate, u.samples) for u in manifest.utterances) == heard
+    assert {round(u.end, 6) for u in manifest.utterances} == {0.02}
+
+
+def test_a_table_as_json_lines_may_also_say_so_by_its_name(audio):
+    path = audio / "rows.ndjson"
+    path.write_text(
+        "".join(json.dumps(dict(zip(("path", "label", "speaker"), row, strict=True))) + "\n" for row in FOUR)
+    )
+    assert four(read_corpus(config.Corpus(reader="table", path=path))) == FOUR

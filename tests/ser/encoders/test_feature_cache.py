@@ -1,0 +1,483 @@
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import HubertConfig, HubertModel
+
+from temporal_shift.ser import config
+from temporal_shift.ser.audio.reading import read_clip
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.encoders import feature_cache, pretrained
+from temporal_shift.ser.encoders.feature_cache import FeatureCache, batch_size, cached_features, feature_inputs, key_of
+from temporal_shift.ser.encoders.pretrained import load_backbone
+from temporal_shift.ser.utils.distributed import World
+from temporal_shift.ser.utils.errors import RecipeError
+
+from ..tiny import TINY
+
+COUNT = 150  # two whole shards of 64 and one of 22
+LABELS = ("sad", "happy")
+FEATURES = config.Features(clip_seconds=0.25)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> config.Backbone:
+    folder = tmp_path_factory.mktemp("hubert")
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**TINY)).save_pretrained(folder)
+    return config.Backbone(name=str(folder))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Manifest:
+    folder = tmp_path_factory.mktemp("audio")
+    generator = np.random.default_rng(0)
+    for number in range(COUNT):
+        soundfile.write(folder / f"{number}.wav", generator.uniform(-0.5, 0.5, 3000 + 10 * number), 16000)
+    return manifest_in(folder)
+
+
+def manifest_in(folder: Path) -> Manifest:
+    return Manifest(tuple(utterance(f"u{k}", folder / f"{k}.wav") for k in range(COUNT)), LABELS)
+
+
+def utterance(id: str, path: Path) -> Utterance:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Utterance(id, path, "sad", "1F", "Session1", 0.0, 0.2, 3200, 16000, sha256, "")
+
+
+@pytest.fixture(scope="module")
+def whole(manifest, backbone, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    cached_features(manifest, backbone, FEATURES, root)
+    return root
+
+
+@pytest.fixture
+def root(whole, tmp_path) -> Path:
+    """A folder with the whole cache in it, to use or to harm."""
+    return shutil.copytree(whole, tmp_path / "root")
+
+
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """The batch sizes of the backbone's forward passes, as they happen."""
+    sizes: list[int] = []
+    encode = pretrained.Backbone.encode
+
+    def counted(self, clips):
+        sizes.append(len(clips))
+        return encode(self, clips)
+
+    monkeypatch.setattr(pretrained.Backbone, "encode", counted)
+    return sizes
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_cache_holds_what_the_backbone_gives(manifest, backbone, root):
+    cache = cached_features(manifest, backbone, FEATURES, root)
+    assert len(cache) == COUNT
+    assert cache.shape == (12, 16)
+    clips = np.stack([read_clip(utterance.path, 0.25) for utterance in manifest.utterances[128:144]])
+    np.testing.assert_array_equal(cache[130], load_backbone(backbone, 0.25).encode(clips)[2].numpy())
+
+
+def test_all_layers_are_kept_where_they_are_to_be_weighed(manifest, backbone, tmp_path):
+    weighted, zeroth, last = (
+        cached_features(few(manifest), backbone.model_copy(update={"layer": layer}), FEATURES, tmp_path)
+        for layer in ("weighted", 0, "last")
+    )
+    assert weighted.shape == (4, 12, 16)  # the layers, among them what goes into the first
+    assert weighted[2].shape == weighted.shape
+    np.testing.assert_array_equal(weighted[2][0], zeroth[2])
+    np.testing.assert_array_equal(weighted[2][3], last[2])
+    averaged = FEATURES.model_copy(update={"average": 5, "dtype": "float16"})
+    assert cached_features(
+        few(manifest), backbone.model_copy(update={"layer": "weighted"}), averaged, tmp_path
+    ).shape == (4, 3, 16)
+
+
+def test_each_utterance_is_encoded_exactly_once(manifest, backbone, tmp_path, passes):
+    cached_features(manifest, backbone, FEATURES, tmp_path)
+    assert passes == [16] * 8 + [16, 6]
+    cached_features(manifest, backbone, FEATURES, tmp_path)
+    assert len(passes) == 10
+
+
+def test_a_full_cache_does_not_load_the_backbone(manifest, backbone, root, monkeypatch):
+    monkeypatch.delattr(pretrained, "Backbone")
+    assert len(cached_features(manifest, backbone, FEATURES, root)) == COUNT
+
+
+def test_a_cache_sent_to_another_process_is_mapped_there_not_copied(manifest, backbone, root):
+    cache = cached_features(manifest, backbone, FEATURES, root)
+    sent = pickle.dumps(cache)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    assert (again.key, again.shape, len(again)) == (cache.key, cache.shape, len(cache))
+    np.testing.assert_array_equal(again[130], cache[130])
+
+
+def test_writing_to_what_was_read_leaves_the_cache_alone(manifest, backbone, root):
+    cache = cached_features(manifest, backbone, FEATURES, root)
+    before = cache[0].copy()
+    cache[0][:] = 7
+    np.testing.assert_array_equal(cache[0], before)
+
+
+@pytest.mark.parametrize("index", [COUNT, -1])
+def test_an_index_out_of_range_is_an_error(manifest, backbone, root, index):
+    with pytest.raises(IndexError, match=rf"^the cache holds utterances 0 to 149, not {index}$"):
+        cached_features(manifest, backbone, FEATURES, root)[index]
+
+
+def test_half_precision_is_kept_on_disk_and_read_as_single(manifest, backbone, root):
+    half = cached_features(manifest, backbone, FEATURES.model_copy(update={"dtype": "float16"}), root)
+    full = cached_features(manifest, backbone, FEATURES, root)
+    assert half[3].dtype == np.float32
+    np.testing.assert_array_equal(half[3], full[3].astype(np.float16).astype(np.float32))
+    sizes = [(cache.folder / "frames-00000.npy").stat().st_size - 128 for cache in (half, full)]
+    assert sizes == [64 * 12 * 16 * 2, 64 * 12 * 16 * 4]
+
+
+def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(manifest, backbone, root):
+    plain = cached_features(manifest, backbone, FEATURES, root)
+    fives = cached_features(manifest, backbone, FEATURES.model_copy(update={"average": 5}), root)
+    assert fives.shape == (3, 16)
+    expected = [plain[7][0:5].mean(0), plain[7][5:10].mean(0), plain[7][10:12].mean(0)]
+    np.testing.assert_allclose(fives[7], expected, rtol=1e-5, atol=1e-6)
+
+
+class Stopped(BaseException):
+    """As if the process had been stopped."""
+
+
+def test_a_stopped_run_resumes_with_what_is_missing_and_ends_with_the_same_bytes(
+    manifest, backbone, whole, tmp_path, passes
+):
+    def stop_in_the_second_shard(done: int, total: int) -> None:
+        if done >= 96:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        cached_features(manifest, backbone, FEATURES, tmp_path / "stopped", stop_in_the_second_shard)
+    assert passes == [16] * 6
+    passes.clear()
+    resumed = cached_features(manifest, backbone, FEATURES, tmp_path / "stopped")
+    assert passes == [16] * 4 + [16, 6]
+    assert contents(resumed.folder) == contents(whole / resumed.key[:16])
+
+
+def sum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def resum(path: Path) -> None:
+    """Write the sum of what is there, as if it were right."""
+    sum_of(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+
+
+def lose_the_sum(path: Path) -> None:
+    sum_of(path).unlink()
+
+
+def empty_the_sum(path: Path) -> None:
+    sum_of(path).write_text("")
+
+
+def take_the_sum_of_another(path: Path) -> None:
+    sum_of(path).write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
+
+
+def name_another_in_the_sum(path: Path) -> None:
+    sum_of(path).write_text(sum_of(path).read_text().replace("frames", "framed"))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def lose_a_row(path: Path) -> None:
+    np.save(path, np.load(path)[1:])
+    resum(path)
+
+
+def lose_a_frame(path: Path) -> None:
+    np.save(path, np.load(path)[:, 1:])
+    resum(path)
+
+
+def change_type(path: Path) -> None:
+    np.save(path, np.load(path).astype(np.float64))
+    resum(path)
+
+
+HARMS = [
+    *(Path.unlink, truncate, empty, lose_a_row, lose_a_frame, change_type, flip_a_byte),
+    *(lose_the_sum, empty_the_sum, take_the_sum_of_another, name_another_in_the_sum),
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("number", "lost"), [(0, [16] * 4), (2, [16, 6])])
+def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, root, passes, harm, number, lost):
+    cache = cached_features(manifest, backbone, FEATURES, root)
+    harm(cache.folder / f"frames-{number:05d}.npy")
+    again = cached_features(manifest, backbone, FEATURES, root)
+    assert passes == lost
+    assert contents(again.folder) == contents(whole / cache.key[:16])
+
+
+def test_beside_each_file_stands_its_sum_as_sha256sum_writes_it(whole):
+    (folder,) = whole.iterdir()
+    names = [f"frames-{number:05d}" for number in range(3)]
+    files = {"key.json", *(f"{name}.npy" for name in names), *(f"{name}.sha256" for name in names)}
+    assert {path.name for path in folder.iterdir()} == files
+    for name in names:
+        digest = hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest()
+        assert (folder / f"{name}.sha256").read_text() == f"{digest}  {name}.npy\n"
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_sha256sum_checks_a_cache(root):
+    (folder,) = root.iterdir()
+    check = ["sh", "-c", "sha256sum --check --quiet *.sha256"]
+    assert subprocess.run(check, cwd=folder, check=False).returncode == 0
+    flip_a_byte(folder / "frames-00001.npy")
+    found = subprocess.run(check, cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stdout == "frames-00001.npy: FAILED\n"
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.25, 2.5, 4.9, 7.5, 13.4, 30.0, 100.0])
+def test_a_batch_is_a_power_of_two_and_holds_no_more_than_forty_seconds_unless_it_is_one_clip(seconds):
+    size = batch_size(seconds)
+    assert size in (1, 2, 4, 8, 16)  # which divide the 64 utterances of a file
+    assert size * seconds <= 40 or size == 1
+    assert size == 16 or 2 * size * seconds > 40  # and no fewer than could be
+
+
+def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path, monkeypatch):
+    waiting, most = 0, 0
+    read, encode = feature_cache.read_clip, pretrained.Backbone.encode
+
+    def reading(path, seconds):
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        return read(path, seconds)
+
+    def encoding(self, clips):
+        nonlocal waiting
+        assert len(clips) == waiting
+        waiting = 0
+        return encode(self, clips)
+
+    monkeypatch.setattr(feature_cache, "read_clip", reading)
+    monkeypatch.setattr(pretrained.Backbone, "encode", encoding)
+    cached_features(manifest, backbone, FEATURES, tmp_path)
+    assert most == 16
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Two processes of one experiment, played by threads: each file that they encode is told with its rank."""
+    barrier, loading = threading.Barrier(2, timeout=60), threading.Lock()
+    monkeypatch.setattr(World, "wait", lambda world: barrier.wait())
+    load, write = pretrained.load_backbone, feature_cache._write_header
+    encoded: list[tuple[str, str]] = []
+
+    def load_one_by_one(*arguments):  # transformers holds global state while it loads
+        with loading:
+            return load(*arguments)
+
+    def tell(file, shape, dtype):
+        encoded.append((threading.current_thread().name, Path(file.name).name.split(".")[1]))
+        write(file, shape, dtype)
+
+    monkeypatch.setattr(pretrained, "load_backbone", load_one_by_one)
+    monkeypatch.setattr(feature_cache, "_write_header", tell)
+
+    def run(manifest, backbone, root):
+        caches: dict[int, FeatureCache] = {}
+
+        def work(rank):
+            try:
+                caches[rank] = cached_features(manifest, backbone, FEATURES, root, world=World(rank, 2))
+            except BaseException:
+                barrier.abort()  # or the other would wait for this one
+                raise
+
+        threads = [threading.Thread(target=work, args=(rank,), name=f"rank {rank}") for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return caches, sorted(encoded)
+
+    return run
+
+
+def test_two_processes_encode_each_their_share_and_together_the_whole(manifest, backbone, whole, tmp_path, together):
+    caches, encoded = together(manifest, backbone, tmp_path)
+    assert encoded == [("rank 0", "frames-00000"), ("rank 0", "frames-00002"), ("rank 1", "frames-00001")]
+    assert contents(caches[0].folder) == contents(whole / caches[0].key[:16])
+    assert len(caches[1]) == COUNT
+    np.testing.assert_array_equal(caches[0][70], caches[1][70])
+
+
+def test_two_processes_divide_what_is_missing_and_only_that(manifest, backbone, whole, root, together):
+    (folder,) = root.iterdir()
+    (folder / "frames-00000.npy").unlink()
+    flip_a_byte(folder / "frames-00002.npy")
+    caches, encoded = together(manifest, backbone, root)
+    assert encoded == [("rank 0", "frames-00000"), ("rank 1", "frames-00002")]
+    assert contents(caches[1].folder) == contents(whole / caches[0].key[:16])
+
+
+def test_of_two_processes_neither_encodes_what_is_there(manifest, backbone, root, together):
+    caches, encoded = together(manifest, backbone, root)
+    assert (len(caches), encoded) == (2, [])
+
+
+def test_what_killed_processes_left_an_hour_ago_is_deleted_and_what_may_be_anothers_work_is_not(
+    manifest, backbone, whole, root
+):
+    (folder,) = root.iterdir()
+    (folder / "frames-00002.npy").unlink()
+    old, young = folder / ".frames-00002.npy.0123.tmp", folder / ".frames-00002.npy.4567.tmp"
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    os.utime(old, (time.time() - 4000,) * 2)
+    cached_features(manifest, backbone, FEATURES, root)
+    assert contents(folder) == {**contents(whole / folder.name), young.name: b"half"}
+
+
+def test_progress_counts_utterances_from_what_is_there_to_all(manifest, backbone, root):
+    seen: list[tuple[int, int]] = []
+    cache = cached_features(manifest, backbone, FEATURES, root)
+    (cache.folder / "frames-00001.npy").unlink()
+    cached_features(manifest, backbone, FEATURES, root, lambda done, total: seen.append((done, total)))
+    assert seen == [(86, 150), (102, 150), (118, 150), (134, 150), (150, 150)]
+
+
+def test_a_moved_corpus_and_a_moved_backbone_find_their_cache(manifest, backbone, root, tmp_path, passes):
+    first = cached_features(manifest, backbone, FEATURES, root)
+    audio = shutil.copytree(manifest.utterances[0].path.parent, tmp_path / "audio")
+    encoder = config.Backbone(name=str(shutil.copytree(backbone.name, tmp_path / "encoder")))
+    second = cached_features(manifest_in(audio), encoder, FEATURES, root)
+    assert (second.key, second.folder, passes) == (first.key, first.folder, [])
+
+
+def few(manifest: Manifest, *changes: Utterance) -> Manifest:
+    return replace(manifest, utterances=(*changes, *manifest.utterances[len(changes) : 4]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": {"clip_seconds": 0.2}},
+        {"features": {"average": 2}},
+        {"features": {"dtype": "float16"}},
+        {"backbone": {"layer": 1}},
+        {"backbone": {"normalize": True}},
+    ],
+    ids=str,
+)
+def test_each_setting_has_a_key_of_its_own(manifest, backbone, tmp_path, change):
+    before = cached_features(few(manifest), backbone, FEATURES, tmp_path)
+    after = cached_features(
+        few(manifest),
+        backbone.model_copy(update=change.get("backbone", {})),
+        FEATURES.model_copy(update=change.get("features", {})),
+        tmp_path,
+    )
+    assert after.key != before.key
+    assert after.folder != before.folder
+
+
+def test_ids_order_and_audio_are_part_of_the_key_and_labels_are_not(manifest, backbone, tmp_path):
+    first, second = manifest.utterances[:2]
+    renamed, other_audio = replace(first, id="new"), utterance("u0", manifest.utterances[9].path)
+    manifests = [few(manifest), few(manifest, renamed), few(manifest, other_audio), few(manifest, second, first)]
+    keys = {cached_features(each, backbone, FEATURES, tmp_path).key for each in manifests}
+    assert len(keys) == 4
+    relabelled = replace(first, label="happy")
+    assert cached_features(few(manifest, relabelled), backbone, FEATURES, tmp_path).key in keys
+
+
+def test_the_folder_says_what_it_holds(manifest, backbone, tmp_path):
+    cache = cached_features(few(manifest), backbone, FEATURES, tmp_path)
+    text = (cache.folder / "key.json").read_text()
+    inputs = json.loads(text)
+    assert text == json.dumps(inputs, indent=1)
+    assert inputs == feature_inputs(few(manifest), backbone, FEATURES)
+    assert cache.folder == tmp_path / cache.key[:16]
+    assert key_of(inputs) == cache.key
+    assert inputs["features"] == {"clip_seconds": 0.25, "average": 1, "dtype": "float32"}
+    assert inputs["backbone"]["model_type"] == "hubert"
+    assert inputs["utterances"] == [[each.id, each.sha256] for each in manifest.utterances[:4]]
+
+
+def test_features_that_are_not_finite_are_an_error_that_names_the_utterance(manifest, backbone, tmp_path, monkeypatch):
+    huge = torch.zeros(4, 12, 16)
+    huge[2, 3, 4] = 70_000.0  # more than float16 holds
+    monkeypatch.setattr(pretrained.Backbone, "encode", lambda self, clips: huge)
+    half = FEATURES.model_copy(update={"dtype": "float16"})
+    with pytest.raises(RecipeError, match=r"^the features of u2 \(.*2\.wav\) are not finite in float16$"):
+        cached_features(few(manifest), backbone, half, tmp_path)
+
+
+def test_missing_audio_is_an_error_that_names_the_file(manifest, backbone, tmp_path):
+    gone = few(manifest, replace(manifest.utterances[0], path=tmp_path / "gone.wav"))
+    with pytest.raises(RecipeError, match=r"^there is no audio file .*gone\.wav$"):
+        cached_features(gone, backbone, FEATURES, tmp_path)
+
+
+def test_audio_that_cannot_be_read_is_an_error_that_names_the_file(manifest, backbone, tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    locked = few(manifest, replace(manifest.utterances[0], path=tmp_path / "folder.wav"))
+    with pytest.raises(RecipeError, match=r"^the audio file .*folder\.wav cannot be read: Is a directory$"):
+        cached_features(locked, backbone, FEATURES, tmp_path)
+
+
+def test_audio_that_changed_since_the_manifest_was_made_is_an_error_that_names_both_sums(manifest, backbone, tmp_path):
+    first, other = manifest.utterances[0], manifest.utterances[9]
+    with pytest.raises(RecipeError) as error:
+        cached_features(few(manifest, replace(first, path=other.path)), backbone, FEATURES, tmp_path)
+    assert str(error.value) == (
+        f"the audio file {other.path} is not the one that the manifest tells of: its SHA-256 begins with "
+        f"{other.sha256[:12]}, not {first.sha256[:12]}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_features_needs_no_transformers_to_be_imported():
+    modules = "temporal_shift.ser.encoders.feature_cache, temporal_shift.ser.corpora"
+    code = f"import sys, {modules}; sys.exit('transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

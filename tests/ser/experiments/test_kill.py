@@ -1,0 +1,125 @@
+"""``kill -9`` at any moment, then the same command: the figures of an undisturbed run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from transformers import HubertConfig, HubertModel
+
+from ..tiny import TINY, write_noise_corpus
+
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Starts processes that have all of the recipe imported, so that a kill meets its work and not its imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["temporal_shift.ser.experiments.run_experiment", "temporal_shift.ser.training.train_run"]
+    )
+    undisturbed(context, time.time)  # its first process waits for the imports
+    return context
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Three sessions of 100 utterances, five files of features, and one model."""
+    folder = tmp_path_factory.mktemp("experiment")
+    write_noise_corpus(folder / "corpus", 100)
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
+    experiment = {
+        "name": "small",
+        "corpus": {"path": "corpus"},
+        "backbone": {"name": "backbone"},
+        "features": {"clip_seconds": 0.25},
+        "spec_augment": {"time_length": 2, "feature_length": 4},
+        "training": {"epochs": 4, "batch_size": 16, "warmup_epochs": 1, "checkpoint_seconds": 0},
+        "models": [{"name": "ShiftCNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 16}}],
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    return folder
+
+
+def run(config: Path, root: Path, cache: Path) -> None:
+    from temporal_shift.ser.config import read_experiment
+    from temporal_shift.ser.experiments.run_experiment import run_experiment
+
+    torch.set_num_threads(1)
+    run_experiment(read_experiment(config), root, cache, Console(quiet=True))
+
+
+def encode(config: Path, root: Path, cache: Path) -> None:
+    from temporal_shift.ser.config import read_experiment
+    from temporal_shift.ser.corpora import read_corpus
+    from temporal_shift.ser.encoders.feature_cache import cached_features
+
+    torch.set_num_threads(1)
+    experiment = read_experiment(config)
+    cached_features(read_corpus(experiment.corpus), experiment.backbone, experiment.features, cache)
+
+
+def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
+    """Do the work in a process; returns the seconds it took."""
+    started = time.perf_counter()
+    process = server.Process(target=work, args=paths)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return time.perf_counter() - started
+
+
+def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None], work, *paths: Path) -> None:
+    """Start the work and kill it, ten times; what was done in one life is there in the next."""
+    moments = random.Random(0)
+    cut = 0
+    while cut < KILLS:
+        process = server.Process(target=work, args=paths)
+        process.start()
+        time.sleep(moments.uniform(0, 0.9 * seconds))
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            cut += 1
+        else:  # it had come to its end
+            assert process.exitcode == 0
+            start_anew()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if not path.name.endswith(".tmp")}
+
+
+def test_encoding_killed_at_ten_random_moments_ends_with_the_same_bytes(server, folder, tmp_path):
+    config = folder / "experiment.yaml"
+    seconds = undisturbed(server, encode, config, tmp_path, tmp_path / "whole")
+    cache = tmp_path / "killed"
+    killed_again_and_again(server, seconds, lambda: shutil.rmtree(cache), encode, config, tmp_path, cache)
+    undisturbed(server, encode, config, tmp_path, cache)
+    assert contents(cache) == contents(tmp_path / "whole")
+    assert len([name for name in contents(cache) if name.endswith(".npy")]) == 5
+
+
+def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server, folder, tmp_path):
+    config, cache = folder / "experiment.yaml", tmp_path / "cache"
+    undisturbed(server, encode, config, tmp_path, cache)
+    seconds = undisturbed(server, run, config, tmp_path / "whole", cache)
+    root = tmp_path / "killed"
+    killed_again_and_again(server, seconds, lambda: shutil.rmtree(root), run, config, root, cache)
+    undisturbed(server, run, config, root, cache)
+    assert (root / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
+    for name, content in contents(tmp_path / "whole" / "runs").items():
+        if not name.endswith("run.json"):  # which also tells the time that training took
+            assert contents(root / "runs")[name] == content

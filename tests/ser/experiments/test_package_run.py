@@ -1,0 +1,284 @@
+"""From a finished experiment to a model: what is kept, what is packaged, and that it is the model that was tested."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import HubertConfig, HubertModel, pipeline
+from typer.testing import CliRunner
+
+from temporal_shift.ser import Recognizer, SpeechClassifier
+from temporal_shift.ser.audio.reading import read_clip
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.config import read_experiment
+from temporal_shift.ser.experiments.package_run import package
+from temporal_shift.ser.experiments.run_experiment import run_experiment
+from temporal_shift.ser.models.onnx_export import export_onnx
+from temporal_shift.ser.training import train_run
+from temporal_shift.ser.training.run_record import MODEL_FILE, run_folder
+from temporal_shift.ser.training.train_run import train
+from temporal_shift.ser.utils.errors import RecipeError
+
+from ..small_run import outcome, small_run, stop_after, stopped, trained, under, with_
+from ..tiny import TINY, write_noise_corpus
+
+SECONDS = 0.25
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A corpus of noise, a backbone, and the results of both settings with what they learned."""
+    folder = tmp_path_factory.mktemp("experiment")
+    write_noise_corpus(folder / "corpus", 16)
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**TINY)).save_pretrained(folder / "backbone")
+    for setting in ("features", "finetune"):
+        content = {
+            "name": setting,
+            "setting": setting,
+            "corpus": {"path": "corpus", "note": "Nothing but noise."},
+            "backbone": {"name": "backbone", "layer": "weighted"},
+            "features": {"clip_seconds": SECONDS, "average": 2},
+            "spec_augment": {"time_length": 2, "feature_length": 4},
+            "training": {"epochs": 2, "batch_size": 8, "warmup_epochs": 0, "learning_rate": 5e-3, "keep_models": True},
+            "models": [
+                {"name": "ShiftLSTM", "blocks": "lstm", "shift": {"placement": "inplace", "n_div": 4}},
+                {"name": "Shiftformer", "blocks": "transformer", "shift": {"placement": "replace", "n_div": 4}},
+            ],
+        }
+        (folder / f"{setting}.yaml").write_text(yaml.safe_dump(content))
+        experiment = read_experiment(folder / f"{setting}.yaml")
+        run_experiment(experiment, folder / "results" / setting, folder / "cache", Console(quiet=True))
+    return folder
+
+
+def recorded(results: Path, model: str, fold: str) -> tuple[list[Path], list[str], np.ndarray]:
+    """Files, labels and probabilities of the tested utterances, as the experiment left them."""
+    rows = (run_folder(results, model, 42, fold) / "predictions.jsonl").read_text().splitlines()
+    predictions = [json.loads(row) for row in rows]
+    lines = (results / "manifest.jsonl").read_text().splitlines()
+    paths = {line["id"]: Path(line["path"]) for line in map(json.loads, lines)}
+    labels = list(predictions[0]["probabilities"])
+    table = np.array([[row["probabilities"][label] for label in labels] for row in predictions])
+    return [paths[row["id"]] for row in predictions], labels, table
+
+
+@pytest.mark.parametrize("model", ["ShiftLSTM", "Shiftformer"])
+@pytest.mark.parametrize("setting", ["features", "finetune"])
+def test_a_trained_model_says_what_was_recorded_of_it_whichever_way_it_goes(setting, model, folder, tmp_path):
+    results = folder / "results" / setting
+    package(results, model, tmp_path / "model", fold="Session2")
+    paths, labels, expected = recorded(results, model, "Session2")
+    clips = np.stack([read_clip(path, SECONDS) for path in paths])
+    assert np.ptp(expected, axis=0).max() > 1e-3  # or all would be equal
+
+    recognizer = Recognizer.load(str(tmp_path / "model"))
+    assert list(recognizer.labels) == labels
+    np.testing.assert_allclose(recognizer.probabilities(clips), expected, rtol=0, atol=1e-5)
+
+    loaded = SpeechClassifier.from_pretrained(tmp_path / "model")
+    loaded.save_pretrained(tmp_path / "again")
+    again = Recognizer.load(str(tmp_path / "again"))
+    np.testing.assert_allclose(again.probabilities(clips), expected, rtol=0, atol=1e-5)
+
+    classify = pipeline("audio-classification", model=str(tmp_path / "again"), device="cpu")
+    for path, row in zip(paths[:4], expected, strict=False):
+        scores = {each["label"]: each["score"] for each in classify(str(path))}
+        np.testing.assert_allclose([scores[label] for label in labels], row, rtol=0, atol=1e-5)
+
+    import onnxruntime
+
+    export_onnx(loaded, tmp_path / "model.onnx")
+    (got,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"waveform": clips})
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+def test_a_frozen_encoder_can_stay_where_it_is(folder, tmp_path):
+    package(folder / "results" / "features", "Shiftformer", folder / "small", holds_backbone=False, half=True)
+    settings = json.loads((folder / "small" / "config.json").read_text())
+    assert settings["backbone"] == {"name": "../backbone", "revision": None}
+    assert all(name.startswith("classifier.") for name in load_file(folder / "small" / "model.safetensors"))
+    paths, _, expected = recorded(folder / "results" / "features", "Shiftformer", "Session1")
+    clips = np.stack([read_clip(path, SECONDS) for path in paths])
+    np.testing.assert_allclose(Recognizer.load(str(folder / "small")).probabilities(clips), expected, rtol=0, atol=5e-3)
+    with pytest.raises(RecipeError, match=r"^the encoder learned with the model: it has to go into the folder$"):
+        package(folder / "results" / "finetune", "Shiftformer", tmp_path / "small", holds_backbone=False)
+
+
+def test_the_card_says_on_what_it_was_trained_how_it_was_tested_and_what_it_is_not_for(folder, tmp_path):
+    results = folder / "results" / "features"
+    package(results, "Shiftformer", tmp_path / "model", fold="Session3")
+    card = ModelCard.load(tmp_path / "model" / "README.md")
+    metrics = json.loads((results / "metrics.json").read_text())
+    of_model = metrics["models"][1]
+    run = json.loads((run_folder(results, "Shiftformer", 42, "Session3") / "run.json").read_text())
+    test = run["epochs"][run["chosen"]["ua"] - 1]["test"]
+
+    (wa, ua) = card.data.eval_results
+    assert (wa.metric_value, ua.metric_value) == (round(test["wa"], 4), round(test["ua"], 4))
+    assert ua.dataset_name == "features, Session3 held out"
+    assert card.data.pipeline_tag == "audio-classification"
+    assert f"| this model, on Session3 | {100 * test['wa']:.1f} | {100 * test['ua']:.1f} |" in card.text
+    mean, (low, high) = of_model["ua"]["mean"], of_model["ua"]["interval"]
+    assert f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in card.text
+    for sentence in (
+        "the frames of backbone (frozen)",
+        "with a temporal shift (replace, n_div 4, one way, stride 1)",
+        "48 utterances of 6 speakers",
+        "Trained on 16 of them; 16 chose the epoch, 16 were tested; no speaker is in two of the parts.",
+        "Nothing but noise.",
+        "Leave one session out",
+        "It does not know what anybody feels.",
+        "Do not use it to judge, rank, hire",
+        "Article 5 (1) (f)",
+    ):
+        assert sentence in card.text
+    assert str(folder) not in card.text
+    assert str(folder) not in (tmp_path / "model" / "config.json").read_text()
+    assert "{{" not in card.text
+    assert not re.search(r"\n\n\n", card.text)
+
+
+def test_a_model_that_chose_its_epoch_on_the_test_part_is_called_optimistic(folder, tmp_path):
+    experiment = read_experiment(folder / "features.yaml", {"protocol": {"kind": "paper"}})
+    one = experiment.model_copy(update={"models": experiment.models[1:]})
+    run_experiment(one, tmp_path / "results", folder / "cache", Console(quiet=True))
+    package(tmp_path / "results", "Shiftformer", tmp_path / "model")
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "The tested utterances chose the epoch: these figures are optimistic." in text
+    assert "Trained on 32 of them; none chose the epoch" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"model": "CNN"}, r"^there is no model 'CNN' in the experiment: it can be ShiftLSTM, Shiftformer$"),
+        (
+            {"fold": "Session9"},
+            r"^there is no fold 'Session9' in the experiment: it can be Session1, Session2, Session3$",
+        ),
+        ({"seed": 7}, r"^there is no seed 7 in the experiment: it can be 42$"),
+        ({"out": Path(__file__)}, r"^--out .*test_packaging\.py is there already: name a folder that is not$"),
+        ({"root": Path("/nowhere")}, r"^there is no /nowhere/experiment\.json: is /nowhere the folder of"),
+    ],
+)
+def test_what_cannot_be_packaged_is_one_sentence_and_leaves_nothing(arguments, sentence, folder, tmp_path):
+    said = {"root": folder / "results" / "features", "model": "Shiftformer", "out": tmp_path / "model", **arguments}
+    with pytest.raises(RecipeError, match=sentence):
+        package(**said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    def fails(self, path, **options):
+        path.mkdir()
+        (path / "config.json").write_text("half a")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SpeechClassifier, "save_pretrained", fails)
+    with pytest.raises(KeyboardInterrupt):
+        package(folder / "results" / "features", "Shiftformer", tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_package_and_export(folder, tmp_path):
+    def typed(*arguments: object, code: int = 0) -> str:
+        done = CliRunner().invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    results, model = folder / "results" / "features", tmp_path / "model"
+    typed("package", results, "--model", "ShiftLSTM", "--fold", "Session2", "--out", model)
+    assert "within" in typed("export", model, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").stat().st_size > 10_000
+    assert typed("export", tmp_path / "no", tmp_path / "b.onnx", code=2).startswith("error: there is no model folder")
+    assert typed("package", results, "--model", "X", "--out", tmp_path / "y", code=2).startswith("error: there is no")
+
+
+# What a run keeps
+
+
+def kept(run) -> dict[str, torch.Tensor]:
+    return load_file(run.folder / MODEL_FILE)
+
+
+def logits_of(run, weights: dict[str, torch.Tensor]) -> np.ndarray:
+    from temporal_shift.ser.models.frame_classifier import frame_classifier
+
+    model = frame_classifier(run.model, run.cache.shape, run.manifest.labels, run.experiment.spec_augment).eval()
+    model.load_state_dict(weights)
+    frames = np.stack([run.cache[index] for index in run.fold.test])
+    with torch.no_grad():
+        return model(torch.from_numpy(frames)).logits.numpy()
+
+
+@pytest.mark.parametrize("kind", ["heldout", "last", "paper", "speaker"])
+def test_what_is_kept_is_what_the_protocol_reports(kind, tmp_path):
+    run = under(with_(small_run(tmp_path), keep_models=True, epochs=5, learning_rate=5e-3), kind)
+    record, _ = trained(run)
+    logits = np.load(run.folder / "test_logits.npy")
+    np.testing.assert_allclose(logits_of(run, kept(run)), logits[record["chosen"]["ua"] - 1], rtol=0, atol=1e-5)
+    assert np.abs(np.diff(logits, axis=0)).max(axis=(1, 2)).min() > 1e-3  # so that the epochs can be told apart
+
+
+def test_a_stopped_run_keeps_the_same_weights_and_nothing_else_changes(tmp_path):
+    plain = small_run(tmp_path / "plain")
+    train(plain)
+    whole = with_(small_run(tmp_path / "whole"), keep_models=True)
+    train(whole)
+    again = stopped(with_(small_run(tmp_path / "again"), keep_models=True))
+    train(again)
+    for name, weight in kept(whole).items():
+        assert torch.equal(kept(again)[name], weight)
+    for run in (whole, again):
+        (run.folder / MODEL_FILE).unlink()
+        assert outcome(run) == outcome(plain)
+
+
+def test_a_run_killed_between_its_model_and_its_record_goes_on_with_what_it_kept(tmp_path, monkeypatch):
+    run = with_(small_run(tmp_path / "run"), keep_models=True, epochs=4, checkpoint_seconds=0.0)
+    whole = replace(run, folder=tmp_path / "whole")
+    train(whole)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_run, "RunRecord", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(run)
+    record, _ = trained(run)
+    assert record["chosen"]["ua"] < 4  # it was kept before the last checkpoint
+    assert run.is_done()
+    assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
+
+
+def test_a_run_that_kept_nothing_is_trained_again_where_its_model_is_wanted(tmp_path):
+    run = small_run(tmp_path)
+    train(run)
+    wanted = with_(run, keep_models=True)
+    assert run.is_done()
+    assert not wanted.is_done()
+    train(wanted)
+    assert run.is_done()
+    assert wanted.is_done()
+
+
+def test_a_run_stopped_without_keeping_begins_anew_where_its_model_is_wanted(tmp_path):
+    run = with_(small_run(tmp_path), epochs=4, checkpoint_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, stop_after(3))
+    wanted = with_(run, keep_models=True)
+    record, _ = trained(wanted)
+    logits = np.load(wanted.folder / "test_logits.npy")
+    np.testing.assert_allclose(logits_of(wanted, kept(wanted)), logits[record["chosen"]["ua"] - 1], rtol=0, atol=1e-5)

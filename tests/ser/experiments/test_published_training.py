@@ -1,0 +1,133 @@
+"""Under ``schedule: paper`` the Trainer does what a plain loop written from the paper's description does."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.encoders.feature_cache import FeatureCache
+from temporal_shift.ser.experiments.reproduce import published_experiment
+from temporal_shift.ser.training import train_run
+from temporal_shift.ser.training.folds import make_folds
+from temporal_shift.ser.training.run_record import Run
+from temporal_shift.ser.training.trainer import RecipeTrainer
+
+from ..plain_loop import BLOCKS, plain_loop
+from ..tiny import TINY
+
+LABELS = ("happy", "angry", "sad", "neutral")
+STEPS, A_SESSION, SECONDS = 50, 43, 0.5  # four sessions of 43 make five batches of 32 and one of 12
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Manifest:
+    folder = tmp_path_factory.mktemp("audio")
+    generator = np.random.default_rng(0)
+    utterances = []
+    for session in range(1, 6):
+        for number in range(A_SESSION):
+            path, label = folder / f"{session}-{number:02}.wav", LABELS[number % 4]
+            tone = np.sin(np.arange(8000) * 0.02 * (1 + number % 4))
+            soundfile.write(path, 0.1 * tone + 0.05 * generator.normal(size=8000), 16000, subtype="FLOAT")
+            utterances.append(
+                Utterance(path.stem, path, label, f"{session}F", f"Session{session}", 0, 0.5, 8000, 16000, "0" * 64, "")
+            )
+    return Manifest(tuple(utterances), LABELS)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wav2vec2")
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32})).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(manifest, tmp_path_factory) -> FeatureCache:
+    """Frames that are noise around a mean of their class."""
+    generator = np.random.default_rng(1)
+    means = np.eye(4, 32)
+    frames = [generator.normal(size=(40, 32)) + means[LABELS.index(u.label)] for u in manifest.utterances]
+    folder = tmp_path_factory.mktemp("cache")
+    shards = [np.array(frames[start : start + 64], dtype=np.float32) for start in range(0, len(frames), 64)]
+    return FeatureCache(folder, "0" * 64, (40, 32), tuple(shards))
+
+
+class Enough(BaseException):
+    """The steps to be compared are done."""
+
+
+def of_the_trainer(run: Run, monkeypatch) -> list[tuple[float, float, float]]:
+    """Loss, rate and gradient norm of the first steps."""
+    seen: list[tuple[float, float, float]] = []
+
+    class Watched(RecipeTrainer):
+        def training_step(self, *args, **kwargs):
+            if len(seen) == STEPS:
+                raise Enough
+            torch.manual_seed(seed_of_step(len(seen)))
+            self.loss = super().training_step(*args, **kwargs)
+            return self.loss
+
+        def _clip_grad_norm(self, model):
+            norm = super()._clip_grad_norm(model)
+            seen.append((self.loss.item(), self.optimizer.param_groups[0]["lr"], float(norm)))
+            return norm
+
+    monkeypatch.setattr(train_run, "RecipeTrainer", Watched)
+    with pytest.raises(Enough):
+        train_run.train(run)
+    return seen
+
+
+def seed_of_step(step: int) -> int:
+    return 1000 + step
+
+
+@pytest.mark.parametrize("setting", ["features", "finetune"])
+@pytest.mark.parametrize("model", BLOCKS)
+def test_the_first_losses_rates_and_gradient_norms_are_those_of_a_plain_loop(
+    setting, model, manifest, backbone, cache, tmp_path, monkeypatch
+):
+    experiment = published_experiment(
+        setting,
+        [model],
+        {"backbone": {"name": str(backbone), "revision": None}, "features": {"clip_seconds": SECONDS}},
+    )
+    fold = make_folds(manifest, experiment.protocol.kind)[0]
+    frozen = cache if setting == "features" else None
+    run = Run(experiment, experiment.models[0], fold, 42, manifest, "0" * 64, frozen, tmp_path / "run")
+    ours = of_the_trainer(run, monkeypatch)
+
+    labels = torch.tensor([LABELS.index(manifest.utterances[index].label) for index in fold.train])
+    if frozen is None:
+        clips = [soundfile.read(manifest.utterances[index].path, dtype="float32")[0] for index in fold.train]
+        inputs = torch.tensor(np.stack(clips))
+    else:
+        inputs = torch.tensor(np.stack([cache[index] for index in fold.train]))
+    theirs = plain_loop(inputs, labels, model, None if setting == "features" else backbone, seed_of_step)
+    assert len(ours) == STEPS
+    np.testing.assert_allclose(ours, list(islice(theirs, STEPS)), rtol=1e-5, atol=1e-9)
+
+
+def test_the_files_of_the_rows_are_the_papers_settings_and_nothing_else_differs_between_them():
+    for setting, learning in (("features", 0.05), ("finetune", 0.0)):
+        rows = [published_experiment(setting, [model], {}) for model in BLOCKS]
+        for row in rows:
+            assert row.model_copy(update={"models": rows[0].models}) == rows[0]
+        assert rows[0].training == config.Training(weight_decay=learning, schedule="paper", shuffle=False)
+        assert rows[0].features == config.Features()
+        assert rows[0].spec_augment == config.SpecAugment()
+        assert rows[0].protocol.kind == "paper"
+        assert [(row.models[0].name, row.models[0].blocks) for row in rows] == [(k, v[0]) for k, v in BLOCKS.items()]
+        for row, (_, shift) in zip(rows, BLOCKS.values(), strict=True):
+            assert row.models[0].shift == (None if shift is None else config.Shift(**shift))

@@ -1,0 +1,245 @@
+"""``temporal-shift ser demo``: the page, as a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.inference import demo
+from temporal_shift.ser.inference.demo_views import Heard, cards, caveats
+from temporal_shift.ser.inference.recognizer import Recognizer, Window
+
+from ..small_model import LABELS, local_model
+from .test_speech_stream import noise
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROOT = Path(__file__).parents[3]
+SAID = next((ROOT / "examples/quickstart/corpus/Session1/sentences/wav").rglob("*.ogg"))
+QUIET = (  # no feature of the browser's own may ask the network for something
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium with a microphone that beeps: Debian's, the one that ``CHROMIUM`` names, or Playwright's own."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("there is no Chromium: apt install chromium, or playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, browser):
+    """Where the demo of two tiny models listens, as its command started it; it must end without a trace."""
+    folder = tmp_path_factory.mktemp("demo")
+    local_model().save_pretrained(folder / "Shifted")
+    local_model("last").save_pretrained(folder / "Plain")
+    (folder / "tmp").mkdir()
+    port = free_port()
+    command = [sys.executable, "-m", "temporal_shift", "ser", "demo", "--no-browser", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--model", str(folder / "Shifted"), "--twin", str(folder / "Plain")],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while "(Ctrl-C ends it)" not in (folder / "log").read_text():
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, "the demo did not start"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        assert server.wait(timeout=20) == 0
+    assert "Traceback" not in (folder / "log").read_text()
+    assert list((folder / "tmp").iterdir()) == []  # what was uploaded is gone
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, which must not say an error in its console, nor ask another host for anything."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"])
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    errors, asked = [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("h1")
+    yield page
+    context.close()
+    assert errors == []
+    assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
+
+
+def answer_to(page, path: Path) -> str:
+    """Upload a file, and wait for what the page says of it."""
+    before = page.inner_text("#answer .prose")
+    page.set_input_files("#upload input[type=file]", path)
+    page.wait_for_function("before => document.querySelector('#answer .prose').innerText !== before", arg=before)
+    return page.inner_text("#answer .prose")
+
+
+def test_an_upload_gets_the_label_and_the_course_of_both_models(page):
+    said = answer_to(page, SAID)
+    assert [card.inner_text() for card in page.query_selector_all(".card h2")] == ["Shifted", "Plain"]
+    assert all(card.inner_text() in LABELS for card in page.query_selector_all(".card .label"))
+    assert len(re.findall(r"[\d.]+ s of sound, answered in \d+ ms: real-time factor \d\.\d+", said)) == 2
+    for name in ("Shifted", "Plain"):
+        course = page.get_by_role("img", name=f"{name}: the probability of each class over time under the waveform")
+        assert course.evaluate("image => image.complete && image.naturalWidth") > 400
+    assert page.locator("#player audio").get_attribute("src")  # it can be heard again
+    assert "The corpus is noise." in page.inner_text(".words.small")
+
+
+def test_an_example_is_one_click(page):
+    page.get_by_role("button", name="sad, woman").click()
+    page.wait_for_selector(".card img")
+    assert len(page.query_selector_all(".card img")) == 2
+
+
+def test_the_microphone_is_heard(page):
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1200)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_selector(".card img")
+    assert float(re.search(r"([\d.]+) s of sound", page.inner_text("#answer"))[1]) > 0.5
+
+
+def test_what_is_no_recording_is_told_in_words_and_the_next_one_is_heard(page, tmp_path):
+    flac = tmp_path / "cut.flac"
+    soundfile.write(flac, noise(32000), 16000)
+    flac.write_bytes(flac.read_bytes()[:20000])
+    soundfile.write(tmp_path / "nan.wav", np.full(800, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
+    (tmp_path / "text.wav").write_text("not a sound")
+    (tmp_path / "empty.wav").touch()
+    for name, sentence in {
+        "cut.flac": "The audio file cut.flac is cut off",
+        "nan.wav": "The audio file nan.wav holds samples that are not finite.",
+        "silent.wav": "The audio file silent.wav is empty.",
+        "text.wav": "The audio file text.wav cannot be read: Format not recognised.",
+        "empty.wav": "The audio file empty.wav cannot be read",
+    }.items():
+        assert answer_to(page, tmp_path / name).startswith(sentence)
+        assert page.query_selector("#answer [role=alert]")
+    assert "s of sound" in answer_to(page, SAID)
+
+
+def test_a_file_of_another_kind_is_refused_in_words(page, tmp_path):
+    (tmp_path / "letter.txt").write_text("not a sound")
+    page.set_input_files("#upload input[type=file]", tmp_path / "letter.txt")
+    assert "Invalid file type: letter.txt" in page.wait_for_selector(".toast-body").inner_text()
+
+
+def test_nothing_is_wider_than_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    answer_to(page, SAID)
+    wide = (
+        "() => [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate(f"({wide})().map(e => e.outerHTML.slice(0, 100))") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine's")
+def test_it_listens_on_no_address_but_its_own(address):
+    port = int(address.rsplit(":", 1)[1])
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_only_loopback_is_this_machine_alone():
+    assert all(map(demo.is_loopback, ("127.0.0.1", "127.3.2.1", "::1", "localhost")))
+    assert not any(map(demo.is_loopback, ("0.0.0.0", "::", "192.168.0.2", "example.org")))
+
+
+def test_the_course_ends_with_the_recording_and_is_what_each_window_alone_says():
+    recognizer, wave = Recognizer(local_model("last")), noise(19200)
+    course = demo._course(recognizer, wave)
+    step = course[0].end
+    expected = [*recognizer.latest([wave], step)]
+    assert [window.end for window in course] == pytest.approx([window.end for window in expected])
+    np.testing.assert_allclose(
+        [window.probabilities for window in course], [window.probabilities for window in expected], atol=1e-5
+    )
+    assert course[-1].end == 1.2
+    assert [window.end for window in demo._course(recognizer, wave[:100])] == [100 / 16000]
+
+
+def test_a_recording_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_LONGEST", 0.5)
+    soundfile.write(tmp_path / "long.wav", noise(16000), 16000)
+    said, wave = demo.hear([], tmp_path / "long.wav", "long.wav")
+    assert "The recording is longer than" in said
+    assert wave is None
+
+
+def test_names_are_no_markup():
+    heard = Heard("<b>", ("<i>", "&"), (0.6, 0.4), (Window(0, 0.1, (0.6, 0.4)),), 0.5, 0.1, 0.01)
+    shown = cards([heard], noise(1600))
+    assert "<b>" not in shown
+    assert '<p class="label">&lt;i&gt;</p>' in shown
+    assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
+
+
+def test_a_model_that_says_nothing_of_itself_is_said_to():
+    recognizer = Recognizer(local_model(provenance={}))
+    assert "<b>mine</b> does not say what it was trained on." in caveats([("mine", recognizer)])
+
+
+def test_wrong_arguments_are_one_sentence(tmp_path, monkeypatch):
+    local_model().save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: object) -> str:
+        done = CliRunner().invoke(app, ["ser", "demo", *map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == 2
+        return done.output
+
+    assert typed() == (
+        "error: there is no examples/quickstart/models/Shiftformer here: "
+        "run this in a clone of the repository, or name a --model\n"
+    )
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert typed("--model", "model", "--no-browser", "--port", port) == (
+            f"error: --host 127.0.0.1 --port {port}: the address is taken, or not of this machine\n"
+        )
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert typed("--model", "model") == 'error: the demo needs gradio: pip install "temporal-shift[demo]"\n'
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

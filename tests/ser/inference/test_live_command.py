@@ -1,0 +1,201 @@
+"""``temporal-shift ser live``, as a person types it, with a recording or a microphone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+import types
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from typer.testing import CliRunner
+
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.inference import live
+from temporal_shift.ser.inference.microphone import microphone
+
+from ..small_model import LABELS, local_model
+from .test_speech_stream import noise
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The models ``windows`` and ``streaming``, and a recording of 1.2 s."""
+    folder = tmp_path_factory.mktemp("live")
+    local_model("last").save_pretrained(folder / "windows")
+    local_model().save_pretrained(folder / "streaming")
+    soundfile.write(folder / "said.wav", noise(19200), 16000, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture
+def typed(monkeypatch, tmp_path, folder):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object, code: int = 0) -> str:
+        done = CliRunner().invoke(app, ["ser", "live", *map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    return run
+
+
+def test_a_recording_as_lines(typed, folder):
+    lines = typed("--model", folder / "windows", "--file", folder / "said.wav").splitlines()
+    assert lines[0].startswith("windows, by windows of 0.5 s, because")
+    heard = [float(line.split()[0]) for line in lines[1:-1]]
+    assert heard[0] >= 0.5
+    assert heard == sorted(set(heard))
+    assert heard[-1] == 1.2
+    assert all(name in lines[1] for name in (*LABELS, "latency", "RTF", " skipped"))
+    assert re.match(
+        r"\d updates of 1\.2 s, \d skipped; latency median \d+ ms, 95 % below \d+ ms; RTF median ", lines[-1]
+    )
+
+
+def test_a_recording_as_json(typed, folder):
+    printed = typed("--model", folder / "streaming", "--file", folder / "said.wav", "--format", "json", "--hop", "0.3")
+    begin, *updates, end = map(json.loads, printed.splitlines())
+    assert (begin["event"], begin["model"], begin["labels"]) == ("begin", "streaming", list(LABELS))
+    assert begin["way"].startswith("streaming")
+    assert updates[-1]["heard_s"] == 1.2
+    assert all(update["label"] == max(update["probabilities"], key=update["probabilities"].get) for update in updates)
+    assert all(update["latency_s"] > 0 and update["rtf"] > 0 for update in updates)
+    assert (end["event"], end["updates"], end["heard_s"]) == ("end", len(updates), 1.2)
+
+
+def test_it_stops_after_so_many_seconds(typed, folder):
+    lines = typed("--model", folder / "windows", "--file", folder / "said.wav", "--seconds", 0.7).splitlines()
+    assert lines[-2].split()[0] == "0.70"
+
+
+def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
+    def interrupted(*arguments):
+        yield live.Update(0.5, (0.25,) * 4, 0.01, 0.02, 0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "updates", interrupted)
+    lines = typed("--model", folder / "windows", "--file", folder / "said.wav").splitlines()
+    assert lines[-1].startswith("1 updates of 0.5 s, 0 skipped; latency median 10 ms")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--file", "gone.wav"), "there is no audio file gone.wav"),
+        (("--file", "nan.wav"), "the audio file nan.wav holds samples that are not finite"),
+        (("--hop", "0"), "--hop is 0: it must be between 0.02 and 60 seconds"),
+        (("--hop", "nan"), "--hop is nan: it must be between 0.02 and 60 seconds"),
+        (("--seconds", "-1"), "--seconds is -1: it must be above 0"),
+        (("--file", "nan.wav", "--device", "1"), "--file and --device: it can only be one of them"),
+    ],
+)
+def test_what_cannot_be_heard_is_one_sentence(typed, folder, options, sentence):
+    soundfile.write("nan.wav", np.full(16000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
+    assert f"error: {sentence}\n" in typed("--model", folder / "windows", *options, code=2)
+
+
+def test_without_a_clone_a_model_must_be_named(typed):
+    sentence = "there is no examples/quickstart/models/Shiftformer here: run this in a clone of the repository, or name"
+    assert typed(code=2) == f"error: {sentence} a --model\n"
+
+
+class FakeStream:
+    """A device that hears a slow sine, half a block each time."""
+
+    def __init__(self, rate: float, *, device: int, channels: int, dtype: str) -> None:
+        assert (device, channels, dtype) == (3, 1, "float32")
+        self.rate, self.heard = rate, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def read(self, samples: int):
+        self.heard += samples
+        return np.sin(np.arange(self.heard - samples, self.heard, dtype=np.float32) / 30)[:, None], False
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """A computer with one microphone of 48 kHz, number 3."""
+
+    class PortAudioError(Exception):
+        pass
+
+    info = {"index": 3, "name": "Headset", "max_input_channels": 2, "default_samplerate": 48000.0}
+
+    def query_devices(device=None, kind=None):
+        if kind is None:
+            return [info, {**info, "name": "Speaker", "max_input_channels": 0}]
+        if device not in (None, 3, "head"):
+            raise ValueError(f"No input device matching {device!r}")
+        return info
+
+    fake = types.SimpleNamespace(PortAudioError=PortAudioError, query_devices=query_devices, InputStream=FakeStream)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    return fake
+
+
+@pytest.mark.parametrize("device", [None, "3", "head"])
+def test_a_microphone_of_another_rate_is_resampled_as_one_stream(devices, device):
+    blocks, late = zip(*itertools.islice(microphone(device), 20), strict=True)
+    heard = np.concatenate(blocks)
+    sine = np.sin(np.arange(48000, dtype=np.float32) / 30)
+    np.testing.assert_allclose(heard, soxr.resample(sine, 48000, 16000)[: len(heard)], atol=1e-4)
+    assert len(heard) / 16000 + late[-1] == pytest.approx(1.0, abs=1e-3)  # what is still in the resampler is late
+
+
+def test_the_microphone_is_heard(typed, folder, devices):
+    printed = typed("--model", folder / "windows", "--seconds", "0.6", "--format", "json")
+    assert json.loads(printed.splitlines()[-2])["heard_s"] == 0.6
+
+
+def test_the_devices_are_listed(typed, devices):
+    printed = typed("--list-devices")
+    assert "3  Headset" in printed
+    assert "48000" in printed
+    assert "Speaker" not in printed
+
+
+def test_without_a_microphone_it_is_one_sentence(typed, devices):
+    unknown = typed("--model", "any", "--device", "foot", code=2)
+    assert unknown == "error: --device foot: No input device matching 'foot'; --list-devices shows what there is\n"
+
+    def none(device=None, kind=None):
+        if kind is None:
+            return []
+        raise devices.PortAudioError("Error querying device -1")
+
+    devices.query_devices = none
+    sentence = "error: there is no microphone that the system knows"
+    assert typed("--model", "any", code=2) == f"{sentence}: name a recording with --file\n"
+    assert typed("--list-devices", code=2) == f"{sentence}\n"
+
+
+def test_without_the_package_or_its_library_it_is_one_sentence(typed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert (
+        typed("--model", "any", code=2)
+        == 'error: the microphone needs sounddevice: pip install "temporal-shift[live]"\n'
+    )
+
+    class NoLibrary:
+        def find_spec(self, name, path=None, target=None):
+            if name == "sounddevice":
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.delitem(sys.modules, "sounddevice")
+    monkeypatch.setattr(sys, "meta_path", [NoLibrary(), *sys.meta_path])
+    assert typed("--list-devices", code=2) == (
+        "error: the microphone needs the library PortAudio: install libportaudio2, as Debian and Ubuntu call it\n"
+    )

@@ -1,0 +1,365 @@
+"""``temporal-shift ser predict``: an answer for each file, or one line that says why not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from typer.testing import CliRunner
+
+from temporal_shift.ser import Recognizer
+from temporal_shift.ser.audio.reading import read_blocks
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.cli.predict import predict as command
+from temporal_shift.ser.inference import predict_files
+from temporal_shift.ser.inference.predict_files import expand, one_line
+from temporal_shift.ser.inference.recognizer import mean_probabilities
+
+from ..small_model import LABELS, small_model
+
+RATE = 16000
+PAGE = (Path(__file__).parents[3] / "docs" / "predict.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A model of half a second, whose random answers differ from sound to sound."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    small_model("wav2vec2").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def recognizer(model) -> Recognizer:
+    return Recognizer.load(model)
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch, model):
+    """Runs the command in an empty folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0, stdin: bytes = b"") -> SimpleNamespace:
+        arguments = ("ser", "predict", "--model", model, *map(str, arguments))
+        done = CliRunner().invoke(app, arguments, input=stdin, catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return SimpleNamespace(out=done.stdout, err=done.stderr, bytes=done.stdout_bytes)
+
+    return run
+
+
+def sound(seed: int, seconds: float) -> np.ndarray:
+    """Noise below 4 kHz that comes and goes slowly, as loud as its seed says: resampling leaves it as it is."""
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * 8000)) * (0.1 + 0.08 * (seed % 12))
+    return soxr.resample(noise * np.hanning(len(noise)), 8000, RATE).astype(np.float32)
+
+
+def write(name: str, wave: np.ndarray, rate: int = RATE, **how: str) -> str:
+    soundfile.write(name, wave, rate, **({"subtype": "FLOAT"} if name.endswith(".wav") and not how else how))
+    return name
+
+
+def halved(name: str) -> str:
+    Path(name).write_bytes(Path(name).read_bytes()[: Path(name).stat().st_size // 2])
+    return name
+
+
+def numbers(answer: dict) -> np.ndarray:
+    return np.array([answer["probabilities"][label] for label in LABELS])
+
+
+def broken_files() -> dict[str, str]:
+    """Twenty files that nobody can answer, in ten ways, and why."""
+    reasons = {}
+    for name in ("empty1.wav", "empty2.flac"):
+        Path(name).touch()
+        reasons[name] = f"the audio file {name} cannot be read: it has 0 bytes"
+    reasons[halved(write("truncated1.wav", sound(1, 1.0)))] = (
+        "the audio file truncated1.wav is cut off: its header says 1.00 s, it holds 0.50 s"
+    )
+    reasons[halved(write("truncated2.flac", sound(1, 1.0)))] = (
+        "the audio file truncated2.flac is cut off or damaged: flac decoder lost sync"
+    )
+    for name in ("text1.wav", "text2.mp3"):
+        Path(name).write_text("what was said\n" * 100)
+        reasons[name] = f"the audio file {name} cannot be read: Format not recognised"
+    for name, place in (("nan1.wav", 0), ("nan2.wav", 7999)):
+        wave = sound(2, 0.5)
+        wave[place] = np.nan
+        reasons[write(name, wave)] = f"the audio file {name} holds samples that are not finite"
+    for name in ("0s1.wav", "0s2.ogg"):
+        reasons[write(name, np.zeros(0))] = f"the audio file {name} is empty"
+    for name in ("sample1.wav", "sample2.flac"):
+        reasons[write(name, np.full(1, 0.5))] = (
+            f"the audio file {name} is 0.00006 s long (1 sample at 16 kHz): at least 0.1 s is needed to hear anything"
+        )
+    for name in ("fast1.wav", "fast2.wav"):
+        reasons[halved(write(name, soxr.resample(sound(3, 1.0), RATE, 96000), 96000, subtype="PCM_24"))] = (
+            f"the audio file {name} is cut off: its header says 1.00 s, it holds 0.50 s"
+        )
+    for name, channel in (("wide1.wav", 0), ("wide2.wav", 7)):
+        wave = np.stack([sound(4, 0.5)] * 8, axis=1)
+        wave[1000, channel] = np.inf
+        reasons[write(name, wave)] = f"the audio file {name} holds samples that are not finite"
+    for name in ("missing1.wav", "missing2.flac"):
+        reasons[name] = f"there is no audio file {name}"
+    Path("folder.wav").mkdir()
+    reasons["folder.wav"] = "folder.wav is a folder: name the files in it, as 'folder.wav/**/*.wav' does"
+    if os.geteuid():
+        Path(write("locked.wav", sound(5, 0.5))).chmod(0)
+        reasons["locked.wav"] = "the audio file locked.wav cannot be read: Permission denied"
+    else:  # root may read everything
+        Path("video.wav").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2mp41" + bytes(100))
+        reasons["video.wav"] = "the audio file video.wav cannot be read: Format not recognised"
+    return reasons
+
+
+def whole_files() -> list[str]:
+    """180 files, every third of which is the sound of the file before it, at 96 kHz or on eight channels."""
+    names = []
+    for number in range(60):
+        wave = sound(number, 0.2 + 0.02 * number)
+        names.append(write(f"good{number}.wav", wave))
+        names.append(
+            write(f"good{number}-fast.wav", soxr.resample(wave, RATE, 96000), 96000)
+            if number % 2
+            else write(f"good{number}-wide.wav", np.stack([wave] * 8, axis=1))
+        )
+        names.append(write(f"good{number}.{('flac', 'ogg', 'mp3', 'aiff')[number % 4]}", wave))
+    return names
+
+
+def test_of_200_files_the_20_broken_ones_get_a_line_each_and_the_others_an_answer(typed):
+    reasons, good = broken_files(), whole_files()
+    assert (len(reasons), len(good)) == (20, 180)
+    files = [file for place in range(20) for file in [*good[9 * place : 9 * place + 9], [*reasons][place]]]
+    done = typed("--format", "json", *files, code=1)
+    said = json.loads(done.out)
+    assert [answer["file"] for answer in said["files"]] == good
+    assert said["errors"] == [{"file": file, "reason": reason} for file, reason in reasons.items()]
+    assert done.err == "".join(reason + "\n" for reason in reasons.values())
+    for plain, copy in zip(said["files"][::3], said["files"][1::3], strict=True):
+        assert (copy["label"], copy["seconds"]) == (plain["label"], plain["seconds"])
+        np.testing.assert_allclose(numbers(copy), numbers(plain), atol=1e-4 if "fast" in copy["file"] else 1e-6)
+    assert np.ptp([numbers(answer) for answer in said["files"]], axis=0).max() > 0.2  # the sounds do differ
+
+
+def test_the_document_says_what_the_recognizer_does_to_the_last_digit(typed, model, recognizer):
+    files = [write("short.wav", sound(1, 0.3)), write("long.wav", sound(2, 1.9))]
+    said = json.loads(typed("--format", "json", *files).out)
+    assert {key: said[key] for key in ("model", "labels", "window_seconds", "errors")} == {
+        "model": model,
+        "labels": [*LABELS],
+        "window_seconds": 0.5,
+        "errors": [],
+    }
+    for answer, seconds in zip(said["files"], (0.3, 1.9), strict=True):
+        windows = list(recognizer.windows(read_blocks(Path(answer["file"]))))
+        assert answer["seconds"] == seconds
+        np.testing.assert_allclose(numbers(answer), mean_probabilities(windows), atol=1e-9)
+        assert answer["label"] == LABELS[int(np.argmax(mean_probabilities(windows)))]
+        if seconds < 0.5:
+            assert "windows" not in answer
+            continue
+        assert [(window["start"], window["end"]) for window in answer["windows"]] == [
+            (window.start, window.end) for window in windows
+        ]
+        for told, window in zip(answer["windows"], windows, strict=True):
+            assert np.array_equal(numbers(told).astype(np.float32), np.float32(window.probabilities))
+            assert told["label"] == LABELS[int(np.argmax(window.probabilities))]
+
+
+@pytest.mark.parametrize(("hop", "starts"), [(None, [0, 0.25, 0.5, 0.7]), (0.5, [0, 0.5, 0.7]), (0.4, [0, 0.4, 0.7])])
+def test_windows_cover_the_file_from_its_start_to_its_end(typed, hop, starts):
+    write("a.wav", sound(3, 1.2))
+    (answer,) = json.loads(typed("--format", "json", *(["--hop", hop] if hop else []), "a.wav").out)["files"]
+    windows = answer["windows"]
+    assert [window["start"] for window in windows] == starts
+    assert all(window["end"] - window["start"] == pytest.approx(0.5) for window in windows)
+    assert windows[-1]["end"] == answer["seconds"] == 1.2
+
+
+def test_rows_of_csv_hold_the_numbers_of_the_document(typed):
+    files = [write("a, b.wav", sound(1, 0.3)), write("long.wav", sound(2, 1.2))]
+    said = json.loads(typed("--format", "json", *files).out)["files"]
+    rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", *files).out)))
+    assert [*rows[0]] == ["file", "seconds", "start", "end", "label", *LABELS]
+    assert len(rows) == 2
+    for row, answer in zip(rows, said, strict=True):
+        assert (row["file"], row["label"]) == (answer["file"], answer["label"])
+        assert [float(row[key]) for key in ("seconds", "start", "end")] == [answer["seconds"], 0, answer["seconds"]]
+        assert [float(row[label]) for label in LABELS] == numbers(answer).tolist()
+    rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", "--windows", *files).out)))
+    assert [row["file"] for row in rows] == ["a, b.wav"] + ["long.wav"] * 4
+    for row, window in zip(rows[1:], said[1]["windows"], strict=True):
+        assert [float(row[key]) for key in ("seconds", "start", "end")] == [1.2, window["start"], window["end"]]
+        assert [float(row[label]) for label in LABELS] == numbers(window).tolist()
+
+
+def test_the_table_has_a_row_for_each_file_or_for_each_window(typed):
+    files = [write("a" * 150 + ".wav", sound(1, 0.3)), write("long.wav", sound(2, 1.2))]
+    said = json.loads(typed("--format", "json", *files).out)["files"]
+    header, _, first, second = typed(*files).out.splitlines()
+    assert header.split() == ["File", "Seconds", "Label", *(cell for label in LABELS for cell in (f"{label},", "%"))]
+    assert first.split() == [files[0], "0.30", said[0]["label"], *(f"{100 * share:.1f}" for share in numbers(said[0]))]
+    assert second.split()[:3] == ["long.wav", "1.20", said[1]["label"]]
+    lines = typed("--windows", *files).out.splitlines()
+    assert lines[0].split()[:4] == ["File", "Start", "End", "Label"]
+    assert [line.split()[1:3] for line in lines[3:]] == [
+        [f"{window['start']:.2f}", f"{window['end']:.2f}"] for window in said[1]["windows"]
+    ]
+
+
+def test_answers_come_in_the_order_of_the_names_and_as_often(typed):
+    names = [write(name, sound(1, 0.2)) for name in ("b.wav", "a.wav", "c.wav")]
+    said = json.loads(typed("--format", "json", *names, "a.wav").out)["files"]
+    assert [answer["file"] for answer in said] == ["b.wav", "a.wav", "c.wav", "a.wav"]
+    assert said[1] == said[3]
+
+
+def test_a_pattern_is_the_files_that_it_matches_in_their_order(typed):
+    Path("calls/monday").mkdir(parents=True)
+    Path("calls/folder.wav").mkdir()
+    names = [write(f"calls/{name}.wav", sound(1, 0.2)) for name in ("b", "monday/c", "a", "[x]")]
+    done = typed("--format", "json", "calls/**/*.wav", "calls/[x].wav", "calls/*.flac", code=1)
+    found = [answer["file"] for answer in json.loads(done.out)["files"]]
+    assert found == [*sorted(names), "calls/[x].wav"]  # which is a file before it is a pattern
+    assert done.err == "no file matches calls/*.flac\n"
+
+
+def test_names_come_from_standard_input_a_line_each(typed):
+    names = [write(name, sound(1, 0.2)) for name in ("a.wav", "b c.wav", "d.wav", "*.wav")]
+    typed_in = b"a.wav\r\n\n\r\nb c.wav\n*.wav"
+    said = json.loads(typed("--format", "json", "d.wav", "-", "a.wav", stdin=typed_in).out)["files"]
+    assert [answer["file"] for answer in said] == ["d.wav", *names[:2], "*.wav", "a.wav"]
+    assert typed("-", code=2, stdin=b"\n\r\n").err == (
+        "error: standard input names no files, and neither does the command line\n"
+    )
+
+
+def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
+    odd, broken, gone = (os.fsdecode(name) for name in (b"\xff.wav", b"two\nlines\x1b[31m.wav", b"null\0.wav"))
+    write("plain.wav", sound(1, 0.2))
+    Path("plain.wav").rename(odd)
+    Path(broken).touch()
+    names = b"\n".join([b"\xff.wav", b"null\0.wav", b"gone\xfe.wav"])
+    done = typed("--format", "json", "-", broken, "", code=1, stdin=names)
+    said = json.loads(done.bytes)
+    assert [answer["file"] for answer in said["files"]] == [odd]
+    assert [refusal["file"] for refusal in said["errors"]] == [gone, os.fsdecode(b"gone\xfe.wav"), broken, ""]
+    assert done.err.splitlines() == [
+        r"the audio file null\x00.wav cannot be read: embedded null byte",
+        r"there is no audio file gone\udcfe.wav",
+        r"the audio file two\nlines\x1b[31m.wav cannot be read: it has 0 bytes",
+        "the name of a file is empty",
+    ]
+    assert typed("--format", "csv", odd).bytes.splitlines()[1].startswith(b"\xff.wav,0.2,0.0,0.2,")
+    assert r"\udcff.wav" in typed(odd).out
+
+
+def test_one_line_leaves_what_can_be_read_as_it_is():
+    assert one_line("Grüße 問 a'b\\c") == "Grüße 問 a'b\\c"
+    assert one_line("a\tb\u2028c") == r"a\tb\u2028c"
+
+
+@pytest.mark.parametrize("samples", [1, 100, 1599])
+def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_not(typed, samples):
+    write("a.wav", np.ones(samples) / 2)
+    plural = "s" * (samples > 1)
+    assert f" s long ({samples} sample{plural} at 16 kHz): at least 0.1 s is needed" in typed("a.wav", code=1).err
+    write("a.wav", np.ones(1600) / 2)
+    assert typed("a.wav").err == ""
+
+
+def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
+    write("huge.wav", np.full((4000, 8), 3e38, dtype=np.float32))
+    assert typed("--format", "json", "huge.wav", code=1).err == (
+        "the model makes nothing finite of the audio file huge.wav: are its samples very large?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--hop", "0", "a.wav"), "--hop is 0: it must be above 0 and at most 0.5, the seconds that the model hears"),
+        (("--hop", "nan", "a.wav"), "--hop is nan: it must be above 0 and at most 0.5, the seconds that the model"),
+        (("--hop", "0.6", "a.wav"), "--hop is 0.6: it must be above 0 and at most 0.5, the seconds that the model"),
+        (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
+        (("--output", ".", "a.wav"), "--output . is a folder: it must be a file"),
+        (("--output", "a.wav/b", "a.wav"), "--output a.wav/b cannot be written: "),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(typed, arguments, sentence):
+    write("a.wav", sound(1, 0.2))
+    done = typed(*arguments, code=2)
+    assert (done.out, done.err.count("\n")) == ("", 1)
+    assert done.err.startswith(f"error: {sentence}")
+
+
+def test_no_files_at_all_is_wrong_usage(typed):
+    assert "Missing argument 'FILE...'" in typed(code=2).err
+
+
+def test_the_output_file_is_whole_or_as_it_was(typed):
+    write("a.wav", sound(1, 0.2))
+    Path("out.json").write_text("before")
+    typed("--output", "out.json", "--hop", "9", "a.wav", code=2)
+    assert Path("out.json").read_text() == "before"
+    printed = typed("--format", "json", "a.wav", "gone.wav", code=1)
+    done = typed("--format", "json", "-o", "out.json", "a.wav", "gone.wav", code=1)
+    assert (done.out, done.err) == ("", "there is no audio file gone.wav\n")
+    assert Path("out.json").read_text() == printed.out
+    typed("-o", "new/folder/out.txt", "a.wav")
+    assert Path("new/folder/out.txt").read_text() == typed("a.wav").out
+    assert {path.name for path in Path().rglob("*")} == {"a.wav", "out.json", "new", "folder", "out.txt"}
+
+
+def test_ctrl_c_gives_what_is_answered_so_far(typed, monkeypatch):
+    names = [write(f"{name}.wav", sound(1, 0.2)) for name in "abc"]
+    answer_or_refuse = predict_files.answer_or_refuse
+
+    def until_b(recognizer, file, *arguments):
+        if file == "b.wav":
+            raise KeyboardInterrupt
+        return answer_or_refuse(recognizer, file, *arguments)
+
+    monkeypatch.setattr(predict_files, "answer_or_refuse", until_b)
+    done = typed("--format", "json", *names, "no*.wav", code=130)
+    said = json.loads(done.out)
+    assert done.err == "\nstopped: 1 of 4 files are done\n"
+    assert [answer["file"] for answer in said["files"]] == ["a.wav"]
+    assert said["errors"] == [
+        {"file": name, "reason": "stopped before its end was heard"} for name in ("b.wav", "c.wav", "no*.wav")
+    ]
+
+
+def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    write("a.wav", sound(1, 0.2))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", nobody)
+        command(["a.wav"], model)
+        nobody.write("what Python flushes in the end")
+
+
+def test_expansion_takes_a_name_as_it_comes():
+    names = ["a", "-", "-", "b?"]
+    assert [*expand(names, iter([b"x\n", b"y"]))] == ["a", "x", "y", predict_files.Refusal("b?", "no file matches b?")]
+
+
+def test_the_reasons_of_the_page_are_what_the_command_says(typed):
+    (block,) = re.findall(r"```\n(there is no .*?)```", PAGE, flags=re.DOTALL)
+    reasons = set(broken_files().values())
+    assert set(block.splitlines()) <= reasons

@@ -1,0 +1,117 @@
+"""A whole model chunk by chunk, where its encoder allows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from temporal_shift.ser.inference.speech_stream import Locality, SpeechStream, locality_of
+
+from ..small_model import local_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module", params=[1, 3, 8])
+def model(request):
+    return local_model(average=request.param)
+
+
+@pytest.fixture(scope="module")
+def stream(model) -> SpeechStream:
+    return SpeechStream.of(model)
+
+
+@given(
+    chunks=st.lists(
+        st.one_of(st.integers(0, 700), st.sampled_from([0, 1, 319, 320, 321, 5000])), min_size=1, max_size=12
+    ),
+    more=st.integers(325, 4000),
+)
+@settings(max_examples=25)
+def test_the_stream_ends_where_the_whole_recording_leads(model, stream, chunks, more):
+    wave = noise(sum(chunks) + more)
+    for chunk in np.split(wave, np.cumsum(chunks)):
+        stream(chunk)
+    np.testing.assert_allclose(stream.flush(), offline(model, wave), atol=1e-5, rtol=0)
+
+
+def test_the_answer_depends_on_the_recording(model):
+    quiet, loud = (offline(model, volume * noise(16000)) for volume in (0.01, 1.0))
+    assert np.abs(quiet - loud).max() > 0.01  # or the equality above would show nothing
+
+
+def test_a_sample_at_a_time_is_the_whole_recording(model, stream):
+    wave = noise(2000)
+    for sample in wave:
+        stream(sample[None])
+    np.testing.assert_allclose(stream.flush(), offline(model, wave), atol=1e-5, rtol=0)
+
+
+def test_a_stream_begins_anew_after_its_end(model, stream):
+    for samples in (3000, 325):
+        stream(noise(samples))
+        np.testing.assert_allclose(stream.flush(), offline(model, noise(samples)), atol=1e-5, rtol=0)
+
+
+def test_a_recording_too_short_for_a_frame_has_no_answer(stream):
+    assert stream.flush() is None
+    assert stream(noise(324)) is None
+    assert stream.flush() is None
+
+
+def test_it_keeps_no_more_samples_than_it_needs():
+    stream = SpeechStream.of(local_model())
+    for _ in range(50):
+        stream(noise(4000))
+    assert len(stream._kept) <= 320 * (4 + 5 + 1)
+
+
+def test_with_a_window_only_the_last_frames_count():
+    model = local_model()
+    stream = SpeechStream.of(model, window=0.5)
+    for samples in np.split(noise(32000), 100):
+        stream(samples)
+    shift = model.classifier
+    with torch.inference_mode():
+        encoded = shift.encoder(model.backbone(torch.from_numpy(noise(32000))[None]))
+        last = shift.head(encoded[:, -25:].mean(dim=1))[0].numpy()
+    np.testing.assert_allclose(stream.flush(), last, atol=1e-5, rtol=0)
+
+
+def test_the_context_is_measured():
+    # 8 frames of positional convolution: 4 before, and 3 after, of which each is made of 325 samples
+    assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, least=325)
+    assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, least=325)
+
+
+@pytest.mark.parametrize("kind", [{"layer": 1}, {"layer": "last"}, {"layer": "weighted"}, {"norm": "group"}])
+def test_an_encoder_that_sees_the_whole_clip_is_not_local(kind):
+    assert locality_of(local_model(**kind).backbone) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ({"layer": "last"}, r"the frames of its encoder \(wav2vec2, layer last\) see the whole clip"),
+        ({"normalize": True}, r"each clip is normalised as a whole \(normalize=True\)"),
+        ({"shifted": False}, r'placement="inplace" cannot stream: its attention looks at all frames'),
+        ({"blocks": "lstm"}, "cannot stream"),
+    ],
+)
+def test_what_cannot_stream_says_why(kind, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SpeechStream.of(local_model(**kind))
+
+
+def noise(samples: int) -> np.ndarray:
+    return (np.random.default_rng(samples).normal(size=samples) / 4).astype(np.float32)
+
+
+def offline(model, wave: np.ndarray) -> np.ndarray:
+    """The encoder, then the classifier, on all of the recording at once."""
+    with torch.inference_mode():
+        return model.classifier(model.backbone(torch.from_numpy(wave)[None])).logits[0].numpy()

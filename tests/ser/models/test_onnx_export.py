@@ -1,0 +1,113 @@
+"""A whole model as an ONNX file: equal to PyTorch at every length, and run without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+import torch
+
+from temporal_shift.ser import Recognizer
+from temporal_shift.ser.audio.reading import read_blocks
+from temporal_shift.ser.models import onnx_export
+from temporal_shift.ser.models.onnx_export import TOLERANCE, export_onnx
+from temporal_shift.ser.utils.errors import RecipeError
+
+from ..small_model import LABELS, SECONDS, small_model
+
+SCRIPT = Path(__file__).parents[3] / "examples" / "serve" / "predict_onnx.py"
+SAMPLES = round(SECONDS * 16000)
+
+
+@pytest.mark.parametrize(
+    ("family", "blocks", "shifted"),
+    [
+        ("wav2vec2", "conv", True),
+        ("hubert", "lstm", True),
+        ("wavlm", "transformer", True),
+        ("whisper", "transformer", False),
+    ],
+)
+def test_onnxruntime_gives_pytorchs_probabilities_at_every_length(family, blocks, shifted, tmp_path):
+    model = small_model(family, blocks, shifted=shifted, normalize=family == "wavlm")
+    path = tmp_path / "deep" / "model.onnx"
+    assert export_onnx(model, path) <= TOLERANCE
+    assert [each.name for each in path.parent.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(path)
+    assert [each.shape for each in session.get_inputs()] == [["batch", "samples"]]
+    generator = np.random.default_rng(1)
+    for batch, samples in ((1, 400), (4, SAMPLES - 1), (2, SAMPLES + 1), (3, 5 * SAMPLES)):
+        waves = generator.normal(scale=0.3, size=(batch, samples)).astype(np.float32)
+        with torch.no_grad():
+            expected = model(torch.from_numpy(waves)).logits.softmax(1).numpy()
+        np.testing.assert_allclose(session.run(None, {"waveform": waves})[0], expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(small_model("whisper"), path)
+    return path
+
+
+def test_the_file_tells_what_one_must_know_to_use_it(exported):
+    onnx.checker.check_model(str(exported))
+    facts = onnxruntime.InferenceSession(exported).get_modelmeta().custom_metadata_map
+    assert json.loads(facts["labels"]) == list(LABELS)
+    assert (float(facts["window_seconds"]), int(facts["sample_rate"])) == (SECONDS, 16000)
+
+
+def test_the_script_needs_no_pytorch_and_prints_what_the_model_says(exported, tmp_path):
+    generator = np.random.default_rng(2)
+    files = {"short.wav": (0.3, 16000), "long.flac": (1.5, 48000)}
+    for name, (seconds, rate) in files.items():
+        soundfile.write(tmp_path / name, 0.1 * generator.normal(size=(round(seconds * rate), 2)), rate)
+    for hidden in ("torch", "transformers", "temporal_shift"):  # whoever imports one of them fails
+        (tmp_path / "hidden" / hidden).mkdir(parents=True)
+        (tmp_path / "hidden" / hidden / "__init__.py").write_text("raise ImportError('not installed')")
+    paths = [str(tmp_path / name) for name in files]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(exported), *paths],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "hidden")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    recognizer = Recognizer(small_model("whisper"))
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    for line, path in zip(lines, paths, strict=True):
+        windows = list(recognizer.windows(read_blocks(Path(path)), SECONDS))  # as the script: one after the other
+        expected = np.mean([window.probabilities for window in windows], axis=0)
+        said = [float(word.rstrip(")")) for word in line.split() if word.rstrip(")").replace(".", "").isdigit()]
+        np.testing.assert_allclose(said, expected, atol=2e-3)
+        assert line.startswith(f"{path}: {LABELS[int(expected.argmax())]} (")
+    assert len(SCRIPT.read_text().splitlines()) <= 40
+
+
+def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_text("an older one")
+    monkeypatch.setattr(onnx_export, "_largest_difference", lambda *arguments: 2e-3)
+    with pytest.raises(RecipeError, match=r"^the exported model's probabilities differ from PyTorch's by 2\.0e-03: it"):
+        export_onnx(small_model(), tmp_path / "model.onnx")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("model.onnx", "an older one")]
+
+
+def test_a_model_too_large_for_one_file_is_refused_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "LARGEST", 1000)
+    with pytest.raises(RecipeError, match=r"^the model has 0\.0 GB of weights: an ONNX file holds 0\.0 at most$"):
+        export_onnx(small_model(), tmp_path / "model.onnx")
+
+
+def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(RecipeError, match=r'^onnxscript is not installed: pip install "temporal-shift\[onnx\]"$'):
+        export_onnx(small_model(), tmp_path / "model.onnx")

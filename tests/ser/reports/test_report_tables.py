@@ -1,0 +1,134 @@
+"""The tables: text in rows and columns, for every place that shows one."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from temporal_shift.ser.corpora.manifest import Manifest
+from temporal_shift.ser.reports import report_tables
+from temporal_shift.ser.utils.table import Table, millions, signed
+
+from ..training.test_protocols import utterance
+
+FIGURE = {"mean": 0.5, "fold_sd": 0.04, "seed_sd": None, "interval": [0.4, 0.6]}
+
+
+def summary(protocol="heldout", **changes):
+    """As much of ``metrics.json`` as the tables read, of one model."""
+    model = {
+        "name": "CNN",
+        "parameters": 4_730_000,
+        "wa": {**FIGURE, "mean": 0.55},
+        "ua": FIGURE,
+        "best_test_epoch": {"wa": 0.62, "ua": 0.6},
+        "last_epoch": {"wa": 0.51, "ua": 0.49},
+        "selection_bias": {"wa": 0.07, "ua": 0.1},
+        **changes,
+    }
+    return {"protocol": protocol, "chance": 0.25, "models": [model]}
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (0.0004, "0.0"), (-0.0004, "0.0"), (1.0, "+100.0")],
+)
+def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(share, text):
+    assert signed(share) == text
+
+
+@pytest.mark.parametrize(("parameters", "text"), [(9999, "9999"), (10_000, "0.01 M"), (94_371_712, "94.37 M")])
+def test_parameters_are_counted_in_millions_where_there_are_many(parameters, text):
+    assert millions(parameters) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [("a|b", r"a\|b"), ("*a*", r"\*a\*"), ("`a`", r"\`a\`"), ("a\\b", r"a\\b"), ("<a> & b", "&lt;a&gt; &amp; b")],
+)
+def test_what_would_be_markup_in_markdown_is_text_again(text, markdown):
+    assert escaped(text) == markdown
+    assert f"| {markdown} | 1 |" in Table(("x", "y"), [(text, "1")]).markdown()
+
+
+def test_names_stand_left_and_numbers_right():
+    table = Table(("Name", "number"), [("a", "1"), ("[red]b", "23")])
+    assert table.markdown() == "| Name | number |\n| :-- | --: |\n| a | 1 |\n| [red]b | 23 |"
+    console = Console(file=io.StringIO(), width=40)
+    console.print(table.for_terminal())
+    assert console.file.getvalue().splitlines()[2:] == ["a            1 ", "[red]b      23 "]
+
+
+def test_results_give_mean_deviation_interval_and_chance():
+    assert report_tables.results(summary()).markdown().splitlines() == [
+        "| Model | Parameters | WA, % | 95 % of WA | UA, % | 95 % of UA |",
+        "| :-- | --: | --: | --: | --: | --: |",
+        "| CNN | 4.73 M | 55.0 ± 4.0 | [40.0, 60.0] | 50.0 ± 4.0 | [40.0, 60.0] |",
+        "| chance |  | 25.0 |  | 25.0 |  |",
+    ]
+
+
+def test_the_deviation_is_over_seeds_where_there_are_several():
+    rows = report_tables.results(summary(ua={**FIGURE, "seed_sd": 0.01})).rows
+    assert rows[0][2:5:2] == ("55.0 ± 4.0", "50.0 ± 1.0")
+
+
+def test_only_what_chose_on_the_test_session_is_called_optimistic():
+    headers = {protocol: report_tables.results(summary(protocol)).header for protocol in ("heldout", "speaker", "last")}
+    assert set(headers.values()) == {("Model", "Parameters", "WA, %", "95 % of WA", "UA, %", "95 % of UA")}
+    assert report_tables.results(summary("paper")).header == (
+        *("Model", "Parameters", "WA, %\n(optimistic)", "95 % of WA", "UA, %\n(optimistic)", "95 % of UA"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "how", "honest"),
+    [
+        ("heldout", "validated", ("55.0", "50.0")),
+        ("speaker", "validated", ("55.0", "50.0")),
+        ("last", "last epoch", ("55.0", "50.0")),
+        ("paper", "last epoch", ("51.0", "49.0")),
+    ],
+)
+def test_selection_sets_the_best_test_epoch_beside_what_nothing_of_the_test_part_chose(protocol, how, honest):
+    table = report_tables.selection(summary(protocol))
+    assert table.header == (
+        "Model",
+        *(f"WA,\n{how}", "best\ntest epoch", "bias"),
+        *(f"UA,\n{how}", "best\ntest epoch", "bias"),
+    )
+    assert table.rows == [("CNN", honest[0], "62.0", "+7.0", honest[1], "60.0", "+10.0")]
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0004, "< 0.001"), (0.001, "0.001"), (0.05, "0.050"), (1.0, "1.000")])
+def test_pairs_give_difference_interval_and_p(p, text):
+    pair = {
+        "model": "ShiftCNN",
+        "twin": "CNN",
+        "ua_difference": 0.021,
+        "interval": [-0.01, 0.05],
+        "only_model_right": 7,
+        "only_twin_right": 3,
+        "mcnemar_p": p,
+    }
+    table = report_tables.pairs([pair])
+    assert table.header == ("Pair", "UA, points", "95 %", "only one right", "McNemar p")
+    assert table.rows == [("ShiftCNN − CNN", "+2.1", "[−1.0, +5.0]", "7 / 3", text)]
+
+
+def test_counts_are_by_session_and_class_with_their_sums():
+    manifest = Manifest(
+        (
+            utterance(2, "F"),
+            utterance(1, "F"),
+            utterance(1, "M"),
+            replace(utterance(1, "M", 1), label="happy"),
+        ),
+        ("happy", "sad"),
+    )
+    table = report_tables.counts(manifest)
+    assert table.header == ("Session", "happy", "sad", "all")
+    assert table.rows == [("Session1", "1", "2", "3"), ("Session2", "0", "1", "1"), ("all", "1", "3", "4")]

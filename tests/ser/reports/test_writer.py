@@ -1,0 +1,297 @@
+import io
+import json
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from temporal_shift.ser.reports import plots, report_tables, writer
+from temporal_shift.ser.reports.results import Plan, read_results
+from temporal_shift.ser.utils.errors import RecipeError
+from temporal_shift.ser.utils.table import Table
+
+CORPUS = {"note": "The corpus is made up.", "utterances_per_class": {"hap": 3, "sad": 4}}
+FILES = ("metrics.json", "report.md", "report.html", "plots/ua.png", "plots/confusion.png", "plots/learning_curves.png")
+
+
+class Page(HTMLParser):
+    """What a browser would load, show and run."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.text = set(), [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def write(fake_results):
+    return lambda **info: writer.write_report(fake_results, CORPUS, info)
+
+
+@pytest.fixture(scope="module")
+def reported_as(fake_runs_of, tmp_path_factory):
+    """Results folders of two models with their reports, of so many seeds under a protocol."""
+    roots = {}
+
+    def of(seeds=1, protocol="heldout"):
+        if (seeds, protocol) not in roots:
+            root = shutil.copytree(fake_runs_of(seeds, protocol), tmp_path_factory.mktemp("reported") / "results")
+            writer.write_report(root, CORPUS, {"torch": "x"})
+            roots[seeds, protocol] = root
+        return roots[seeds, protocol]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def reported(fake_runs, tmp_path_factory):
+    """A results folder of seven models with its report, for the tests that only look."""
+    root = shutil.copytree(fake_runs, tmp_path_factory.mktemp("reported") / "results")
+    writer.write_report(root, CORPUS, {"torch": "x"})
+    return root
+
+
+def planned(root, models):
+    """Put other models into the plan of a results folder."""
+    plan = Plan.read(root)
+    replace(plan, experiment=plan.experiment.model_copy(update={"models": models})).write(root)
+
+
+def metrics_in(root):
+    return json.loads((root / "metrics.json").read_text())
+
+
+def test_report_writes_every_file_and_leaves_no_other(reported):
+    written = {path.relative_to(reported).as_posix() for path in reported.rglob("*") if path.is_file()}
+    assert {path for path in written if not path.startswith("runs/")} == {*FILES, "run_info.json", "experiment.json"}
+
+
+def test_reporting_again_on_another_machine_changes_no_byte_of_metrics_and_plots(fake_results, reported, write):
+    assert write(torch="y") == metrics_in(reported)
+    for name in FILES:
+        same = (fake_results / name).read_bytes() == (reported / name).read_bytes()
+        assert same != name.startswith("report.")  # the reports show the versions
+    assert json.loads((fake_results / "run_info.json").read_text())["torch"] == "y"
+
+
+def test_html_loads_nothing_and_runs_nothing(reported):
+    html = (reported / "report.html").read_text()
+    page = Page(html)
+    assert len(page.sources) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert not page.tags & {"script", "link", "iframe", "object", "a"}
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_both_reports_hold_what_a_reader_asks_for(reported):
+    ua = metrics_in(reported)["models"][0]["ua"]
+    page = Page((reported / "report.html").read_text())
+    for text in (page.text, (reported / "report.md").read_text()):
+        for wanted in (
+            f"{100 * ua['mean']:.1f} ± {100 * ua['fold_sd']:.1f}",
+            "The corpus is made up.",
+            "The test session chose nothing.",
+            "the next session (after the last, the first) chose the epoch by its best UA",
+            "Session1, Session2, Session3, Session4, Session5.",
+            "frozen output of facebook/hubert-base-ls960, layer: last",
+            "in 5 folds with seed 7: 35 runs in all",
+            "binomial standard error of WA on 400 utterances",
+            "Shiftformer − Identity mixer",
+            "chance",
+            "learning_rate: 0.0005",
+            "utterances per class: hap 3, sad 4",
+            "torch: x",
+        ):
+            assert wanted in text
+
+
+def test_a_report_of_several_seeds_says_so_and_gives_the_deviation_over_them(reported_as):
+    root = reported_as(2, "heldout")
+    ua = metrics_in(root)["models"][0]["ua"]
+    page = Page((root / "report.html").read_text())
+    for text in (page.text, (root / "report.md").read_text()):
+        for wanted in (
+            f"{100 * ua['mean']:.1f} ± {100 * ua['seed_sd']:.1f}",
+            "in 5 folds with seeds 7, 8: 20 runs in all",
+            "means over folds and seeds, ± standard deviation over seeds",
+            "the seeds are averaged, not drawn",
+        ):
+            assert wanted in text
+        assert "every model was trained once per fold" not in text
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sentence"),
+    [
+        ("heldout", "The test session chose nothing."),
+        ("speaker", "The tested speaker chose nothing."),
+        ("last", "Nothing chose an epoch."),
+        ("paper", "the test session itself chose the epoch, once for WA and once for UA"),
+    ],
+)
+def test_a_report_says_who_chose_the_epoch(reported_as, protocol, sentence):
+    root = reported_as(1, protocol)
+    assert sentence in Page((root / "report.html").read_text()).text
+    assert sentence in (root / "report.md").read_text()
+
+
+def renderings(root):
+    """All that a reader can see of results: the terminal, both reports, the labels of the plot."""
+    metrics = metrics_in(root)
+    axes = plots.ua_by_model(read_results(root), metrics).axes[0]
+    return {
+        "terminal": terminal(report_tables.results(metrics), width=100),
+        "markdown": (root / "report.md").read_text(),
+        "html": Page((root / "report.html").read_text()).text,
+        "plot": axes.get_xlabel(),
+        "readme": report_tables.results(metrics).markdown(),
+    }
+
+
+def test_figures_whose_epochs_the_test_session_chose_are_called_optimistic_wherever_they_are_shown(reported_as):
+    for seeds in (1, 2):
+        texts = renderings(reported_as(seeds, "paper"))
+        assert [name for name, text in texts.items() if "optimistic" not in text] == []
+        assert texts["terminal"].count("(optimistic)") == 2
+        assert "| WA, % (optimistic) |" in texts["markdown"]
+        assert "These figures are optimistic" in texts["html"]
+        assert texts["plot"] == "UA of who is tested, at its own best epoch: optimistic, %"
+
+
+@pytest.mark.parametrize("protocol", ["heldout", "speaker", "last"])
+def test_figures_whose_epochs_the_test_part_did_not_choose_are_never_called_optimistic(reported_as, protocol):
+    texts = renderings(reported_as(1, protocol))
+    assert [name for name, text in texts.items() if "optimistic" in text.lower()] == []
+
+
+@pytest.mark.parametrize("protocol", ["heldout", "speaker", "last", "paper"])
+def test_both_reports_hold_the_selection_bias(reported_as, protocol):
+    root = reported_as(1, protocol)
+    metrics = metrics_in(root)
+    bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
+    wanted = f": {100 * sum(bias) / len(bias):.1f} points of UA in the mean over models"
+    page = Page((root / "report.html").read_text())
+    assert wanted in page.text
+    assert wanted in (root / "report.md").read_text()
+    assert report_tables.selection(metrics).markdown() in (root / "report.md").read_text()
+    for cell in report_tables.selection(metrics).rows[0]:
+        assert cell in page.text
+
+
+def test_learning_curves_show_who_chose_or_else_the_test_sessions(reported_as):
+    labels = {}
+    for protocol in ("heldout", "speaker", "last", "paper"):
+        figure = plots.learning_curves(read_results(reported_as(1, protocol)))
+        labels[protocol] = figure.axes[0].get_ylabel()
+        text = "nobody validates" if protocol in ("last", "paper") else "neither trained on nor tested"
+        assert text in (reported_as(1, protocol) / "report.md").read_text()
+    assert labels == {
+        "heldout": "validation UA, %",
+        "speaker": "validation UA, %",
+        "last": "test UA, %",
+        "paper": "test UA, %",
+    }
+
+
+def test_learning_curves_dot_the_epochs_that_each_run_is_reported_at(reported_as):
+    results = read_results(reported_as(2, "heldout"))
+    line = plots.learning_curves(results).axes[0].lines[0]
+    assert sorted(line.get_markevery()) == sorted(
+        run.record.chosen.ua - 1 for folds in results.runs["CNN"] for run in folds
+    )
+
+
+def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
+    name = "<b>|*[red]$x$*"
+    first, second, *others = fake_experiment.models
+    (fake_results / "runs" / first.name).rename(fake_results / "runs" / name)
+    models = [first.model_copy(update={"name": name}), second.model_copy(update={"twin": name}), *others]
+    planned(fake_results, models)
+    metrics = writer.write_report(fake_results, {}, {})
+    page = Page((fake_results / "report.html").read_text())
+    assert "b" not in page.tags
+    assert f"ShiftCNN − {name}" in page.text
+    for table in (report_tables.results, report_tables.selection):
+        assert "| &lt;b&gt;\\|\\*[red]$x$\\* |" in table(metrics).markdown()
+        assert name in terminal(table(metrics), width=100)
+
+
+def test_markdown_report_holds_the_readme_s_tables(reported):
+    metrics, text = metrics_in(reported), (reported / "report.md").read_text()
+    assert report_tables.results(metrics).markdown() in text
+    assert report_tables.pairs(metrics["pairs"]).markdown() in text
+
+
+def test_terminal_table_fits_eighty_columns(reported):
+    lines = terminal(report_tables.results(metrics_in(reported))).splitlines()
+    assert len(lines) == 2 + 7 + 1  # header and rule, models, chance: no row is wrapped
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("protocol", ["heldout", "speaker", "last", "paper"])
+def test_no_terminal_table_is_wider_than_eighty_columns(reported_as, protocol):
+    metrics = metrics_in(reported_as(1, protocol))
+    for table in (
+        report_tables.results(metrics),
+        report_tables.selection(metrics),
+        report_tables.pairs(metrics["pairs"]),
+    ):
+        assert max(map(len, terminal(table).splitlines())) <= 80
+
+
+def test_an_experiment_without_twins_has_no_table_of_pairs(fake_results, fake_experiment, reported):
+    planned(fake_results, fake_experiment.models[:1])
+    assert writer.write_report(fake_results, {}, {})["pairs"] == []
+    assert "Each model and its twin" in (reported / "report.md").read_text()
+    assert "Each model and its twin" not in (fake_results / "report.md").read_text()
+
+
+def test_further_sections_stand_after_the_results(fake_results):
+    table = Table(("One", "two"), [("a", "b")])
+
+    def more(results, metrics):
+        assert metrics["folds"] == list(results.plan.folds)
+        picture = writer.Picture("more", "More of it", b"\x89PNG")
+        return [writer.Section("More", "Of *this* kind.", table, bullets=("x",), picture=picture, code="y: 1")]
+
+    writer.write_report(fake_results, {}, {}, more)
+    text = (fake_results / "report.md").read_text()
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles[2:5] == ["## Results", "## More", "## Each model and its twin"]
+    more_text = text.split("## More\n")[1].split("\n## ")[0].strip()
+    assert more_text == (
+        "Of \\*this\\* kind.\n\n| One | two |\n| :-- | --: |\n| a | b |\n\n- x\n\n"
+        "![More of it](plots/more.png)\n\n    y: 1"
+    )
+    assert (fake_results / "plots" / "more.png").read_bytes() == b"\x89PNG"
+
+
+def test_a_missing_run_writes_no_report(fake_results, write):
+    (fake_results / "runs" / "CNN" / "seed-7" / "Session1" / "run.json").unlink()
+    with pytest.raises(RecipeError, match=r"there is no .*run\.json"):
+        write()
+    assert not any((fake_results / name).exists() for name in FILES)
+
+
+def test_the_training_times_go_where_nothing_is_compared(fake_results, write):
+    write()
+    info = json.loads((fake_results / "run_info.json").read_text())
+    assert info["training_seconds"]["CNN"] == {"7": dict.fromkeys([f"Session{k}" for k in range(1, 6)], 12.5)}
+    assert "training: 7.3 minutes, all runs" in (fake_results / "report.md").read_text()
+    assert "seconds" not in (fake_results / "metrics.json").read_text()
+
+
+def terminal(table, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table.for_terminal())
+    return console.file.getvalue()

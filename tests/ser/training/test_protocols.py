@@ -1,0 +1,200 @@
+"""The folds of a corpus, and the epochs that each protocol reads off a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporal_shift.ser import config
+from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.training.epoch_choice import Chosen, Epoch, Scores, best_test_epochs, choose
+from temporal_shift.ser.training.folds import Kind, make_folds
+from temporal_shift.ser.utils.errors import RecipeError
+
+KINDS = get_args(Kind)
+BY_SESSION = ("heldout", "last", "paper")
+SESSIONS = ["Session1", "Session2", "Session3", "Session4"]
+SPEAKERS = ["1F", "1M", "2F", "2M", "3F", "3M", "4F", "4M"]
+
+
+def utterance(session: int, gender: str, number: int = 0, speaker: str | None = None) -> Utterance:
+    id = f"s{session}{gender}{number}"
+    return Utterance(
+        id=id,
+        path=Path(f"/corpus/{id}.wav"),
+        label="sad",
+        speaker=speaker or f"{session}{gender}",
+        session=f"Session{session}",
+        start=0.0,
+        end=1.25,
+        samples=20_000,
+        sample_rate=16_000,
+        sha256="0123456789abcdef" * 4,
+        style="",
+    )
+
+
+def manifest_of(*utterances: Utterance) -> Manifest:
+    return Manifest(utterances, ("happy", "sad"))
+
+
+@pytest.fixture
+def four_sessions() -> Manifest:
+    """Two utterances of each speaker, in no order."""
+    return manifest_of(
+        *(utterance(session, gender, number) for number in (1, 0) for session in (3, 1, 4, 2) for gender in "MF")
+    )
+
+
+def names(manifest, indices, attribute):
+    return sorted({getattr(manifest.utterances[index], attribute) for index in indices})
+
+
+def test_the_protocols_are_those_that_an_experiment_can_name():
+    assert get_args(config.Protocol.model_fields["kind"].annotation) == KINDS
+
+
+@pytest.mark.parametrize("kind", BY_SESSION)
+def test_each_session_is_tested_once_in_the_order_of_their_names(four_sessions, kind):
+    folds = make_folds(four_sessions, kind)
+    assert [fold.name for fold in folds] == SESSIONS
+    assert [names(four_sessions, fold.test, "session") for fold in folds] == [[name] for name in SESSIONS]
+
+
+def test_each_speaker_is_tested_once_in_the_order_of_their_names(four_sessions):
+    folds = make_folds(four_sessions, "speaker")
+    assert [fold.name for fold in folds] == SPEAKERS
+    assert [names(four_sessions, fold.test, "speaker") for fold in folds] == [[name] for name in SPEAKERS]
+
+
+def test_under_heldout_the_next_session_validates_and_after_the_last_the_first(four_sessions):
+    validating = [names(four_sessions, fold.validation, "session") for fold in make_folds(four_sessions, "heldout")]
+    assert validating == [["Session2"], ["Session3"], ["Session4"], ["Session1"]]
+
+
+@pytest.mark.parametrize("kind", ["last", "paper"])
+def test_where_the_protocol_lets_nobody_validate_all_other_sessions_train(four_sessions, kind):
+    for fold in make_folds(four_sessions, kind):
+        assert fold.validation == ()
+        assert names(four_sessions, fold.train, "session") == [name for name in SESSIONS if name != fold.name]
+
+
+def test_under_speaker_the_other_speaker_of_the_session_validates_and_the_other_sessions_train(four_sessions):
+    validating = [names(four_sessions, fold.validation, "speaker") for fold in make_folds(four_sessions, "speaker")]
+    assert validating == [["1M"], ["1F"], ["2M"], ["2F"], ["3M"], ["3F"], ["4M"], ["4F"]]
+
+
+def test_a_speaker_alone_in_the_session_is_validated_by_the_next_session():
+    manifest = manifest_of(*(utterance(session, "F") for session in (1, 2, 3)), utterance(3, "M"))
+    validating = [names(manifest, fold.validation, "speaker") for fold in make_folds(manifest, "speaker")]
+    assert validating == [["2F"], ["3F", "3M"], ["3M"], ["3F"]]
+
+
+def test_three_speakers_of_a_session_are_tested_apart_and_validated_by_the_two_others():
+    manifest = manifest_of(*(utterance(session, gender) for session in (1, 2, 3) for gender in "FMX"))
+    folds = {fold.name: fold for fold in make_folds(manifest, "speaker")}
+    assert names(manifest, folds["2M"].validation, "speaker") == ["2F", "2X"]
+    assert names(manifest, folds["2M"].train, "session") == ["Session1", "Session3"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fold_uses_each_utterance_exactly_once_in_file_order(four_sessions, kind):
+    for fold in make_folds(four_sessions, kind):
+        assert sorted(fold.train + fold.validation + fold.test) == list(range(16))
+        for part in (fold.train, fold.validation, fold.test):
+            assert list(part) == sorted(part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_speaker_is_in_two_parts_of_a_fold(four_sessions, kind):
+    for fold in make_folds(four_sessions, kind):
+        parts = [names(four_sessions, part, "speaker") for part in (fold.train, fold.validation, fold.test)]
+        assert sorted(speaker for part in parts for speaker in part) == SPEAKERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "fold"), [("heldout", "Session1"), ("last", "Session1"), ("paper", "Session1"), ("speaker", "1F")]
+)
+def test_a_speaker_in_two_parts_is_an_error_that_names_speaker_and_fold(kind, fold):
+    others = (utterance(session, gender) for session in (1, 2) for gender in "FM")
+    with pytest.raises(RecipeError) as error:
+        make_folds(manifest_of(*others, utterance(3, "F", speaker="1F")), kind)
+    assert str(error.value) == f"the speaker 1F is in both the train and the test part of the fold {fold}"
+
+
+def test_a_speaker_who_validates_and_trains_or_tests_is_an_error_too():
+    others = [utterance(session, "F") for session in (1, 2, 3, 4)]
+    with pytest.raises(RecipeError, match=r"^the speaker 2F is in both the train and the validation part of the fold"):
+        make_folds(manifest_of(*others, utterance(4, "M", speaker="2F")), "heldout")
+    with pytest.raises(RecipeError, match=r"^the speaker 1F is in both the validation and the test part of the fold"):
+        make_folds(manifest_of(*others, utterance(2, "M", speaker="1F")), "heldout")
+
+
+@pytest.mark.parametrize("kind", ["heldout", "speaker"])
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_who_validates_needs_a_session_of_their_own(kind, sessions):
+    manifest = manifest_of(*(utterance(session, "F") for session in range(sessions)))
+    with pytest.raises(RecipeError) as error:
+        make_folds(manifest, kind)
+    assert str(error.value) == (
+        f"the corpus has {sessions} session{'s' * (sessions > 1)}: the protocol '{kind}' needs at least 3, "
+        "one to test, one to validate and one to train"
+    )
+
+
+@pytest.mark.parametrize("kind", ["last", "paper"])
+def test_where_nobody_validates_two_sessions_are_enough_and_one_is_not(kind):
+    pair = manifest_of(utterance(1, "F"), utterance(2, "F"))
+    assert [(fold.train, fold.test) for fold in make_folds(pair, kind)] == [((1,), (0,)), ((0,), (1,))]
+    with pytest.raises(RecipeError) as error:
+        make_folds(manifest_of(utterance(1, "F")), kind)
+    assert str(error.value) == (
+        f"the corpus has 1 session: the protocol '{kind}' needs at least 2, one to test, and one to train"
+    )
+
+
+def curve(*epochs: tuple[float, float, float]) -> list[Epoch]:
+    """Epochs by their UA in validation, WA and UA in test; validation WA runs against its UA."""
+    return [
+        Epoch(number, 1.0, Scores(1.0, 1 - validation, validation), Scores(1.0, wa, ua))
+        for number, (validation, wa, ua) in enumerate(epochs, start=1)
+    ]
+
+
+CURVE = curve((0.3, 0.5, 0.2), (0.6, 0.2, 0.4), (0.6, 0.5, 0.6), (0.4, 0.1, 0.6))
+
+
+@pytest.mark.parametrize("kind", ["heldout", "speaker"])
+def test_the_best_validation_ua_chooses_one_epoch_the_first_of_equals(kind):
+    assert choose(kind, CURVE) == Chosen(wa=2, ua=2)
+
+
+def test_the_last_epoch_is_chosen_by_nobody():
+    unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
+    assert choose("last", unvalidated) == Chosen(wa=4, ua=4)
+
+
+def test_the_published_protocol_takes_the_best_test_epochs_of_wa_and_ua_apart_the_first_of_equals():
+    unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
+    assert choose("paper", unvalidated) == best_test_epochs(CURVE) == Chosen(wa=1, ua=3)
+
+
+scores = st.tuples(*[st.floats(0, 1)] * 3)
+
+
+@pytest.mark.parametrize("kind", ["heldout", "speaker", "last"])
+@given(epochs=st.lists(st.tuples(scores, st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_the_test_part_never_chooses_but_under_the_published_protocol(kind, epochs):
+    seen = curve(*(epoch for epoch, _, _ in epochs))
+    other = curve(*((epoch[0], wa, ua) for epoch, wa, ua in epochs))
+    assert choose(kind, seen) == choose(kind, other)
+
+
+def test_choosing_by_a_validation_that_was_not_made_is_an_error():
+    with pytest.raises(ValueError, match=r"^epoch 1 was not validated$"):
+        choose("heldout", [replace(epoch, validation=None) for epoch in CURVE])

@@ -1,0 +1,120 @@
+"""A run that was stopped, and the same command again: the digits of one that was not."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser import config
+from temporal_shift.ser.training.run_record import Run
+from temporal_shift.ser.training.train_run import train
+
+from ..small_run import EPOCHS, Stopped, outcome, small_run, stop_after, stopped, trained, under, with_
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return small_run(tmp_path)
+
+
+def epochs_told(run: Run) -> int:
+    told = []
+    train(run, lambda: told.append(1))
+    return len(told)
+
+
+def checkpoints(run: Run) -> list[Path]:
+    return sorted(run.folder.glob("unfinished/checkpoint-*"))
+
+
+@pytest.fixture
+def uninterrupted(run, tmp_path) -> Run:
+    """The same run elsewhere, trained without a stop."""
+    whole = replace(run, folder=tmp_path / "uninterrupted")
+    trained(whole)
+    return whole
+
+
+@pytest.mark.parametrize(("blocks", "kind"), [("transformer", "heldout"), ("lstm", "paper")])
+def test_a_stopped_run_goes_on_from_its_checkpoint_and_ends_with_the_same_digits(run, tmp_path, blocks, kind):
+    run = under(run, kind)
+    if blocks == "lstm":
+        run = replace(run, model=config.Model(name="LSTM", blocks="lstm"))
+    whole = replace(run, folder=tmp_path / "whole")
+    trained(whole)
+    run = stopped(run)
+    (checkpoint,) = checkpoints(run)
+    assert (checkpoint / "complete").is_file()
+    assert epochs_told(run) == EPOCHS - 1  # the first one is not trained again
+    assert outcome(run) == outcome(whole)
+    assert run.is_done()
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uninterrupted):
+    with pytest.raises(Stopped):
+        train(run, stop_after(2))  # a minute has not passed
+    assert checkpoints(run) == []
+    assert not run.is_done()
+    assert epochs_told(run) == EPOCHS
+    assert outcome(run) == outcome(uninterrupted)
+
+
+def test_a_torn_checkpoint_is_ignored_and_the_run_starts_anew(run, uninterrupted):
+    run = stopped(run)
+    (checkpoint,) = checkpoints(run)
+    (checkpoint / "complete").unlink()
+    (checkpoint / "model.safetensors").write_bytes(b"half")
+    assert epochs_told(run) == EPOCHS
+    assert outcome(run) == outcome(uninterrupted)
+
+
+def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrupted):
+    run = stopped(run)
+    (checkpoint,) = checkpoints(run)
+    torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
+    shutil.copytree(checkpoint, torn)
+    (torn / "complete").unlink()
+    assert epochs_told(run) == EPOCHS - 1
+    assert outcome(run) == outcome(uninterrupted)
+
+
+def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_digits(run, tmp_path):
+    run = with_(run, epochs=5)
+    whole = replace(run, folder=tmp_path / "whole")
+    trained(whole)
+    for _ in range(3):
+        stopped(run)
+    (checkpoint,) = checkpoints(run)
+    assert checkpoint.name == "checkpoint-12"  # of the third epoch, of four steps each: the others are deleted
+    assert epochs_told(with_(run, checkpoint_seconds=0.0)) == 2
+    assert outcome(run) == outcome(whole)
+
+
+def test_a_stopped_run_of_other_inputs_is_not_gone_on_with(run, tmp_path):
+    changed = with_(run, learning_rate=1e-3)
+    whole = replace(changed, folder=tmp_path / "whole")
+    trained(whole)
+    stopped(run)
+    assert epochs_told(changed) == EPOCHS
+    assert outcome(changed) == outcome(whole)
+
+
+def test_a_done_run_of_other_inputs_is_not_done_while_it_is_trained_again(run):
+    trained(run)
+    changed = with_(run, learning_rate=1e-3)
+    with pytest.raises(Stopped):
+        train(changed, stop_after(1))
+    assert not changed.is_done()
+    assert not run.is_done()
+
+
+@pytest.mark.parametrize("name", ["unfinished/inputs.json", "unfinished"])
+def test_an_unfinished_run_that_does_not_say_what_it_is_starts_anew(run, uninterrupted, name):
+    run = stopped(run)
+    path = run.folder / name
+    shutil.rmtree(path) if path.is_dir() else path.write_text("{")
+    assert epochs_told(run) == EPOCHS
+    assert outcome(run) == outcome(uninterrupted)

@@ -1,0 +1,135 @@
+"""Chunk by chunk is the whole sequence, bit for bit."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from temporal_shift import TemporalShift, temporal_shift
+
+from ..core.samples import movements, numbered
+
+
+@st.composite
+def streamed(draw: st.DrawFn) -> tuple[torch.Tensor, list[int], dict[str, Any]]:
+    batch, channels = draw(st.lists(st.integers(0, 3), max_size=2)), draw(st.integers(2, 9))
+    chunks = draw(st.lists(st.integers(0, 5), min_size=1, max_size=6))
+    arguments = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(["zeros", "replicate"]))}
+    x = numbered((*batch, sum(chunks), channels), draw(st.sampled_from([torch.float32, torch.bfloat16, torch.int64])))
+    if draw(st.booleans()):
+        return x.transpose(-1, -2), chunks, {**arguments, "time_dim": -1, "channel_dim": -2}
+    return x, chunks, arguments
+
+
+@settings(max_examples=500)
+@given(streamed())
+def test_chunks_of_any_length_and_the_flush_are_the_whole_bit_for_bit(case):
+    x, lengths, arguments = case
+    time = arguments.get("time_dim", -2)
+    stream = TemporalShift(**arguments).stream()
+    given_so_far = 0
+    outputs = []
+    for end, chunk in zip(torch.tensor(lengths).cumsum(0).tolist(), x.split(lengths, dim=time), strict=True):
+        outputs.append(stream(chunk))
+        given_so_far += outputs[-1].shape[time]
+        assert given_so_far == max(0, end - stream.delay)
+    outputs.append(stream.flush())
+    assert torch.equal(torch.cat(outputs, dim=time), temporal_shift(x, **arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "delay"),
+    [
+        ({"stride": 3}, 0),
+        ({"stride": 3, "bidirectional": True}, 3),
+        ({"stride": -2}, 2),
+        ({"stride": -2, "bidirectional": True}, 2),
+        ({"groups": [(2, 1), (1, -4)]}, 4),
+        ({"groups": []}, 0),
+    ],
+)
+def test_one_direction_is_causal_without_delay_and_both_wait_for_the_stride(arguments, delay):
+    stream = TemporalShift(**arguments).stream()
+    assert stream.delay == delay
+    assert stream(numbered((1, 10, 8))).shape[1] == 10 - delay
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("at", [0, 1, 2, 7])
+def test_a_state_that_was_saved_goes_on_in_another_stream(padding_mode, at):
+    shift = TemporalShift(n_div=4, stride=2, bidirectional=True, padding_mode=padding_mode)
+    x = torch.randn(2, 11, 8)
+    first = shift.stream()
+    outputs = [first(x[:, :at])]
+    file = io.BytesIO()
+    torch.save(first.state, file)
+    file.seek(0)
+    second = shift.stream(torch.load(file, weights_only=True))
+    outputs += [second(x[:, at:]), second.flush()]
+    assert torch.equal(torch.cat(outputs, dim=1), shift(x))
+
+
+def test_a_state_keeps_the_last_frames_and_not_the_chunk():
+    stream = TemporalShift(stride=2).stream()
+    stream(torch.randn(1, 1000, 8))
+    assert stream.state.shape == (1, 2, 8)
+    assert stream.state.untyped_storage().nbytes() == 2 * 8 * 4
+
+
+def test_a_flushed_stream_begins_anew():
+    shift = TemporalShift(n_div=2, bidirectional=True, padding_mode="replicate")
+    stream, x = shift.stream(), torch.randn(1, 5, 4)
+    for _ in range(2):
+        assert torch.equal(torch.cat([stream(x), stream.flush()], dim=1), shift(x))
+
+
+def test_gradients_flow_through_chunks_as_through_the_whole():
+    x = torch.randn(1, 6, 4, dtype=torch.float64, requires_grad=True)
+    shift = TemporalShift(n_div=2, stride=2, bidirectional=True, padding_mode="replicate")
+    stream = shift.stream()
+    pieces = torch.cat([stream(x[:, :1]), stream(x[:, 1:4]), stream(x[:, 4:]), stream.flush()], dim=1)
+    weight = torch.randn_like(x)
+    assert torch.allclose(torch.autograd.grad(pieces, x, weight)[0], torch.autograd.grad(shift(x), x, weight)[0])
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (
+            lambda: TemporalShift(padding_mode="circular").stream(),
+            'padding_mode="circular" cannot stream: the first frame reads the last one; it must be "zeros" or '
+            '"replicate"',
+        ),
+        (
+            lambda: TemporalShift(torch.nn.Conv1d(8, 8, 3)).stream(),
+            "Conv1d cannot stream: it may look at other frames; it must be a layer with a stream() or one that looks "
+            "at each frame alone",
+        ),
+        (
+            lambda: TemporalShift().stream().flush(),
+            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
+        ),
+        (
+            lambda: TemporalShift().stream(torch.zeros(2, 1, 8))(torch.zeros(3, 4, 8)),
+            "chunk of shape (3, 4, 8), torch.float32 on cpu does not follow a state of shape (2, 1, 8), torch.float32 "
+            "on cpu: they must differ in frames only",
+        ),
+        (
+            lambda: TemporalShift(stride=2).stream(torch.zeros(2, 5, 8))(torch.zeros(2, 4, 8)),
+            "state of 5 frames is not of this shift: it must have 2 to 2",
+        ),
+        (
+            lambda: TemporalShift(n_div=9).stream()(torch.zeros(2, 4, 8)),
+            "n_div=9 moves none of the 8 channels: it must be at most 8",
+        ),
+    ],
+)
+def test_what_cannot_stream_is_told_so(act, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        act()
