@@ -10,7 +10,7 @@ from rich.console import Console
 
 from temporal_shift.ser.corpora.manifest import Manifest
 from temporal_shift.ser.reports import report_tables
-from temporal_shift.ser.utils.table import Table, millions, signed
+from temporal_shift.ser.utils.table import Table, escaped, millions, signed
 
 from ..training.test_protocols import utterance
 
