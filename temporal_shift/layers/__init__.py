@@ -1,13 +1,8 @@
-"""The layers, each standing where one of torch's stands."""
-
-from contextlib import suppress
+"""The layers: a module around any net, and the blocks of the paper's three models."""
 
 from .conv import ShiftConv
 from .recurrent import ShiftGRU, ShiftLSTM
 from .shift import TemporalShift
 from .transformer import RelativeTransformerLayer, ShiftTransformerLayer
-
-with suppress(ImportError):  # torch has deprecated what this stands on
-    from . import quantized  # noqa: F401
 
 __all__ = ["RelativeTransformerLayer", "ShiftConv", "ShiftGRU", "ShiftLSTM", "ShiftTransformerLayer", "TemporalShift"]

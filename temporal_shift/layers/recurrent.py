@@ -141,9 +141,8 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
     r"""An ``nn.LSTM`` whose input is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
     Every argument of ``nn.LSTM`` means what it means there, ``bidirectional`` included: it is the LSTM that runs both
-    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, and so checkpoints go both ways. torch's tools
-    that ask for a class want this one by its name, as in ``quantize_dynamic(model, {ShiftLSTM})``, and what they cannot
-    do with an ``nn.LSTM`` they cannot do with this: Dynamo traces it with ``torch._dynamo.config.allow_rnn`` alone.
+    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. As with ``nn.LSTM``
+    itself, Dynamo traces it only with ``torch._dynamo.config.allow_rnn``.
 
     Args:
         input_size: The channels, ``D``.

@@ -90,7 +90,7 @@ class ShiftInput(Hook):
     """Shifts the input."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        by_name = kwargs or {}  # torch.ao's quantization registers hooks anew, without them
+        by_name = kwargs or {}  # quantize_dynamic registers hooks again without with_kwargs
         shifted = self.site.shifted(*self.site.input(args, by_name))
         if args:
             args = (shifted, *args[1:])

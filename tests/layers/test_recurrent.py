@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-import pickle
 import re
 from collections.abc import Callable
 from operator import itemgetter
@@ -15,7 +14,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.ao.quantization import quantize_dynamic
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 
 from temporal_shift import ShiftGRU, ShiftLSTM, temporal_shift
@@ -43,9 +41,6 @@ pytestmark = [
 BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional_shift": True}
 
 each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU"])
-needs_quantized_kernels = pytest.mark.skipif(
-    torch.backends.quantized.engine == "none", reason="this build of torch has no kernels for quantized weights"
-)
 
 
 def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
@@ -357,71 +352,3 @@ def test_its_repr_says_what_is_shifted(ours, torchs):
     assert (
         repr(ours(12, 8, 2, shift_every_layer=True)) == f"{name}(12, 8, num_layers=2, {shift}, shift_every_layer=True)"
     )
-
-
-@needs_quantized_kernels
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-class TestQuantized:
-    """What quantize_dynamic makes of it."""
-
-    @staticmethod
-    def quantized(layer: nn.Module, dtype: torch.dtype = torch.qint8) -> Any:
-        return quantize_dynamic(nn.Sequential(layer).eval(), {type(layer)}, dtype=dtype)[0]
-
-    @each_kind
-    @pytest.mark.parametrize("options", [{}, {"batch_first": True, "num_layers": 2, "bidirectional": True}])
-    @pytest.mark.parametrize("form", ["batched", "packed", "packed unsorted"])
-    @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
-    @pytest.mark.parametrize("shift", [BOTH_WAYS, {"stride": 0}])
-    def test_it_is_torchs_quantized_layer_on_the_shifted_input(self, ours, torchs, options, form, dtype, shift):
-        layer, plain = twins(ours, torchs, options, **shift)
-        x, state = inputs(form), initial_state(layer, form)
-        mine, theirs = self.quantized(layer, dtype), self.quantized(plain, dtype)
-        assert isinstance(mine, type(theirs))
-        assert_equal(mine(x), theirs(shifted(x, layer)))
-        assert_equal(mine(x, state), theirs(shifted(x, layer), state))
-
-    @each_kind
-    def test_it_is_close_to_the_layer_itself_which_stays_as_it_was(self, ours, torchs):
-        layer, x = ours(12, 8), torch.randn(5, 2, 12)
-        before = layer(x)[0]
-        torch.testing.assert_close(self.quantized(layer)(x)[0], before, rtol=0, atol=0.05)
-        assert type(layer) is ours
-        assert_equal(layer(x)[0], before)
-
-    @each_kind
-    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-    @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
-    def test_a_copy_gives_the_same_output(self, ours, torchs, copied, dtype):
-        layer, x = self.quantized(ours(12, 8, **BOTH_WAYS), dtype), torch.randn(5, 2, 12)
-        twin = copied(layer)
-        assert repr(twin) == repr(layer)
-        assert_equal(twin(x), layer(x))
-
-    @each_kind
-    def test_its_repr_says_what_is_shifted(self, ours, torchs):
-        assert repr(self.quantized(ours(12, 8, batch_first=True, **BOTH_WAYS))) == (
-            f"DynamicQuantized{ours.__name__}(12, 8, batch_first=True, n_div=3, stride=2, bidirectional_shift=True)"
-        )
-
-    @each_kind
-    def test_with_one_layer_shift_every_layer_changes_nothing(self, ours, torchs):
-        layer, plain = twins(ours, torchs, {}, shift_every_layer=True)
-        x = torch.randn(5, 2, 12)
-        assert_equal(self.quantized(layer)(x), self.quantized(plain)(shifted(x, layer)))
-
-    @pytest.mark.parametrize(
-        ("layer", "sentence"),
-        [
-            (lambda: ShiftLSTM(12, 8, proj_size=3), "proj_size=3 cannot be quantized by torch: it must be 0"),
-            (lambda: ShiftGRU(12, 8, bias=False), "bias=False cannot be quantized by torch: it must be True"),
-            (
-                lambda: ShiftLSTM(12, 8, 2, shift_every_layer=True),
-                "shift_every_layer=True cannot be quantized, since torch computes all layers in one call: it must be "
-                "False, or the layers modules of their own",
-            ),
-        ],
-    )
-    def test_what_torch_cannot_quantize_is_told_so(self, layer, sentence):
-        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-            self.quantized(layer())
