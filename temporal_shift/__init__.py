@@ -2,7 +2,7 @@
 
 from .functional import temporal_shift, temporal_shift_add
 from .layers import ShiftConv, ShiftGRU, ShiftLSTM, ShiftTransformerLayer, TemporalShift
-from .surgery import add_temporal_shift, remove_temporal_shift
+from .surgery import add_temporal_shift, find_temporal_shifts, remove_temporal_shift
 
 __all__ = [
     "ShiftConv",
@@ -11,6 +11,7 @@ __all__ = [
     "ShiftTransformerLayer",
     "TemporalShift",
     "add_temporal_shift",
+    "find_temporal_shifts",
     "remove_temporal_shift",
     "temporal_shift",
     "temporal_shift_add",

@@ -141,8 +141,8 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
     r"""An ``nn.LSTM`` whose input is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
     Every argument of ``nn.LSTM`` means what it means there, ``bidirectional`` included: it is the LSTM that runs both
-    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. As with ``nn.LSTM``
-    itself, Dynamo traces it only with ``torch._dynamo.config.allow_rnn``.
+    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. Like ``nn.LSTM``,
+    it is traced by Dynamo only with ``torch._dynamo.config.allow_rnn``.
 
     Args:
         input_size: The channels, ``D``.
