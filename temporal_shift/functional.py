@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from .core import arguments, dispatch, graph
-
-_is_compiling = torch.compiler.is_compiling
-_is_tracing = torch._C._is_tracing  # TorchScript's tracer, and that of its ONNX exporter
+from .core.torch_private import is_traced
 
 
 def temporal_shift(
@@ -92,7 +90,7 @@ def temporal_shift(
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    compiling = _is_compiling() or _is_tracing()
+    compiling = is_traced()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = arguments.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
@@ -152,7 +150,7 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    compiling = _is_compiling() or _is_tracing()
+    compiling = is_traced()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = arguments.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling

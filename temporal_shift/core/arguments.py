@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .geometry import PADDING_MODES, ChannelGroup, ShiftGeometry, groups_of_list, groups_of_share
+from .torch_private import is_view_of_leaf
 
 _INTEGERS = (torch.int32, torch.int64)
 
@@ -193,7 +194,7 @@ def check_writable(x: Tensor) -> None:
         return
     if x.is_leaf:
         raise ValueError("x is a leaf that requires grad: with inplace=True it must be the result of an operation")
-    if x._is_view() and x._base is not None and x._base.is_leaf:
+    if is_view_of_leaf(x):
         raise ValueError("x is a view of a leaf that requires grad: with inplace=True it must be no part of a leaf")
 
 

@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from . import cpu, graph
 from .arguments import check_values
 from .geometry import ShiftGeometry
+from .torch_private import is_transformed, is_view
 
 _is_grad_enabled = torch.is_grad_enabled  # looked up once: see checks.resolve
-_are_transforms_active = torch._C._are_functorch_transforms_active
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -33,7 +32,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The shift of ``x`` on ``x`` itself, with its gradient."""
     if _unwatched(x, None):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
-    if x._is_view():  # torch's own operations know of every kind of view which of them may be written to
+    if is_view(x):  # torch's own operations know of every kind of view which of them may be written to
         _is_on_host(x, bounds, geometry)
         return graph.shift_(x, bounds, geometry)
     return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
@@ -43,7 +42,7 @@ def _unwatched(x: Tensor, residual: Tensor | None) -> bool:
     """Whether no gradient and no transform looks on: a ``Function``, which costs more than a short shift, is idle."""
     if (x.requires_grad or (residual is not None and residual.requires_grad)) and _is_grad_enabled():
         return False
-    return forward_ad._current_level < 0 and not _are_transforms_active()
+    return not is_transformed()
 
 
 class _Shift(torch.autograd.Function):

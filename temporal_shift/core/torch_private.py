@@ -1,0 +1,89 @@
+"""Every private or undocumented torch API that the package uses, with its purpose.
+
+No other module accesses a private attribute of torch. ``tests/core/test_torch_private.py`` names each API and fails if
+torch removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils.hooks import RemovableHandle
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+is_tracing: Callable[[], bool] = torch._C._is_tracing  # whether TorchScript's tracer, or the ONNX exporter on it, runs
+_is_compiling = torch.compiler.is_compiling
+_are_transforms_active = torch._C._are_functorch_transforms_active
+
+# Methods that the layers call or override. (owner, name, purpose)
+INHERITED: tuple[tuple[type, str, str], ...] = (
+    (nn.TransformerEncoderLayer, "_sa_block", "self-attention and its dropout, in ShiftTransformerLayer"),
+    (nn.TransformerEncoderLayer, "_ff_block", "the feed-forward part, in ShiftTransformerLayer"),
+    (nn.RNNBase, "check_input", "validates the input of one layer of ShiftLSTM and ShiftGRU"),
+    (nn.RNNBase, "check_forward_args", "validates the state that the caller passes to ShiftLSTM and ShiftGRU"),
+    (nn.RNNBase, "permute_hidden", "sorts states like the sequences of a PackedSequence"),
+    (nn.RNNBase, "all_weights", "the weights of one layer of ShiftLSTM and ShiftGRU"),
+)
+
+# Attributes that torch's Transformer layers read from ``self_attn``. (name, purpose)
+READ_FROM_ATTENTION: tuple[tuple[str, str], ...] = (
+    ("_qkv_same_embed_dim", "False keeps torch off its fused path, which computes torch's own attention"),
+    ("in_proj_bias", "None keeps torch off its fused path"),
+    ("batch_first", "where the batch dim is"),
+)
+
+
+def is_traced() -> bool:
+    """Whether torch.compile, torch.export or TorchScript's tracer records the call."""
+    return _is_compiling() or is_tracing()
+
+
+def is_transformed() -> bool:
+    """Whether forward-mode autograd or a transform of ``torch.func`` is active."""
+    return forward_ad._current_level >= 0 or _are_transforms_active()
+
+
+def in_backward() -> bool:
+    """Whether autograd's backward pass runs in this thread, as it does where a checkpoint recomputes its forward."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def is_view(x: Tensor) -> bool:
+    """Whether autograd tracks ``x`` as a view of another tensor."""
+    return x._is_view()
+
+
+def is_view_of_leaf(x: Tensor) -> bool:
+    """Whether ``x`` is a view of a leaf of the autograd graph. Autograd forbids writing to such a view."""
+    return x._is_view() and x._base is not None and x._base.is_leaf
+
+
+def ragged_dim(nested: Any) -> int:
+    """The dim of a jagged nested tensor whose size differs from sequence to sequence."""
+    return nested._ragged_idx  # type: ignore[no-any-return]
+
+
+def pre_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
+    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch cannot list them."""
+    return module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs
+
+
+def forward_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
+    """The forward hooks of ``module`` by key, then the tables of their options. torch cannot list them."""
+    return module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called
+
+
+def reserve_hook_key(key: int) -> None:
+    """Keep torch from giving ``key``, which an unpickled hook has, to a hook that is registered later."""
+    RemovableHandle.next_id = max(RemovableHandle.next_id, key + 1)
+
+
+def assume_constant_result(function: Function) -> Function:
+    """``torch.compiler.assume_constant_result``, which imports Dynamo, without that import."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
