@@ -103,8 +103,6 @@ def goals_of(row: Measurement) -> list[Goal]:
         ]
     if row.what == "ShiftLSTM":
         return [Goal("ShiftLSTM / nn.LSTM", 1 / row.to_peer("nn.LSTM"), 1.03)]
-    if row.what == "relative attention":
-        return [Goal("published / relative attention, time", row.to_peer("published"), 2, least=True)]
     if row.what == "ShiftTransformerLayer":
         return [
             Goal(f"{TORCHS} / ShiftTransformerLayer", row.to_peer(TORCHS), 1.9, least=True),
@@ -204,7 +202,7 @@ def _memory(found: list[Case], size: tuple[int, ...], device: str) -> Iterator[M
             row = _measurement(case, f"peak memory, {case.what}", samples, "B")
             if case.what == "relative attention" and row.median():
                 share = 1 / row.to_peer("published")
-                row.goals = [Goal("relative attention / published, peak memory", share, 0.5)]
+                row.goals = [Goal("relative attention / published, peak memory", share, 0.85)]
             yield row
         yield _measurement(case, f"kept for backward, {case.what}", case.kept(), "B")
 

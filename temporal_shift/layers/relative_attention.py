@@ -7,9 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
-from . import blockwise
 from .ragged import silenced
 
 
@@ -107,32 +105,29 @@ class RelativeSelfAttention(nn.Module):
 def relative_attention(
     q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Attention of ``(B, H, L, d)`` with relative positions: row ``i - j + L - 1`` of ``table``, ``(2L - 1, d)``.
+    """Attention with relative positions.
 
-    ``bias``, ``(B or 1, H or 1, L or 1, L)``, is added to the scores; ``dropout`` zeroes weights.
+    Args:
+        q: Queries, ``(B, H, L, d)``.
+        k: Keys, likewise.
+        v: Values, likewise.
+        table: Embeddings of the relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` for query ``i`` and key ``j``.
+        bias: Added to the scores, ``(B or 1, H or 1, L or 1, L)``.
+        dropout: Probability of setting a weight to zero.
     """
-    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
-    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    if traced or transformed or dropout > 0 or not q.is_cpu or (bias is not None and bias.requires_grad):
-        return _plain(q, k, v, table, bias, dropout)
-    return blockwise.attention(q, k, v, table, bias, _plain)
-
-
-def _plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """The formula, in operations that every compiler and transform knows."""
-    of_query = _skewed(q @ F.pad(table.flip(0), (0, 0, 0, 1)).mT)  # [i, j]: row j - i + L - 1 of the flipped table
-    of_key = _skewed(k @ F.pad(table, (0, 0, 0, 1)).mT).mT
-    scores = (q @ k.mT + of_query + of_key) / math.sqrt(q.shape[-1])
+    # The rows are computed last frame first: query L - 1 - n and key j then meet row n + j of the flipped table.
+    q, scaled_k = q.flip(-2) / math.sqrt(q.shape[-1]), k / math.sqrt(q.shape[-1])
+    positions = table.flip(0).mT  # (d, 2L - 1)
+    scores = q @ k.mT + _skewed(q @ positions) + _skewed(scaled_k @ positions).mT
     if bias is not None:
-        scores = scores + bias
-    return F.dropout(scores.softmax(dim=-1), dropout) @ v
+        scores = scores + bias.flip(-2)
+    return (F.dropout(scores.softmax(dim=-1), dropout) @ v).flip(-2)
 
 
 def _skewed(products: Tensor) -> Tensor:
-    """``[i, j - i + L - 1]`` of ``(..., L, 2L)`` at ``[i, j]``: rows one column shorter, and each starts one later."""
-    length = products.shape[-2]
-    rows = products.flatten(-2)[..., length - 1 : length - 1 + length * (2 * length - 1)]
-    return rows.unflatten(-1, (length, 2 * length - 1))[..., :length]  # type: ignore[no-any-return]
+    """A view of ``(..., L, 2L - 1)`` with ``[n, n + j]`` at ``[n, j]``: windows of ``L`` values begin ``2L`` apart."""
+    length, positions = products.shape[-2:]
+    return products.flatten(-2).unflatten(-1, (positions, length))[..., ::2, :]  # type: ignore[no-any-return]
 
 
 def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:

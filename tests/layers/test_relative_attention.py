@@ -1,4 +1,4 @@
-"""Relative attention against its formula in loops, block by block and in plain operations."""
+"""Relative attention against its formula in loops and against the published form."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from temporal_shift.layers import blockwise
-from temporal_shift.layers.relative_attention import RelativeSelfAttention, _plain, relative_attention
-
-LENGTHS = [1, 2, 7, blockwise._FRAMES, blockwise._FRAMES + 1, 2 * blockwise._FRAMES + 9]
+from temporal_shift.layers.relative_attention import RelativeSelfAttention, relative_attention
 
 
 def inputs(length: int, batch: int = 2, heads: int = 3, dim: int = 4) -> list[Tensor]:
@@ -50,29 +47,20 @@ def test_the_scores_are_the_formula(length):
     torch.testing.assert_close(attention(x), expected.reshape(2, length, 12))
 
 
-@pytest.mark.parametrize("function", [relative_attention, _plain])
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", [1, 2, 9])
 @pytest.mark.parametrize("bias", [None, (1, 1, 1), (2, 1, 1), (1, 3, 0), (2, 3, 0)])
-def test_output_and_gradients_are_those_of_the_published_form(function, length, bias):
+def test_output_and_gradients_are_those_of_the_published_form(length, bias):
     ours = inputs(length)
     theirs = [x.detach().clone().requires_grad_() for x in ours]
     if bias is not None:
         bias = torch.randn(bias[0], bias[1], bias[2] or length, length, dtype=torch.float64)
-    y, expected = function(*ours, bias), published(*theirs, bias)
+    y, expected = relative_attention(*ours, bias), published(*theirs, bias)
     torch.testing.assert_close(y, expected)
     upstream = torch.randn_like(expected)
     gradients, right = torch.autograd.grad(y, ours, upstream), torch.autograd.grad(expected, theirs, upstream)
     torch.testing.assert_close(gradients, right)
     with torch.no_grad():
-        torch.testing.assert_close(function(*ours, bias), expected)
-
-
-@pytest.mark.parametrize("length", LENGTHS)
-def test_every_byte_that_is_read_was_written(poisoned, length):
-    x = inputs(length)
-    y = relative_attention(*x)
-    assert y.isfinite().all()
-    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), x))
+        torch.testing.assert_close(relative_attention(*ours, bias), expected)
 
 
 def test_it_is_equal_to_the_published_form_at_the_papers_size():
@@ -114,11 +102,10 @@ class Largest(TorchDispatchMode):
         return output
 
 
-@pytest.mark.parametrize("function", [relative_attention, _plain])
-def test_no_tensor_of_l_times_l_times_d_is_built(function):
+def test_no_tensor_of_l_times_l_times_d_is_built():
     x = inputs(100, batch=1, heads=1, dim=64)
     with Largest() as forward:
-        y = function(*x)
+        y = relative_attention(*x)
     with Largest() as backward:
         y.sum().backward()
     assert max(forward.elements, backward.elements) <= 2 * 100 * 100 + 200 < 100 * 100 * 64
