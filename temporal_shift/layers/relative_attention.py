@@ -111,7 +111,7 @@ def relative_attention(
         q: Queries, ``(B, H, L, d)``.
         k: Keys, likewise.
         v: Values, likewise.
-        table: Embeddings of the relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` for query ``i`` and key ``j``.
+        table: Relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` is that of query ``i`` and key ``j``.
         bias: Added to the scores, ``(B or 1, H or 1, L or 1, L)``.
         dropout: Probability of setting a weight to zero.
     """
