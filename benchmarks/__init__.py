@@ -1,1 +1,1 @@
-"""Figures about the package that anyone can make again: ``python -m benchmarks``."""
+"""Benchmarks of the package, run by ``python -m benchmarks``; not a part of the wheel."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks {op,layers,kernels,recipe,package,all,compare,pages}``: figures that anyone can make again."""
+"""Benchmarks of the package: ``python -m benchmarks {op,layers,kernels,recipe,package,all,compare,pages} [--help]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from . import compare, runner
 from .report import pages
 
 COMMANDS = {"all": runner.run_all, "compare": compare.main, "pages": pages.main}
+USAGE = f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *COMMANDS))}}} [--help]"
 
 
 def main() -> None:
@@ -16,8 +17,10 @@ def main() -> None:
         COMMANDS[name](argv)
     elif name in runner.SUITES:
         runner.run(name, argv)
+    elif name in ("-h", "--help"):
+        print(USAGE)
     else:
-        sys.exit(f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *COMMANDS))}}} [--help]")
+        sys.exit(USAGE)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scipy.stats import norm, t
 
 from temporal_shift.ser.utils.table import Table
 
-from .measure import measurements
+from .measure import measurements, record_file
 from .measure.measurements import Line
 from .report.tables import quantity
 
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("b", type=Path, metavar="B", help="the record of after")
     options = parser.parse_args(argv)
     try:
-        before, after = measurements.read(options.a), measurements.read(options.b)
+        before, after = record_file.read(options.a), record_file.read(options.b)
         notes, changes, counts = compared(before, after)
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .measure import measurements
+from .measure import record_file
 from .report import plots, tables
 
 SUITES = ("op", "layers", "kernels", "recipe", "package")
@@ -31,7 +31,7 @@ def run(suite: str, argv: list[str]) -> None:
     options = parser.parse_args(argv)
     device = getattr(options, "device", None)
     console = Console(width=max(Console().width, 160))  # what the tables take
-    environment = {"suite": suite, **measurements.environment(device or "cpu")}
+    environment = {"suite": suite, **record_file.environment(device or "cpu")}
     lines, goals = [], []
     for found in module.measure(options):
         lines.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
@@ -41,7 +41,7 @@ def run(suite: str, argv: list[str]) -> None:
     for table in tables.of_suite(lines):
         console.print(table.for_terminal(), "")
     name = suite if device is None else f"{suite}-{device}"
-    measurements.write(options.out / f"{name}.jsonl", lines)
+    record_file.write(options.out / f"{name}.jsonl", lines)
     tables.write(options.out / f"{name}.md", lines)
     plots.write(options.out, name, lines)
     held = sum(goal.held for goal in goals)

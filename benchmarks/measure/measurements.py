@@ -1,36 +1,35 @@
-"""What a benchmark leaves behind: JSON lines, each of which says what was found, on what, with what, and when.
-
-A line is a *measurement* (a form of ours, timed or weighed beside its floor and its peers), a *count* (figures that no
-noise touches) or a *goal* (a bound that was set beforehand, held or missed). Every line has the same head, so that
-records can be joined, cut and read by anything that reads JSON lines.
-"""
+"""What a suite finds: measurements with samples, counts without noise, and goals with a bound."""
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from importlib import metadata
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from temporal_shift.ser.utils.atomic_files import atomic_write
-
-from .goals import Goal
-
-FOLDER = Path("benchmarks/records")
-PACKAGES = ("torch", "triton", "x-transformers", "transformers")
-MOST_SAMPLES = 25  # kept of each form; more rounds are joined, neighbours by their median
+MOST_SAMPLES = 25  # kept of each form; more rounds are joined: neighbours by their median
 OURS = "ours"
 
-Line = dict[str, Any]
+Line = dict[str, Any]  # one line of a record
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound that was set before the measurement; ``what`` names the ratio or the unit."""
+
+    what: str
+    measured: float
+    bound: float
+    least: bool = False  # True: a lower bound, False: an upper bound
+    kind = "goal"
+
+    @property
+    def held(self) -> bool:
+        return self.measured >= self.bound if self.least else self.measured <= self.bound
+
+    def line(self) -> Line:
+        return {**asdict(self), "held": self.held}
 
 
 @dataclass
@@ -110,49 +109,6 @@ def joined(values: Sequence[float]) -> list[float]:
     return [statistics.median(values[start:stop]) for start, stop in pairwise(edges)]
 
 
-def environment(device: str | None = None) -> Line:
-    """Versions, commit and date; with a device, also its name, which times are nothing without."""
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-    found = {"date": date.today().isoformat(), "commit": commit(), "versions": versions}
-    if device is None:
-        return {"device": None, "threads": None, **found}
-    if device == "cuda":
-        return {"device": torch.cuda.get_device_name(), "threads": None, **found}
-    return {"device": _cpu(), "threads": torch.get_num_threads(), **found}
-
-
-def commit() -> str | None:
-    """The commit that was measured, with a plus where the code was another than the commit's; outside git, nothing."""
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--", "temporal_shift", "benchmarks/*.py")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + "+" * bool(changed)
-
-
-def write(path: Path, lines: Iterable[Line]) -> None:
-    """Writes all of it or nothing: who reads meanwhile, or is left with an interrupted run, has the file of before."""
-    with atomic_write(path) as file:
-        for line in lines:
-            file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
-
-
-def read(path: Path) -> list[Line]:
-    """The lines of a record, or a ValueError that says which line is none."""
-    lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            missing = {"suite", "kind", "what"} - line.keys()
-        except (ValueError, AttributeError):
-            raise ValueError(f"{path}, line {number}: not a JSON object: {text[:60]!r}") from None
-        if missing:
-            raise ValueError(f"{path}, line {number}: no {', '.join(sorted(missing))}: not a line of a benchmark")
-        lines.append(line)
-    return lines
-
-
 def of_kind(lines: Iterable[Line], kind: str) -> list[Line]:
     return [line for line in lines if line["kind"] == kind]
 
@@ -160,23 +116,3 @@ def of_kind(lines: Iterable[Line], kind: str) -> list[Line]:
 def _short(value: float) -> float:
     """Five digits: more than any clock's noise leaves, and a record that can be read."""
     return float(f"{value:.5g}")
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

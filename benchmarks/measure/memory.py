@@ -23,7 +23,7 @@ def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dic
     if device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return {}
     forms = ", ".join(f"{name!r}: lambda: {statement}" for name, statement in statements.items())
-    script = f"{setup}\nfrom benchmarks.memory import report\nreport({{{forms}}}, {device!r})"
+    script = f"{setup}\nfrom benchmarks.measure.memory import report\nreport({{{forms}}}, {device!r})"
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **NO_HEAP}
     )

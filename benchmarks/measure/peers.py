@@ -1,7 +1,7 @@
-"""The shift and its layers as others write them: what ours are compared with, first in their output, then in time.
+"""The shift and its layers as others write them: each is compared with ours in its output, then in its time.
 
-Each shift does the same job, ``(B, L, D)`` with zeros around a sequence: ``groups`` is ``[(channels, frames), ...]``
-over all channels. Where PyPI has the peer itself, that is called; the published forms are written anew.
+Every shift takes ``(B, L, D)``, pads with zeros, and moves ``groups``: ``[(channels, frames), ...]`` over all channels.
+Peers that are on PyPI are called; the published forms are written here from their papers' code.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 Groups = list[tuple[int, int]]
@@ -40,7 +41,7 @@ def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
 
 
 def gather(x: Tensor, groups: Groups) -> Tensor:
-    """An index for each element, and a mask: how ``torch.gather`` would be used. The index is built for each call."""
+    """An index for each element, and a mask: ``torch.gather``. Each call builds the index."""
     frames = torch.cat([torch.full((channels,), step, device=x.device) for channels, step in groups])
     source = torch.arange(x.shape[1], device=x.device)[:, None] - frames  # (L, D)
     inside = (source >= 0) & (source < x.shape[1])
@@ -60,8 +61,10 @@ class PublishedConvBlock(nn.Module):
         self.contract = nn.Conv1d(4 * dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)  # (B, D, L)
-        h = self.contract(F.gelu(self.expand(h))).transpose(1, 2)
+        h = self.depthwise(rearrange(x, "b l d -> b d l"))
+        h = self.norm(rearrange(h, "b d l -> b l d"))
+        h = self.contract(F.gelu(self.expand(rearrange(h, "b l d -> b d l"))))
+        h = rearrange(h, "b d l -> b l d")
         width = x.shape[-1] // self.n_div
         return slice_assignment(x, [(width, 1), (x.shape[-1] - width, 0)]) + h
 
@@ -89,7 +92,7 @@ class PublishedRelativeLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = published_attention(q, k, v, self.distance_embedding.weight).transpose(1, 2).flatten(2)
-        h = self.norm1(x + mixed)
+        q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        mixed = published_attention(q, k, v, self.distance_embedding.weight)
+        h = self.norm1(x + rearrange(mixed, "b h l d -> b l (h d)"))
         return self.norm2(h + self.linear2(F.gelu(self.linear1(h))))

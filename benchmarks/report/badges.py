@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from temporal_shift.ser.utils.atomic_files import atomic_write
 
-from ..measure import measurements
+from ..measure import measurements, record_file
 from ..measure.measurements import Line
 
 CHARACTER, PADDING = 6.6, 7  # pixels, of 11 px sans-serif
@@ -28,7 +28,7 @@ def found() -> dict[str, tuple[str, str]]:
     """Label and value of each badge."""
     about = metadata("temporal-shift")
     torch = next(need for need in about.get_all("Requires-Dist") if need.startswith("torch>="))
-    lines = [line for path in sorted(measurements.FOLDER.glob("*.jsonl")) for line in measurements.read(path)]
+    lines = [line for path in sorted(record_file.FOLDER.glob("*.jsonl")) for line in record_file.read(path)]
     goals = measurements.of_kind(lines, "goal")
     return {
         "python": ("Python", about["Requires-Python"].replace(">=", "≥ ")),

@@ -14,7 +14,7 @@ from pathlib import Path
 from temporal_shift.ser.utils.atomic_files import atomic_write
 from temporal_shift.ser.utils.table import Table
 
-from ..measure import measurements
+from ..measure import record_file
 from ..measure.measurements import Line
 from . import badges, kernel_tables, plots, recipe_tables, tables
 
@@ -70,8 +70,8 @@ def main(argv: list[str]) -> None:
             with atomic_write(path) as file:
                 file.write(new.encode())
             print(path)
-    for record in sorted(measurements.FOLDER.glob("*.jsonl")):
-        for path in plots.write(FIGURES, record.stem, measurements.read(record)):
+    for record in sorted(record_file.FOLDER.glob("*.jsonl")):
+        for path in plots.write(FIGURES, record.stem, record_file.read(record)):
             print(path)
     for path in badges.write(BADGES):
         print(path)
@@ -94,7 +94,7 @@ def filled(text: str) -> str:
         if found[2] not in TABLES:
             raise ValueError(f"there is no table {found[2]!r}: it must be one of {', '.join(TABLES)}")
         record, table = TABLES[found[2]]
-        lines = measurements.read(measurements.FOLDER / f"{record}.jsonl")
+        lines = record_file.read(record_file.FOLDER / f"{record}.jsonl")
         return f"{found[1]}\n{table(lines).markdown()}\n\n{found[3]}"
 
     return _TABLE.sub(replace, text)

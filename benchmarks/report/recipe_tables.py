@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from temporal_shift.ser.utils.table import Table
 
 from ..measure.measurements import OURS, Line, quantiles
-
-CACHED, ENCODING = "cached", "encoding"  # where the features of an epoch come from
-EPOCH, PEAK, EXPERIMENT = "an epoch on cached features", "peak memory of encoding", "the paper's experiment"
+from ..measure.recipe.rows import ENCODING, EPOCH, EXPERIMENT, PEAK, RATES
 
 
 def epochs_table(lines: Iterable[Line]) -> Table:
@@ -61,5 +59,5 @@ def experiment_table(lines: Iterable[Line]) -> Table:
         total = f"{sum(row['total'].values()) / 1e15:.1f}"
         rows.append((line["setting"], *(f"{flop:.1f}" for flop in of_one), total, *hours))
     header = ("setting, model", "GFLOP to train an utterance", "to test it", "PFLOP in all", "hours here")
-    (rates,) = _lines(lines, "FLOP a second")
+    (rates,) = _lines(lines, RATES)
     return Table((*header, f"at {rates['figures']['gpu'] / 1e12:g} TFLOP/s"), rows)

@@ -8,8 +8,8 @@ from pathlib import Path
 from temporal_shift.ser.utils.atomic_files import atomic_write
 from temporal_shift.ser.utils.table import Table
 
+from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import OURS, Line, of_kind
-from ..measure.variants import LAYOUTS
 from . import kernel_tables, recipe_tables
 
 UNITS = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2**30, "GiB"), (2**20, "MiB"), (1, "B"))}

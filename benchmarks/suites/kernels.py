@@ -1,4 +1,4 @@
-"""What the GPU kernels compile to, without a GPU, and what they read and write.
+"""``python -m benchmarks kernels``: what the GPU kernels compile to, without a GPU, and what they read and write.
 
 Every variant is compiled for each target as a launch on aligned tensors would compile it: eight sequences, 768
 channels, ``n_div=4`` both ways, and 374 frames, or 384 where time is innermost, so that its rows are aligned as well.
@@ -27,9 +27,8 @@ from typing import Any
 
 from rich.progress import track
 
-from ..measure.goals import Goal
-from ..measure.measurements import Count
-from ..measure.variants import LAYOUTS, Variant, every_variant, traffic
+from ..measure.kernels.variants import LAYOUTS, Variant, every_variant, traffic
+from ..measure.measurements import Count, Goal
 
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
 BANDWIDTH = {"sm_80": 2039, "sm_90": 3350, "sm_100": 8000, "gfx942": 5300}
@@ -67,7 +66,7 @@ def measure(options: argparse.Namespace) -> Iterator[Count]:
 
 
 def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> Iterator[tuple[Variant, Row]]:
-    """Each variant with its tile and, for each target, the figures of :class:`.binary.Binary`."""
+    """Each variant with its tile and, for each target, the figures of :class:`.binaries.Binary`."""
     alike = groupby(variants, lambda variant: (variant.form, variant.padding, variant.ragged, variant.layout))
     return _in_processes(_compile, [(list(group), tuple(targets)) for _, group in alike], interpret=False)
 
@@ -118,14 +117,14 @@ def _bandwidth_times(variant: Variant) -> Row:
 
 
 def _compile(variants: list[Variant], targets: tuple[str, ...]) -> list[tuple[Variant, Row]]:
-    from ..measure import binary
+    from ..measure.kernels import binaries
 
     def row(variant: Variant) -> Row:
         frames = FRAMES[variant.layout]
-        launch = binary.launch_of(lambda backend: variant.call(backend, [frames] * 8, frames, CHANNELS, 1, "meta"))
+        launch = binaries.launch_of(lambda backend: variant.call(backend, [frames] * 8, frames, CHANNELS, 1, "meta"))
         found = {}
         for target in targets:
-            figures = asdict(binary.read(launch.compile(target)))
+            figures = asdict(binaries.read(launch.compile(target)))
             accesses = launch.elements_per_thread(target) * variant.itemsize / 16
             found[target] = {**figures, "instructions_per_16_bytes": figures["instructions"] / accesses}
         return {"tile": [launch.constants["BLOCK_T"], launch.constants["BLOCK_C"]], "targets": found}

@@ -1,11 +1,10 @@
-"""Each layer against what it stands for, its published form, and its floor.
+"""``python -m benchmarks layers``: each layer against torch's layer, its published form, and its floor.
 
-Forward and backward, all gradients, (8, 374, 768). The floor of a layer with a feed-forward half is that half's two
-matrix products alone, which every form must make. Nothing is timed before its output and gradients were compared with
-those of the form that computes the same.
+Forward and backward, all gradients, (8, 374, 768). The floor of a layer with a feed-forward half is the two matrix
+products of that half, which every form computes. Outputs and gradients are compared before anything is timed.
 
-They are timed as in a user's process, where glibc gives the memory of every tensor beyond 32 MB back to the system and
-takes it anew. With ``--kept`` they are timed a second time with freed memory kept: the difference is what large
+Layers are timed as in a user's process, where glibc returns the memory of every tensor above 32 MB to the system and
+requests it again. ``--kept`` times them a second time with freed memory kept: the difference is what large
 intermediate tensors cost beside their arithmetic.
 """
 
@@ -25,8 +24,7 @@ from temporal_shift.layers.relative_attention import relative_attention
 from temporal_shift.streaming import RunningMean, stream
 
 from ..measure import memory, peers
-from ..measure.goals import Goal
-from ..measure.measurements import OURS, Measurement
+from ..measure.measurements import OURS, Goal, Measurement
 from ..measure.timing import TIMERS, Functions, Samples, sampled
 
 SIZE, QUICK = (8, 374, 768), (2, 16, 48)  # (B, L, D)
@@ -36,7 +34,7 @@ PRODUCTS = "two matrix products"
 
 
 @dataclass(frozen=True)
-class Case:
+class LayerCase:
     """A layer: each form's forward pass, and the tensors whose gradients a step of it computes."""
 
     what: str
@@ -88,7 +86,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
                 yield _measurement(case, f"{case.what}, freed memory kept", timed(case.steps()))
 
 
-def cases(size: tuple[int, int, int]) -> list[Case]:
+def cases(size: tuple[int, int, int]) -> list[LayerCase]:
     """The layers for ``(B, L, D)``, each compared with its published form."""
     x = torch.randn(size, requires_grad=True)
     return [_conv(x), _lstm(x), _attention(x), *_transformers(x)]
@@ -112,37 +110,37 @@ def goals_of(row: Measurement) -> list[Goal]:
     return []
 
 
-def _measurement(case: Case, what: str, samples: Samples, unit: str = "s") -> Measurement:
+def _measurement(case: LayerCase, what: str, samples: Samples, unit: str = "s") -> Measurement:
     floor = case.floor if unit == "s" else None
     return Measurement(what, samples, "forward + backward", case.shape, unit=unit, floor=floor)
 
 
-def _conv(x: Tensor) -> Case:
+def _conv(x: Tensor) -> LayerCase:
     D = x.shape[-1]
     ours, published = ShiftConv(D), peers.PublishedConvBlock(D, n_div=16)
     _share(published, ours)
-    compare(ours, published, x)
+    check_equal(ours, published, x)
     forms = {OURS: ours, "published": published, PRODUCTS: _products(ours)}
-    return Case("ShiftConv", _on(x, forms), PRODUCTS)
+    return LayerCase("ShiftConv", _on(x, forms), PRODUCTS)
 
 
-def _lstm(x: Tensor) -> Case:
+def _lstm(x: Tensor) -> LayerCase:
     D = x.shape[-1]
     ours, torchs = ShiftLSTM(D, D, batch_first=True), nn.LSTM(D, D, batch_first=True)
     torchs.load_state_dict(ours.state_dict())
     unshifted = ShiftLSTM(D, D, batch_first=True, stride=0)
     unshifted.load_state_dict(ours.state_dict())
-    compare(lambda x: unshifted(x)[0], lambda x: torchs(x)[0], x)
-    return Case("ShiftLSTM", _on(x, {OURS: ours, "nn.LSTM": torchs}))
+    check_equal(lambda x: unshifted(x)[0], lambda x: torchs(x)[0], x)
+    return LayerCase("ShiftLSTM", _on(x, {OURS: ours, "nn.LSTM": torchs}))
 
 
-def _attention(x: Tensor) -> Case:
+def _attention(x: Tensor) -> LayerCase:
     B, L, D = x.shape
     q, k, v = torch.randn(B, L, 3, HEADS, D // HEADS).permute(2, 0, 3, 1, 4)
     table = 0.02 * torch.randn(2 * L - 1, D // HEADS)
     inputs = [x.requires_grad_() for x in (q, k, v, table)]
     forms = {OURS: relative_attention, "published": peers.published_attention}
-    case = Case("relative attention", {name: (partial(form, *inputs), inputs) for name, form in forms.items()})
+    case = LayerCase("relative attention", {name: (partial(form, *inputs), inputs) for name, form in forms.items()})
     outputs = [forward() for forward, _ in case.forms.values()]
     torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
     gradients = [step() for step in case.steps().values()]
@@ -150,24 +148,24 @@ def _attention(x: Tensor) -> Case:
     return case
 
 
-def _transformers(x: Tensor) -> tuple[Case, Case]:
+def _transformers(x: Tensor) -> tuple[LayerCase, LayerCase]:
     _, L, D = x.shape
     options = {"dim_feedforward": 4 * D, "dropout": 0.0, "activation": "gelu", "batch_first": True}
     ours = ShiftTransformerLayer(D, HEADS, **options)
     torchs = nn.TransformerEncoderLayer(D, HEADS, **options)
     unshifted = ShiftTransformerLayer(D, HEADS, **options, placement="inplace", stride=0)
     torchs.load_state_dict(unshifted.state_dict())
-    compare(unshifted, torchs, x)
+    check_equal(unshifted, torchs, x)
     relative = RelativeTransformerLayer(D, HEADS, **options, max_frames=L)
     published = peers.PublishedRelativeLayer(D, HEADS, L)
     weights = {name.removeprefix("self_attn."): value for name, value in relative.state_dict().items()}
     published.load_state_dict(weights)
-    compare(relative, published, x)
+    check_equal(relative, published, x)
     forms = {OURS: ours, TORCHS: torchs, "published relative": published, PRODUCTS: _products(ours)}
     relatives = {OURS: relative, "published": published}
     return (
-        Case("ShiftTransformerLayer", _on(x, forms), PRODUCTS),
-        Case("RelativeTransformerLayer", _on(x, relatives)),
+        LayerCase("ShiftTransformerLayer", _on(x, forms), PRODUCTS),
+        LayerCase("RelativeTransformerLayer", _on(x, relatives)),
     )
 
 
@@ -188,9 +186,9 @@ def _streaming(timed: Callable[..., Samples], **how: bool) -> Measurement:
     return row
 
 
-def _memory(found: list[Case], size: tuple[int, ...], device: str) -> Iterator[Measurement]:
+def _memory(found: list[LayerCase], size: tuple[int, ...], device: str) -> Iterator[Measurement]:
     """The most that a step holds at a moment beside weights and input, and what its forward pass keeps."""
-    setup = "import torch\nfrom benchmarks.layers import cases\n"
+    setup = "import torch\nfrom benchmarks.suites.layers import cases\n"
     setup += f"with torch.device({device!r}):\n    steps = [case.steps() for case in cases({size})]"
     statements = {
         f"{number} {form}": f"steps[{number}][{form!r}]()" for number, case in enumerate(found) for form in case.forms
@@ -230,7 +228,7 @@ def _on(x: Tensor, forms: dict[str, nn.Module]) -> dict[str, tuple[Callable[[], 
     return {name: (partial(forward, module), [x, *module.parameters()]) for name, module in forms.items()}
 
 
-def compare(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], x: Tensor) -> None:
+def check_equal(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], x: Tensor) -> None:
     """Raise an AssertionError where output or gradient differs: then nothing is timed."""
     y, expected = ours(x), theirs(x)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)

@@ -1,8 +1,8 @@
-"""The shift against its floors and its peers, and how its time grows.
+"""``python -m benchmarks op``: the shift against its floors and its peers, and how its time grows.
 
-The floor of a shift is a copy, ``x.clone()``; of a fused sum, ``x + residual``. ``copy_``, into memory that is there,
-stands beside it, and the bandwidth of a copy that no cache holds. A ratio to a floor is how many times longer ours
-takes, a ratio to a peer how many times longer the peer takes. Nothing is timed before it was compared.
+The floor of a shift is a copy, ``x.clone()``; the floor of a fused sum is ``x + residual``. The table also shows
+``copy_`` into existing memory, and the bandwidth of a copy larger than the caches. A ratio to a floor is our time over
+the floor's; a ratio to a peer is the peer's time over ours. Outputs and gradients are compared before timing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from torch import Tensor
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
-from ..measure import floors, memory, peers, scaling
-from ..measure.goals import Goal
-from ..measure.measurements import OURS, Count, Measurement
+from ..measure import floors, growth, memory, peers
+from ..measure.measurements import OURS, Count, Goal, Measurement
 from ..measure.timing import TIMERS, Functions, Samples, sampled
 
 SETTINGS = {
@@ -56,7 +55,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
         yield row
     for name, given in list(SETTINGS.items())[: 1 if options.quick else None]:
         yield from _memory(name, given, device)
-        yield from scaling.growth(name, given, device, seconds / 2, quick=options.quick)
+        yield from growth.measure_growth(name, given, device, seconds / 2, quick=options.quick)
 
 
 def _small_rows(device: str, timed: Timed) -> Iterator[Measurement]:
@@ -87,7 +86,7 @@ Timed = Callable[[Functions], Samples]
 def _forward(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
     with torch.inference_mode():
         functions = {OURS: lambda: temporal_shift(x, **given), **_peers(x, given)}
-        _compare(functions)
+        _check_equal(functions)
         row = _row("forward", name, x, 2, timed({**floors.copies(x), **functions}), "clone")
     if x.shape == MAIN and x.device.type == "cpu":
         row.goals.append(Goal(f"forward / clone, {name}", row.to_floor, 1.25 if given["n_div"] == 16 else 1.6))
@@ -106,7 +105,7 @@ def _forward_and_backward(x: Tensor, name: str, given: dict, timed: Timed) -> Me
 
     functions = {OURS: lambda: temporal_shift(x, **given), **_peers(x, given)}
     functions = {peer: both(function) for peer, function in functions.items()}
-    _compare(functions)
+    _check_equal(functions)
     row = _row("forward + backward", name, x, 4, timed({"clone": both(x.clone), **functions}), "clone")
     least = {"slice assignment": 4, "pad and cat": 1.2, "gather": 1.2} if x.shape == MAIN else dict.fromkeys(PEERS, 1)
     for peer in PEERS:
@@ -136,7 +135,7 @@ def _fused_sum(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
             OURS: lambda: temporal_shift_add(x, residual, **given),
             "shift, then add": lambda: temporal_shift(x, **given) + residual,
         }
-        _compare(functions)
+        _check_equal(functions)
         row = _row("fused sum", name, x, 3, timed({"x + residual": lambda: x + residual, **functions}), "x + residual")
     if x.shape == MAIN:
         row.goals.append(Goal(f"temporal_shift_add / (x + residual), {name}", row.to_floor, 1.25))
@@ -150,7 +149,7 @@ def _channels_first(x: Tensor, name: str, given: dict, timed: Timed) -> Measurem
             OURS: lambda: temporal_shift(x, **given, time_dim=-1, channel_dim=-2),
             **{peer: lambda f=f: f().transpose(1, 2) for peer, f in _peers(last, given, compiled=False).items()},
         }
-        _compare(functions)
+        _check_equal(functions)
         return _row("forward, (B, D, L)", name, x, 2, timed({**floors.copies(x), **functions}), "clone")
 
 
@@ -196,7 +195,7 @@ def _row(what: str, name: str, x: Tensor, passes: float, samples: Samples, floor
 
 def _memory(name: str, given: dict, device: str) -> Iterator[Measurement]:
     """The most that forward and backward hold at a moment beside x, and what is kept between the two."""
-    setup = "import torch\nfrom benchmarks.op import one_step"
+    setup = "import torch\nfrom benchmarks.suites.op import one_step"
     forms = forms_of(given)
     statements = {form: f"one_step({form!r}, {name!r}, {device!r})" for form in forms}
     if peaks := memory.peaks(setup, statements, device):
@@ -240,7 +239,7 @@ def _groups(x: Tensor, given: dict) -> peers.Groups:
     return [*groups, (x.shape[-1] - len(groups) * width, 0)]
 
 
-def _compare(functions: Functions) -> None:
+def _check_equal(functions: Functions) -> None:
     expected = functions[OURS]()
     for name, function in functions.items():
         if not torch.equal(function(), expected):

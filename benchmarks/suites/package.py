@@ -1,4 +1,4 @@
-"""What the package costs who installs it: its size, the time of its import, and the time until its first result.
+"""``python -m benchmarks package``: size of the wheel, time of the import, and time until the first result.
 
 - *Import*: of torch, and of the package after it, in the same new process, once the files are in memory.
 - *Wheel, sdist*: built in an environment of its own, as ``pip`` builds them.
@@ -18,8 +18,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..measure.goals import Goal
-from ..measure.measurements import OURS, Count, Measurement
+from ..measure.measurements import OURS, Count, Goal, Measurement
 
 MOST_OF_IMPORT, MOST_OF_WHEEL = 1.05, 300e3
 QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import compare
-from benchmarks.measure import measurements
+from benchmarks.measure import record_file
 from benchmarks.measure.measurements import Count, Measurement
 
 FORMS = {"ours": 1.0, "clone": 0.8, "slices": 1.5, "gather": 8.0}
@@ -16,7 +16,7 @@ ROWS = 20
 def record(path, seed, *, slower=None, factor=1.0, within=0.03, between=0.02, drift=1.0, **other):
     """A run: its rounds are noisy, and what a run does to a form all of its rounds share."""
     random = np.random.default_rng(seed)
-    head = {"suite": "op", **measurements.environment("cpu"), **other}
+    head = {"suite": "op", **record_file.environment("cpu"), **other}
     lines = []
     for row in range(ROWS):
         of_round = drift * random.lognormal(0, 0.3, 25)  # other work on the machine slows all forms of a round
@@ -27,7 +27,7 @@ def record(path, seed, *, slower=None, factor=1.0, within=0.03, between=0.02, dr
             samples[form] = [float(s) for s in 1e-3 * seconds * changed * of_round * noise]
         line = Measurement("forward", samples, f"row {row}", (8, 374, 768), floor="clone").line()
         lines.append({**head, "kind": "measurement", **line})
-    measurements.write(path, lines)
+    record_file.write(path, lines)
     return path
 
 
@@ -84,24 +84,22 @@ def test_another_version_of_a_library_is_told(run):
 
 def test_records_without_a_row_in_common_are_an_error(tmp_path, capsys):
     a, b = (tmp_path / name for name in ("a.jsonl", "b.jsonl"))
-    head = {"suite": "op", **measurements.environment("cpu"), "kind": "count"}
-    measurements.write(a, [{**head, **Count("wheel", {"bytes": 1}).line()}])
-    measurements.write(b, [{**head, **Count("sdist", {"bytes": 1}).line()}])
+    head = {"suite": "op", **record_file.environment("cpu"), "kind": "count"}
+    record_file.write(a, [{**head, **Count("wheel", {"bytes": 1}).line()}])
+    record_file.write(b, [{**head, **Count("sdist", {"bytes": 1}).line()}])
     with pytest.raises(SystemExit):
         compare.main([str(a), str(b)])
     assert "the records have no row in common" in capsys.readouterr().err
 
 
 def test_bytes_and_counts_are_compared_too(tmp_path, capsys):
-    head = {"suite": "op", **measurements.environment("cpu")}
+    head = {"suite": "op", **record_file.environment("cpu")}
     paths = []
     for name, peak, registers in (("a", 100e6, 32), ("b", 150e6, 48)):
         weighed = Measurement("peak", {"ours": [peak]}, unit="B").line()
         counted = Count("plain", {"registers": registers}).line()
         paths.append(tmp_path / name)
-        measurements.write(
-            paths[-1], [{**head, "kind": "measurement", **weighed}, {**head, "kind": "count", **counted}]
-        )
+        record_file.write(paths[-1], [{**head, "kind": "measurement", **weighed}, {**head, "kind": "count", **counted}])
     with pytest.raises(SystemExit) as stopped:
         compare.main(list(map(str, paths)))
     text = capsys.readouterr().out

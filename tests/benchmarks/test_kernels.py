@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or is older than what the report reads")
 pytest.importorskip("rich", reason="the benchmarks print with rich")
 
-from benchmarks.measure.variants import Variant, every_variant
+from benchmarks.measure.kernels.variants import Variant, every_variant
 from benchmarks.report import kernel_tables
 from benchmarks.suites import kernels
 

@@ -14,20 +14,20 @@ from temporal_shift.layers import RelativeTransformerLayer
 def test_the_published_conv_block_computes_what_ours_does():
     ours, published = ShiftConv(32), peers.PublishedConvBlock(32, n_div=16)
     layers._share(published, ours)
-    layers.compare(ours, published, torch.randn(2, 9, 32, requires_grad=True))
+    layers.check_equal(ours, published, torch.randn(2, 9, 32, requires_grad=True))
 
 
 def test_the_published_relative_layer_computes_what_ours_does():
     ours = RelativeTransformerLayer(32, 4, 128, 0.0, "gelu", batch_first=True, max_frames=9)
     published = peers.PublishedRelativeLayer(32, 4, 9)
     published.load_state_dict({name.removeprefix("self_attn."): value for name, value in ours.state_dict().items()})
-    layers.compare(ours, published, torch.randn(2, 9, 32, requires_grad=True))
+    layers.check_equal(ours, published, torch.randn(2, 9, 32, requires_grad=True))
 
 
 @pytest.mark.parametrize("wrong", [lambda x: 2 * x + 0.01, lambda x: x + (x - x.detach())])
 def test_a_form_with_another_output_or_another_gradient_is_not_timed(wrong):
     with pytest.raises(AssertionError):
-        layers.compare(lambda x: 1.0 * x, wrong, torch.randn(2, 9, 32, requires_grad=True))
+        layers.check_equal(lambda x: 1.0 * x, wrong, torch.randn(2, 9, 32, requires_grad=True))
 
 
 def test_every_case_computes_the_gradients_of_its_input_and_its_weights():

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.measure import measurements
-from benchmarks.measure.goals import Goal
-from benchmarks.measure.measurements import Count, Measurement
+from benchmarks.measure import measurements, record_file
+from benchmarks.measure.measurements import Count, Goal, Measurement
 
 LISTS = st.lists(st.floats(0.1, 10), min_size=1, max_size=200)
 
@@ -45,22 +44,22 @@ def test_joined_samples_of_two_forms_stay_pairs(values):
 
 
 def test_a_record_that_was_written_is_read_again(tmp_path):
-    head = {"suite": "op", **measurements.environment("cpu")}
+    head = {"suite": "op", **record_file.environment("cpu")}
     found = [Measurement("forward", {"ours": [1.0]}), Count("wheel", {"bytes": 5}), Goal("a / b", 1.5, 2)]
     lines = [{"kind": each.kind, **head, **each.line()} for each in found]
-    measurements.write(tmp_path / "new" / "r.jsonl", lines)
-    assert measurements.read(tmp_path / "new" / "r.jsonl") == lines
+    record_file.write(tmp_path / "new" / "r.jsonl", lines)
+    assert record_file.read(tmp_path / "new" / "r.jsonl") == lines
     assert [line["what"] for line in measurements.of_kind(lines, "goal")] == ["a / b"]
-    assert lines[0]["versions"].keys() == {"python", *measurements.PACKAGES}
+    assert lines[0]["versions"].keys() == {"python", *record_file.PACKAGES}
     assert lines[0]["threads"] > 0
 
 
 def test_a_record_that_could_not_be_written_leaves_the_one_of_before(tmp_path):
     path = tmp_path / "r.jsonl"
-    measurements.write(path, [{"suite": "op", "kind": "goal", "what": "a"}])
+    record_file.write(path, [{"suite": "op", "kind": "goal", "what": "a"}])
     before = path.read_bytes()
     with pytest.raises(TypeError, match="not JSON serializable"):
-        measurements.write(path, [{"fine": 1}, {"suite": object()}])
+        record_file.write(path, [{"fine": 1}, {"suite": object()}])
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -77,7 +76,7 @@ def test_a_line_that_is_none_is_an_error_that_names_it(tmp_path, text, message):
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps({"suite": "op", "kind": "goal", "what": "a"}) + "\n" + text)
     with pytest.raises(ValueError, match=message):
-        measurements.read(path)
+        record_file.read(path)
 
 
 @pytest.mark.parametrize(("least", "held"), [(False, [True, True, False]), (True, [False, True, True])])
@@ -86,10 +85,10 @@ def test_a_goal_holds_up_to_its_bound_and_at_it(least, held):
 
 
 def test_every_committed_record_says_on_what_and_of_which_commit_it_is():
-    paths = sorted(measurements.FOLDER.glob("*.jsonl"))
+    paths = sorted(record_file.FOLDER.glob("*.jsonl"))
     assert [path.stem for path in paths] == ["kernels", "layers-cpu", "op-cpu", "package", "recipe-cpu"]
     for path in paths:
-        lines = measurements.read(path)
+        lines = record_file.read(path)
         assert all(line["device"] and line["threads"] == 2 and line["versions"]["torch"] for line in lines)
         (commit,) = {line["commit"] for line in lines}
         assert not commit.endswith("+"), f"{path}: measured on code that no commit has"

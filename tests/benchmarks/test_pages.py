@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import measurements
+from benchmarks.measure import record_file
 from benchmarks.report import badges, pages, plots
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_every_table_of_a_page_is_the_records_own(path):
 def test_every_table_can_be_made_and_stands_on_a_page():
     text = "".join(path.read_text(encoding="utf-8") for path in pages.pages())
     for name, (record, table) in pages.TABLES.items():
-        assert table(measurements.read(measurements.FOLDER / f"{record}.jsonl")).rows, name
+        assert table(record_file.read(record_file.FOLDER / f"{record}.jsonl")).rows, name
         assert f"<!-- table: {name} -->" in text
 
 
@@ -37,8 +37,8 @@ def test_a_table_that_is_none_is_an_error_that_names_those_there_are():
 
 def test_every_picture_is_that_of_its_record(tmp_path):
     names = set()
-    for record in measurements.FOLDER.glob("*.jsonl"):
-        for drawn in plots.write(tmp_path, record.stem, measurements.read(record)):
+    for record in record_file.FOLDER.glob("*.jsonl"):
+        for drawn in plots.write(tmp_path, record.stem, record_file.read(record)):
             names.add(drawn.name)
             committed = (pages.FIGURES / drawn.name).read_text(encoding="utf-8")
             assert committed.count("<g id=") == drawn.read_text(encoding="utf-8").count("<g id=")

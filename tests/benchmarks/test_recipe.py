@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config
 
-from benchmarks.measure import encoding, flops
-from benchmarks.measure.flops import Cost, Counts, Rates
+from benchmarks.measure.recipe import cache_memory, epoch_times, flops
+from benchmarks.measure.recipe.flops import Cost, FlopCounts, Rates
+from benchmarks.measure.recipe.rows import EPOCH, EXPERIMENT
 from benchmarks.report import recipe_tables
 from benchmarks.suites import recipe
 from temporal_shift import ShiftConv, ShiftLSTM
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory) -> recipe.Case:
+def case(tmp_path_factory) -> epoch_times.RecipeCase:
     return recipe.noise(recipe.QUICK, tmp_path_factory.mktemp("noise"))
 
 
@@ -93,7 +94,7 @@ def test_the_papers_encoders_make_374_frames_of_768_channels():
 
 
 def test_the_papers_experiment_trains_four_folds_and_tests_one_and_encodes_frozen_features_once():
-    counts = Counts(0.5, SMALL)
+    counts = FlopCounts(0.5, SMALL)
     rates = Rates(encoding=1e9, training={"transformer": 2e9})
     for setting in ("features", "finetune"):
         experiment = published_experiment(setting, ["Shiftformer"], {})
@@ -108,29 +109,29 @@ def test_the_papers_experiment_trains_four_folds_and_tests_one_and_encodes_froze
 
 def test_nothing_is_timed_where_encoding_gives_other_features_than_the_cache(case, tmp_path, monkeypatch):
     encode = Backbone.encode
-    assert next(iter(recipe.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))).trained == 12
+    assert next(iter(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))).trained == 12
     monkeypatch.setattr(Backbone, "encode", lambda self, clips: encode(self, clips).nextafter(torch.tensor(9.0)))
     with pytest.raises(AssertionError, match="utterance 0 is not encoded to what the cache holds"):
-        next(recipe.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))
+        next(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))
 
 
 def test_an_epoch_that_encodes_hears_each_utterance_once_and_a_cached_one_none(case, tmp_path, monkeypatch):
     heard, encode = [], Backbone.encode
     cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache")
     monkeypatch.setattr(Backbone, "encode", lambda self, clips: heard.append(len(clips)) or encode(self, clips))
-    (row,) = recipe.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
+    (row,) = epoch_times.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
     assert sum(heard) == N + 2 * N  # compared, then two epochs
     assert {way: len(seconds) for way, seconds in row.seconds.items()} == {"cached": 4, "encoding": 2}
     assert row.trained + row.tested == N
 
 
-def only(case: recipe.Case, name: str) -> recipe.Case:
+def only(case: epoch_times.RecipeCase, name: str) -> epoch_times.RecipeCase:
     models = [model for model in case.experiment.models if model.name == name]
     return replace(case, experiment=case.experiment.model_copy(update={"models": models}))
 
 
 def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, monkeypatch):
-    peak = next(encoding.peaks_of(case.name, case.experiment, case.manifest, tmp_path), None)
+    peak = next(cache_memory.peaks_of(case.name, case.experiment, case.manifest, tmp_path), None)
     if peak is None:
         pytest.skip("only Linux says what it was")
     assert peak.utterances == N
@@ -140,14 +141,14 @@ def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, mon
 
 
 def test_a_longer_corpus_has_the_same_files_under_more_ids(case):
-    longer = encoding.repeated(case.manifest, 4).utterances
+    longer = cache_memory.repeated(case.manifest, 4).utterances
     assert len({utterance.id for utterance in longer}) == 4 * N
     assert [utterance.path for utterance in longer] == 4 * [utterance.path for utterance in case.manifest.utterances]
 
 
 def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
-    shorter, longer = encoding.measurements_of(
-        [encoding.Peak("base", 16, 1 << 30, None), encoding.Peak("base", 64, 3 << 30, None)]
+    shorter, longer = cache_memory.measurements_of(
+        [cache_memory.Peak("base", 16, 1 << 30, None), cache_memory.Peak("base", 64, 3 << 30, None)]
     )
     assert [goal.held for goal in shorter.goals] == [True]
     assert [goal.held for goal in longer.goals] == [False, False]
@@ -155,7 +156,7 @@ def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
 
 def measured(monkeypatch, case, *argv: str) -> list[dict]:
     """The lines of a record of the benchmark in the small, its memory made up."""
-    peaks = [encoding.Peak("small", 16, 1 << 30, None), encoding.Peak("small", 64, 3 << 29, None)]
+    peaks = [cache_memory.Peak("small", 16, 1 << 30, None), cache_memory.Peak("small", 64, 3 << 29, None)]
     monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
     monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))
     found = list(recipe.measure(parsed("--quick", *argv)))
@@ -171,13 +172,13 @@ def parsed(*argv: str) -> argparse.Namespace:
 
 def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(monkeypatch, case):
     lines = measured(monkeypatch, case)
-    epochs = [line for line in lines if line["what"] == recipe_tables.EPOCH]
+    epochs = [line for line in lines if line["what"] == EPOCH]
     names = [line["setting"] for line in epochs]
     assert names == ["quickstart, Shiftformer", *(f"small wav2vec 2.0, {name}" for name in recipe.SHIFTED)]
     for line in epochs:
         assert line["ratio_to_peers"]["encoding"] == pytest.approx(line["figures"]["ratio"], rel=1e-3)
         assert ("ratio_by_flop" in line["figures"]) == ("quickstart" not in line["setting"])
-    experiment = [line for line in lines if line["what"] == recipe_tables.EXPERIMENT]
+    experiment = [line for line in lines if line["what"] == EXPERIMENT]
     assert [line["setting"].split(", ")[1] for line in experiment] == 2 * list(MODELS)
     memory = [line["held"] for line in lines if line["kind"] == "goal" and "memory" in line["what"]]
     assert memory == [False, False]

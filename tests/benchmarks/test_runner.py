@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import runner
 from benchmarks.__main__ import main
-from benchmarks.measure import measurements, peers
+from benchmarks.measure import measurements, peers, record_file
 from benchmarks.suites import op
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_a_suite_leaves_a_record_tables_and_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     runner.run("op", ["--quick", "--out", str(tmp_path)])
-    lines = measurements.read(tmp_path / "op-cpu.jsonl")
+    lines = record_file.read(tmp_path / "op-cpu.jsonl")
     timed = [line for line in measurements.of_kind(lines, "measurement") if line["unit"] == "s"]
     assert {line["what"] for line in timed} == {"forward", "forward + backward", "in place", "fused sum"}
     assert all(line["ratio_to_floor"] > 0 and line["figures"]["share_of_bandwidth"] > 0 for line in timed)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from triton import testing
 
-from benchmarks.measure import floors, scaling, timing
+from benchmarks.measure import floors, growth, timing
 
 
 def test_functions_take_turns_and_each_has_as_many_samples():
@@ -65,6 +65,6 @@ def test_the_floors_of_a_shift_copy_all_of_it():
 @pytest.mark.parametrize("power", [-0.5, 0.25, 1.0, 2.0])
 def test_the_exponent_of_a_power_law_is_found(power):
     sizes = [2, 4, 8, 16]
-    slope, error = scaling.exponent(sizes, [3 * size**power for size in sizes])
+    slope, error = growth.exponent(sizes, [3 * size**power for size in sizes])
     assert (slope, error) == (pytest.approx(power, abs=1e-3), pytest.approx(0, abs=1e-3))
-    assert scaling.exponent(sizes, [1.0, 3.0, 1.0, 3.0])[1] > 0.1
+    assert growth.exponent(sizes, [1.0, 3.0, 1.0, 3.0])[1] > 0.1

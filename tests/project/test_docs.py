@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmarks.measure import measurements
-from benchmarks.report import recipe_tables
+from benchmarks.measure import measurements, record_file
+from benchmarks.measure.recipe.rows import EPOCH, EXPERIMENT
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.corpora import READERS
 from temporal_shift.ser.corpora.label_maps import classes_of, read_label_map, shipped_map
@@ -24,7 +24,7 @@ PAGES = {
 }
 PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
 CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
-RECORD = measurements.read(ROOT / "benchmarks" / "records" / "recipe-cpu.jsonl")
+RECORD = record_file.read(ROOT / "benchmarks" / "records" / "recipe-cpu.jsonl")
 
 
 def commands() -> list[str]:
@@ -45,7 +45,7 @@ def test_every_command_is_one_that_the_command_line_knows(command):
 
 
 def test_the_hours_of_the_whole_experiment_are_the_sums_of_the_recorded_rows():
-    rows = [line["figures"] for line in RECORD if line["what"] == recipe_tables.EXPERIMENT]
+    rows = [line["figures"] for line in RECORD if line["what"] == EXPERIMENT]
     here, on_gpu = (sum(row[key] for row in rows) for key in ("hours_here", "hours_on_gpu"))
     assert f"{here:,.0f}".replace(",", " ") + f" hours here, {on_gpu:.0f} on such a GPU" in PAGE
 
@@ -53,7 +53,7 @@ def test_the_hours_of_the_whole_experiment_are_the_sums_of_the_recorded_rows():
 def test_the_sentence_on_missed_goals_is_the_record():
     goals = measurements.of_kind(RECORD, "goal")
     assert f"{sum(goal['held'] for goal in goals)} of {len(goals)} goals" in PAGE
-    least = min(line["figures"].get("ratio_by_flop", 99) for line in RECORD if line["what"] == recipe_tables.EPOCH)
+    least = min(line["figures"].get("ratio_by_flop", 99) for line in RECORD if line["what"] == EPOCH)
     assert f"by a factor of {least:.1f}" in PAGE
 
 

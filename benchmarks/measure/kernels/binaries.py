@@ -56,7 +56,7 @@ class Binary:
 
 
 @dataclass(frozen=True)
-class Launch:
+class RecordedLaunch:
     """Arguments of one launch, and of what width is what a thread moves."""
 
     kernel: Any
@@ -93,16 +93,18 @@ class _NoDevice:
 class _Recorder:
     """Stands where a kernel does, and keeps what it would have been launched with."""
 
-    def __init__(self, kernel: Any, launches: list[Launch]):
+    def __init__(self, kernel: Any, launches: list[RecordedLaunch]):
         self._kernel, self._launches = kernel, launches
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        return lambda *arguments, **constants: self._launches.append(Launch(self._kernel, grid, arguments, constants))
+        return lambda *arguments, **constants: self._launches.append(
+            RecordedLaunch(self._kernel, grid, arguments, constants)
+        )
 
 
-def launch_of(call: Callable[[Any], None]) -> Launch:
+def launch_of(call: Callable[[Any], None]) -> RecordedLaunch:
     """The one launch that ``call`` makes of the backend that it is given."""
-    launches: list[Launch] = []
+    launches: list[RecordedLaunch] = []
     recorders = {name: _Recorder(getattr(backend, name), launches) for name in _KERNELS}
     with mock.patch.multiple(backend, **recorders):
         call(backend)

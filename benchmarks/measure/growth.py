@@ -25,7 +25,7 @@ QUICK = {"B": {2: (2, 16, 32), 4: (4, 16, 32), 8: (8, 16, 32)}}
 ARGUMENTS = {"n_div": (4, 8, 16, 32), "stride": (1, 2, 4, 8)}
 
 
-def growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
+def measure_growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
     """A line for each dimension: seconds at each size, and the exponent with its standard error."""
     for dim, sizes in (QUICK if quick else SHAPES).items():
         with torch.inference_mode():

@@ -12,9 +12,8 @@ from pathlib import Path
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, write_manifest
 
-from ..report.recipe_tables import PEAK
-from .goals import Goal
-from .measurements import OURS, Measurement
+from ..measurements import OURS, Goal, Measurement
+from .rows import PEAK
 
 LONGER = 4  # times as long as the shorter corpus
 ENOUGH = 40  # utterances, more than a forward pass takes

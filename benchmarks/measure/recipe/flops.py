@@ -48,7 +48,7 @@ class Rates:
     training: Mapping[str, float]  # of each kind of blocks, over the epochs of a model with such
 
 
-class Counts:
+class FlopCounts:
     """The costs of encoders and models, each counted once.
 
     Args:
@@ -114,7 +114,7 @@ def _convolution_backward(
     return 2 * upstream[0] * math.prod(upstream[2:]) * math.prod(weight) * sum(wanted[:2])
 
 
-def expense(experiment: config.Experiment, counts: Counts, rates: Rates, gpu: float) -> dict[str, Any]:
+def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu: float) -> dict[str, Any]:
     """What one model of the paper's experiment takes, for all folds and epochs: FLOP, and hours at two rates.
 
     Cached frames are encoded once for all folds. A learning encoder is taken to go at the rate of encoding, and a model

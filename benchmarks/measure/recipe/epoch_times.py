@@ -1,0 +1,189 @@
+"""Epochs of the recipe's own trainer, on cached features and with an encoder in the loop, timed in turns."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from temporal_shift.ser import config
+from temporal_shift.ser.audio.reading import read_clip
+from temporal_shift.ser.corpora.manifest import Manifest
+from temporal_shift.ser.encoders import feature_cache
+from temporal_shift.ser.encoders.feature_cache import FeatureCache, cached_features
+from temporal_shift.ser.encoders.pretrained import Backbone, load_backbone
+from temporal_shift.ser.models.frame_classifier import frame_classifier
+from temporal_shift.ser.training.datasets import Frames, Part
+from temporal_shift.ser.training.folds import make_folds
+from temporal_shift.ser.training.run_record import Run
+from temporal_shift.ser.training.trainer import RecipeTrainer
+from temporal_shift.ser.utils.distributed import World
+
+from ..measurements import OURS, Goal, Measurement
+from .flops import Shape
+from .rows import CACHED, ENCODING, EPOCH
+
+CACHED_A_ROUND = 2  # epochs, for one that encodes
+LEAST_RATIO = 10
+
+
+@dataclass(frozen=True)
+class RecipeCase:
+    """A corpus, an encoder, and the models that learn from its frames."""
+
+    name: str
+    experiment: config.Experiment
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """One model on one encoder: seconds of each epoch that was timed, by where its features came from."""
+
+    encoder: str
+    model: config.Model
+    frames: Shape
+    trained: int  # utterances
+    tested: int  # with those that validate
+    seconds: dict[str, list[float]]
+
+    def median(self, way: str) -> float:
+        return statistics.median(self.seconds[way])
+
+    @property
+    def ratio(self) -> float:
+        return self.median(ENCODING) / self.median(CACHED)
+
+    @property
+    def goal(self) -> Goal:
+        what = f"an epoch that encodes / one on cached features, {self.encoder}, {self.model.name}"
+        return Goal(what, self.ratio, LEAST_RATIO, least=True)
+
+    def measurement(self, by_flop: float | None) -> Measurement:
+        """As a line of the record: ours is a cached epoch, the median of those of a round."""
+        cached = self.seconds[CACHED]
+        rounds = [cached[start : start + CACHED_A_ROUND] for start in range(0, len(cached), CACHED_A_ROUND)]
+        samples = {OURS: [statistics.median(of_round) for of_round in rounds], ENCODING: self.seconds[ENCODING]}
+        figures = {"trained": self.trained, "tested": self.tested, "ratio": self.ratio}
+        figures |= {} if by_flop is None else {"ratio_by_flop": by_flop}
+        setting = f"{self.encoder}, {self.model.name}"
+        return Measurement(EPOCH, samples, setting, self.frames, figures=figures, goals=[self.goal])
+
+
+Encode = Callable[[Sequence[int]], Tensor]
+
+
+def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
+    """Time the epochs of each model, in turns, the features from the cache or encoded anew."""
+    experiment = case.experiment
+    settings = experiment.features
+    cache = cached_features(case.manifest, experiment.backbone, settings, folder / "cache")
+    backbone = load_backbone(experiment.backbone, settings.clip_seconds, settings.average)
+    backbone.to("cuda" if torch.cuda.is_available() else "cpu")
+    encode = _encode_with(backbone, case.manifest, settings.clip_seconds)
+    check_cache(cache, encode, getattr(torch, settings.dtype))
+    a_round = [ENCODING, *[CACHED] * CACHED_A_ROUND]
+    turns = [CACHED, *(turn for _ in range(rounds) for turn in random.sample(a_round, len(a_round)))]  # one to warm up
+    # No epoch of these is kept, so none may be interrupted by a checkpoint.
+    training = experiment.training.model_copy(update={"epochs": len(turns), "checkpoint_seconds": float("inf")})
+    experiment = experiment.model_copy(update={"training": training})
+    fold = make_folds(case.manifest, "heldout")[0]
+    for model in experiment.models:
+        run = Run(
+            experiment,
+            model,
+            fold,
+            seed=0,
+            manifest=case.manifest,
+            key=cache.key,
+            cache=cache,
+            folder=folder / case.name / model.name,
+        )
+        seconds = _timed(run, turns, encode)
+        yield Epochs(case.name, model, cache.shape, len(fold.train), len(fold.validation + fold.test), seconds)
+
+
+def _encode_with(backbone: Backbone, manifest: Manifest, clip_seconds: float) -> Encode:
+    """What the recipe does for the cache, in batches of the same size; to be done in every epoch."""
+    size = feature_cache.batch_size(clip_seconds)
+
+    def encode(indices: Sequence[int]) -> Tensor:
+        batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+        paths = [[manifest.utterances[index].path for index in batch] for batch in batches]
+        clips = (np.stack([read_clip(path, clip_seconds) for path in batch]) for batch in paths)
+        return torch.cat([backbone.encode(batch) for batch in clips])
+
+    return encode
+
+
+def check_cache(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
+    """Raise an AssertionError where encoding in file order does not give what the cache holds.
+
+    On a CPU bit by bit; a GPU may choose another algorithm for the same convolution.
+    """
+    tolerance = 2e-3 if torch.cuda.is_available() else 0.0
+    found = encode(range(len(cache))).to(dtype).float()
+    for index, frames in enumerate(found):
+        if not torch.allclose(frames, torch.from_numpy(cache[index]), rtol=tolerance, atol=tolerance):
+            raise AssertionError(f"utterance {index} is not encoded to what the cache holds: nothing is timed")
+
+
+def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[float]]:
+    """Seconds of the epochs that the recipe's trainer makes, from the first batch until the last score."""
+    torch.manual_seed(run.seed)
+    model = frame_classifier(run.model, run.cache.shape, run.manifest.labels, run.experiment.spec_augment)
+    stopwatch = _Stopwatch(turns)
+    indices = {"train": run.fold.train, "validation": run.fold.validation, "test": run.fold.test}
+    parts = {name: _Part(run, rows, encode, stopwatch) for name, rows in indices.items()}
+    trainer = RecipeTrainer(run, model, parts, run.folder, World(), lambda: None)
+    trainer.add_callback(stopwatch)
+    trainer.train()
+    return {way: stopwatch.seconds(way) for way in (CACHED, ENCODING)}
+
+
+class _Part(Part):
+    """Cached frames, or, where it is their turn, frames that are encoded for each batch anew."""
+
+    def __init__(self, run: Run, indices: tuple[int, ...], encode: Encode, stopwatch: _Stopwatch) -> None:
+        super().__init__(run, indices, Frames(run.cache))
+        self.encode, self.stopwatch = encode, stopwatch
+
+    def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
+        """What torch's loader asks for, so that a batch can be encoded as one."""
+        if self.stopwatch.turn == CACHED:
+            return [self[row] for row in rows]
+        frames = self.encode([self.indices[row] for row in rows])
+        return [{"frames": of_one, "labels": self.labels[row]} for of_one, row in zip(frames, rows, strict=True)]
+
+
+class _Stopwatch(TrainerCallback):
+    """Says where the features of an epoch come from, and takes its time."""
+
+    def __init__(self, turns: Sequence[str]) -> None:
+        self.turns = turns
+        self.times: list[float] = []
+        self.started = 0.0
+
+    @property
+    def turn(self) -> str:
+        return self.turns[len(self.times)]
+
+    def seconds(self, way: str) -> list[float]:
+        """Of the epochs after the first."""
+        return [time for time, turn in zip(self.times[1:], self.turns[1:], strict=True) if turn == way]
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
+        if "test_loss" in logs:  # the last thing of an epoch
+            self.times.append(time.perf_counter() - self.started)

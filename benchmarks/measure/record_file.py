@@ -1,0 +1,88 @@
+"""Records as JSON lines: each line says what was found, on which machine, with which versions, and when.
+
+A line is a *measurement* (a form of ours, timed or weighed beside its floor and its peers), a *count* (figures without
+noise) or a *goal* (a bound that was set before the measurement). All lines share the same first fields, so records can
+be joined and filtered by any program that reads JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from temporal_shift.ser.utils.atomic_files import atomic_write
+
+from .measurements import Line
+
+FOLDER = Path("benchmarks/records")
+PACKAGES = ("torch", "triton", "x-transformers", "transformers")
+
+
+def environment(device: str | None = None) -> Line:
+    """Versions, commit and date; with a device, also its name, which times are nothing without."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    found = {"date": date.today().isoformat(), "commit": commit(), "versions": versions}
+    if device is None:
+        return {"device": None, "threads": None, **found}
+    if device == "cuda":
+        return {"device": torch.cuda.get_device_name(), "threads": None, **found}
+    return {"device": _cpu(), "threads": torch.get_num_threads(), **found}
+
+
+def commit() -> str | None:
+    """The commit that was measured, with a plus where the code was another than the commit's; outside git, nothing."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", "temporal_shift", "benchmarks/*.py")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + "+" * bool(changed)
+
+
+def write(path: Path, lines: Iterable[Line]) -> None:
+    """Writes all of it or nothing: who reads meanwhile, or is left with an interrupted run, has the file of before."""
+    with atomic_write(path) as file:
+        for line in lines:
+            file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a record, or a ValueError that says which line is none."""
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            missing = {"suite", "kind", "what"} - line.keys()
+        except (ValueError, AttributeError):
+            raise ValueError(f"{path}, line {number}: not a JSON object: {text[:60]!r}") from None
+        if missing:
+            raise ValueError(f"{path}, line {number}: no {', '.join(sorted(missing))}: not a line of a benchmark")
+        lines.append(line)
+    return lines
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
