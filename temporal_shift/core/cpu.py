@@ -1,137 +1,118 @@
-"""Strided copies: the shift on the CPU, and on any device that Triton does not reach.
+"""The shift as strided copies: the backend of the CPU, and of every device without Triton.
 
-On the CPU a strided copy costs by its rows rather than by its bytes: each row begins with a miss that no prefetcher
-foresaw. So what can be one contiguous pass is one, or one gather of long rows, and sequences that follow each other in
-memory move as one.
+Copy the whole tensor, then overwrite each group that moves: one copy of its frames and one fill of its edge.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .geometry import ChannelGroup, ShiftGeometry
-from .moves import Move, plan
+from .geometry import ShiftGeometry
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """A new tensor, each of its frames copied from where its channels read, or padding."""
-    if residual is None or residual.dtype == x.dtype:
-        y = torch.empty_like(x)
-    else:
-        y = torch.empty_like(x, dtype=torch.result_type(x, residual))
+    """Return the shift of ``x``, plus ``residual`` if given, as a new tensor."""
+    y = torch.empty_like(x, dtype=None if residual is None else torch.result_type(x, residual))
+    _write(y, x, residual)
     if bounds is None:
-        _write(y, x, residual, geometry)
+        _move_groups(y, x, residual, geometry)
         return y
-    for target, source, added in _sequences(bounds, geometry, y, x, residual):
-        _write(target, source, added, _of_sequence(geometry, target))
+    for frames, padding in _sequences(bounds, geometry, y, x, residual):
+        _move_groups(frames[0], frames[1], frames[2], geometry.of_last_dims())
+        _write(padding[0], None, padding[2])
     return y
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The same on ``x`` itself: of each group that moves a copy is made, and written back shifted."""
+    """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
     if bounds is None:
-        _overwrite(x, geometry)
-    else:
-        for (target,) in _sequences(bounds, geometry, x):
-            _overwrite(target, _of_sequence(geometry, target))
+        _overwrite_groups(x, geometry)
+        return x
+    for (frames,), (padding,) in _sequences(bounds, geometry, x):
+        _overwrite_groups(frames, geometry.of_last_dims())
+        padding.zero_()
     return x
 
 
-def _write(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> None:
-    # An index of fake tensors is not for the cache, and what is gathered has the input's dtype.
-    gatherable = y.itemsize if y.is_cpu and type(y) is Tensor and y.dtype == x.dtype else 0
-    of_residual = None if residual is None else residual.stride()
-    planned = plan(geometry, x.shape, y.stride(), x.stride(), of_residual, gatherable)
-    last = None
-    if planned.row:
-        residual, last = None, residual
-    # All views come before the first copy, which drives the code that makes them out of the processor's caches.
-    writes = [_blocks(move, y, x, residual) for move in planned.moves]
-    if planned.row:
-        index = _index(geometry, x.shape, planned.row)
-        torch.index_select(x.view(-1, planned.row), 0, index, out=y.view(-1, planned.row))
-    elif planned.whole and residual is None:
-        y.copy_(x)
-    elif planned.whole:
-        torch.add(x, residual, out=y)  # type: ignore[arg-type]
-    for target, source, added, summed in writes:
-        if source is None:
-            target.zero_() if added is None else target.copy_(added)
-        elif summed:
-            target.copy_(source.sum(geometry.time_dim, keepdim=True))
-        elif added is None:
-            target.copy_(source)
-        else:
-            torch.add(source, added, out=target)
-    if last is not None:
-        y.add_(last)
+def _move_groups(y: Tensor, x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> None:
+    for group in geometry.moved:
+        channels = (geometry.channel_dim, group.start, group.channels)
+        _move(y.narrow(*channels), x.narrow(*channels), _narrow(residual, *channels), group.frames, geometry)
 
 
-def _blocks(
-    move: Move, y: Tensor, x: Tensor, residual: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor | None, bool]:
-    size, target, source, added, summed = move
-    return (
-        y.as_strided(size, target.strides, y.storage_offset() + target.offset),
-        None if source is None else x.as_strided(summed or size, source.strides, x.storage_offset() + source.offset),
-        None
-        if residual is None
-        else residual.as_strided(size, added.strides, residual.storage_offset() + added.offset),
-        bool(summed),
-    )
+def _overwrite_groups(x: Tensor, geometry: ShiftGeometry) -> None:
+    for group in geometry.moved:
+        channels = x.narrow(geometry.channel_dim, group.start, group.channels)
+        _move(channels, channels.clone(), None, group.frames, geometry)
 
 
-def _overwrite(x: Tensor, geometry: ShiftGeometry) -> None:
-    for group, alone in _each_alone(geometry):
-        target = x.narrow(geometry.channel_dim, group.start, group.channels)
-        _write(target, target.clone(), None, alone)
-
-
-@lru_cache(maxsize=1024)
-def _each_alone(geometry: ShiftGeometry) -> tuple[tuple[ChannelGroup, ShiftGeometry], ...]:
-    """The groups that move, each with the shift of its channels alone."""
-    return tuple(
-        (group, geometry._replace(groups=(group._replace(start=0, stop=group.channels),))) for group in geometry.moved
-    )
-
-
-@lru_cache(maxsize=16)
-def _index(geometry: ShiftGeometry, shape: torch.Size, width: int) -> Tensor:
-    """Which row each row reads: the shift of the rows' numbers."""
-    groups = tuple(ChannelGroup(group.start // width, group.stop // width, group.frames) for group in geometry.groups)
-    with torch.inference_mode(False):
-        rows = torch.arange(shape.numel() // width, device="cpu").view(*shape[:-1], shape[-1] // width)
-        index = torch.empty_like(rows)
-    _write(index, rows, None, geometry._replace(groups=groups))
-    return index.view(-1)
-
-
-def _of_sequence(geometry: ShiftGeometry, sequence: Tensor) -> ShiftGeometry:
-    """The geometry of one sequence, ``(..., L_i, D)``."""
-    return geometry._replace(time_dim=sequence.dim() - 2, channel_dim=sequence.dim() - 1)
-
-
-def _sequences(bounds: Tensor, geometry: ShiftGeometry, y: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """The frames of each sequence, ``(..., L_i, D)``, of each tensor; the padding of ``y`` is filled on the way."""
-    dims = (geometry.time_dim, geometry.channel_dim)
-    named = [dim for dim in range(y.dim()) if dim not in dims][: bounds.dim() if geometry.ragged == "lengths" else 0]
-    order = ((*named, *dims), (*range(len(named)), -2, -1))
-    y, *others = (None if part is None else part.movedim(*order) for part in (y, *others))  # type: ignore[assignment]
-    if geometry.ragged == "cu_seqlens":
-        for start, end in itertools.pairwise(bounds.tolist()):
-            yield tuple(None if part is None else part.narrow(-2, start, end - start) for part in (y, *others))
+def _move(y: Tensor, x: Tensor, residual: Tensor | None, frames: int, geometry: ShiftGeometry) -> None:
+    """Write ``x``, read ``frames`` earlier, plus ``residual``, to ``y``: the channels of one group."""
+    time, mode, transposed = geometry.time_dim, geometry.padding_mode, geometry.transposed
+    length = x.shape[time]
+    if length == 0:
         return
-    for index, length in zip(itertools.product(*map(range, bounds.shape)), bounds.reshape(-1).tolist(), strict=True):
-        sequence = [None if part is None else part[index] for part in (y, *others)]
-        padding = [part.narrow(-2, length, part.shape[-2] - length) for part in sequence if part is not None]
-        if len(padding) == 3:
-            padding[0].copy_(padding[2])  # nothing is shifted there, the residual stays
-        else:
-            padding[0].zero_()
-        yield tuple(None if part is None else part.narrow(-2, 0, length) for part in sequence)
+    if transposed:
+        frames, mode = -frames, "zeros"
+    elif mode == "circular":
+        frames %= length
+    edge = min(abs(frames), length)  # frames that read outside the sequence
+    kept = length - edge
+    to, first, at = (edge, 0, 0) if frames > 0 else (0, edge, kept)
+    if kept > 0:
+        _write(y.narrow(time, to, kept), x.narrow(time, first, kept), _narrow(residual, time, to, kept))
+    if edge > 0:
+        outside = None
+        if mode == "replicate":
+            outside = x.narrow(time, 0 if frames > 0 else length - 1, 1)
+        elif mode == "circular":
+            outside = x.narrow(time, kept, edge)
+        _write(y.narrow(time, at, edge), outside, _narrow(residual, time, at, edge))
+    if transposed:  # the border frame gets the sum of the gradients of all frames that read it
+        readers = min(edge + 1, length)
+        border, first = (0, 0) if frames < 0 else (length - 1, length - readers)
+        y.narrow(time, border, 1).copy_(x.narrow(time, first, readers).sum(time, keepdim=True))
+
+
+def _write(y: Tensor, x: Tensor | None, residual: Tensor | None) -> None:
+    """Write ``x + residual`` to ``y``; ``None`` is zero."""
+    if x is not None and residual is not None:
+        torch.add(x, residual, out=y)
+    elif x is not None:
+        y.copy_(x)
+    elif residual is not None:
+        y.copy_(residual)
+    else:
+        y.zero_()
+
+
+def _narrow(x: Tensor | None, dim: int, start: int, length: int) -> Tensor | None:
+    return None if x is None else x.narrow(dim, start, length)
+
+
+def _sequences(
+    bounds: Tensor, geometry: ShiftGeometry, y: Tensor, *others: Tensor | None
+) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The frames of each sequence in each tensor, then its padding, both as ``(..., frames, D)``."""
+    dims = (geometry.time_dim, geometry.channel_dim)
+    batch: list[int] = []  # the dims of x that lengths has
+    spans: list[tuple[tuple[int, ...], int, int, int]]
+    if geometry.ragged == "cu_seqlens":
+        spans = [((), start, end, end) for start, end in itertools.pairwise(bounds.tolist())]
+    else:
+        batch = [dim for dim in range(y.dim()) if dim not in dims][: bounds.dim()]
+        indices, ends = itertools.product(*map(range, bounds.shape)), bounds.flatten().tolist()
+        spans = [(index, 0, end, y.shape[geometry.time_dim]) for index, end in zip(indices, ends, strict=True)]
+    order = ((*batch, *dims), (*range(len(batch)), -2, -1))
+    tensors = [None if x is None else x.movedim(*order) for x in (y, *others)]
+    for index, start, end, stop in spans:
+        sequences = [None if x is None else x[index] for x in tensors]
+        yield (
+            [_narrow(x, -2, start, end - start) for x in sequences],
+            [_narrow(x, -2, end, stop - end) for x in sequences],
+        )

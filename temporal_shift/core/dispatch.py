@@ -1,4 +1,7 @@
-"""The eager shift, differentiable and under every transform of ``torch.func``, whichever backend computes it."""
+"""The eager shift: the choice of the backend, and the autograd functions over it.
+
+The functions are differentiable to any order, and work under every transform of ``torch.func``.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +19,43 @@ from .arguments import check_values
 from .geometry import ShiftGeometry
 from .torch_private import is_transformed, is_view
 
-_is_grad_enabled = torch.is_grad_enabled  # looked up once: see checks.resolve
+triton_devices = {"cuda"}  # device types whose tensors go to Triton; tests add "cpu", for Triton's interpreter
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift of ``x``, plus ``residual`` where there is one, with its gradient."""
-    if _unwatched(x, residual):
-        if bounds is None and x.is_cpu:
-            return cpu.shift(x, residual, None, geometry)
-        return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
-    return _Shift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
+    """Return the shift of ``x``, plus ``residual`` if given, with its gradient."""
+    if _is_tracked(x, residual):
+        return _Shift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
+    return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift of ``x`` on ``x`` itself, with its gradient."""
-    if _unwatched(x, None):
+    """Write the shift of ``x`` to ``x``, with its gradient."""
+    if not _is_tracked(x, None):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
-    if is_view(x):  # torch's own operations know of every kind of view which of them may be written to
-        _is_on_host(x, bounds, geometry)
-        return graph.shift_(x, bounds, geometry)
+    if is_view(x):
+        return _write_to_view(x, bounds, geometry)
     return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _unwatched(x: Tensor, residual: Tensor | None) -> bool:
-    """Whether no gradient and no transform looks on: a ``Function``, which costs more than a short shift, is idle."""
-    if (x.requires_grad or (residual is not None and residual.requires_grad)) and _is_grad_enabled():
-        return False
-    return not is_transformed()
+def _is_tracked(x: Tensor, residual: Tensor | None) -> bool:
+    """Whether autograd or a transform tracks the call. If not, the ``Function`` is skipped: it is slow to call."""
+    if (x.requires_grad or (residual is not None and residual.requires_grad)) and torch.is_grad_enabled():
+        return True
+    return is_transformed()
+
+
+def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    """The shift in place by torch's own ``copy_``: autograd decides which views may be written to."""
+    groups = geometry.moved if bounds is None else geometry.groups
+    parts = [x.narrow(geometry.channel_dim, group.start, group.channels) for group in groups]
+    for part, group in zip(parts, groups, strict=True):
+        part.copy_(shift(part, None, bounds, geometry.of_group(group)))
+    return x
 
 
 class _Shift(torch.autograd.Function):
-    """Keeps the geometry for the backward, and no tensor but the few numbers that say where sequences end."""
+    """Saves the geometry for backward, and no tensor but the ends of the sequences."""
 
     @staticmethod
     def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -63,10 +72,10 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (bounds,) = ctx.saved_tensors or (None,)  # read once: a checkpoint unpacks it at that moment
-        of_x, of_residual = ctx.dtypes
-        to_x = shift(grad.to(of_x), None, bounds, ctx.geometry.adjoint()) if ctx.needs_input_grad[0] else None
-        to_residual = grad.to(of_residual) if ctx.needs_input_grad[1] else None
+        (bounds,) = ctx.saved_tensors or (None,)  # read once: activation checkpointing unpacks it on access
+        x_dtype, residual_dtype = ctx.dtypes
+        to_x = shift(grad.to(x_dtype), None, bounds, ctx.geometry.adjoint()) if ctx.needs_input_grad[0] else None
+        to_residual = grad.to(residual_dtype) if ctx.needs_input_grad[1] else None
         return to_x, to_residual, None, None
 
     @staticmethod
@@ -88,7 +97,7 @@ class _Shift(torch.autograd.Function):
 
 
 class _ShiftInPlace(torch.autograd.Function):
-    """The same for a tensor that becomes its own shift."""
+    """The same for a tensor that is overwritten by its shift."""
 
     @staticmethod
     def forward(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -110,14 +119,14 @@ class _ShiftInPlace(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, x: Tensor, bounds: None, geometry: None) -> Tensor:
         (bounds,) = ctx.saved_tensors or (None,)
-        return shift_(x, bounds, ctx.geometry)  # the tangent of a tensor that changes is changed with it
+        return shift_(x, bounds, ctx.geometry)  # torch requires the tangent of a dirty tensor to change in place
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], x: Tensor, bounds: Any, geometry: ShiftGeometry
     ) -> tuple[Tensor, int]:
         if in_dims[0] is None:
-            raise ValueError(f"inplace=True under vmap, which batches {geometry.ragged} alone: x must be batched too")
+            raise ValueError(f"x must be batched by vmap with inplace=True, got only {geometry.ragged} batched")
         of_each = x.movedim(in_dims[0], 0)
         if bounds is not None and geometry.ragged == "cu_seqlens" and in_dims[1] is not None:
             for part, ends in zip(of_each, bounds.unbind(in_dims[1]), strict=True):
@@ -136,24 +145,18 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
-    """Triton on its devices; elsewhere slices, except where they would need numbers that the host does not have."""
-    on_host = _is_on_host(x, bounds, geometry)
-    if x.is_cuda and type(x) in (Tensor, Parameter) and _has_triton():  # fake tensors have no memory
-        from . import triton  # imported on the first use on a GPU: the CPU must not need it
+    """Triton on its devices, else strided copies. They need the ends of the sequences as numbers: else the graph."""
+    if x.device.type in triton_devices and type(x) in (Tensor, Parameter) and _has_triton():  # no fake tensors
+        from . import triton  # on first use: the CPU does not need it
 
         if triton.computes(x, residual, geometry):
             return triton
-    return cpu if on_host else graph
-
-
-def _is_on_host(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether it can be looked up without a stall where sequences end; then it is, and must be right."""
     if bounds is None:
-        return True
-    if not bounds.is_cpu or type(bounds) is not Tensor:
-        return False
+        return cpu
+    if not bounds.is_cpu or type(bounds) is not Tensor:  # reading them would stall the device
+        return graph
     check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
-    return True
+    return cpu
 
 
 @cache

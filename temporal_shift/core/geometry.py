@@ -10,7 +10,7 @@ PADDING_MODES = ("zeros", "replicate", "circular")
 
 
 class ChannelGroup(NamedTuple):
-    """Channels ``start:stop`` read ``frames`` earlier (later where negative)."""
+    """Channels ``start:stop`` read ``frames`` earlier (later if negative)."""
 
     start: int
     stop: int
@@ -18,20 +18,20 @@ class ChannelGroup(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """How many they are."""
+        """The number of channels."""
         return self.stop - self.start
 
     def adjoint(self) -> ChannelGroup:
-        """The group that carries their gradients back."""
+        """The group that carries the gradients back."""
         return self._replace(frames=-self.frames)
 
 
-class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and its hash is a matter of no time
-    """A shift of one tensor: its two dims, its edges, and groups that cover all of its channels in order.
+class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its hash must be cheap
+    """A shift of one tensor: two dims, a padding mode, and groups that cover all channels in order.
 
-    ``ragged`` names the argument that says where sequences end: ``"lengths"``, ``"cu_seqlens"``, or ``None`` where
-    each is as long as the tensor. ``transposed`` is the shift's transpose where that is no shift: with
-    ``"replicate"`` the frame at the edge collects the gradients of all that read it.
+    ``ragged`` names the argument with the ends of the sequences: ``"lengths"``, ``"cu_seqlens"``, or ``None`` if every
+    sequence has the tensor's length. ``transposed`` marks the transpose of a shift with ``"replicate"`` padding. It is
+    not a shift: the frame at the edge gets the sum of the gradients of all frames that read it.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -43,7 +43,7 @@ class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and
 
     @property
     def moved(self) -> tuple[ChannelGroup, ...]:
-        """The groups that do not stay where they are."""
+        """The groups that move."""
         return tuple(group for group in self.groups if group.frames != 0)
 
     def adjoint(self) -> ShiftGeometry:
@@ -51,8 +51,16 @@ class ShiftGeometry(NamedTuple):  # a tuple, because caches are asked by it, and
         return _adjoint(self)
 
     def behind(self, leading: int) -> ShiftGeometry:
-        """The same shift of a tensor with so many dims more in front."""
+        """The same shift of a tensor with ``leading`` more dims in front."""
         return self._replace(time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
+
+    def of_last_dims(self) -> ShiftGeometry:
+        """The same shift of ``(..., L, D)``."""
+        return self._replace(time_dim=-2, channel_dim=-1)
+
+    def of_group(self, group: ChannelGroup) -> ShiftGeometry:
+        """The shift of a tensor that holds the channels of one group only."""
+        return self._replace(groups=(ChannelGroup(0, group.channels, group.frames),))
 
 
 @lru_cache(maxsize=1024)

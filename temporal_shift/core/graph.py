@@ -1,7 +1,9 @@
-"""The shift as an expression without mutation: what torch.compile, torch.export and ONNX see.
+"""The shift as a plain expression, for torch.compile, torch.export and ONNX.
 
-Inductor fuses this form into its neighbours; a custom op or an ``autograd.Function`` would stand in the way. No branch
-asks how long a sequence is, so one graph serves every length.
+Inductor fuses this form with its neighbours. A custom op or an ``autograd.Function`` would prevent that. No branch
+depends on the number of frames, so one graph works for every length.
+
+It is also the eager form if the ends of the sequences are on a device and no kernel computes the shift.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from torch import Tensor
 
 from .geometry import ChannelGroup, ShiftGeometry
 
-_FAR = 1024  # frames of padding that may be made for nothing
+_MAX_PADDING = 1024  # frames
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift of ``x``, plus ``residual`` where there is one."""
+    """Return the shift of ``x``, plus ``residual`` if given."""
     if geometry.transposed:
         return _transposed(x, bounds, geometry)
     parts = [_moved(x, bounds, group, geometry) for group in geometry.groups]
@@ -27,14 +29,14 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The same, written back to the channels that move, and to the padding."""
+    """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
     for group in geometry.moved if bounds is None else geometry.groups:
         x.narrow(geometry.channel_dim, group.start, group.channels).copy_(_moved(x, bounds, group, geometry))
     return x
 
 
 def _moved(x: Tensor, bounds: Tensor | None, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
-    """One group of channels as it is in the output."""
+    """One group of channels of the output."""
     if group.channels < x.shape[geometry.channel_dim]:
         x = x.narrow(geometry.channel_dim, group.start, group.channels)
     time = geometry.time_dim
@@ -57,9 +59,9 @@ def _zeros(x: Tensor, frames: int, time: int) -> Tensor:
     if frames == 0:
         return x
     length = x.shape[time]
-    frames = _within(frames, length)
+    frames = _clamped(frames, length)
     pad = [0, 0] * (x.dim() - time)  # F.pad counts dims from the last
-    pad[-2 if frames > 0 else -1] = abs(frames)  # and what is padded at one end is cut off at the other
+    pad[-2 if frames > 0 else -1] = abs(frames)  # pad one end, then cut as much off the other
     return F.pad(x, pad).narrow(time, 0 if frames > 0 else -frames, length)
 
 
@@ -67,7 +69,7 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
     if frames == 0 or x.shape[time] == 0:
         return x
     length = x.shape[time]
-    frames = _within(frames, length)
+    frames = _clamped(frames, length)
     edge = x.narrow(time, 0 if frames > 0 else length - 1, 1)
     repeated = edge.expand([abs(frames) if dim == time else size for dim, size in enumerate(x.shape)])
     if frames > 0:
@@ -75,9 +77,9 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
     return torch.cat([x, repeated], dim=time).narrow(time, -frames, length)
 
 
-def _within(frames: int, length: int) -> int:
-    """What is padded need not be longer than the sequence; but to ask how long that is would be part of the graph."""
-    return frames if abs(frames) <= _FAR else max(-length, min(frames, length))
+def _clamped(frames: int, length: int) -> int:
+    """A step of at most the length. A short step is left as it is, so that the graph does not depend on the length."""
+    return frames if abs(frames) <= _MAX_PADDING else max(-length, min(frames, length))
 
 
 def _rolled(x: Tensor, frames: int, time: int) -> Tensor:
@@ -88,7 +90,7 @@ _MOVES = {"zeros": _zeros, "replicate": _replicated, "circular": _rolled}
 
 
 def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) -> tuple[Tensor, Tensor]:
-    """First frame and end of the sequence that each frame belongs to, in shapes that broadcast to ``x``."""
+    """The first frame and the end of the sequence that contains each frame, in shapes that broadcast to ``x``."""
     time = geometry.time_dim
     if geometry.ragged == "lengths":
         named = iter(bounds.shape)
@@ -98,7 +100,7 @@ def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) 
     length = x.shape[time]
     ends = bounds.long().clamp(0, length)
     ended = torch.zeros(length + 1, dtype=torch.int64, device=x.device).scatter_add(0, ends, torch.ones_like(ends))
-    sequence = ended.cumsum(0)[:length]  # how many ends are at or before each frame, the first one of all included
+    sequence = ended.cumsum(0)[:length]  # the number of ends, and of the first start, at or before each frame
     last = ends.shape[0] - 1
     begin, end = ends[(sequence - 1).clamp(0, last)], ends[sequence.clamp(0, last)]
     return _along(begin, time, x.dim()), _along(end, time, x.dim())
@@ -113,7 +115,7 @@ def _zero(x: Tensor) -> Tensor:
 
 
 def _transposed(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift is linear, so its transpose is its gradient."""
+    """The transpose of a shift. The shift is linear, so this is its gradient."""
     forward = geometry.adjoint()
     transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))[1]
     return transpose(x)[0]  # type: ignore[no-any-return]

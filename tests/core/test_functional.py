@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
 import torch
@@ -11,38 +9,29 @@ from hypothesis import given, settings
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
-from temporal_shift.core import moves
 
 from .. import reference
 from .samples import DIFFERENTIABLE, Sample, as_numpy, numbered, samples, small
 
-rows_of_any_width = pytest.mark.parametrize("least_row", [9, 256])  # bytes: rows as short as these are gathered
 
-
-@rows_of_any_width
 @settings(max_examples=1500)
 @given(sample=samples())
-def test_the_output_is_the_oracles(sample: Sample, least_row: int):
+def test_the_output_is_the_oracles(sample: Sample):
     before = sample.x.clone()
-    with mock.patch.object(moves, "_LEAST_ROW", least_row):
-        moves.plan.cache_clear()
-        y = temporal_shift(sample.x, **sample.arguments)
+    y = temporal_shift(sample.x, **sample.arguments)
     expected = reference.temporal_shift(as_numpy(sample.x), **sample.arguments)
     assert y.dtype == sample.x.dtype
     assert np.array_equal(as_numpy(y), expected)
     assert torch.equal(sample.x, before)
 
 
-@rows_of_any_width
 @settings(max_examples=1500)
 @given(sample=samples(dtypes=DIFFERENTIABLE))
-def test_the_gradient_is_the_oracles(sample: Sample, least_row: int):
+def test_the_gradient_is_the_oracles(sample: Sample):
     x = sample.x.detach().requires_grad_()
-    with mock.patch.object(moves, "_LEAST_ROW", least_row):
-        moves.plan.cache_clear()
-        y = temporal_shift(x, **sample.arguments)
-        upstream = small(tuple(y.shape), y.dtype)
-        (gradient,) = torch.autograd.grad(y, x, upstream)
+    y = temporal_shift(x, **sample.arguments)
+    upstream = small(tuple(y.shape), y.dtype)
+    (gradient,) = torch.autograd.grad(y, x, upstream)
     assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(as_numpy(upstream), **sample.arguments))
 
 
@@ -59,14 +48,11 @@ def test_in_place_is_the_oracles(sample: Sample):
     assert np.array_equal(as_numpy(x), reference.temporal_shift(as_numpy(sample.x), **sample.arguments))
 
 
-@rows_of_any_width
 @settings(max_examples=1000)
 @given(sample=samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.complex64)))
-def test_the_fused_sum_is_the_sum(sample: Sample, least_row: int):
+def test_the_fused_sum_is_the_sum(sample: Sample):
     for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
-        with mock.patch.object(moves, "_LEAST_ROW", least_row):
-            moves.plan.cache_clear()
-            y = temporal_shift_add(sample.x, residual, **sample.arguments)
+        y = temporal_shift_add(sample.x, residual, **sample.arguments)
         assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from temporal_shift import temporal_shift, temporal_shift_add
-from temporal_shift.core import cpu, dispatch
+from temporal_shift.core import dispatch
 from temporal_shift.core.arguments import resolve
 from tests.core.samples import Sample, gallery, grid, numbered, small
 
@@ -27,15 +26,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def run_on_triton(monkeypatch):
     """From this call on, eager shifts of any device run on the kernels, where they can."""
 
-    def backend(x, residual, bounds, geometry):
-        return triton if triton.computes(x, residual, geometry) else cpu
-
-    def at_once(*arguments):  # a CPU tensor that nobody watches asks for no backend
-        return backend(*arguments).shift(*arguments)
-
     def run():
-        monkeypatch.setattr(dispatch, "_backend", backend)
-        monkeypatch.setattr(dispatch, "cpu", SimpleNamespace(shift=at_once))
+        monkeypatch.setattr(dispatch, "triton_devices", {"cpu", "cuda"})
 
     return run
 
