@@ -1,4 +1,4 @@
-"""The block of ShiftLSTM, and its twin with a GRU."""
+"""The block of ShiftLSTM, and the same block with a GRU."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class Model(_Section):
     name: str = Field(pattern=FOLDER_NAME)  # its results' folder has this name
     blocks: Literal["conv", "lstm", "transformer"]
     shift: Shift | None = None
-    twin: str | None = None  # the model it is compared with, utterance by utterance
+    baseline: str | None = None  # the model it is compared with, utterance by utterance
 
     @model_validator(mode="after")
     def _shift_fits_the_blocks(self) -> Model:
@@ -200,13 +200,13 @@ class Experiment(_Section):
     processes: PositiveInt = 1  # runs trained side by side, a thread each
 
     @model_validator(mode="after")
-    def _names_are_unique_and_twins_exist(self) -> Experiment:
+    def _names_are_unique_and_baselines_exist(self) -> Experiment:
         names = [model.name for model in self.models]
         for model in self.models:
             if names.count(model.name) > 1:
                 raise ValueError(f"two models are called {model.name!r}")
-            if model.twin is not None and model.twin not in names:
-                raise ValueError(f"{model.name!r} has the twin {model.twin!r}, which is not among the models")
+            if model.baseline is not None and model.baseline not in names:
+                raise ValueError(f"{model.name!r} has the baseline {model.baseline!r}, which is not among the models")
         return self
 
 

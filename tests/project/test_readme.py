@@ -32,7 +32,7 @@ def test_the_table_of_the_selection_bias_is_that_of_the_recorded_quickstart():
 
 
 def test_the_sentences_on_the_quickstart_are_the_record():
-    pair = next(pair for pair in RECORD["pairs"] if pair["twin"] == "Identity mixer")
+    pair = next(pair for pair in RECORD["pairs"] if pair["baseline"] == "Identity mixer")
     difference, low, high = (signed(value) for value in (pair["ua_difference"], *pair["interval"]))
     assert f"{difference} points with an interval from {low} to {high}" in README
     most = max(model["selection_bias"]["ua"] for model in RECORD["models"])

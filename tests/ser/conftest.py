@@ -51,13 +51,13 @@ def fake_experiment() -> config.Experiment:
         training=config.Training(epochs=12, seed=FAKE_SEED),
         models=[
             config.Model(name="CNN", blocks="conv"),
-            config.Model(name="ShiftCNN", blocks="conv", shift=residual, twin="CNN"),
+            config.Model(name="ShiftCNN", blocks="conv", shift=residual, baseline="CNN"),
             config.Model(name="LSTM", blocks="lstm"),
             config.Model(
-                name="ShiftLSTM", blocks="lstm", shift=config.Shift(placement="inplace", n_div=4), twin="LSTM"
+                name="ShiftLSTM", blocks="lstm", shift=config.Shift(placement="inplace", n_div=4), baseline="LSTM"
             ),
             config.Model(name="Transformer", blocks="transformer"),
-            config.Model(name="Shiftformer", blocks="transformer", shift=replace, twin="Identity mixer"),
+            config.Model(name="Shiftformer", blocks="transformer", shift=replace, baseline="Identity mixer"),
             config.Model(name="Identity mixer", blocks="transformer", shift=replace.model_copy(update={"stride": 0})),
         ],
     )

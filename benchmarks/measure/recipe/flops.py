@@ -118,7 +118,7 @@ def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu
     """What one model of the paper's experiment takes, for all folds and epochs: FLOP, and hours at two rates.
 
     Cached frames are encoded once for all folds. A learning encoder is taken to go at the rate of encoding, and a model
-    without a shift at that of its twin.
+    without a shift at that of its baseline.
 
     Args:
         gpu: FLOP a second, all in all.

@@ -86,9 +86,9 @@ def live(
 @ser.command()
 def demo(
     model: Model = None,
-    twin: Annotated[
+    baseline: Annotated[
         str | None,
-        typer.Option(help="A model to show beside it.", show_default="its plain twin, where --model is not given"),
+        typer.Option(help="A model to show beside it.", show_default="its baseline, unless --model is given"),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Where it listens; by default, only this machine can reach it.")
@@ -96,9 +96,11 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it in the browser.")] = True,
 ) -> None:
-    """A page in the browser: upload or record, and see the classes over time by a shift model and its plain twin."""
+    """A page in the browser: upload or record, and see the classes over time by a shift model and its baseline."""
     with errors_as_sentences():
-        names = [model, twin] if model else [_of_quickstart("Shiftformer"), twin or _of_quickstart("Transformer")]
+        names = (
+            [model, baseline] if model else [_of_quickstart("Shiftformer"), baseline or _of_quickstart("Transformer")]
+        )
         from ..inference.demo import quickstart_examples, serve
         from ..inference.recognizer import Recognizer
 

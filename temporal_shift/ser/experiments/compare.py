@@ -37,7 +37,7 @@ def compare(first: Path, second: Path, models: tuple[str, str] | None = None) ->
     summaries = [pair_summary(one, ours, other, theirs) for ours, theirs in pairs]
     for summary in summaries:
         summary["model"] += f" ({first.name})"
-        summary["twin"] += f" ({second.name})"
+        summary["baseline"] += f" ({second.name})"
     optimistic = "paper" in (one.experiment.protocol.kind, other.experiment.protocol.kind)
     return report_tables.pairs(summaries), sentences.pairs_of(optimistic)
 

@@ -21,7 +21,7 @@ from ..utils.table import Table, interval, percent, signed
 
 SETTINGS = ("features", "finetune")
 MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
-_TWINS = {"ShiftCNN": "CNN", "ShiftLSTM": "LSTM", "Shiftformer": "Transformer"}
+_BASELINES = {"ShiftCNN": "CNN", "ShiftLSTM": "LSTM", "Shiftformer": "Transformer"}
 
 SOURCE = (
     "Published: Shen, Liu, Zhou, ICASSP 2023, as a survey of that conference transcribed it; the paper's own tables "
@@ -112,7 +112,7 @@ def published_experiment(setting: str, models: list[str], overrides: dict[str, d
         raise RecipeError(f"there is no model {unknown[0]!r}: it can be {', '.join(MODELS)}")
     rows = [_read_row(setting, name, overrides) for name in models]
     chosen = [
-        row.models[0].model_copy(update={"twin": _TWINS.get(name) if _TWINS.get(name) in models else None})
+        row.models[0].model_copy(update={"baseline": _BASELINES.get(name) if _BASELINES.get(name) in models else None})
         for name, row in zip(models, rows, strict=True)
     ]
     return rows[0].model_copy(update={"name": setting, "models": chosen})

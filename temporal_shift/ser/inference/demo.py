@@ -1,4 +1,4 @@
-"""The demo: a page on this machine that hears a recording with a model and its twin.
+"""The demo: a page on this machine that hears a recording with a model and its baseline.
 
 It asks no other host for anything, and keeps nothing: what is uploaded lies in a folder that is gone at the end.
 """
@@ -46,7 +46,7 @@ def serve(
     """Show the page until Ctrl-C.
 
     Args:
-        models: The model, and its twin if there is one, with their names.
+        models: The model, and its baseline if there is one, with their names.
     Raises:
         RecipeError: If gradio is missing, or the address cannot be had.
     """

@@ -95,9 +95,9 @@ def course_figure(heard: Heard, wave: Samples) -> Figure:
 
 def introduction(names: list[str]) -> str:
     """What the page is for, as HTML."""
-    name, *twins = (html.escape(each) for each in names)
-    beside = f" beside {twins[0]}" if twins else ""
-    models = "both models say" if twins else "the model says"
+    name, *baselines = (html.escape(each) for each in names)
+    beside = f" beside {baselines[0]}" if baselines else ""
+    models = "both models say" if baselines else "the model says"
     return (
         f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Hear what {models}. The sound stays on "
         "the machine that runs this page, which forgets it.</p>"

@@ -24,13 +24,13 @@ def results(metrics: dict[str, Any]) -> Table:
 
 
 def pairs(found: Sequence[dict[str, Any]]) -> Table:
-    """Each model against its twin, or against its namesake of another experiment."""
+    """Each model against its baseline, or against the same model of another experiment."""
     rows = []
     for pair in found:
         difference, low, high = (signed(value) for value in (pair["ua_difference"], *pair["interval"]))
-        only = f"{pair['only_model_right']} / {pair['only_twin_right']}"
+        only = f"{pair['only_model_right']} / {pair['only_baseline_right']}"
         p = "< 0.001" if pair["mcnemar_p"] < 0.001 else f"{pair['mcnemar_p']:.3f}"
-        rows.append((f"{pair['model']} − {pair['twin']}", difference, f"[{low}, {high}]", only, p))
+        rows.append((f"{pair['model']} − {pair['baseline']}", difference, f"[{low}, {high}]", only, p))
     return Table(("Pair", "UA, points", "95 %", "only one right", "McNemar p"), rows)
 
 

@@ -124,28 +124,28 @@ def summarize(results: Results) -> dict[str, Any]:
         },
         "models": [_model_summary(results, model.name) for model in experiment.models],
         "pairs": [
-            pair_summary(results, model.name, results, model.twin)
+            pair_summary(results, model.name, results, model.baseline)
             for model in experiment.models
-            if model.twin is not None
+            if model.baseline is not None
         ],
     }
 
 
-def pair_summary(ours: Results, name: str, theirs: Results, twin: str) -> dict[str, Any]:
+def pair_summary(ours: Results, name: str, theirs: Results, baseline: str) -> dict[str, Any]:
     """A model against another, which may be of other results, utterance by utterance."""
     difference = metrics.paired_difference(
         ours.predictions(name),
-        theirs.predictions(twin),
+        theirs.predictions(baseline),
         len(ours.plan.labels),
         ours.experiment.training.seed,
     )
     return {
         "model": name,
-        "twin": twin,
+        "baseline": baseline,
         "ua_difference": difference.ua,
         "interval": [difference.interval.low, difference.interval.high],
         "only_model_right": difference.only_first_right,
-        "only_twin_right": difference.only_second_right,
+        "only_baseline_right": difference.only_second_right,
         "mcnemar_p": difference.mcnemar_p,
     }
 

@@ -10,7 +10,7 @@ from ..utils.table import percent
 from ..utils.wording import PROTOCOLS, counted, is_optimistic
 
 _PAIRS = (
-    "UA of the model minus UA of its twin, in points, tested on the same utterances; the interval draws the same "
+    "UA of the model minus UA of its baseline, in points, tested on the same utterances; the interval draws the same "
     "speakers for both. McNemar's exact p compares the utterances that only one of the two gets right, with the first "
     "seed; it takes utterances as independent and is not corrected for the number of rows."
 )

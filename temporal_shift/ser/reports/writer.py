@@ -93,10 +93,10 @@ def _sections(
     facts = {name: value for name, value in corpus_summary.items() if name != "note"}
     settings = yaml.safe_dump(results.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     ua = to_png(plots.ua_by_model(results, metrics))
-    twins = (
+    pairs = (
         [
             Section(
-                "Each model and its twin",
+                "Each model and its baseline",
                 sentences.pairs_of(is_optimistic(metrics)),
                 report_tables.pairs(metrics["pairs"]),
             )
@@ -114,7 +114,7 @@ def _sections(
             picture=Picture("ua", "UA of every model and fold", ua),
         ),
         *more,
-        *twins,
+        *pairs,
         Section("Selection bias", sentences.selection(metrics), report_tables.selection(metrics)),
         Section("Caveats", bullets=sentences.caveats(metrics, corpus_summary.get("note"))),
         *(_closer(results, metrics) if len(metrics["models"]) <= _DRAWN else []),

@@ -51,7 +51,7 @@ class Run:
         return {
             "setting": self.experiment.setting,
             "protocol": self.experiment.protocol.kind,
-            "model": self.model.model_dump(exclude={"twin"}),
+            "model": self.model.model_dump(exclude={"baseline"}),
             "spec_augment": self.experiment.spec_augment.model_dump(),
             "training": self.experiment.training.model_dump(exclude=_INDIFFERENT),
             "seed": self.seed,

@@ -48,7 +48,7 @@ def folder(tmp_path_factory) -> Path:
                 "name": "ShiftCNN",
                 "blocks": "conv",
                 "shift": {"placement": "residual", "n_div": 16},
-                "twin": "CNN",
+                "baseline": "CNN",
             },
         ],
     }

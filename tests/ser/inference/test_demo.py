@@ -60,7 +60,7 @@ def address(tmp_path_factory, browser):
     command = [sys.executable, "-m", "temporal_shift", "ser", "demo", "--no-browser", "--port", str(port)]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "--model", str(folder / "Shifted"), "--twin", str(folder / "Plain")],
+            [*command, "--model", str(folder / "Shifted"), "--baseline", str(folder / "Plain")],
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -107,11 +107,11 @@ def test_selection_sets_the_best_test_epoch_beside_what_nothing_of_the_test_part
 def test_pairs_give_difference_interval_and_p(p, text):
     pair = {
         "model": "ShiftCNN",
-        "twin": "CNN",
+        "baseline": "CNN",
         "ua_difference": 0.021,
         "interval": [-0.01, 0.05],
         "only_model_right": 7,
-        "only_twin_right": 3,
+        "only_baseline_right": 3,
         "mcnemar_p": p,
     }
     table = report_tables.pairs([pair])

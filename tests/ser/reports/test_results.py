@@ -92,10 +92,10 @@ def test_summary_says_which_epochs_every_run_is_reported_at(summary_of, fake_run
     assert any(epochs["wa"] != epochs["ua"] for epochs in cnn["epochs"]["7"].values())
 
 
-def test_summary_keeps_the_experiment_s_order_and_pairs_each_model_with_its_twin(read, fake_experiment):
+def test_summary_keeps_the_experiment_s_order_and_pairs_each_model_with_its_baseline(read, fake_experiment):
     summary = summarize(read())
     assert [model["name"] for model in summary["models"]] == [model.name for model in fake_experiment.models]
-    assert [(pair["model"], pair["twin"]) for pair in summary["pairs"]] == [
+    assert [(pair["model"], pair["baseline"]) for pair in summary["pairs"]] == [
         ("ShiftCNN", "CNN"),
         ("ShiftLSTM", "LSTM"),
         ("Shiftformer", "Identity mixer"),

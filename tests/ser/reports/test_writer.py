@@ -215,7 +215,7 @@ def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
     name = "<b>|*[red]$x$*"
     first, second, *others = fake_experiment.models
     (fake_results / "runs" / first.name).rename(fake_results / "runs" / name)
-    models = [first.model_copy(update={"name": name}), second.model_copy(update={"twin": name}), *others]
+    models = [first.model_copy(update={"name": name}), second.model_copy(update={"baseline": name}), *others]
     planned(fake_results, models)
     metrics = writer.write_report(fake_results, {}, {})
     page = Page((fake_results / "report.html").read_text())
@@ -249,11 +249,11 @@ def test_no_terminal_table_is_wider_than_eighty_columns(reported_as, protocol):
         assert max(map(len, terminal(table).splitlines())) <= 80
 
 
-def test_an_experiment_without_twins_has_no_table_of_pairs(fake_results, fake_experiment, reported):
+def test_an_experiment_without_baselines_has_no_table_of_pairs(fake_results, fake_experiment, reported):
     planned(fake_results, fake_experiment.models[:1])
     assert writer.write_report(fake_results, {}, {})["pairs"] == []
-    assert "Each model and its twin" in (reported / "report.md").read_text()
-    assert "Each model and its twin" not in (fake_results / "report.md").read_text()
+    assert "Each model and its baseline" in (reported / "report.md").read_text()
+    assert "Each model and its baseline" not in (fake_results / "report.md").read_text()
 
 
 def test_further_sections_stand_after_the_results(fake_results):
@@ -267,7 +267,7 @@ def test_further_sections_stand_after_the_results(fake_results):
     writer.write_report(fake_results, {}, {}, more)
     text = (fake_results / "report.md").read_text()
     titles = [line for line in text.splitlines() if line.startswith("## ")]
-    assert titles[2:5] == ["## Results", "## More", "## Each model and its twin"]
+    assert titles[2:5] == ["## Results", "## More", "## Each model and its baseline"]
     more_text = text.split("## More\n")[1].split("\n## ")[0].strip()
     assert more_text == (
         "Of \\*this\\* kind.\n\n| One | two |\n| :-- | --: |\n| a | b |\n\n- x\n\n"

@@ -176,7 +176,7 @@ def test_a_run_is_not_done_when_somebody_corrects_a_label(run, part):
 def test_what_does_not_change_the_digits_leaves_a_run_done(run):
     trained(run)
     for same in (
-        replace(run, model=run.model.model_copy(update={"twin": "Transformer"})),
+        replace(run, model=run.model.model_copy(update={"baseline": "Transformer"})),
         with_(run, checkpoint_seconds=0.0, workers=2, tensorboard=True),
         with_(run, seed=41),  # of the experiment's first run, and this one has its own
     ):
