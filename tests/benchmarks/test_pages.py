@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("path", [path.relative_to(ROOT) for path in map(ROOT.joinpath, pages.pages())], ids=str)
-def test_every_table_of_a_page_is_the_records_own(path):
-    text = path.read_text(encoding="utf-8")
-    assert pages.filled(text) == text, "python -m benchmarks pages makes it anew"
+def test_every_table_of_every_page_is_the_records_own():
+    texts = {path: path.read_text(encoding="utf-8") for path in pages.pages()}
+    assert len(texts) > 20
+    outdated = [path for path, text in texts.items() if pages.filled(text) != text]
+    assert outdated == [], "python -m benchmarks pages writes them again"
 
 
 def test_every_table_can_be_made_and_stands_on_a_page():
@@ -30,9 +32,13 @@ def test_every_table_can_be_made_and_stands_on_a_page():
         assert f"<!-- table: {name} -->" in text
 
 
-def test_a_table_that_is_none_is_an_error_that_names_those_there_are():
-    with pytest.raises(ValueError, match="there is no table 'speed': it must be one of op, op shapes, "):
+def test_an_unknown_table_is_an_error_that_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"speed.*op, op shapes, "):
         pages.filled("<!-- table: speed -->\n<!-- end -->")
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>(.*?)</text>", svg)
 
 
 def test_every_picture_is_that_of_its_record(tmp_path):
@@ -41,7 +47,7 @@ def test_every_picture_is_that_of_its_record(tmp_path):
         for drawn in plots.write(tmp_path, record.stem, record_file.read(record)):
             names.add(drawn.name)
             committed = (pages.FIGURES / drawn.name).read_text(encoding="utf-8")
-            assert committed.count("<g id=") == drawn.read_text(encoding="utf-8").count("<g id=")
+            assert texts(committed) == texts(drawn.read_text(encoding="utf-8"))
     assert names == {path.name for path in pages.FIGURES.glob("*.svg")}
 
 

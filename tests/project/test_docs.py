@@ -1,17 +1,19 @@
-"""What the pages of docs/ claim: their tables are the records', their commands are ones that the command line knows."""
+"""The pages of docs/ are right: commands parse, links resolve, tables and figures equal the records and the code."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
-import pytest
 import typer
 
 from benchmarks.measure import measurements, record_file
 from benchmarks.measure.recipe.rows import EPOCH, EXPERIMENT
+from temporal_shift import layers
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.corpora import READERS
 from temporal_shift.ser.corpora.label_maps import classes_of, read_label_map, shipped_map
@@ -19,16 +21,15 @@ from temporal_shift.ser.corpora.readers import cremad, emobox, emodb, iemocap, r
 from temporal_shift.ser.experiments.reproduce import FIGURES
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
-    path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-}
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = {path: path.read_text(encoding="utf-8") for path in FILES}
 PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
 CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
 RECORD = record_file.read(ROOT / "benchmarks" / "records" / "recipe-cpu.jsonl")
 
 
 def commands() -> list[str]:
-    """Every command of ours in the blocks of the pages."""
+    """The commands of this package in the shell blocks of all pages."""
     blocks = [block for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
     inline = re.findall(r"`(torchrun[^`]*temporal_shift[^`]*)`", PAGE)
     lines = [line for block in blocks for line in block.splitlines()] + inline
@@ -36,12 +37,22 @@ def commands() -> list[str]:
     return [match[1] for match in found if match]
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_is_one_that_the_command_line_knows(command):
+def problem_of(command: str) -> str | None:
+    """What the command line rejects in a command; nothing runs."""
     group, arguments = typer.main.get_command(app), shlex.split(command)
-    while hasattr(group, "commands"):
-        group = group.commands[arguments.pop(0)]
-    group.make_context(group.name, arguments)  # which raises on what it does not know
+    try:
+        while hasattr(group, "commands"):
+            group = group.commands[arguments.pop(0)]
+        group.make_context(group.name, arguments)
+    except Exception as error:
+        return repr(error)
+    return None
+
+
+def test_the_command_line_accepts_every_command_of_the_pages():
+    assert problem_of("ser run --no-such-option")
+    assert len(commands()) > 20
+    assert {command: problem for command in commands() if (problem := problem_of(command))} == {}
 
 
 def test_the_hours_of_the_whole_experiment_are_the_sums_of_the_recorded_rows():
@@ -68,14 +79,52 @@ def test_the_published_figures_are_those_that_reproduce_prints():
         assert f"| {name} | {' | '.join(map(str, cells))} |" in PAGE
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_link_to_a_file_or_a_section_leads_somewhere(path):
-    code = r"^ *```.*?^ *```|`[^`\n]*`"  # which has brackets, too
-    prose = re.sub(code, "", PAGES[path], flags=re.MULTILINE | re.DOTALL)
-    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", prose)  # of a picture, what follows # is its scheme
-    assert [target for target, _ in links if not (path.parent / target).exists()] == []
-    found = sections(PAGES[path])
-    assert [anchor for target, anchor in links if not target and anchor not in found] == []
+def test_every_link_resolves():
+    code = r"^ *```.*?^ *```|`[^`\n]*`"  # code contains brackets, too
+    broken = []
+    for path, page in PAGES.items():
+        prose = re.sub(code, "", page, flags=re.MULTILINE | re.DOTALL)
+        links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", prose)  # "#only-dark" of a picture is no section
+        links += [(source, "") for source in re.findall(r'src(?:set)?="([^"]+)"', page)]
+        assert path.name != "README.md" or len(links) > 20
+        broken += [(path.name, target) for target, _ in links if not (path.parent / target).exists()]
+        found = sections(page)
+        broken += [(path.name, anchor) for target, anchor in links if not target and anchor not in found]
+    assert broken == []
+
+
+def test_a_link_that_shows_the_name_of_a_file_leads_to_that_file():
+    named = [link for page in PAGES.values() for link in re.findall(r"\[`([\w.]+\.\w+)`\]\(([^)#]+)\)", page)]
+    assert len(named) > 5
+    assert [(name, target) for name, target in named if Path(target).name != name] == []
+
+
+def test_every_folder_that_contributing_lists_exists():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (tree,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    listed, parents = set(), []
+    for line in tree.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()
+        parents = [*parents[: len(indent) // 2], name.rstrip("/")]
+        listed.add(Path(*parents))
+    assert [path for path in sorted(listed) if not (ROOT / path).exists()] == []
+    packages = [*ROOT.glob("temporal_shift/*/__init__.py"), *ROOT.glob("temporal_shift/ser/*/__init__.py")]
+    assert {path.parent.relative_to(ROOT) for path in packages} <= listed
+
+
+def test_the_table_of_defaults_equals_the_signatures():
+    page = PAGES[ROOT / "docs" / "layers" / "defaults.md"]
+    rows = re.findall(r"^\| \[`(\w+)`\]\S* \| (.*) \|$", page, flags=re.MULTILINE)
+    assert {name for name, _ in rows} == {name for name in layers.__all__ if inspect.isclass(getattr(layers, name))}
+    for name, cells in rows:
+        placement, n_div, stride, direction, moves = cells.split(" | ")
+        defaults = {key: each.default for key, each in inspect.signature(getattr(layers, name)).parameters.items()}
+        both = defaults.get("bidirectional_shift", defaults["bidirectional"])
+        assert (int(n_div), int(stride)) == (defaults["n_div"], defaults["stride"])
+        assert direction == ("both" if both else "past")
+        assert "placement" not in defaults or placement == f'`"{defaults["placement"]}"`'
+        moved = Fraction(2 if both else 1, int(n_div))
+        assert moves == (str(moved) if defaults["stride"] else "nothing")
 
 
 def sections(page: str) -> set[str]:

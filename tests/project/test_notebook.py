@@ -1,4 +1,4 @@
-"""The tour as a notebook: it runs as a user opens it, shows what the page shows, and is kept without its outputs."""
+"""The notebook of the tour runs as a user opens it, follows the page, and is committed without outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def notebook():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_it_runs_in_its_folder_without_a_network_and_leaves_nothing_there(notebook, tmp_path, monkeypatch):
+def test_it_runs_in_its_folder_without_a_network_and_writes_nothing_there(notebook, tmp_path, monkeypatch):
     for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -39,24 +39,21 @@ def outputs(notebook):
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_it_is_kept_without_outputs_and_counts(notebook):
+def test_it_is_committed_without_outputs_counts_or_a_local_kernel(notebook):
     nbformat.validate(notebook)
     assert outputs(notebook) == []
     assert [cell for cell in notebook.cells if cell.get("execution_count") is not None] == []
+    assert notebook.metadata.kernelspec.name == "python3"  # the kernel that everybody has
 
 
-def test_its_kernel_is_the_one_that_everybody_has(notebook):
-    assert notebook.metadata.kernelspec.name == "python3"
-
-
-def test_it_goes_where_the_page_goes(notebook):
+def test_its_sections_are_those_of_the_page(notebook):
     page = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     sections = re.findall(r"^## .*$", text, flags=re.MULTILINE)
     assert sections == re.findall(r"^## .*$", page, flags=re.MULTILINE)
 
 
-def test_its_links_lead_somewhere(notebook):
+def test_its_links_resolve(notebook):
     links = re.findall(
         r"\]\(([^)]+)\)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     )
