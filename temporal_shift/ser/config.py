@@ -19,6 +19,7 @@ from pydantic import (
 
 from .utils.atomic_files import FOLDER_NAME
 from .utils.errors import RecipeError
+from .utils.validation import sentences_of
 
 
 class _Section(BaseModel):
@@ -74,7 +75,7 @@ class Corpus(_Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(_first_sentence(error)) from None
+            raise RecipeError(sentences_of(error)[0]) from None
 
     def below(self, folder: Path) -> Corpus:
         """With the paths that start from a folder."""
@@ -232,19 +233,8 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_first_sentence(error)}") from None
+        raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None
     return _resolved(experiment, path.resolve().parent)
-
-
-def _first_sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"the key {where!r} is not known: is it misspelt?"
-    if first["type"] == "missing":
-        return f"the key {where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
 
 
 def _resolved(experiment: Experiment, folder: Path) -> Experiment:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import yaml
 
 from ..utils.errors import RecipeError
+from ..utils.text_files import read_text
 
 LabelMap: TypeAlias = Mapping[str, str | None]  # none: such utterances are left out
 
@@ -38,13 +39,7 @@ def read_label_map(path: Path) -> dict[str, str | None]:
     Raises:
         RecipeError: If there is no such file, or it is no such map.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(f"there is no label map {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the label map {path} cannot be read: {error}") from None
-    return _checked(text, str(path))
+    return _checked(read_text(path, "label map"), str(path))
 
 
 def classes_of(

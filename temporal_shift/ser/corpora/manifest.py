@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, FiniteFloat
 
 from ..utils.atomic_files import FOLDER_NAME, atomic_write
 from ..utils.errors import RecipeError, raise_problems
+from ..utils.json_lines import json_lines
+from ..utils.text_files import read_text
 
 _Name = Annotated[str, Field(min_length=1)]
 # Folds are named after sessions and speakers, and their results' folders after folds.
@@ -97,54 +99,24 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
         RecipeError: If there is no such file, it is empty, or lines are not what they should be; the message names
             each of them and says why.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(f"there is no manifest {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the manifest {path} cannot be read: {error}") from None
-    if not text.strip():
-        raise RecipeError(f"the manifest {path} holds no utterance")
     folder = path.resolve().parent
-    adapter = TypeAdapter(Utterance)
     utterances: list[Utterance] = []
-    first: dict[str, int] = {}  # the line where an id stands
+    first: dict[str, str] = {}  # the line of each id
     problems: list[str] = []
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        try:
-            utterance = adapter.validate_json(line)
-        except ValidationError as error:
-            reasons = _not_an_utterance(error)
-        else:
-            reasons = _does_not_fit(utterance, labels, first)
-            first.setdefault(utterance.id, number)
-            utterances.append(replace(utterance, path=folder / utterance.path))
-        problems += [f"{path}, line {number}: {reason}" for reason in reasons]
+    for where, utterance in json_lines(read_text(path, "manifest"), path, Utterance, problems):
+        problems += [f"{where}: {reason}" for reason in _does_not_fit(utterance, labels, first)]
+        first.setdefault(utterance.id, where)
+        utterances.append(replace(utterance, path=folder / utterance.path))
     raise_problems(problems)
+    if not utterances:
+        raise RecipeError(f"the manifest {path} holds no utterance")
     return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
 
 
-def _not_an_utterance(error: ValidationError) -> list[str]:
-    reasons = []
-    for each in error.errors():
-        key = ".".join(str(part) for part in each["loc"])
-        match each["type"]:
-            case "json_invalid" | "dataclass_type":
-                keys = ", ".join(field.name for field in fields(Utterance))
-                reasons.append(f"not a JSON object with the keys {keys}")
-            case "missing":
-                reasons.append(f"the key {key!r} is missing")
-            case "unexpected_keyword_argument":
-                reasons.append(f"the key {key!r} is not known: is it misspelt?")
-            case _:
-                reasons.append(f"{key}: {each['msg']}")
-    return reasons
-
-
-def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, int]) -> list[str]:
+def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, str]) -> list[str]:
     reasons = []
     if utterance.id in first:
-        reasons.append(f"the utterance {utterance.id} stands already in line {first[utterance.id]}")
+        reasons.append(f"the utterance {utterance.id} stands already in {first[utterance.id]}")
     if labels is not None and utterance.label not in labels:
         reasons.append(f"the label {utterance.label!r} is none of {', '.join(labels)}")
     if utterance.end < utterance.start:

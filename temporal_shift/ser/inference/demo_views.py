@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ..audio.resampling import SAMPLE_RATE
+from ..utils.labels import most_likely
 from ..utils.plot_style import CLASS_HUES, house_style, to_png
 from ..utils.table import percent
 from .recognizer import Recognizer, Samples, Window
@@ -71,7 +72,7 @@ class Heard:
 
     @property
     def label(self) -> str:
-        return self.labels[int(np.argmax(self.probabilities))]
+        return most_likely(self.labels, self.probabilities)
 
     @property
     def words(self) -> str:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..utils.labels import most_likely
 from .live import Summary, Update
 
 _BAR = 40  # columns
@@ -107,7 +108,7 @@ class JsonLines:
             {
                 "event": "update",
                 "heard_s": round(update.heard, 3),
-                "label": max(probabilities, key=lambda label: probabilities[label]),
+                "label": most_likely(self._labels, update.probabilities),
                 "probabilities": probabilities,
                 "latency_s": round(update.latency, 4),
                 "rtf": round(update.rtf, 4),

@@ -16,6 +16,7 @@ from typing import Any
 from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.errors import RecipeError
+from ..utils.labels import most_likely
 from ..utils.table import Table, percent
 from .recognizer import Recognizer, Samples, Window, mean_probabilities
 
@@ -89,7 +90,7 @@ class Outcome:
         rows.writerow(["file", "seconds", "start", "end", "label", *self.labels])
         for answer in self.answers:
             for start, end, probabilities in _rows(answer, windows):
-                label = _likeliest(self.labels, probabilities)
+                label = most_likely(self.labels, probabilities)
                 rows.writerow([answer.file, answer.seconds, start, end, label, *map(_digits, probabilities)])
         return text.getvalue().encode(errors="surrogateescape")
 
@@ -100,14 +101,14 @@ class Outcome:
         for answer in self.answers:
             for start, end, probabilities in _rows(answer, windows):
                 shown = (f"{start:.2f}", f"{end:.2f}") if windows else (f"{answer.seconds:.2f}",)
-                label = _likeliest(self.labels, probabilities)
+                label = most_likely(self.labels, probabilities)
                 rows.append((one_line(answer.file), *shown, one_line(label), *map(percent, probabilities)))
         return Table(("File", *times, "Label", *(f"{one_line(label)}, %" for label in self.labels)), rows)
 
     def _said(self, probabilities: Sequence[float]) -> dict[str, Any]:
         shares = map(_digits, probabilities)
         return {
-            "label": _likeliest(self.labels, probabilities),
+            "label": most_likely(self.labels, probabilities),
             "probabilities": dict(zip(self.labels, shares, strict=True)),
         }
 
@@ -180,7 +181,7 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, told: Callable
     probabilities = mean_probabilities(windows)
     if not all(map(math.isfinite, probabilities)):
         raise RecipeError(f"the model makes nothing finite of the audio file {file}: are its samples very large?")
-    return Answer(file, seconds, _likeliest(recognizer.labels, probabilities), probabilities, tuple(windows))
+    return Answer(file, seconds, most_likely(recognizer.labels, probabilities), probabilities, tuple(windows))
 
 
 def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[float, ...]]]:
@@ -189,10 +190,6 @@ def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[f
         return
     for window in answer.windows:
         yield window.start, window.end, window.probabilities
-
-
-def _likeliest(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    return labels[max(range(len(labels)), key=lambda index: probabilities[index])]
 
 
 def _digits(share: float) -> float:

@@ -17,7 +17,9 @@ from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import Prediction, RunRecord, run_folder
 from ..utils.atomic_files import atomic_write
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, raise_problems
+from ..utils.json_lines import json_lines
+from ..utils.validation import sentences_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,27 +254,24 @@ def _read_logits(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 
 def _read_predictions(path: Path, labels: Sequence[str]) -> list[Prediction]:
-    adapter = TypeAdapter(Prediction)
-    lines: dict[str, Prediction] = {}
-    for number, text in enumerate(_read(path).rstrip("\n").split("\n"), start=1):
-        where = f"{path}, line {number}"
-        line = _parsed(adapter, text, where)
-        for label in (line.label, line.prediction):
+    problems: list[str] = []
+    found: dict[str, Prediction] = {}
+    for where, prediction in json_lines(_read(path), path, Prediction, problems):
+        for label in (prediction.label, prediction.prediction):
             if label not in labels:
-                raise RecipeError(f"{where}: {label!r} is none of the labels {', '.join(labels)}")
-        if line.id in lines:
-            raise RecipeError(f"{where}: the utterance {line.id!r} stands there twice")
-        lines[line.id] = line
-    return list(lines.values())
+                problems.append(f"{where}: {label!r} is none of the labels {', '.join(labels)}")
+        if prediction.id in found:
+            problems.append(f"{where}: the utterance {prediction.id!r} stands there twice")
+        found[prediction.id] = prediction
+    raise_problems(problems)
+    return list(found.values())
 
 
 def _parsed(adapter: TypeAdapter[Any], text: str, where: str) -> Any:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from None
+        raise RecipeError(f"{where}: {sentences_of(error)[0]}") from None
 
 
 def _read(path: Path) -> str:

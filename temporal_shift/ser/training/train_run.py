@@ -22,6 +22,7 @@ from ..models.speech_classifier import SpeechClassifier
 from ..utils.atomic_files import atomic_write
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
+from ..utils.labels import most_likely
 from .datasets import Clips, Frames, Part
 from .epoch_choice import Epoch, choose
 from .run_record import MODEL_FILE, Prediction, Run, RunRecord
@@ -127,7 +128,6 @@ def _write_predictions(run: Run, probabilities: Tensor) -> None:
     with atomic_write(run.folder / "predictions.jsonl") as file:
         for index, row in zip(run.fold.test, probabilities.tolist(), strict=True):
             utterance = run.manifest.utterances[index]
-            guess = labels[row.index(max(row))]
             by_label = dict(zip(labels, row, strict=True))
-            line = Prediction(utterance.id, utterance.speaker, utterance.label, guess, by_label)
+            line = Prediction(utterance.id, utterance.speaker, utterance.label, most_likely(labels, row), by_label)
             file.write(json.dumps(asdict(line)).encode() + b"\n")

@@ -1,38 +1,36 @@
-"""Text files with a recording on each line."""
+"""Files with a JSON object on each line."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from .errors import RecipeError
+from pydantic import TypeAdapter, ValidationError
 
+from .validation import sentences_of
 
-def read_text(path: Path) -> str:
-    """The whole of a UTF-8 file, without the mark that some programs write before it."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise RecipeError(f"there is no file {path}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path} is not UTF-8 text: save it as such") from None
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from None
+T = TypeVar("T")
 
 
-def json_lines(text: str, path: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of JSON lines, each with the file and the line where it stands; empty lines are passed over."""
+def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Iterator[tuple[str, T]]:
+    """Parse each line of ``text`` as a ``kind``; skip empty lines.
+
+    Args:
+        path: Where the text comes from, for messages.
+        kind: What pydantic validates a line as: a dataclass, or ``dict[str, Any]`` for any object.
+        problems: Gets a sentence for each thing wrong with a line; such a line is not yielded.
+    Yields:
+        The file and the line number, for messages, and the object.
+    """
+    adapter = TypeAdapter(kind)
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{path}, line {number}"
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            yield where, found
+            found = adapter.validate_json(line)
+        except ValidationError as error:
+            problems += [f"{where}: {sentence}" for sentence in sentences_of(error)]
         else:
-            problems.append(f"{where}: not a JSON object")
+            yield where, found

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.corpora import description, description_plot
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance, write_manifest
-from temporal_shift.ser.reports import plots
+from temporal_shift.ser.utils import plot_style
 from temporal_shift.ser.utils.plot_style import to_png
 
 
@@ -162,7 +162,7 @@ def test_the_picture_goes_where_it_is_told_and_a_failed_one_leaves_nothing(tmp_p
     def fail(figure: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plots, "to_png", fail)
+    monkeypatch.setattr(plot_style, "to_png", fail)
     typed("describe", path, code=130)
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["corpus.jsonl"]
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ... import config
 from ...utils.errors import RecipeError, raise_problems
-from ...utils.json_lines import json_lines, read_text
+from ...utils.json_lines import json_lines
+from ...utils.text_files import read_text
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest
 
@@ -80,7 +82,7 @@ def _folds(folder: Path, dataset: str, audio: Path, problems: list[str]) -> list
 
 def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Row]:
     rows = []
-    for where, entry in json_lines(read_text(path), path, problems):
+    for where, entry in json_lines(read_text(path), path, dict[str, Any], problems):
         key, wav, label = (entry.get(name) for name in ("key", "wav", "emo"))
         if not (isinstance(key, str) and isinstance(wav, str) and isinstance(label, str) and key and wav and label):
             problems.append(f"{where}: 'key', 'wav' and 'emo' must be there, and text")

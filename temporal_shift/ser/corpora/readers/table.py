@@ -7,10 +7,12 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 from ... import config
 from ...utils.errors import RecipeError
-from ...utils.json_lines import json_lines, read_text
+from ...utils.json_lines import json_lines
+from ...utils.text_files import read_text
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 from ..speaker_groups import wants_sessions
@@ -93,7 +95,7 @@ def _from_csv(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
 
 
 def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
-    for where, found in json_lines(text, path, problems):
+    for where, found in json_lines(text, path, dict[str, Any], problems):
         yield _Record(where, {key.strip().lower(): _cell(value) for key, value in found.items()})
 
 
