@@ -1,29 +1,25 @@
-"""The recipe: speech emotion recognition on pre-trained encoders. Needs the extra ``ser``.
+"""Speech emotion recognition on pre-trained encoders. Needs the extra ``ser``.
 
-``from temporal_shift.ser import SpeechClassifier`` makes the models of this package known to Hugging Face's ``Auto``
-classes and its ``pipeline``. It takes seconds, and happens only then: the command line tells wrong arguments at once.
+``from temporal_shift.ser import SpeechClassifier`` registers this package's models with Hugging Face's ``Auto`` classes
+and its ``pipeline``. Importing ``temporal_shift.ser`` alone does not: it must stay fast for the command line.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .inference.recognizer import Recognizer
     from .models.speech_classifier import SpeechClassifier, SpeechClassifierConfig
 
-_HOMES = {
-    "Recognizer": "inference.recognizer",
-    "SpeechClassifier": "models.speech_classifier",
-    "SpeechClassifierConfig": "models.speech_classifier",
-}
-
 __all__ = ["Recognizer", "SpeechClassifier", "SpeechClassifierConfig"]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(".models.hf_pipeline", __name__)  # which registers them
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+if not TYPE_CHECKING:  # type checkers read the imports above
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "inference.recognizer": ["Recognizer"],
+            "models.speech_classifier": ["SpeechClassifier", "SpeechClassifierConfig"],
+        },
+        register=["models.hf_pipeline"],
+    )

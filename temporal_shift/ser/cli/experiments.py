@@ -1,18 +1,16 @@
-"""``quickstart``, ``run``, ``reproduce``, ``ablate`` and ``compare``: experiments and what comes of them."""
+"""``quickstart``, ``run``, ``reproduce``, ``ablate`` and ``compare``: experiments and their results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..config import Experiment, read_experiment
 from ..utils.errors import RecipeError
-from .app import ser
-from .errors import errors_as_sentences
+from .exit_codes import exit_on_error
 from .options import (
     CACHE,
     Backbone,
@@ -33,29 +31,29 @@ from .options import (
     split,
 )
 
+if TYPE_CHECKING:
+    from ..config import Experiment
+
 _QUICKSTART = Path("examples/quickstart/experiment.yaml")
 
 
-@ser.command()
+@exit_on_error(resumes=True)
 def quickstart(
-    config: Annotated[Path, typer.Argument(help="The experiment.")] = _QUICKSTART,
+    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")] = _QUICKSTART,
     output: Output = None,
     cache: Cache = CACHE,
     keep_models: KeepModels = False,
 ) -> None:
-    """The paper's experiment in the small: no download, no GPU, four to six minutes."""
-    with errors_as_sentences(resumes=True):
-        if config == _QUICKSTART and not config.exists():
-            raise RecipeError(
-                f"there is no {config} here: run this in a clone of the repository, or name an experiment"
-            )
-        overrides: Overrides = {"training": {"keep_models": True}} if keep_models else {}
-        _run(read_experiment(config, overrides), output, cache)
+    """Run a small version of the paper's experiment: no download, no GPU, four to six minutes."""
+    if config == _QUICKSTART and not config.exists():
+        raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
+    overrides: Overrides = {"training": {"keep_models": True}} if keep_models else {}
+    _run(_read(config, overrides), output, cache)
 
 
-@ser.command()
+@exit_on_error(resumes=True)
 def run(
-    config: Annotated[Path, typer.Argument(help="The experiment, a YAML file.")],
+    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")],
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
@@ -69,18 +67,19 @@ def run(
     keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
-    """Encode the corpus, train every model on every fold, report; run again, it goes on where it was stopped."""
-    with errors_as_sentences(resumes=True):
-        overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
-        _run(read_experiment(config, overrides), output, cache, ray=ray)
+    """Encode the corpus, train every model on every fold, write the report. A second call continues a stopped one."""
+    overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
+    _run(_read(config, overrides), output, cache, ray=ray)
 
 
-@ser.command()
+@exit_on_error(resumes=True)
 def reproduce(
-    iemocap: Annotated[Path, typer.Option(help="The folder that holds Session1 to Session5.")],
-    setting: Annotated[list[str] | None, typer.Option(help="features or finetune; both, where none is given.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="One of the six, more by repeating; all by default.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where results go.")] = Path("results/reproduce"),
+    iemocap: Annotated[Path, typer.Option(help="IEMOCAP folder, which contains Session1 to Session5.")],
+    setting: Annotated[
+        list[str] | None, typer.Option(help="Setting: features or finetune (repeatable; default: both).")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="One of the six models (repeatable; default: all).")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
     backbone: Backbone = None,
     revision: Revision = None,
@@ -92,22 +91,25 @@ def reproduce(
     keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
-    """The paper's six models in its two settings, five folds each, beside the published figures."""
-    with errors_as_sentences(resumes=True):
-        from ..experiments.reproduce import reproduce as _reproduce
+    """Train the paper's six models in its two settings, five folds each, and compare with the published figures."""
+    from ..experiments.reproduce import reproduce as _reproduce
 
-        overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
-        _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
+    overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
+    _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
 
 
-@ser.command()
+@exit_on_error(resumes=True)
 def ablate(
-    config: Annotated[Path, typer.Argument(help="The experiment whose models the grid replaces, a YAML file.")],
-    blocks: Annotated[str, typer.Option(help="Of conv, lstm, transformer.")] = "conv,lstm,transformer",
-    placement: Annotated[str, typer.Option(help="Of residual, inplace, replace.")] = "residual,inplace,replace",
-    n_div: Annotated[str, typer.Option(help="Reciprocals of the proportion that moves each way.")] = "2,4,8,16",
-    direction: Annotated[str, typer.Option(help="Of past, future, both.")] = "past,both",
-    stride: Annotated[str, typer.Option(help="In frames.")] = "1,2",
+    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file; the grid replaces its models.")],
+    blocks: Annotated[str, typer.Option(help="Blocks: conv, lstm, transformer.")] = "conv,lstm,transformer",
+    placement: Annotated[
+        str, typer.Option(help="Placements: residual, inplace, replace.")
+    ] = "residual,inplace,replace",
+    n_div: Annotated[
+        str, typer.Option(help="Values of n_div: 1/n_div of the channels move, per direction.")
+    ] = "2,4,8,16",
+    direction: Annotated[str, typer.Option(help="Directions: past, future, both.")] = "past,both",
+    stride: Annotated[str, typer.Option(help="Strides in frames.")] = "1,2",
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
@@ -120,37 +122,37 @@ def ablate(
     processes: Processes = None,
     ray: Ray = None,
 ) -> None:
-    """Placement, proportion, direction and stride of the shift, every combination, as a table and a heatmap."""
-    with errors_as_sentences(resumes=True):
-        from ..experiments.ablation import Grid, ablation_section
+    """Train every combination of placement, n_div, direction and stride of the shift; report a table and a heatmap."""
+    from ..experiments.ablation import Grid, ablation_section
 
-        grid = Grid(
-            split(blocks),
-            split(placement),
-            integers("--n-div", n_div),
-            split(direction),
-            integers("--stride", stride),
-        )
-        overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes)
-        experiment = grid.experiment(read_experiment(config, overrides))
-        output = output or Path("results") / f"{experiment.name}-ablation"
-        _run(experiment, output, cache, ray=ray, more=ablation_section)
+    grid = Grid(
+        split(blocks), split(placement), integers("--n-div", n_div), split(direction), integers("--stride", stride)
+    )
+    overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes)
+    experiment = grid.experiment(_read(config, overrides))
+    output = output or Path("results") / f"{experiment.name}-ablation"
+    _run(experiment, output, cache, ray=ray, more=ablation_section)
 
 
-@ser.command()
+@exit_on_error()
 def compare(
-    first: Annotated[Path, typer.Argument(help="The folder of an experiment's results.")],
-    second: Annotated[Path, typer.Argument(help="Another's, on the same folds.")],
+    first: Annotated[Path, typer.Argument(help="Results folder of an experiment.")],
+    second: Annotated[Path, typer.Argument(help="Results folder of another experiment on the same folds.")],
     model: Annotated[
-        tuple[str, str] | None, typer.Option(help="A model of each; all that both have by default.")
+        tuple[str, str] | None, typer.Option(help="A model of each (default: every model that both have).")
     ] = None,
 ) -> None:
-    """Two experiments, model against model: paired differences of UA, and McNemar's test on the utterances."""
-    with errors_as_sentences():
-        from ..experiments.compare import compare as _compare
+    """Compare two experiments model by model: paired differences of UA, and McNemar's test on the utterances."""
+    from ..experiments.compare import compare as _compare
 
-        table, reading = _compare(first, second, model)
-        Console().print(table.for_terminal(), reading)
+    table, reading = _compare(first, second, model)
+    Console().print(table.for_terminal(), reading)
+
+
+def _read(config: Path, overrides: Overrides) -> Experiment:
+    from ..config import read_experiment
+
+    return read_experiment(config, overrides)
 
 
 def _run(
@@ -161,9 +163,7 @@ def _run(
     ray: str | None = None,
     more: Callable[..., Any] | None = None,
 ) -> None:
-    from ..experiments.run_experiment import (
-        run_experiment,  # what it imports takes seconds: wrong arguments should be told at once
-    )
+    from ..experiments.run_experiment import run_experiment
 
     root = output or Path("results") / experiment.name
     run_experiment(experiment, root, cache, Console(), ray=ray, more=more or (lambda results, metrics: []))

@@ -1,4 +1,4 @@
-"""``live`` and ``demo``: a model on what is said now."""
+"""``live`` and ``demo``: a model on the microphone, in the terminal or in the browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import typer
 from rich.console import Console
 
 from ..utils.errors import RecipeError
-from .app import ser
-from .errors import errors_as_sentences
+from .exit_codes import exit_on_error
 
 if TYPE_CHECKING:
     from ..inference.live import Sound
@@ -21,92 +20,88 @@ if TYPE_CHECKING:
 
 _MODELS = Path("examples/quickstart/models")
 _CORPUS = Path("examples/quickstart/corpus")
-_LEAST_HOP = 0.02  # seconds
+_MIN_HOP, _MAX_HOP = 0.02, 60  # seconds
 
 Model = Annotated[
     str | None,
-    typer.Option(help="A model's folder or its hub name.", show_default="in a clone, the quickstart's Shiftformer"),
+    typer.Option(help="Folder or hub name of a model.", show_default="in a clone, the quickstart's Shiftformer"),
 ]
 
 
 class Format(str, Enum):
-    """What is written for each update."""
+    """Output formats."""
 
     text = "text"
     json = "json"
 
 
-@ser.command()
+@exit_on_error()
 def live(
     model: Model = None,
-    file: Annotated[
-        Path | None, typer.Option(help="A recording, played in real time instead of the microphone.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="A microphone, by its number or a part of its name.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
+    device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
     hop: Annotated[float, typer.Option(help="Seconds from one update to the next.")] = 0.5,
-    list_devices: Annotated[bool, typer.Option("--list-devices", help="Say which microphones there are.")] = False,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones and exit.")] = False,
     seconds: Annotated[
-        float | None, typer.Option(help="When to stop; with Ctrl-C or the recording by default.")
+        float | None, typer.Option(help="Seconds to run (default: until Ctrl-C or the end of the recording).")
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="Plain text, drawn in a terminal, or a line of JSON for each update.")
+        Format, typer.Option(help="Output format: text (bars in a terminal), or one JSON object per update.")
     ] = (Format.text),
 ) -> None:
-    """The classes while one speaks: the microphone, or a recording, with latency and real-time factor."""
-    with errors_as_sentences():
-        if list_devices:
-            from ..inference.microphone import devices_table
+    """Predict emotions live, from the microphone or a recording, with latency and real-time factor."""
+    if list_devices:
+        from ..inference.microphone import devices_table
 
-            Console().print(devices_table().for_terminal())
-            return
-        if not _LEAST_HOP <= hop <= 60:
-            raise RecipeError(f"--hop is {hop:g}: it must be between {_LEAST_HOP:g} and 60 seconds")
-        if seconds is not None and not seconds > 0:
-            raise RecipeError(f"--seconds is {seconds:g}: it must be above 0")
-        if file is not None and device is not None:
-            raise RecipeError("--file and --device: it can only be one of them")
-        name = model or _of_quickstart("Shiftformer")
-        from ..inference import live as _live
-        from ..inference.recognizer import Recognizer
+        Console().print(devices_table().for_terminal())
+        return
+    if not _MIN_HOP <= hop <= _MAX_HOP:
+        raise RecipeError(f"--hop must be in [{_MIN_HOP:g}, {_MAX_HOP:g}] seconds, got {hop:g}")
+    if seconds is not None and not seconds > 0:
+        raise RecipeError(f"--seconds must be above 0, got {seconds:g}")
+    if file is not None and device is not None:
+        raise RecipeError("--file and --device are mutually exclusive")
+    name = model or _quickstart_model("Shiftformer")
+    from ..inference import live as _live
+    from ..inference.recognizer import Recognizer
 
-        sound = _sound(file, device, seconds)  # what cannot be heard is told of before the model is loaded
-        recognizer = Recognizer.load(name)
-        view = _view(format, recognizer.labels)
-        ear, way = _live.ear_of(recognizer)
-        view.begin(Path(name).name, way)
-        summary = _live.Summary()
-        # To be stopped is the way to end it.
-        with suppress(KeyboardInterrupt), _live.reading(sound, recognizer.window + hop) as inbox, view.shown():
-            for update in _live.updates(ear, inbox, hop):
-                summary.add(update)
-                view.show(update, summary)
-        view.end(summary)
+    sound = _sound(file, device, seconds)  # a wrong file or device is an error before the model loads
+    recognizer = Recognizer.load(name)
+    view = _view(format, recognizer.labels)
+    ear, way = _live.ear_of(recognizer)
+    view.begin(Path(name).name, way)
+    summary = _live.Summary()
+    # Ctrl-C is the normal way to end it
+    with suppress(KeyboardInterrupt), _live.reading(sound, recognizer.window + hop) as inbox, view.shown():
+        for update in _live.updates(ear, inbox, hop):
+            summary.add(update)
+            view.show(update, summary)
+    view.end(summary)
 
 
-@ser.command()
+@exit_on_error()
 def demo(
     model: Model = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="A model to show beside it.", show_default="its baseline, unless --model is given"),
+        typer.Option(help="Second model, shown beside it.", show_default="without --model, the plain Transformer"),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Where it listens; by default, only this machine can reach it.")
+        str, typer.Option(help="Address to listen on; by default only this machine can connect.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open it in the browser.")] = True,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 7860,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
-    """A page in the browser: upload or record, and see the classes over time by a shift model and its baseline."""
-    with errors_as_sentences():
-        names = (
-            [model, baseline] if model else [_of_quickstart("Shiftformer"), baseline or _of_quickstart("Transformer")]
-        )
-        from ..inference.demo import quickstart_examples, serve
-        from ..inference.recognizer import Recognizer
+    """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
+    names = [model, baseline]
+    if model is None:
+        names = [_quickstart_model("Shiftformer"), baseline or _quickstart_model("Transformer")]
+    from ..inference.demo import quickstart_examples, serve
+    from ..inference.recognizer import Recognizer
 
-        models = [(Path(name).name, Recognizer.load(name)) for name in names if name]
-        examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
-        serve(models, examples, host, port, browser=browser)
+    models = [(Path(name).name, Recognizer.load(name)) for name in names if name]
+    examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
+    serve(models, examples, host, port, browser=browser)
 
 
 def _sound(file: Path | None, device: str | None, seconds: float | None) -> Sound:
@@ -131,9 +126,8 @@ def _view(format: Format, labels: Sequence[str]) -> View:
     return Drawing(labels, console) if console.is_terminal else Lines(labels)
 
 
-def _of_quickstart(name: str) -> str:
-    """A model that the repository holds."""
+def _quickstart_model(name: str) -> str:
     folder = _MODELS / name
     if not folder.is_dir():
-        raise RecipeError(f"there is no {folder} here: run this in a clone of the repository, or name a --model")
+        raise RecipeError(f"{folder} does not exist: run this in a clone of the repository, or give --model")
     return str(folder)

@@ -7,42 +7,39 @@ from typing import Annotated
 
 import typer
 
-from .app import ser
-from .errors import errors_as_sentences
+from .exit_codes import exit_on_error
 from .options import Revision
 
 
-@ser.command()
+@exit_on_error()
 def package(
-    results: Annotated[Path, typer.Argument(help="The folder of an experiment's results, run with --keep-models.")],
-    model: Annotated[str, typer.Option(help="Its name in the experiment.")],
-    out: Annotated[Path, typer.Option(help="The model's folder; it must not be there yet.")],
-    fold: Annotated[str | None, typer.Option(help="Whom it was tested on; the first by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of its run; the first by default.")] = None,
+    results: Annotated[Path, typer.Argument(help="Results folder of an experiment that ran with --keep-models.")],
+    model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    fold: Annotated[str | None, typer.Option(help="Test fold of the run (default: the first).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run (default: the first).")] = None,
     holds_backbone: Annotated[
         bool,
-        typer.Option("--with-backbone/--without-backbone", help="Without, the folder is small and names the encoder."),
+        typer.Option("--with-backbone/--without-backbone", help="Store the encoder's weights, or only its name."),
     ] = True,
     half: Annotated[bool, typer.Option("--half", help="Store the weights in 16 bits.")] = False,
 ) -> None:
-    """Make a trained model a folder that Hugging Face's libraries load, with its model card."""
-    with errors_as_sentences():
-        from ..experiments.package_run import package as _package
+    """Write a trained model and its model card to a folder that Hugging Face's libraries load."""
+    from ..experiments.package_run import package as _package
 
-        _package(results, model, out, fold=fold, seed=seed, holds_backbone=holds_backbone, half=half)
-        print(out)
+    _package(results, model, out, fold=fold, seed=seed, holds_backbone=holds_backbone, half=half)
+    print(out)
 
 
-@ser.command()
+@exit_on_error()
 def export(
-    model: Annotated[str, typer.Argument(help="A model's folder or its hub name.")],
-    out: Annotated[Path, typer.Argument(help="The file, *.onnx.")],
+    model: Annotated[str, typer.Argument(help="Folder or hub name of a model.")],
+    out: Annotated[Path, typer.Argument(help="File to write, *.onnx.")],
     revision: Revision = None,
 ) -> None:
-    """Write a model, its encoder included, as one ONNX file that needs no PyTorch."""
-    with errors_as_sentences():
-        from ..models.onnx_export import export_onnx
-        from ..models.speech_classifier import load_speech_classifier
+    """Write a model and its encoder to one ONNX file that runs without PyTorch."""
+    from ..models.onnx_export import export_onnx
+    from ..models.speech_classifier import load_speech_classifier
 
-        difference = export_onnx(load_speech_classifier(model, revision), out)
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's probabilities")
+    difference = export_onnx(load_speech_classifier(model, revision), out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's probabilities")

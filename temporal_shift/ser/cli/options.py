@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they say of an experiment."""
+"""The options that several commands share, and the overrides that they make to an experiment."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ Overrides = dict[str, dict[str, Any]]
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Where results go.", show_default="results/<name of the experiment>"),
+    typer.Option("--output", "-o", help="Results folder.", show_default="results/<name of the experiment>"),
 ]
-Cache = Annotated[Path, typer.Option(help="Where features are kept between experiments.")]
+Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared by experiments.")]
 CACHE = Path("results/features")
-Ray = Annotated[
-    str | None, typer.Option(help="Train on the Ray cluster at this address: auto, ray://host:10001, local.")
+Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]
+Corpus = Annotated[Path | None, typer.Option(help="Corpus (overrides the YAML).")]
+Backbone = Annotated[str | None, typer.Option(help="Hub name or folder of the encoder (overrides the YAML).")]
+Revision = Annotated[str | None, typer.Option(help="Revision on the hub: a commit, a tag or a branch.")]
+Layer = Annotated[
+    str | None, typer.Option(help="Encoder layer: last, an index of the hidden states, or weighted (a learned sum).")
 ]
-Corpus = Annotated[Path | None, typer.Option(help="The corpus, instead of the experiment's.")]
-Backbone = Annotated[str | None, typer.Option(help="A hub name or a folder, instead of the experiment's backbone.")]
-Revision = Annotated[str | None, typer.Option(help="Of the hub: a commit, a tag or a branch.")]
-Layer = Annotated[str | None, typer.Option(help="last, an index of the hidden states, or weighted: a learned sum.")]
-Protocol = Annotated[str | None, typer.Option(help="heldout, speaker, last, or paper (optimistic).")]
-Seeds = Annotated[int | None, typer.Option(help="How often each model is trained for each fold.")]
-Epochs = Annotated[int | None, typer.Option(help="Of training, instead of the experiment's.")]
-KeepModels = Annotated[bool, typer.Option("--keep-models", help="Keep what each run has learned, for package.")]
-Processes = Annotated[int | None, typer.Option(help="Runs trained side by side.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="Evaluation protocol: heldout, speaker, last, or paper (optimistic).")
+]
+Seeds = Annotated[int | None, typer.Option(help="Number of seeds for each model and fold (overrides the YAML).")]
+Epochs = Annotated[int | None, typer.Option(help="Training epochs (overrides the YAML).")]
+KeepModels = Annotated[bool, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
+Processes = Annotated[int | None, typer.Option(help="Number of runs trained in parallel (overrides the YAML).")]
 
 
 def overrides_of(
@@ -42,20 +44,22 @@ def overrides_of(
     processes: int | None,
     keep_models: bool = False,
 ) -> Overrides:
-    """What the command line says, as the sections of an experiment; what it does not say is left out."""
+    """Return the options that were given, as sections of an experiment."""
     if backbone is not None and Path(backbone).is_dir():
         backbone = str(Path(backbone).resolve())
-    said: Overrides = {
+    sections: Overrides = {
         "": {"seeds": seeds, "processes": processes},
         "corpus": {"path": None if corpus is None else str(corpus.resolve())},
         "backbone": {"name": backbone, "revision": revision, "layer": _layer(layer)},
         "protocol": {"kind": protocol},
         "training": {"epochs": epochs, "keep_models": keep_models or None},
     }
-    said = {name: {key: value for key, value in section.items() if value is not None} for name, section in said.items()}
+    given = {
+        name: {key: value for key, value in section.items() if value is not None} for name, section in sections.items()
+    }
     if backbone is not None and revision is None:
-        said["backbone"]["revision"] = None  # the experiment's is another model's
-    return {name: section for name, section in said.items() if section}
+        given["backbone"]["revision"] = None  # the experiment's revision belongs to another model
+    return {name: section for name, section in given.items() if section}
 
 
 def _layer(text: str | None) -> int | str | None:
@@ -64,7 +68,7 @@ def _layer(text: str | None) -> int | str | None:
     try:
         return int(text)
     except ValueError:
-        raise RecipeError(f"--layer is {text!r}: it must be last, weighted, or an index of the hidden states") from None
+        raise RecipeError(f"--layer must be last, weighted or an index of the hidden states, got {text!r}") from None
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -75,4 +79,4 @@ def integers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in split(text))
     except ValueError:
-        raise RecipeError(f"{option} is {text!r}: it must be whole numbers with commas between them") from None
+        raise RecipeError(f"{option} must be integers separated by commas, got {text!r}") from None

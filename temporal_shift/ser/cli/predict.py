@@ -13,95 +13,93 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
-from .app import ser
-from .errors import errors_as_sentences
+from .exit_codes import INTERRUPTED, exit_on_error
 from .options import Revision
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from ..inference.predict_files import Answer, Outcome, Refusal
     from ..inference.recognizer import Recognizer
 
-_WIDE = 10_000  # columns where no terminal sets a limit: no name is cut short
+_UNLIMITED = 10_000  # columns of a table that is not printed to a terminal: no name is cut
 
 
 class Format(str, Enum):
-    """What answers look like."""
+    """Output formats."""
 
     table = "table"
     json = "json"
     csv = "csv"
 
 
-@ser.command()
+@exit_on_error()
 def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="Audio files, or patterns such as 'calls/**/*.wav'; - reads names, one a line."
+            metavar="FILE...",
+            help="Audio files, or patterns such as 'calls/**/*.wav'; - reads names from standard input, one per line.",
         ),
     ],
-    model: Annotated[str, typer.Option(help="A model's folder or its hub name.")],
+    model: Annotated[str, typer.Option(help="Folder or hub name of a model.")],
     revision: Revision = None,
-    format: Annotated[Format, typer.Option(help="JSON tells the windows of long files, too.")] = Format.table,
+    format: Annotated[Format, typer.Option(help="Output format; JSON includes the windows of long files.")] = (
+        Format.table
+    ),
     hop: Annotated[
         float | None, typer.Option(help="Seconds from one window to the next.", show_default="half a window")
     ] = None,
     windows: Annotated[
-        bool, typer.Option("--windows/--no-windows", help="A row for each window, in the table and in CSV.")
+        bool, typer.Option("--windows/--no-windows", help="Print one row per window in tables and CSV.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file for the answers.", show_default="standard output")
+        Path | None, typer.Option("--output", "-o", help="Output file.", show_default="standard output")
     ] = None,
 ) -> None:
-    """What a model hears in audio files: a label, its probabilities, and, in long files, both over time.
+    """Predict the emotion of audio files: a label and its probabilities, and both over time for long files.
 
-    Exit code 1 says that some files have no answer; standard error says why, a line for each.
+    Exit code 1 if some files have no prediction; standard error names the reason, one line per file.
     """
-    with errors_as_sentences(), _sink(output) as sink:
-        from ..inference.predict_files import (  # with them comes torch, which takes seconds
-            Outcome,
-            Refusal,
-            check_hop,
-            expand,
-        )
+    with _sink(output) as sink:
+        from ..inference.predict_files import Outcome, Refusal, check_hop, expand
         from ..inference.recognizer import Recognizer
 
         named = list(expand(files, sys.stdin.buffer))
         if not named:
-            raise RecipeError("standard input names no files, and neither does the command line")
+            raise RecipeError("FILE must name at least one file, got none on the command line or standard input")
         recognizer = Recognizer.load(model, revision)
         check_hop(recognizer, hop)
         results: list[Answer | Refusal] = []
         stopped = False
         try:
-            for result in _answer_all(recognizer, named, hop):
+            for result in _predict_all(recognizer, named, hop):
                 results.append(result)
-        except KeyboardInterrupt:  # what was heard until then took its time: it is told
+        except KeyboardInterrupt:  # write what is finished
             stopped = True
             print(f"\nstopped: {len(results)} of {len(named)} files are done", file=sys.stderr)
             left = [file.file if isinstance(file, Refusal) else file for file in named[len(results) :]]
-            results += [Refusal(file, "stopped before its end was heard") for file in left]
+            results += [Refusal(file, "stopped before the end of the file") for file in left]
         outcome = Outcome.of(model, recognizer, results)
         _write(outcome, format, windows, sink)
     if stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     if outcome.refusals:
         raise typer.Exit(1)
 
 
 @contextmanager
 def _sink(output: Path | None) -> Iterator[BinaryIO]:
-    """Where answers go. A file is opened before the work, so that one that cannot be written costs no time."""
+    """Open the output before the work, so that a file that cannot be written is an error at once."""
     if output is not None and output.is_dir():
-        raise RecipeError(f"--output {output} is a folder: it must be a file")
+        raise RecipeError(f"--output must be a file, got the folder {output}")
     try:
         with nullcontext(sys.stdout.buffer) if output is None else atomic_write(output) as file:
             yield file
-    except BrokenPipeError:  # `| head` has seen enough; what Python still wants to flush goes nowhere
+    except BrokenPipeError:  # `| head` has closed the pipe: send Python's last flush to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         name = "standard output" if output is None else f"--output {output}"
@@ -114,16 +112,16 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
     elif format is Format.csv:
         sink.write(outcome.csv(windows))
     else:
-        looked_at = sink is sys.stdout.buffer and sys.stdout.isatty()
+        in_terminal = sink is sys.stdout.buffer and sys.stdout.isatty()
         text = io.StringIO()
-        console = Console(file=text, force_terminal=looked_at, width=None if looked_at else _WIDE)
+        console = Console(file=text, force_terminal=in_terminal, width=None if in_terminal else _UNLIMITED)
         console.print(outcome.table(windows).for_terminal())
         sink.write(text.getvalue().encode())
     sink.flush()
 
 
-def _answer_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
-    """Answers and refusals, whose reasons are printed at once; a bar where a person looks on."""
+def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
+    """Yield a result for each file; print refusals as they come, and a progress bar in a terminal."""
     from ..inference.predict_files import Refusal, answer_or_refuse, one_line
 
     with _progress() as progress:
@@ -134,10 +132,10 @@ def _answer_all(recognizer: Recognizer, named: list[str | Refusal], hop: float |
             else:
                 name = one_line(Path(file).name)
 
-                def told(seconds: float, name: str = name) -> None:
+                def report(seconds: float, name: str = name) -> None:
                     progress.update(bar, description=f"{name}: {seconds:.0f} s")
 
-                result = answer_or_refuse(recognizer, file, hop, told)
+                result = answer_or_refuse(recognizer, file, hop, report)
             if isinstance(result, Refusal):
                 print(result.reason, file=sys.stderr)
             progress.advance(bar)
@@ -145,6 +143,8 @@ def _answer_all(recognizer: Recognizer, named: list[str | Refusal], hop: float |
 
 
 def _progress() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),

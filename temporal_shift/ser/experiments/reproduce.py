@@ -119,7 +119,7 @@ def published_experiment(setting: str, models: list[str], overrides: dict[str, d
 
 
 def config_path(setting: str, model: str) -> str:
-    """The file of a row, below this package's folder."""
+    """The file of a row, below the folder of this module."""
     return f"configs/{setting}-{model.lower()}.yaml"
 
 

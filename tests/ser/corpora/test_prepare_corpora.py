@@ -70,10 +70,10 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("meld",), "there is no reader 'meld': it can be iemocap, ravdess, cremad, emodb, emobox, table, folder"),
+        (("meld",), "corpus must be one of iemocap, ravdess, cremad, emodb, emobox, table, folder, got 'meld'"),
         (
             ("manifest",),
-            "there is no reader 'manifest': it can be iemocap, ravdess, cremad, emodb, emobox, table, folder",
+            "corpus must be one of iemocap, ravdess, cremad, emodb, emobox, table, folder, got 'manifest'",
         ),
         (("ravdess", "--pattern", "{label}"), "pattern is for folder: ravdess has no use for it"),
         (("folder", "--audio", "."), "audio is for emobox, table: folder has no use for it"),
@@ -86,7 +86,7 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
             "groups=3 is of speakers, and folds: published is not: leave one of them out",
         ),
         (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
-        (("emodb", "--out", "corpus/m.jsonl"), "--out corpus/m.jsonl lies in the corpus itself, into which nothing is"),
+        (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(here, arguments, sentence):

@@ -91,10 +91,10 @@ def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
     [
         (("--file", "gone.wav"), "there is no audio file gone.wav"),
         (("--file", "nan.wav"), "the audio file nan.wav holds samples that are not finite"),
-        (("--hop", "0"), "--hop is 0: it must be between 0.02 and 60 seconds"),
-        (("--hop", "nan"), "--hop is nan: it must be between 0.02 and 60 seconds"),
-        (("--seconds", "-1"), "--seconds is -1: it must be above 0"),
-        (("--file", "nan.wav", "--device", "1"), "--file and --device: it can only be one of them"),
+        (("--hop", "0"), "--hop must be in [0.02, 60] seconds, got 0"),
+        (("--hop", "nan"), "--hop must be in [0.02, 60] seconds, got nan"),
+        (("--seconds", "-1"), "--seconds must be above 0, got -1"),
+        (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive"),
     ],
 )
 def test_what_cannot_be_heard_is_one_sentence(typed, folder, options, sentence):
@@ -103,8 +103,7 @@ def test_what_cannot_be_heard_is_one_sentence(typed, folder, options, sentence):
 
 
 def test_without_a_clone_a_model_must_be_named(typed):
-    sentence = "there is no examples/quickstart/models/Shiftformer here: run this in a clone of the repository, or name"
-    assert typed(code=2) == f"error: {sentence} a --model\n"
+    assert re.match(r"error: examples/quickstart/models/Shiftformer .*--model\n$", typed(code=2))
 
 
 class FakeStream:

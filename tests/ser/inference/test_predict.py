@@ -242,9 +242,7 @@ def test_names_come_from_standard_input_a_line_each(typed):
     typed_in = b"a.wav\r\n\n\r\nb c.wav\n*.wav"
     said = json.loads(typed("--format", "json", "d.wav", "-", "a.wav", stdin=typed_in).out)["files"]
     assert [answer["file"] for answer in said] == ["d.wav", *names[:2], "*.wav", "a.wav"]
-    assert typed("-", code=2, stdin=b"\n\r\n").err == (
-        "error: standard input names no files, and neither does the command line\n"
-    )
+    assert re.match(r"error: FILE must .*standard input\n$", typed("-", code=2, stdin=b"\n\r\n").err)
 
 
 def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
@@ -295,7 +293,7 @@ def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
         (("--hop", "nan", "a.wav"), "--hop is nan: it must be above 0 and at most 0.5, the seconds that the model"),
         (("--hop", "0.6", "a.wav"), "--hop is 0.6: it must be above 0 and at most 0.5, the seconds that the model"),
         (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
-        (("--output", ".", "a.wav"), "--output . is a folder: it must be a file"),
+        (("--output", ".", "a.wav"), "--output must be a file, got the folder ."),
         (("--output", "a.wav/b", "a.wav"), "--output a.wav/b cannot be written: "),
     ],
 )
@@ -339,7 +337,7 @@ def test_ctrl_c_gives_what_is_answered_so_far(typed, monkeypatch):
     assert done.err == "\nstopped: 1 of 4 files are done\n"
     assert [answer["file"] for answer in said["files"]] == ["a.wav"]
     assert said["errors"] == [
-        {"file": name, "reason": "stopped before its end was heard"} for name in ("b.wav", "c.wav", "no*.wav")
+        {"file": name, "reason": "stopped before the end of the file"} for name in ("b.wav", "c.wav", "no*.wav")
     ]
 
 
