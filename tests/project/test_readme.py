@@ -8,6 +8,7 @@ import shlex
 from importlib.metadata import metadata
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from temporal_shift.ser.cli import app
@@ -32,9 +33,13 @@ def test_the_sentences_on_the_quickstart_are_the_record():
     assert f"up to {percent(most)} points more" in README
 
 
-def test_the_recorded_quickstart_is_above_chance_for_every_model():
-    assert len(RECORD["models"]) == 7
-    assert all(model["ua"]["mean"] > RECORD["chance"] for model in RECORD["models"])
+@pytest.mark.parametrize("path", ["examples/quickstart/metrics.json", "results/quickstart/metrics.json"])
+def test_every_model_of_the_quickstart_is_above_chance(path):
+    if not (ROOT / path).exists():
+        pytest.skip("the quickstart has not run here")  # .ci/run runs it before the tests
+    metrics = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    assert len(metrics["models"]) == 7
+    assert [model["name"] for model in metrics["models"] if model["ua"]["mean"] <= metrics["chance"]] == []
 
 
 def test_the_commands_are_one_line_each_and_install_extras_that_exist():
