@@ -10,7 +10,8 @@ from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .inference.recognizer import Recognizer
-    from .models.speech_classifier import SpeechClassifier, SpeechClassifierConfig
+    from .models.speech_classifier import SpeechClassifier
+    from .models.speech_classifier_config import SpeechClassifierConfig
 
 __all__ = ["Recognizer", "SpeechClassifier", "SpeechClassifierConfig"]
 

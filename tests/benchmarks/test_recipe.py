@@ -18,7 +18,7 @@ from benchmarks.suites import recipe
 from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser import config
 from temporal_shift.ser.encoders.feature_cache import cached_features
-from temporal_shift.ser.encoders.pretrained import Backbone, load_backbone
+from temporal_shift.ser.encoders.pretrained import PretrainedEncoder, load_backbone
 from temporal_shift.ser.experiments.reproduce import MODELS, published_experiment
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.models.speech_classifier import SpeechClassifier
@@ -108,17 +108,21 @@ def test_the_papers_experiment_trains_four_folds_and_tests_one_and_encodes_froze
 
 
 def test_nothing_is_timed_where_encoding_gives_other_features_than_the_cache(case, tmp_path, monkeypatch):
-    encode = Backbone.encode
+    encode = PretrainedEncoder.encode
     assert next(iter(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))).trained == 12
-    monkeypatch.setattr(Backbone, "encode", lambda self, clips: encode(self, clips).nextafter(torch.tensor(9.0)))
+    monkeypatch.setattr(
+        PretrainedEncoder, "encode", lambda self, clips: encode(self, clips).nextafter(torch.tensor(9.0))
+    )
     with pytest.raises(AssertionError, match="utterance 0 is not encoded to what the cache holds"):
         next(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))
 
 
 def test_an_epoch_that_encodes_hears_each_utterance_once_and_a_cached_one_none(case, tmp_path, monkeypatch):
-    heard, encode = [], Backbone.encode
+    heard, encode = [], PretrainedEncoder.encode
     cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache")
-    monkeypatch.setattr(Backbone, "encode", lambda self, clips: heard.append(len(clips)) or encode(self, clips))
+    monkeypatch.setattr(
+        PretrainedEncoder, "encode", lambda self, clips: heard.append(len(clips)) or encode(self, clips)
+    )
     (row,) = epoch_times.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
     assert sum(heard) == N + 2 * N  # compared, then two epochs
     assert {way: len(seconds) for way, seconds in row.seconds.items()} == {"cached": 4, "encoding": 2}

@@ -20,7 +20,7 @@ from temporal_shift.ser.audio.reading import read_clip
 from temporal_shift.ser.corpora.manifest import Manifest
 from temporal_shift.ser.encoders import feature_cache
 from temporal_shift.ser.encoders.feature_cache import FeatureCache, cached_features
-from temporal_shift.ser.encoders.pretrained import Backbone, load_backbone
+from temporal_shift.ser.encoders.pretrained import PretrainedEncoder, load_backbone
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.training.datasets import Frames, Part
 from temporal_shift.ser.training.folds import make_folds
@@ -112,7 +112,7 @@ def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
         yield Epochs(case.name, model, cache.shape, len(fold.train), len(fold.validation + fold.test), seconds)
 
 
-def _encode_with(backbone: Backbone, manifest: Manifest, clip_seconds: float) -> Encode:
+def _encode_with(backbone: PretrainedEncoder, manifest: Manifest, clip_seconds: float) -> Encode:
     """What the recipe does for the cache, in batches of the same size; to be done in every epoch."""
     size = feature_cache.batch_size(clip_seconds)
 

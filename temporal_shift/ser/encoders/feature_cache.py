@@ -26,7 +26,7 @@ from ..utils.distributed import World
 from ..utils.errors import RecipeError
 
 if TYPE_CHECKING:
-    from .pretrained import Backbone
+    from .pretrained import PretrainedEncoder
 
 _FORMAT = 2  # of the files in a cache's folder; part of the key
 _SHARD = 64  # utterances a file
@@ -188,7 +188,7 @@ def _common_shape(
 
 
 def _encode(
-    encoder: Backbone,
+    encoder: PretrainedEncoder,
     features: config.Features,
     missing: Sequence[_Shard],
     total: int,
@@ -221,7 +221,9 @@ def _write_header(file: BinaryIO, shape: Shape, dtype: str) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _encode_batch(encoder: Backbone, features: config.Features, batch: Sequence[Utterance]) -> npt.NDArray[np.floating]:
+def _encode_batch(
+    encoder: PretrainedEncoder, features: config.Features, batch: Sequence[Utterance]
+) -> npt.NDArray[np.floating]:
     clips = np.stack([read_clip(utterance.path, features.clip_seconds) for utterance in batch])
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
     for utterance, finite in zip(batch, frames.isfinite().flatten(1).all(dim=1).tolist(), strict=True):

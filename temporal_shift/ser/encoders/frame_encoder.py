@@ -54,6 +54,12 @@ class FrameEncoder(nn.Module):
                 part.requires_grad_(False)
 
 
+def normalized(waves: Tensor) -> Tensor:
+    """Shift and scale each waveform of ``(B, samples)`` to zero mean and unit variance, as Wav2Vec2FeatureExtractor."""
+    centred = waves - waves.mean(dim=1, keepdim=True)
+    return centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()
+
+
 def _averaged(frames: Tensor, neighbours: int) -> Tensor:
     if neighbours == 1:
         return frames

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,27 +13,26 @@ import huggingface_hub.constants
 import numpy as np
 import numpy.typing as npt
 import torch
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils.hub import cached_file, extract_commit_hash
-from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from .. import config
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.atomic_files import file_sha256
-from ..utils.errors import RecipeError
-from .frame_encoder import FrameEncoder
+from ..utils.errors import RecipeError, reason_of
+from ..utils.hugging_face import check_all_loaded, quiet_loading
+from .frame_encoder import FrameEncoder, normalized
 from .whisper_spectrogram import HOP, WINDOW
 
-Clips: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
+Waveforms: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 
 _WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves the frames
 
 
-def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> Backbone:
+def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> PretrainedEncoder:
     """Load an encoder for clips of ``clip_seconds``, in eval mode; ``average`` neighbouring frames become one.
 
     Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
@@ -47,12 +43,12 @@ def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int =
     """
     identity = backbone_identity(backbone)
     samples = round(clip_seconds * SAMPLE_RATE)
-    with quiet():
+    with quiet_loading():
         if identity["model_type"] == "whisper":
             model, convert = _load_whisper(backbone, samples)
         else:
             model, convert = _load_waveform_model(backbone), torch.from_numpy
-    return Backbone(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
+    return PretrainedEncoder(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
 
 def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
@@ -84,13 +80,13 @@ class Preparation:
     """Clips ``(B, samples)`` at 16 kHz as an encoder reads them: themselves, normalised, or their spectrograms."""
 
     normalize: bool
-    convert: Callable[[Clips], Tensor]
+    convert: Callable[[Waveforms], Tensor]
 
-    def __call__(self, clips: Clips) -> Tensor:
-        return self.convert(_normalized(clips) if self.normalize else clips)
+    def __call__(self, clips: Waveforms) -> Tensor:
+        return self.convert(normalized(torch.from_numpy(clips)).numpy() if self.normalize else clips)
 
 
-class Backbone(FrameEncoder):
+class PretrainedEncoder(FrameEncoder):
     """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
 
     There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
@@ -117,7 +113,7 @@ class Backbone(FrameEncoder):
                 frames, hidden_size = output.last_hidden_state.shape[1:]
         except Exception as error:  # a model that is no speech encoder can fail in any way
             raise RecipeError(
-                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason(error)}"
+                f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason_of(error)}"
             ) from None
         last = len(output.hidden_states) - 1
         self.choose(_layer(backbone, last))
@@ -130,7 +126,7 @@ class Backbone(FrameEncoder):
         """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
 
-    def encode(self, clips: Clips) -> Tensor:
+    def encode(self, clips: Waveforms) -> Tensor:
         """Frames of clips ``(B, samples)``, in float32 on the CPU, without a gradient."""
         inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
@@ -149,14 +145,6 @@ def _layer(backbone: config.Backbone, last: int) -> int | str:
     return "last" if backbone.layer in (-1, last) else backbone.layer
 
 
-def _normalized(clips: Clips) -> Clips:
-    """Zero mean and unit variance per clip, as Wav2Vec2FeatureExtractor does."""
-    mean = clips.mean(axis=-1, keepdims=True)
-    variance = clips.var(axis=-1, keepdims=True)
-    normalized: Clips = (clips - mean) / np.sqrt(variance + np.float32(1e-7))
-    return normalized
-
-
 def _load_waveform_model(backbone: config.Backbone) -> Any:
     model = _load_weights(AutoModel, backbone, trust_remote_code=False)
     if model.main_input_name != "input_values":
@@ -166,13 +154,13 @@ def _load_waveform_model(backbone: config.Backbone) -> Any:
     return model
 
 
-def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callable[[Clips], Tensor]]:
+def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callable[[Waveforms], Tensor]]:
     # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
     model = _load_weights(WhisperEncoder, backbone, key_mapping={r"^(model\.)?encoder\.": ""})
     try:
         extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
-        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason(error)}") from None
+        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason_of(error)}") from None
     found = (extractor.n_fft, extractor.hop_length, extractor.sampling_rate, extractor.feature_size, extractor.dither)
     expected = (WINDOW, HOP, SAMPLE_RATE, model.config.num_mel_bins, 0.0)
     if found != expected:  # the spectrogram inside a whole model would be another
@@ -199,7 +187,7 @@ class _Spectrogram:
     extractor: WhisperFeatureExtractor
     positions: int
 
-    def __call__(self, clips: Clips) -> Tensor:
+    def __call__(self, clips: Waveforms) -> Tensor:
         features = self.extractor(
             list(clips),
             sampling_rate=SAMPLE_RATE,
@@ -227,13 +215,8 @@ def _load_weights(model_class: Any, backbone: config.Backbone, **options: object
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         advice = "" if folder.is_dir() else "; if it has only pickled weights, name a revision with safetensors"
-        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {reason(error)}{advice}") from None
-    random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
-    random.discard("masked_spec_embed")  # used in training only
-    if random:
-        raise RecipeError(
-            f"the backbone {backbone.name} lacks {len(random)} of its encoder's weights, {min(random)} for example"
-        )
+        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {reason_of(error)}{advice}") from None
+    check_all_loaded(loading, f"the backbone {backbone.name}")
     return model
 
 
@@ -244,42 +227,13 @@ def _find_config(backbone: config.Backbone) -> Path:
             raise RecipeError(f"the backbone folder {folder} has no config.json")
         return folder / "config.json"
     try:
-        with quiet():
+        with quiet_loading():
             found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
     except (OSError, ValueError) as error:
         offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
         raise RecipeError(
             f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: "
-            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason(error)}; "
+            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason_of(error)}; "
             f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
         ) from None
     return Path(str(found))
-
-
-def reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".:") if lines else type(error).__name__
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' reports and bars, but with the hub's own bars: a download can take minutes."""
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    disable_progress_bar()
-    if download_bars:
-        enable_progress_bars()  # disabled along with the loading bars
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if loading_bars:
-            enable_progress_bar()
-        if not download_bars:
-            disable_progress_bars()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,15 @@ from safetensors.torch import load_file
 
 from ..config import Experiment
 from ..corpora.manifest import Manifest, read_manifest
-from ..encoders.pretrained import load_backbone, quiet
+from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
 from ..reports.results import Plan, read_run
 from ..training.folds import make_folds
 from ..training.run_record import MODEL_FILE, RunRecord, run_folder
-from ..utils.errors import RecipeError
+from ..utils.atomic_files import atomic_path
+from ..utils.errors import RecipeError, reason_of
+from ..utils.hugging_face import quiet_loading
 
 
 def package(
@@ -71,13 +71,8 @@ def package(
         whole.config.backbone["name"] = _from_folder(experiment.backbone.name, out)
     elif Path(experiment.backbone.name).is_absolute():
         whole.config.backbone["name"] = Path(experiment.backbone.name).name  # where it lay is nobody's business
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with quiet():
-            whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_path(out) as temporary, quiet_loading():
+        whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
 
 
 def _put_together(
@@ -92,9 +87,7 @@ def _put_together(
     try:
         learned.load_state_dict(load_file(folder / MODEL_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(
-            f"{folder / MODEL_FILE} is not the model of this experiment: {str(error).splitlines()[0]}"
-        ) from None
+        raise RecipeError(f"{folder / MODEL_FILE} is not the model of this experiment: {reason_of(error)}") from None
     whole.eval()  # type: ignore[no-untyped-call]
     return whole
 

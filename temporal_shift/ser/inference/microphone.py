@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from ..audio.resampling import SAMPLE_RATE
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, reason_of
 from ..utils.table import Table
 from .live import BLOCK, Sound
 
@@ -28,7 +28,7 @@ def microphone(device: str | None = None) -> Sound:
     except (ValueError, portaudio.PortAudioError) as error:
         if device is None:
             raise RecipeError("there is no microphone that the system knows: name a recording with --file") from None
-        raise RecipeError(f"--device {device}: {_sentence(error)}; --list-devices shows what there is") from None
+        raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices shows what there is") from None
     return _heard(portaudio, info)
 
 
@@ -60,7 +60,7 @@ def _heard(portaudio: Any, info: dict[str, Any]) -> Sound:
                 else:
                     yield resampler.resample_chunk(np.ascontiguousarray(block)), resampler.delay() / SAMPLE_RATE
     except portaudio.PortAudioError as error:
-        raise RecipeError(f"the device {info['name']} cannot be heard: {_sentence(error)}") from None
+        raise RecipeError(f"the device {info['name']} cannot be heard: {reason_of(error)}") from None
 
 
 def _portaudio() -> Any:
@@ -73,7 +73,3 @@ def _portaudio() -> Any:
             "the microphone needs the library PortAudio: install libportaudio2, as Debian and Ubuntu call it"
         ) from None
     return sounddevice
-
-
-def _sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".:")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..config import Shift
 from ..utils.table import Table, interval, percent
 from ..utils.wording import PROTOCOLS, counted
-
-if TYPE_CHECKING:
-    from .speech_classifier import SpeechClassifierConfig
+from .speech_classifier_config import SpeechClassifierConfig
 
 UNKNOWN = "not known: the model was saved by hand"
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import secrets
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -18,7 +14,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from ..audio.resampling import SAMPLE_RATE
+from ..utils.atomic_files import atomic_path
 from ..utils.errors import RecipeError
+from ..utils.quiet import quiet
 from .speech_classifier import SpeechClassifier
 
 TOLERANCE = 1e-5  # of the probabilities
@@ -43,9 +41,7 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
             f"the model has {size / 1e9:.1f} GB of weights: an ONNX file holds {LARGEST / 1e9:.1f} at most"
         )
     network = _Probabilities(model).eval()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with atomic_path(path) as temporary:
         _write(network, temporary)
         difference = _largest_difference(network, temporary, model.config.clip_samples)
         if not difference <= TOLERANCE:
@@ -53,10 +49,6 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
                 f"the exported model's probabilities differ from PyTorch's by {difference:.1e}: "
                 f"it must be at most {TOLERANCE:g}"
             )
-        temporary.replace(path)
-    finally:
-        for left in temporary.parent.glob(f"{temporary.name}*"):
-            left.unlink()
     return difference
 
 
@@ -81,7 +73,8 @@ def _write(network: _Probabilities, path: Path) -> None:
     example = torch.zeros(
         2, network.model.config.clip_samples // 2 + 1
     )  # no length that anything could take for its own
-    with _quiet(), torch.inference_mode(False), torch.no_grad():
+    reporters = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    with quiet(*reporters), redirect_stdout(StringIO()), torch.inference_mode(False), torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
         written = torch.onnx.export(
             program,
@@ -118,19 +111,3 @@ def _largest_difference(network: _Probabilities, path: Path, window: int) -> flo
         (got,) = session.run(None, {"waveform": waves})
         differences.append(float(np.abs(got - expected).max()))
     return max(differences)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own account of its steps, which is for who writes exporters."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

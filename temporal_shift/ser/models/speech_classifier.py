@@ -22,7 +22,6 @@ from transformers import (
     AutoFeatureExtractor,
     AutoModel,
     AutoModelForAudioClassification,
-    PreTrainedConfig,
     PreTrainedModel,
     Wav2Vec2FeatureExtractor,
     WhisperConfig,
@@ -33,61 +32,15 @@ from transformers.utils.hub import cached_file
 
 from .. import config as settings_of
 from ..audio.resampling import SAMPLE_RATE
-from ..encoders.frame_encoder import FrameEncoder
-from ..encoders.pretrained import Backbone, load_backbone, quiet, reason
+from ..encoders.frame_encoder import FrameEncoder, normalized
+from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import atomic_write
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, reason_of
+from ..utils.hugging_face import check_all_loaded, quiet_loading
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .model_card import model_card
-
-
-class SpeechClassifierConfig(PreTrainedConfig):
-    """What a :class:`SpeechClassifier` is made of.
-
-    Args:
-        backbone_config: The encoder's own configuration.
-        classifier_config: The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`.
-        clip_seconds: The length that a waveform is cut or zero-padded to. Default: the paper's.
-        layer: See :class:`temporal_shift.ser.config.Backbone`.
-        normalize: Likewise.
-        average: See :class:`temporal_shift.ser.config.Features`.
-        backbone: ``name`` and ``revision`` of the encoder that it was trained on; a folder's name starts from this
-            model's folder.
-        holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
-        provenance: What :mod:`temporal_shift.ser.models.model_card` tells of the training.
-    """
-
-    model_type = "temporal-shift-speech-classifier"
-
-    def __init__(
-        self,
-        backbone_config: dict[str, Any] | None = None,
-        classifier_config: dict[str, Any] | None = None,
-        clip_seconds: float = 7.5,
-        layer: int | str = "last",
-        normalize: bool = False,
-        average: int = 1,
-        backbone: dict[str, Any] | None = None,
-        holds_backbone: bool = True,
-        provenance: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.backbone_config = backbone_config or {"model_type": "wav2vec2"}
-        self.classifier_config = classifier_config or {}
-        self.clip_seconds = clip_seconds
-        self.layer = layer
-        self.normalize = normalize
-        self.average = average
-        self.backbone = backbone or {}
-        self.holds_backbone = holds_backbone
-        self.provenance = provenance or {}
-        super().__init__(**kwargs)
-
-    @property
-    def clip_samples(self) -> int:
-        """``clip_seconds`` at 16 kHz."""
-        return round(self.clip_seconds * SAMPLE_RATE)
+from .speech_classifier_config import SpeechClassifierConfig
 
 
 class SpeechClassifier(PreTrainedModel):
@@ -120,7 +73,7 @@ class SpeechClassifier(PreTrainedModel):
     @classmethod
     def of(
         cls,
-        backbone: Backbone,
+        backbone: PretrainedEncoder,
         classifier: FrameClassifier,
         settings: settings_of.Backbone,
         clip_seconds: float,
@@ -165,8 +118,7 @@ class SpeechClassifier(PreTrainedModel):
         samples = self.config.clip_samples
         clips = F.pad(waves, (0, samples))[:, :samples]  # whatever its length, and without asking for it: one graph
         if self.config.normalize:
-            centred = clips - clips.mean(dim=1, keepdim=True)
-            clips = centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()
+            clips = normalized(clips)
         if not isinstance(self.backbone.model, WhisperEncoder):
             return clips
         encoder = self.backbone.model.config
@@ -255,7 +207,7 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
     if not folder.is_dir() and (folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise RecipeError(f"there is no model folder {folder}")
     try:
-        with quiet():
+        with quiet_loading():
             settings = AutoConfig.from_pretrained(name, revision=revision or "main")
             if not isinstance(settings, SpeechClassifierConfig):
                 raise RecipeError(
@@ -273,11 +225,8 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
     except RecipeError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(f"the model {name} cannot be loaded: {reason(error)}") from None
-    random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
-    random = {key for key in random if not key.endswith("masked_spec_embed")}  # used in training only
-    if random:
-        raise RecipeError(f"the model {name} lacks {len(random)} of its weights, {min(random)} for example")
+        raise RecipeError(f"the model {name} cannot be loaded: {reason_of(error)}") from None
+    check_all_loaded(loading, f"the model {name}")
     return model  # type: ignore[no-any-return]
 
 

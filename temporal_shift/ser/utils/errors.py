@@ -11,6 +11,12 @@ class RecipeError(ValueError):
     """Something of the user's is not as the recipe needs it: the message says what, where, and what would be right."""
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of a library's error, without its last full stop; the error's type where it has no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
 def raise_problems(problems: Sequence[str]) -> None:
     """Raise what a reader found wrong, if anything, as one :class:`RecipeError` that says the first 20 of it."""
     if len(problems) == 1:

@@ -75,13 +75,13 @@ def root(whole, tmp_path) -> Path:
 def passes(monkeypatch) -> list[int]:
     """The batch sizes of the backbone's forward passes, as they happen."""
     sizes: list[int] = []
-    encode = pretrained.Backbone.encode
+    encode = pretrained.PretrainedEncoder.encode
 
     def counted(self, clips):
         sizes.append(len(clips))
         return encode(self, clips)
 
-    monkeypatch.setattr(pretrained.Backbone, "encode", counted)
+    monkeypatch.setattr(pretrained.PretrainedEncoder, "encode", counted)
     return sizes
 
 
@@ -120,7 +120,7 @@ def test_each_utterance_is_encoded_exactly_once(manifest, backbone, tmp_path, pa
 
 
 def test_a_full_cache_does_not_load_the_backbone(manifest, backbone, root, monkeypatch):
-    monkeypatch.delattr(pretrained, "Backbone")
+    monkeypatch.delattr(pretrained, "PretrainedEncoder")
     assert len(cached_features(manifest, backbone, FEATURES, root)) == COUNT
 
 
@@ -284,7 +284,7 @@ def test_a_batch_is_a_power_of_two_and_holds_no_more_than_forty_seconds_unless_i
 
 def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path, monkeypatch):
     waiting, most = 0, 0
-    read, encode = feature_cache.read_clip, pretrained.Backbone.encode
+    read, encode = feature_cache.read_clip, pretrained.PretrainedEncoder.encode
 
     def reading(path, seconds):
         nonlocal waiting, most
@@ -299,7 +299,7 @@ def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path
         return encode(self, clips)
 
     monkeypatch.setattr(feature_cache, "read_clip", reading)
-    monkeypatch.setattr(pretrained.Backbone, "encode", encoding)
+    monkeypatch.setattr(pretrained.PretrainedEncoder, "encode", encoding)
     cached_features(manifest, backbone, FEATURES, tmp_path)
     assert most == 16
 
@@ -447,7 +447,7 @@ def test_the_folder_says_what_it_holds(manifest, backbone, tmp_path):
 def test_features_that_are_not_finite_are_an_error_that_names_the_utterance(manifest, backbone, tmp_path, monkeypatch):
     huge = torch.zeros(4, 12, 16)
     huge[2, 3, 4] = 70_000.0  # more than float16 holds
-    monkeypatch.setattr(pretrained.Backbone, "encode", lambda self, clips: huge)
+    monkeypatch.setattr(pretrained.PretrainedEncoder, "encode", lambda self, clips: huge)
     half = FEATURES.model_copy(update={"dtype": "float16"})
     with pytest.raises(RecipeError, match=r"^the features of u2 \(.*2\.wav\) are not finite in float16$"):
         cached_features(few(manifest), backbone, half, tmp_path)

@@ -1,0 +1,43 @@
+"""Loading with Hugging Face's libraries: in silence, and without weights left at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+from .errors import RecipeError
+from .quiet import quiet
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide the libraries' reports and loading bars, but not the hub's download bars: a download can take minutes."""
+    loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
+    disable_progress_bar()
+    if download_bars:
+        enable_progress_bars()  # transformers disables them along with its own
+    try:
+        with quiet("transformers", "huggingface_hub"):
+            yield
+    finally:
+        if loading_bars:
+            enable_progress_bar()
+        if not download_bars:
+            disable_progress_bars()
+
+
+def check_all_loaded(loading: Mapping[str, Any], model: str) -> None:
+    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random.
+
+    Args:
+        loading: What ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`` reports.
+        model: What was loaded, for the message.
+    """
+    random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    random = {name for name in random if not name.endswith("masked_spec_embed")}  # used in training only
+    if random:
+        raise RecipeError(f"{model} lacks {len(random)} of its weights, {min(random)} for example")
