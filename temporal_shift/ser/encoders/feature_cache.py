@@ -69,6 +69,9 @@ def cached_features(
     root: Path,
     on_progress: OnProgress | None = None,
     world: World | None = None,
+    *,
+    identity: dict[str, object] | None = None,
+    audio_is_verified: bool = False,
 ) -> FeatureCache:
     """Open the cache of these features below ``root``, encoding the utterances that it lacks.
 
@@ -81,13 +84,15 @@ def cached_features(
         on_progress: Where something is missing, called with the utterances done and all of them: at first, and after
             each forward pass.
         world: The processes that share the work, each encoding every so-manieth of the missing files.
+        identity, audio_is_verified: As for :func:`feature_inputs`.
     Raises:
         RecipeError: If the backbone or some audio cannot be read, or features are not finite.
     """
-    from .pretrained import load_backbone  # transformers takes seconds to import
+    from .pretrained import backbone_identity, load_backbone  # transformers takes seconds to import
 
     world = world or World()
-    inputs = feature_inputs(manifest, backbone, features)
+    identity = identity or backbone_identity(backbone)
+    inputs = feature_inputs(manifest, backbone, features, identity=identity, audio_is_verified=audio_is_verified)
     key = key_of(inputs)
     folder = root / key[:16]
     shards = _shards(manifest, folder)
@@ -99,7 +104,7 @@ def cached_features(
             file.write(json.dumps(inputs, indent=1).encode())
     if shape is None:
         remove_leftovers(folder)
-        encoder = load_backbone(backbone, features.clip_seconds, features.average)
+        encoder = load_backbone(backbone, features.clip_seconds, features.average, identity)
         encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         shape = encoder.shape
         missing = [shard for shard, found in zip(shards, shapes, strict=True) if not shard.fits(found, shape, features)]
@@ -108,16 +113,32 @@ def cached_features(
     return FeatureCache(folder, key, shape, tuple(_map(shard.path) for shard in shards))
 
 
-def feature_inputs(manifest: Manifest, backbone: config.Backbone, features: config.Features) -> dict[str, Any]:
-    """All that decides what training hears, as JSON-able data that a person can read."""
+def feature_inputs(
+    manifest: Manifest,
+    backbone: config.Backbone,
+    features: config.Features,
+    *,
+    identity: dict[str, object] | None = None,
+    audio_is_verified: bool = False,
+) -> dict[str, Any]:
+    """Everything that decides the inputs of training, as JSON-able data that a person can read.
+
+    Args:
+        identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, if the caller has it.
+        audio_is_verified: Whether the manifest's hashes were just computed from the audio files. By default the files
+            are hashed and compared with the manifest.
+    """
     from .pretrained import backbone_identity
 
     return {
         "format": _FORMAT,
-        "backbone": backbone_identity(backbone),
+        "backbone": identity or backbone_identity(backbone),
         "features": features.model_dump(),
-        # The contents, each time: 12 h of audio are hashed in seconds, and a date or a size can deceive.
-        "utterances": [[utterance.id, _audio_sha256(utterance)] for utterance in manifest.utterances],
+        # Contents, not dates or sizes: 12 h of audio are hashed in seconds.
+        "utterances": [
+            [utterance.id, utterance.sha256 if audio_is_verified else _audio_sha256(utterance)]
+            for utterance in manifest.utterances
+        ],
     }
 
 

@@ -32,16 +32,20 @@ Waveforms: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 _WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves the frames
 
 
-def load_backbone(backbone: config.Backbone, clip_seconds: float, average: int = 1) -> PretrainedEncoder:
+def load_backbone(
+    backbone: config.Backbone, clip_seconds: float, average: int = 1, identity: dict[str, object] | None = None
+) -> PretrainedEncoder:
     """Load an encoder for clips of ``clip_seconds``, in eval mode; ``average`` neighbouring frames become one.
 
     Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
     the waveform. Only safetensors are read, no code from the hub is run, and no weight is left to chance.
 
+    Args:
+        identity: The result of :func:`backbone_identity`, if the caller has it already.
     Raises:
         RecipeError: If there is no such encoder, it lacks weights or the layer, or cannot read such a clip.
     """
-    identity = backbone_identity(backbone)
+    identity = identity or backbone_identity(backbone)
     samples = round(clip_seconds * SAMPLE_RATE)
     with quiet_loading():
         if identity["model_type"] == "whisper":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -72,6 +73,7 @@ def reproduce(
         overrides: Of the settings, as for :func:`temporal_shift.ser.config.read_experiment`.
         ray: As for :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
     """
+    from ..encoders.pretrained import backbone_identity
     from .run_experiment import run_experiment
 
     if not World.joined().is_first:
@@ -87,9 +89,17 @@ def reproduce(
     differences = count_differences(corpus)
     for difference in differences:
         console.print(f"[bold]not the published corpus:[/] {difference}", highlight=False)
+    identity_of = functools.cache(backbone_identity)  # of this command: both settings usually share the encoder
     found = [
         run_experiment(
-            _noted(experiment, differences), root / experiment.name, cache, console, ray=ray, more=published_section
+            _noted(experiment, differences),
+            root / experiment.name,
+            cache,
+            console,
+            ray=ray,
+            more=published_section,
+            manifest=corpus,
+            identity=identity_of(experiment.backbone),
         )
         for experiment in experiments
     ]

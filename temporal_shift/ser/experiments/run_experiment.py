@@ -36,6 +36,8 @@ def run_experiment(
     *,
     ray: str | None = None,
     more: Callable[[Results, dict[str, Any]], list[Section]] = lambda results, metrics: [],
+    manifest: Manifest | None = None,
+    identity: dict[str, object] | None = None,
 ) -> dict[str, Any]:
     """Do what is not done yet, report all of it, and print the tables.
 
@@ -50,6 +52,8 @@ def run_experiment(
         console: Where the progress and the tables go.
         ray: The address of a Ray cluster to train on, instead of this machine.
         more: Makes further sections of the report.
+        manifest: The corpus, if the caller has read it already.
+        identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, likewise.
 
     Returns:
         The content of ``metrics.json``; nothing in processes other than the first.
@@ -62,7 +66,7 @@ def run_experiment(
     if not world.is_first:
         console = Console(quiet=True)
     root, cache = root.resolve(), cache.resolve()
-    manifest = read_corpus(experiment.corpus)
+    manifest = manifest or read_corpus(experiment.corpus)
     folds = make_folds(manifest, experiment.protocol.kind)
     plan = Plan(experiment, manifest.labels, tuple(fold.name for fold in folds))
     summary = _corpus_summary(experiment, manifest)
@@ -70,9 +74,20 @@ def run_experiment(
     if world.is_first:
         write_manifest(manifest, root / "manifest.jsonl")
         plan.write(root)
-    key, features = _data(experiment, manifest, cache, console, world)
+    identity = identity or _identity(experiment)
+    key, features = _data(experiment, manifest, identity, cache, console, world)
     runs = [
-        Run(experiment, model, fold, seed, manifest, key, features, run_folder(root, model.name, seed, fold.name))
+        Run(
+            experiment,
+            model,
+            fold,
+            seed,
+            manifest,
+            key,
+            features,
+            run_folder(root, model.name, seed, fold.name),
+            identity,
+        )
         for model in experiment.models
         for seed in plan.seeds
         for fold in folds
@@ -80,7 +95,7 @@ def run_experiment(
     _train(experiment, runs, console, world, ray)
     metrics: dict[str, Any] = {}
     if world.is_first:
-        metrics = write_report(root, summary, _run_info(experiment, manifest, key), more)
+        metrics = write_report(root, summary, _run_info(experiment, manifest, key, identity), more)
         console.print(report_tables.results(metrics).for_terminal())
         console.print("Selection bias, in points: what choosing the epoch on the test part would add")
         console.print(report_tables.selection(metrics).for_terminal())
@@ -89,12 +104,27 @@ def run_experiment(
     return metrics
 
 
+def _identity(experiment: Experiment) -> dict[str, object]:
+    from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
+
+    return backbone_identity(experiment.backbone)
+
+
 def _data(
-    experiment: Experiment, manifest: Manifest, cache: Path, console: Console, world: World
+    experiment: Experiment,
+    manifest: Manifest,
+    identity: dict[str, object],
+    cache: Path,
+    console: Console,
+    world: World,
 ) -> tuple[str, FeatureCache | None]:
-    """The key of what the models hear, and the cached frames, unless the backbone is to learn."""
+    """The key of the models' inputs, and the cached frames unless the backbone is fine-tuned."""
+    verified = experiment.corpus.reader != "manifest"  # every other reader hashes the audio files itself
     if experiment.setting == "finetune":
-        return key_of(feature_inputs(manifest, experiment.backbone, experiment.features)), None
+        inputs = feature_inputs(
+            manifest, experiment.backbone, experiment.features, identity=identity, audio_is_verified=verified
+        )
+        return key_of(inputs), None
     with _progress(console) as progress:
         task = progress.add_task("features", total=None)
         features = cached_features(
@@ -104,6 +134,8 @@ def _data(
             cache,
             lambda done, total: progress.update(task, completed=done, total=total),
             world,
+            identity=identity,
+            audio_is_verified=verified,
         )
         progress.update(task, completed=len(features), total=len(features))
     return features.key, features
@@ -159,9 +191,7 @@ def _padding(manifest: Manifest, clip: float) -> float:
     return 1 - heard / (clip * len(manifest.utterances))
 
 
-def _run_info(experiment: Experiment, manifest: Manifest, key: str) -> dict[str, object]:
-    from ..encoders.pretrained import backbone_identity
-
+def _run_info(experiment: Experiment, manifest: Manifest, key: str, identity: dict[str, object]) -> dict[str, object]:
     return {
         **{name: version(name) for name in ("temporal-shift", "torch", "transformers", "accelerate", "numpy")},
         "python": platform.python_version(),
@@ -169,7 +199,7 @@ def _run_info(experiment: Experiment, manifest: Manifest, key: str) -> dict[str,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cores": os.cpu_count(),
         "processes": experiment.processes,
-        "backbone": backbone_identity(experiment.backbone),
+        "backbone": identity,
         "features": key,
         "corpus": hashlib.sha256("".join(utterance.sha256 for utterance in manifest.utterances).encode()).hexdigest(),
     }

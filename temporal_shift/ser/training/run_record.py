@@ -24,7 +24,8 @@ MODEL_FILE = "model.safetensors"  # in a run's folder: what it learned, at the e
 class Run:
     """All that decides a run, and ``folder``, where it goes.
 
-    ``key`` is the SHA-256 of what the models hear; ``cache`` holds their frames, unless the backbone itself learns.
+    ``key`` is the SHA-256 of the models' inputs. ``cache`` holds their frames; fine-tuning has none.
+    ``identity`` is the backbone's; without it, ``load_backbone`` computes it.
     """
 
     experiment: config.Experiment
@@ -35,6 +36,7 @@ class Run:
     key: str
     cache: FeatureCache | None
     folder: Path
+    identity: dict[str, object] | None = None
 
     @property
     def name(self) -> str:

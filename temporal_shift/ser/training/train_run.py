@@ -82,7 +82,7 @@ def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
     read: Callable[[int], dict[str, Tensor]]
     backbone, settings = None, run.experiment.features
     if run.cache is None:
-        backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average)
+        backbone = load_backbone(run.experiment.backbone, settings.clip_seconds, settings.average, run.identity)
         backbone.learn()
         shape, read = backbone.shape, Clips(run)
     else:
