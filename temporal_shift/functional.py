@@ -1,4 +1,4 @@
-"""The functions that the package is about: their contract, and the choice of who computes them."""
+"""The public functions."""
 
 from __future__ import annotations
 
@@ -90,21 +90,9 @@ def temporal_shift(
 
     Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, section 2.1.
     """
-    compiling = is_traced()
-    ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
-    geometry = arguments.resolve(
-        x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
+    return _shift(
+        x, None, n_div, stride, bidirectional, padding_mode, groups, lengths, cu_seqlens, time_dim, channel_dim, inplace
     )
-    bounds = None if ragged is None else arguments.check_bounds(x, lengths, cu_seqlens, geometry)
-    if inplace is not False:
-        arguments.check_flag("inplace", inplace)
-        if compiling:
-            return graph.shift_(x, bounds, geometry)
-        arguments.check_writable(x)
-        return dispatch.shift_(x, bounds, geometry)
-    if compiling:  # a plain graph fuses with its neighbours, an opaque op would not
-        return graph.shift(x, None, bounds, geometry)
-    return dispatch.shift(x, None, bounds, geometry)
 
 
 def temporal_shift_add(
@@ -150,15 +138,44 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    compiling = is_traced()
+    if residual is None:  # which means no residual below
+        arguments.check_kind(residual, "residual")
+    return _shift(
+        x, residual, n_div, stride, bidirectional, padding_mode, groups, lengths, cu_seqlens, time_dim, channel_dim
+    )
+
+
+def _shift(
+    x: Tensor,
+    residual: Tensor | None,
+    n_div: int,
+    stride: int,
+    bidirectional: bool,
+    padding_mode: str,
+    groups: Sequence[tuple[int, int]] | None,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
+    time_dim: int,
+    channel_dim: int,
+    inplace: bool = False,
+) -> Tensor:
+    """Validate the arguments and compute the shift: as a graph for compilers, by a backend otherwise."""
+    traced = is_traced()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = arguments.resolve(
-        x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, compiling
+        x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, traced
     )
-    arguments.check_residual(x, residual)
     bounds = None if ragged is None else arguments.check_bounds(x, lengths, cu_seqlens, geometry)
-    if residual.shape != x.shape:
-        residual = residual.to(torch.result_type(x, residual)).expand(x.shape)  # a number of no dim promotes less
-    if compiling:
+    if inplace is not False:
+        arguments.check_flag("inplace", inplace)
+        if traced:
+            return graph.shift_(x, bounds, geometry)
+        arguments.check_writable(x)
+        return dispatch.shift_(x, bounds, geometry)
+    if residual is not None:
+        arguments.check_residual(x, residual)
+        if residual.shape != x.shape:  # convert first: a tensor without dims has less weight in type promotion
+            residual = residual.to(torch.result_type(x, residual)).expand(x.shape)
+    if traced:  # a graph fuses with its neighbours; an autograd.Function does not
         return graph.shift(x, residual, bounds, geometry)
     return dispatch.shift(x, residual, bounds, geometry)

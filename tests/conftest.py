@@ -1,4 +1,4 @@
-"""What every test may rely on."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from hypothesis import settings
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported; before any test can do that
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, so set before any test
 
-if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # tests side by side share the cores
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # parallel workers share the cores
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(workers)))
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
@@ -25,7 +25,7 @@ def _seeded():
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Fill what is allocated without a value with NaN, so that a byte that nobody wrote is seen."""
+    """Fill uninitialized memory with NaN, so that an element that is not written shows."""
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         allocate = getattr(owner, name)
 
@@ -38,7 +38,7 @@ def poisoned(monkeypatch):
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Nets this small gain nothing from more, and on a busy machine torch's threads wait for each other for long."""
+    """Run torch on one thread. Small nets gain nothing from more, and threads of a busy machine wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

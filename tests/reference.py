@@ -1,4 +1,4 @@
-"""The oracle: what the package means, in plain loops that nobody has to trust."""
+"""The oracle: the definition of the shift in plain loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def frames_of_channels(channels: int, n_div: int, stride: int, bidirectional: bool, groups: Any) -> list[int]:
-    """How many frames earlier each channel reads."""
+    """The number of frames by which each channel reads earlier."""
     if groups is None:
         width = channels // n_div
         groups = [(width, stride), (width, -stride)] if bidirectional else [(width, stride)]
@@ -19,7 +19,7 @@ def frames_of_channels(channels: int, n_div: int, stride: int, bidirectional: bo
 
 
 def source_of(t: int, frames: int, begin: int, end: int, padding_mode: str) -> int | None:
-    """Which frame of the sequence ``begin:end`` is read at ``t``, or none: then the output is zero."""
+    """The frame of the sequence ``begin:end`` that is read at ``t``. ``None`` means that the output is zero."""
     source = t - frames
     if begin <= source < end:
         return source
@@ -41,7 +41,7 @@ def reads(
     lengths: Any = None,
     cu_seqlens: Any = None,
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """``(output, input)`` for every element of ``(..., L, D)`` that is read from a frame: their places."""
+    """The indices ``(output, input)`` of every element of ``(..., L, D)`` that is read from a frame."""
     *batch, length, channels = shape
     steps = frames_of_channels(channels, n_div, stride, bidirectional, groups)
     for b in np.ndindex(*batch):
@@ -60,7 +60,7 @@ def reads(
 
 
 def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any) -> np.ndarray:
-    """Each output is the input that it reads, or zero."""
+    """Each output element is the input element that it reads, or zero."""
     moved = np.moveaxis(x, (time_dim, channel_dim), (-2, -1))
     y = np.zeros_like(moved)
     for output, source in reads(moved.shape, **arguments):
@@ -71,7 +71,7 @@ def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **a
 def temporal_shift_gradient(
     grad: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any
 ) -> np.ndarray:
-    """Each output's gradient goes back to the input that it was read from."""
+    """The gradient of each output element is added to the input element that it reads."""
     moved = np.moveaxis(grad, (time_dim, channel_dim), (-2, -1))
     back = np.zeros_like(moved)
     for output, source in reads(moved.shape, **arguments):

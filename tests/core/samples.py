@@ -1,4 +1,4 @@
-"""Inputs and arguments that a shift must be right on: random ones for hypothesis, and two fixed lists."""
+"""Inputs and arguments for tests of the shift: random ones for hypothesis, and three fixed lists."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def numbered(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torc
 
 
 def small(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A tensor whose sums are exact in every dtype: gradients of frames that are read more than once are sums."""
+    """A tensor whose sums are exact in every dtype. The gradient of a frame that is read more than once is a sum."""
     return (torch.arange(int(np.prod(shape))).reshape(shape) * 7 % 11).to(dtype)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:
-    """``x`` for NumPy, which has no bfloat16; float32 holds each of its values."""
+    """``x`` as an array. NumPy has no bfloat16, so it becomes float32, which is exact."""
     return (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
 
 
 @st.composite
 def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample:
-    """Any shape, layout, dtype and argument, small enough for loops."""
+    """Any shape, layout, dtype and arguments, small enough for the oracle's loops."""
     leading = draw(st.lists(st.integers(0, 3), max_size=2))
     frames, channels = draw(st.integers(0, 7)), draw(st.integers(2, 11))
     arguments = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(PADDING_MODES))}
@@ -66,7 +66,7 @@ def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample
 
 @st.composite
 def movements(draw: st.DrawFn, channels: int) -> dict[str, Any]:
-    """Which channels move, by share or by groups."""
+    """The channels that move, as a share or as groups."""
     if draw(st.booleans()):
         bidirectional = draw(st.booleans())
         n_div, stride = draw(st.integers(1 + bidirectional, channels)), draw(st.integers(-9, 9))
@@ -78,7 +78,7 @@ def movements(draw: st.DrawFn, channels: int) -> dict[str, Any]:
 
 @st.composite
 def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
-    """Where sequences end: everywhere at ``L``, by lengths, or packed."""
+    """The ends of the sequences: none, ``lengths`` or ``cu_seqlens``."""
     dtype = draw(st.sampled_from([torch.int32, torch.int64]))
     kind = draw(st.sampled_from([None, None, "lengths", "cu_seqlens"]))
     if kind == "lengths":
@@ -95,7 +95,7 @@ def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
 
 @st.composite
 def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
-    """The same shape in memory that is contiguous, permuted, strided, offset or expanded."""
+    """A tensor of the same shape that is contiguous, permuted, strided, offset or expanded."""
     layout = draw(st.sampled_from(["permuted", "contiguous", "every_second", "offset", "expanded"]))
     if layout == "contiguous":
         return x.contiguous()
@@ -108,45 +108,55 @@ def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def gallery() -> list[Sample]:
-    """One of each kind: what every transform, every compiler and every kernel is run on.
+BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional": True}
+MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # far and near, past and future, and a group at rest
 
-    The movement that has every branch in it, far and near, both ways and none, meets each padding mode with each kind
-    of sequences; the others meet each mode once and each kind once.
-    """
-    both_ways = {"n_div": 3, "stride": 2, "bidirectional": True}
-    multi_step = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}
-    kinds = [
+
+def kinds() -> list[Sample]:
+    """A movement with every branch in it, for each padding mode and each kind of sequences; then four layouts."""
+    sequences = [
         (numbered((2, 7, 9)), {}),
         (numbered((3, 7, 9)), {"lengths": torch.tensor([7, 1, 0])}),
         (numbered((7, 9)), {"cu_seqlens": torch.tensor([0, 3, 3, 4, 7], dtype=torch.int32)}),
     ]
-    cases = []
-    movements = ({"n_div": 4}, both_ways, multi_step)
-    for (i, mode), (j, movement), (k, (x, bounds)) in itertools.product(
-        *map(enumerate, (PADDING_MODES, movements, kinds))
-    ):
-        if movement is multi_step or (i + j + k) % 3 == 0:
-            cases.append(Sample(x, {**movement, "padding_mode": mode, **bounds}))
-    cases += [
-        Sample(numbered((2, 7, 9)), {"stride": 0}),
-        Sample(numbered((2, 3, 9)), {**both_ways, "stride": 5}),
-        Sample(numbered((2, 3, 9)), {**both_ways, "stride": -5, "padding_mode": "replicate"}),
-        Sample(numbered((2, 3, 9)), {**both_ways, "stride": 5, "padding_mode": "circular"}),
-        Sample(numbered((2, 7, 9)), {"groups": [(9, 1)]}),
-        Sample(numbered((2, 9, 7)).transpose(1, 2), both_ways),
-        Sample(numbered((2, 9, 7)), {**both_ways, "time_dim": 2, "channel_dim": 1}),
-        Sample(numbered((2, 5, 8, 3, 2)), {"n_div": 4, "bidirectional": True, "time_dim": 1, "channel_dim": 2}),
-        Sample(numbered((2, 7, 18))[..., ::2], both_ways),
-        Sample(numbered((7, 2, 9)), {**both_ways, "time_dim": 0, "lengths": torch.tensor([4, 7])}),
+    cases = [
+        Sample(x, {**MULTI_STEP, "padding_mode": mode, **bounds})
+        for mode, (x, bounds) in itertools.product(PADDING_MODES, sequences)
     ]
-    return cases
+    return [
+        *cases,
+        Sample(numbered((2, 9, 7)).transpose(1, 2), BOTH_WAYS),
+        Sample(numbered((2, 5, 8, 3, 2)), {"n_div": 4, "bidirectional": True, "time_dim": 1, "channel_dim": 2}),
+        Sample(numbered((2, 7, 18))[..., ::2], BOTH_WAYS),
+        Sample(numbered((7, 2, 9)), {**BOTH_WAYS, "time_dim": 0, "lengths": torch.tensor([4, 7])}),
+    ]
+
+
+def gallery() -> list[Sample]:
+    """``kinds()``, and other movements: each padding mode once and each kind of sequences once for each movement."""
+    x, lengths, cu_seqlens = numbered((3, 7, 9)), torch.tensor([7, 1, 0]), torch.tensor([0, 3, 3, 4, 7])
+    packed = {"cu_seqlens": cu_seqlens.int()}
+    return [
+        *kinds(),
+        Sample(x, {"n_div": 4, "padding_mode": "zeros"}),
+        Sample(x, {"n_div": 4, "padding_mode": "replicate", "lengths": lengths}),
+        Sample(x[0], {"n_div": 4, "padding_mode": "circular", **packed}),
+        Sample(x[0], {**BOTH_WAYS, "padding_mode": "zeros", **packed}),
+        Sample(x, {**BOTH_WAYS, "padding_mode": "replicate"}),
+        Sample(x, {**BOTH_WAYS, "padding_mode": "circular", "lengths": lengths}),
+        Sample(x, {"stride": 0}),
+        Sample(x[:, :3], {**BOTH_WAYS, "stride": 5}),
+        Sample(x[:, :3], {**BOTH_WAYS, "stride": -5, "padding_mode": "replicate"}),
+        Sample(x[:, :3], {**BOTH_WAYS, "stride": 5, "padding_mode": "circular"}),
+        Sample(x, {"groups": [(9, 1)]}),
+        Sample(numbered((2, 9, 7)), {**BOTH_WAYS, "time_dim": 2, "channel_dim": 1}),
+    ]
 
 
 def grid() -> list[Sample]:
     """Odd sizes, ``n_div`` that does not divide ``D``, strides up to and past ``L``, ``L`` of 0 and 1, odd layouts.
 
-    Each stride meets each length and each mode; what splits the channels has nothing to do with them, and takes turns.
+    Every stride is combined with every length and mode. The splits of the channels are independent and take turns.
     """
     splits = itertools.cycle(
         (channels, {"n_div": n_div, "bidirectional": bidirectional})
@@ -159,27 +169,26 @@ def grid() -> list[Sample]:
         for stride, mode in itertools.product(strides, PADDING_MODES):
             channels, split = next(splits)
             cases.append(Sample(numbered((2, frames, channels)), {**split, "stride": stride, "padding_mode": mode}))
-    both_ways = {"n_div": 3, "stride": 2, "bidirectional": True}
     x = numbered((2, 3, 10, 14))
     layouts = [
-        Sample(x[..., ::2], both_ways),
-        Sample(x.transpose(-1, -2), both_ways),
-        Sample(x[:, 1], both_ways),
-        Sample(x[:1].expand(4, 3, 10, 14), both_ways),
-        Sample(x, {**both_ways, "time_dim": 1, "channel_dim": 2}),  # frames, channels, then a plane: (N, T, C, W)
-        Sample(x.permute(3, 1, 0, 2), {**both_ways, "time_dim": 3, "channel_dim": 0}),
-        Sample(numbered((2, 6, 9, 4)).transpose(0, 3), {**both_ways, "time_dim": 1, "channel_dim": 2}),
-        Sample(numbered((9, 7)), both_ways),
-        Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), both_ways),  # no two leading dims merge
-        Sample(numbered((1, 20, 800)), both_ways),  # more than one tile along both dims
-        Sample(numbered((1, 140, 100)), both_ways),  # in place, too
-        Sample(numbered((1, 30, 300)).transpose(1, 2), both_ways),
+        Sample(x[..., ::2], BOTH_WAYS),
+        Sample(x.transpose(-1, -2), BOTH_WAYS),
+        Sample(x[:, 1], BOTH_WAYS),
+        Sample(x[:1].expand(4, 3, 10, 14), BOTH_WAYS),
+        Sample(x, {**BOTH_WAYS, "time_dim": 1, "channel_dim": 2}),  # frames, channels, then a plane: (N, T, C, W)
+        Sample(x.permute(3, 1, 0, 2), {**BOTH_WAYS, "time_dim": 3, "channel_dim": 0}),
+        Sample(numbered((2, 6, 9, 4)).transpose(0, 3), {**BOTH_WAYS, "time_dim": 1, "channel_dim": 2}),
+        Sample(numbered((9, 7)), BOTH_WAYS),
+        Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), BOTH_WAYS),  # no two leading dims merge
+        Sample(numbered((1, 20, 800)), BOTH_WAYS),  # more than one tile along both dims
+        Sample(numbered((1, 140, 100)), BOTH_WAYS),  # in place, too
+        Sample(numbered((1, 30, 300)).transpose(1, 2), BOTH_WAYS),
         Sample(numbered((1, 40, 600)), {"groups": [(50, i) for i in range(-5, 6)]}),  # more groups than a launch takes
-        Sample(numbered((3, 130, 9)), {**both_ways, "lengths": torch.tensor([130, 64, 3])}),
-        Sample(numbered((200, 9)), {**both_ways, "cu_seqlens": torch.tensor([0, 0, 90, 91, 200])}),
-        Sample(numbered((2, 4, 5, 9)), {**both_ways, "lengths": torch.tensor([[5, 0, 2, 1], [3, 5, 5, 4]])}),
-        Sample(numbered((2, 4, 5, 9)), {**both_ways, "lengths": torch.tensor(3)}),
+        Sample(numbered((3, 130, 9)), {**BOTH_WAYS, "lengths": torch.tensor([130, 64, 3])}),
+        Sample(numbered((200, 9)), {**BOTH_WAYS, "cu_seqlens": torch.tensor([0, 0, 90, 91, 200])}),
+        Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor([[5, 0, 2, 1], [3, 5, 5, 4]])}),
+        Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor(3)}),
     ]
     cases += [Sample(s.x, {**s.arguments, "padding_mode": mode}) for s in layouts for mode in PADDING_MODES]
-    cases += [Sample(numbered((2, 6, 9), dtype), both_ways) for dtype in DTYPES]
+    cases += [Sample(numbered((2, 6, 9), dtype), BOTH_WAYS) for dtype in DTYPES]
     return cases + gallery()

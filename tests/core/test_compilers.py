@@ -1,4 +1,4 @@
-"""torch.compile, torch.export and ONNX, over one list of samples of every kind."""
+"""The shift under torch.compile, torch.export, TorchScript's tracer and ONNX."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.utils._pytree import tree_leaves
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
 from .samples import PADDING_MODES, Sample, gallery, small
 
 GALLERY = gallery()
+# Each mode without ragged sequences, and each mode and both kinds with them: the graph has a form for each of the two.
+MODES_AND_KINDS = [(mode, None) for mode in PADDING_MODES]
+MODES_AND_KINDS += [("zeros", "lengths"), ("zeros", "cu_seqlens"), ("replicate", "lengths"), ("circular", "cu_seqlens")]
+each_mode_and_kind = pytest.mark.parametrize(("padding_mode", "kind"), MODES_AND_KINDS)
 
 
 class Shifts(nn.Module):
-    """All samples in one module, or some of them, so that a compiler is started once."""
+    """Several samples in one module, so that a compiler starts once."""
 
     def __init__(self, samples: list[Sample] = GALLERY):
         super().__init__()
@@ -29,7 +34,7 @@ class Shifts(nn.Module):
 
 
 class Shift(nn.Module):
-    """One shift, of which a sum and one in place are made too."""
+    """One shift: its output, its fused sum, and the shift in place."""
 
     def __init__(self, **arguments):
         super().__init__()
@@ -74,7 +79,7 @@ def module_and_inputs():
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
-    """Inductor, which takes minutes, has each sample once, dynamic or not; AOT autograd has it the other time."""
+    """Inductor takes minutes: it compiles each sample once, dynamic or static, and AOT autograd the other half."""
     inputs, bounds = all_inputs()
     eager = [x.clone().requires_grad_() for x in inputs]
     compiled = [x.clone().requires_grad_() for x in inputs]
@@ -91,8 +96,7 @@ def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dy
     assert wrong == []
 
 
-@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
-@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@each_mode_and_kind
 def test_another_length_does_not_recompile(padding_mode, kind):
     module = Shift(padding_mode=padding_mode)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
@@ -103,9 +107,10 @@ def test_another_length_does_not_recompile(padding_mode, kind):
                 assert torch.equal(y, expected)
 
 
-@pytest.mark.parametrize("padding_mode", PADDING_MODES)
-@pytest.mark.parametrize("stride", [10**9, -(10**9)])
-def test_a_stride_beyond_memory_is_compiled_and_exported_too(padding_mode, stride):
+@pytest.mark.parametrize(
+    ("padding_mode", "stride"), [("zeros", 10**9), ("zeros", -(10**9)), ("replicate", 10**9), ("circular", -(10**9))]
+)
+def test_a_stride_beyond_memory_is_compiled_and_exported(padding_mode, stride):
     x = torch.randn(2, 7, 8)
     arguments = {"n_div": 2, "stride": stride, "padding_mode": padding_mode}
     expected = temporal_shift(x, **arguments)
@@ -123,8 +128,7 @@ def test_exported_equals_eager_on_every_sample():
     assert different(exported(inputs, bounds), Shifts()(inputs, bounds)) == []
 
 
-@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
-@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@each_mode_and_kind
 def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(padding_mode, kind):
     module, bounds = Shift(padding_mode=padding_mode), bounds_of(kind, 7)
     dynamic = {"x": {0: Dim.STATIC if kind == "lengths" else Dim("batch"), 1: Dim("frames")}}
@@ -136,8 +140,7 @@ def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(pa
             assert torch.equal(y, expected)
 
 
-@pytest.mark.parametrize("kind", [None, "lengths", "cu_seqlens"])
-@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@each_mode_and_kind
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, kind):
     module = Shift(padding_mode=padding_mode)
@@ -154,7 +157,7 @@ def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, ki
 
 
 class WithBounds(nn.Module):
-    """Takes by position what TorchScript cannot take by name."""
+    """Takes the ends of the sequences by position: TorchScript does not support keyword arguments."""
 
     def __init__(self, module: nn.Module, kind: str):
         super().__init__()
@@ -183,14 +186,14 @@ def test_onnx_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, tm
 
 
 def onnx_session(module, arguments, options, folder):
-    """An onnxruntime session of the exported module, and what turns its inputs into a feed."""
+    """An onnxruntime session of the exported module, and a function that makes its feed from the inputs."""
     onnxruntime = pytest.importorskip("onnxruntime")
     path = folder / "shift.onnx"
     torch.onnx.export(module, arguments, path, dynamo=True, verbose=False, **options)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def feed(*inputs):
-        flat = torch.utils._pytree.tree_leaves(inputs)
+        flat = tree_leaves(inputs)
         names = [given.name for given in session.get_inputs()]
         return {name: x.numpy() for name, x in zip(names, flat, strict=True)}
 

@@ -1,4 +1,4 @@
-"""The shift against the oracle: its output, its gradient, in place, and as a sum."""
+"""The shift equals the NumPy oracle: output, gradient, in place, and as a sum."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_every_byte_of_the_output_is_written(poisoned):
     assert not y.isnan().any()
 
 
-def test_nothing_but_the_geometry_is_kept_for_backward():
+def test_no_tensor_is_saved_for_backward():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         temporal_shift(torch.randn(2, 9, 12, requires_grad=True)).sum()
     assert kept == []
 
 
-def test_the_output_owns_its_memory_even_where_nothing_moves():
+def test_the_output_owns_its_memory_even_if_nothing_moves():
     x = numbered((1, 3, 4))
     temporal_shift(x, stride=0, n_div=4).zero_()
     assert torch.equal(x, numbered((1, 3, 4)))
@@ -108,7 +108,7 @@ def test_in_place_on_a_view_of_a_result_has_the_right_gradient():
     assert torch.equal(*(torch.autograd.grad(loss(x, inplace), x)[0] for inplace in (True, False)))
 
 
-def test_in_place_on_one_of_several_views_is_torchs_own_error_and_changes_nothing():
+def test_in_place_on_one_of_several_views_raises_torchs_error_and_changes_nothing():
     h = torch.randn(2, 4, 8, requires_grad=True) * 1
     before = h.detach().clone()
     with pytest.raises(RuntimeError, match="multiple views"):
@@ -116,16 +116,15 @@ def test_in_place_on_one_of_several_views_is_torchs_own_error_and_changes_nothin
     assert torch.equal(h, before)
 
 
-@pytest.mark.parametrize("width", [8, 600])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_lazily_conjugated_and_negated_tensors_are_shifted_as_what_they_are(width, inplace):
-    x = torch.randn(2, 5, width, dtype=torch.complex64)
+def test_lazily_conjugated_and_negated_tensors_are_shifted_by_value(inplace):
+    x = torch.randn(2, 5, 8, dtype=torch.complex64)
     for lazy in (x.conj(), x.conj().imag):
         expected = temporal_shift(lazy.resolve_conj().resolve_neg().clone(), n_div=4, bidirectional=True)
         assert torch.equal(temporal_shift(lazy, n_div=4, bidirectional=True, inplace=inplace), expected)
 
 
-def test_a_shift_of_fake_tensors_leaves_nothing_that_a_real_one_stumbles_over():
+def test_a_shift_of_fake_tensors_does_not_affect_a_real_one():
     x = torch.randn(3, 5, 1024)
     with FakeTensorMode(allow_non_fake_inputs=True):
         temporal_shift(x, n_div=4)

@@ -1,4 +1,4 @@
-"""What only a GPU can show: ``pytest -m gpu``. (There, the tests of the kernels in ``backends/`` run on it too.)"""
+"""Tests that need a GPU: ``pytest -m gpu``. On a GPU, ``test_triton.py`` runs on it too."""
 
 from __future__ import annotations
 
@@ -45,25 +45,24 @@ def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case):
     layer, x = case.make(stride=2), case.input().requires_grad_()
     on_gpu, x_on_gpu = copy.deepcopy(layer).cuda(), x.detach().cuda().requires_grad_()
     y, y_on_gpu = first(layer(x)), first(on_gpu(x_on_gpu))
-    torch.testing.assert_close(y_on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)  # of matrix products with fewer digits
+    torch.testing.assert_close(y_on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)  # the GPU's matrix products are less precise
     gradients = [torch.autograd.grad(of.square().sum(), at) for of, at in ((y, x), (y_on_gpu, x_on_gpu))]
     torch.testing.assert_close(gradients[1][0].cpu(), gradients[0][0], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
-@pytest.mark.parametrize("stride", [1, -1, 3, 31, -31])
-@pytest.mark.parametrize("layout", ["BLD", "BDL"])
+@pytest.mark.parametrize(("stride", "layout"), [(1, "BLD"), (-1, "BDL"), (3, "BDL"), (31, "BLD"), (-31, "BDL")])
 def test_in_place_no_program_reads_what_another_wrote(padding_mode, stride, layout):
     x = torch.randn(64, 1500, 768, device="cuda")
     x = x if layout == "BLD" else x.transpose(1, 2).contiguous().transpose(1, 2)
     arguments = {"n_div": 2, "stride": stride, "bidirectional": True, "padding_mode": padding_mode}
     expected = temporal_shift(x, **arguments)
-    for _ in range(20):  # a race need not show the first time
+    for _ in range(20):  # a race may not show the first time
         y = x.clone()
         assert torch.equal(temporal_shift(y, **arguments, inplace=True), expected)
 
 
-def test_no_call_waits_for_the_device():
+def test_no_call_synchronizes_with_the_device():
     samples = [sample.on("cuda") for sample in gallery()]
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -76,7 +75,7 @@ def test_no_call_waits_for_the_device():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_cuda_graph_of_every_sample_replays_on_new_numbers():
+def test_a_cuda_graph_of_every_sample_replays_on_new_values():
     samples = [sample.on("cuda") for sample in gallery()]
 
     def all_shifts():

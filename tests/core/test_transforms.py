@@ -1,4 +1,4 @@
-"""Every transform of eager PyTorch, over one list of samples of every kind."""
+"""The shift under every transform of eager PyTorch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from torch.utils.checkpoint import checkpoint
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
-from .samples import Sample, gallery, small
+from .samples import Sample, gallery, kinds, small
 
-GALLERY = gallery()
-each_sample = pytest.mark.parametrize("sample", GALLERY, ids=range(len(GALLERY)))
+
+def each(samples: list[Sample]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sample", samples, ids=range(len(samples)))
+
+
+each_sample, each_kind = each(gallery()), each(kinds())
+# Each padding mode, each kind of sequences and two layouts, once; where the mode and the kind are independent.
+each_mode_and_kind = each([kinds()[i] for i in (0, 4, 8, 10, 12)])
 
 
 def random_like(sample: Sample) -> Tensor:
@@ -33,7 +39,7 @@ def test_gradients_and_their_gradients_and_tangents_are_those_of_finite_differen
     assert gradgradcheck(shifted, x, check_fwd_over_rev=True, fast_mode=True)
 
 
-@each_sample
+@each_kind
 def test_gradients_of_the_fused_sum_reach_both_terms(sample: Sample):
     x, residual = random_like(sample).requires_grad_(), random_like(sample)[..., :1].clone().requires_grad_()
 
@@ -44,7 +50,7 @@ def test_gradients_of_the_fused_sum_reach_both_terms(sample: Sample):
     assert gradgradcheck(added, (x, residual), fast_mode=True)
 
 
-@each_sample
+@each_kind
 def test_gradients_in_place_are_those_out_of_place(sample: Sample):
     x = random_like(sample).requires_grad_()
 
@@ -62,7 +68,7 @@ def test_gradients_in_place_are_those_out_of_place(sample: Sample):
     assert gradgradcheck(shifted, x, fast_mode=True)
 
 
-@each_sample
+@each_kind
 def test_vmap_is_a_loop(sample: Sample):
     stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
     y = vmap(lambda x: temporal_shift(x, **sample.arguments), in_dims=-1, out_dims=-1)(stacked)
@@ -70,7 +76,7 @@ def test_vmap_is_a_loop(sample: Sample):
         assert torch.equal(one, temporal_shift(expected, **sample.arguments))
 
 
-@each_sample
+@each_mode_and_kind
 def test_vmap_of_the_fused_sum_is_a_loop(sample: Sample):
     stacked, residual = torch.stack([sample.x, sample.x * 2], dim=1), small(tuple(sample.x.shape))
     y = vmap(lambda x: temporal_shift_add(x, residual, **sample.arguments), in_dims=1)(stacked)
@@ -80,7 +86,7 @@ def test_vmap_of_the_fused_sum_is_a_loop(sample: Sample):
     assert torch.equal(y[1], temporal_shift_add(sample.x, -residual, **sample.arguments))
 
 
-@each_sample
+@each_kind
 def test_vmap_in_place_is_a_loop(sample: Sample):
     stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
     expected = torch.stack([temporal_shift(x, **sample.arguments) for x in stacked.unbind(-1)], dim=-1)
@@ -88,7 +94,7 @@ def test_vmap_in_place_is_a_loop(sample: Sample):
     assert torch.equal(stacked, expected)
 
 
-@each_sample
+@each_mode_and_kind
 def test_vmap_of_grad_gives_each_samples_gradient(sample: Sample):
     stacked = torch.stack([random_like(sample) for _ in range(3)])
     weight = random_like(sample)
@@ -142,7 +148,7 @@ def test_a_tangent_passes_through_eager_forward_mode():
     assert torch.equal(y, temporal_shift(tangent, n_div=2))
 
 
-@each_sample
+@each_mode_and_kind
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_checkpointed_shift_has_the_same_gradient(sample: Sample, reentrant: bool):
     x, weight = random_like(sample).requires_grad_(), random_like(sample)
@@ -155,8 +161,8 @@ def test_a_checkpointed_shift_has_the_same_gradient(sample: Sample, reentrant: b
     assert torch.equal(x.grad, expected)
 
 
-@each_sample
-def test_fake_tensors_tell_shape_and_layout_without_computing(sample: Sample):
+@each_kind
+def test_fake_tensors_give_shape_and_dtype_without_computing(sample: Sample):
     expected = temporal_shift(sample.x, **sample.arguments)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = {k: mode.from_tensor(v) if isinstance(v, Tensor) else v for k, v in sample.arguments.items()}

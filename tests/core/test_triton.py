@@ -1,4 +1,4 @@
-"""The Triton kernels, in the interpreter where there is no GPU, against plain tensor code on the CPU."""
+"""The Triton kernels equal the CPU. Without a GPU they run in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture
 def run_on_triton(monkeypatch):
-    """From this call on, eager shifts of any device run on the kernels, where they can."""
+    """After this call, eager shifts of any device run on the kernels if these support them."""
 
     def run():
         monkeypatch.setattr(dispatch, "triton_devices", {"cpu", "cuda"})
@@ -104,11 +104,11 @@ def test_no_strided_input_is_copied(run_on_triton, monkeypatch):
     for sample in grid():
         x = sample.x.to(DEVICE)
         temporal_shift(x, **sample.on(DEVICE).arguments)
-        assert set(read) <= {x.untyped_storage().data_ptr()}
+        assert set(read) == ({x.untyped_storage().data_ptr()} if x.numel() else set())
         read.clear()
 
 
-def test_lengths_beyond_the_tensor_are_clamped_where_looking_would_stall(run_on_triton):
+def test_lengths_beyond_the_tensor_are_clamped_without_a_synchronization(run_on_triton):
     x = numbered((3, 5, 4)).to(DEVICE)
     run_on_triton()
     lengths = torch.tensor([9, -3, 2], device=DEVICE)
@@ -117,7 +117,7 @@ def test_lengths_beyond_the_tensor_are_clamped_where_looking_would_stall(run_on_
     )
 
 
-def test_lengths_and_steps_change_nothing_that_a_kernel_is_compiled_for():
+def test_another_length_or_step_does_not_recompile_a_kernel():
     def compiled_for(frames, stride):
         x = torch.empty(8, frames, 768, device="meta")
         geometry = resolve(x, 4, stride, True, "zeros", None, None, -2, -1)
