@@ -1,4 +1,4 @@
-"""What the arguments of a shift must be: each check names the argument, what was given, and what would be right."""
+"""Validation of a shift's arguments, and their resolution into a geometry."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ def resolve(
     channel_dim: int,
     compiling: bool = False,
 ) -> ShiftGeometry:
-    """The geometry that the arguments say for ``x``, from a cache where they were seen before.
+    """Return the geometry of a shift of ``x``.
 
-    A short shift lasts a few microseconds, and so does a call of Python code that the last long one drove out of the
-    processor's caches: hence the one look-up, before which nothing is checked that it checks.
+    A short shift takes a few microseconds, so valid arguments cost one cache lookup. Validation runs on a miss.
     """
     if type(x) is not Tensor or x.layout != torch.strided:
         check_kind(x, "x")
@@ -40,22 +39,22 @@ def resolve(
     try:
         channels = x.shape[channel_dim]
     except (IndexError, TypeError):
-        channels = 0  # the check of the dims says so
-    except RuntimeError:  # a nested tensor of the older layout has no shape
+        channels = 0  # _dims raises
+    except RuntimeError:  # a nested tensor of the strided layout has no shape
         check_kind(x, "x")
         raise
     if compiling and isinstance(channels, Tensor):  # TorchScript's tracer gives sizes as tensors
         channels = int(channels)
     arguments = x.dim(), channels, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim
-    if compiling:  # a tracer looks through the cache anyway, and warns of it
+    if compiling:  # Dynamo ignores the cache, and warns about it
         return _geometry.__wrapped__(*arguments)
     try:
         return _geometry(*arguments)
-    except TypeError:  # a wrong type, or one that no cache can hold
+    except TypeError:  # a wrong type, or one that is not hashable
         return _geometry.__wrapped__(*arguments)
 
 
-@lru_cache(maxsize=1024, typed=True)  # typed: 2.0 and True are equal to ints that would be right
+@lru_cache(maxsize=1024, typed=True)  # typed: 2.0 and True equal valid ints
 def _geometry(
     dims: int,
     channels: int,
@@ -88,16 +87,12 @@ def _geometry(
 
 def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
     if dims < 2:
-        raise ValueError(
-            f"x of {dims} dim{'' if dims == 1 else 's'} must have a time and a channel dim: at least 2 dims"
-        )
+        raise ValueError(f"x must have at least 2 dims, time and channels, got {dims}")
     resolved = []
     for name, dim in (("time_dim", time_dim), ("channel_dim", channel_dim)):
         check_whole(name, dim)
         if not -dims <= dim < dims:
-            raise ValueError(
-                f"{name}={dim} is no dim of x, which has {dims}: it must be between {-dims} and {dims - 1}"
-            )
+            raise ValueError(f"{name} must be in [{-dims}, {dims - 1}], got {dim}")
         resolved.append(dim % dims)
     if resolved[0] == resolved[1]:
         raise ValueError(f"time_dim={time_dim} and channel_dim={channel_dim} are the same dim of x: they must differ")
@@ -106,11 +101,11 @@ def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
 
 def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(groups, (list, tuple)):
-        raise TypeError(f"groups must be a list of (channels, frames), not {type(groups).__name__}")
+        raise TypeError(f"groups must be a list of (channels, frames), got {type(groups).__name__}")
     pairs = []
     for group in groups:
         if not isinstance(group, (list, tuple)) or len(group) != 2:
-            raise TypeError(f"groups must hold pairs (channels, frames), not {group!r}")
+            raise TypeError(f"groups must contain pairs (channels, frames), got {group!r}")
         for name, value in (("channels", group[0]), ("frames", group[1])):
             check_whole(f"the {name} of a group", value)
         pairs.append((group[0], group[1]))
@@ -118,96 +113,94 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """A dense tensor, all of whose elements are here."""
+    """Raise unless ``x`` is a dense tensor on one device."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(x).__name__}")
-    distributed = sys.modules.get("torch.distributed.tensor")  # not imported: no DTensor exists
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    distributed = sys.modules.get("torch.distributed.tensor")  # if it is not imported, there is no DTensor
     if distributed is not None and isinstance(x, distributed.DTensor):
         raise TypeError(
-            f"{name} is a DTensor: shift the local part, temporal_shift({name}.to_local(), ...), where neither its "
-            "frames nor its channels are sharded"
+            f"{name} must be a local tensor, got a DTensor. If neither frames nor channels are sharded, shift the "
+            f"local part: temporal_shift({name}.to_local(), ...)"
         )
     if x.is_nested and x.layout == torch.jagged:
-        raise TypeError(f"{name} is a nested tensor: pass its {name}.values() with cu_seqlens={name}.offsets()")
+        raise TypeError(
+            f"{name} must be dense, got a nested tensor: pass {name}.values() and cu_seqlens={name}.offsets()"
+        )
     if x.is_nested:
-        raise TypeError(f"{name} is a nested tensor: pass {name}.to_padded_tensor(0.0) with its lengths")
+        raise TypeError(f"{name} must be dense, got a nested tensor: pass {name}.to_padded_tensor(0.0) and its lengths")
     if x.layout != torch.strided:
-        raise TypeError(f"{name} is sparse ({x.layout}): it must be dense, as {name}.to_dense() is")
+        raise TypeError(f"{name} must be dense, got {x.layout}: pass {name}.to_dense()")
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The one of the two that is given, right in shape, dtype and device; its values are a matter of the backends."""
+    """Return ``lengths`` or ``cu_seqlens``, with shape, dtype and device checked. The backends check the values."""
     if lengths is not None and cu_seqlens is not None:
-        raise ValueError("lengths and cu_seqlens both say where sequences end: at most one of them must be given")
+        raise ValueError("lengths and cu_seqlens are mutually exclusive, got both")
     name, bounds = ("lengths", lengths) if lengths is not None else ("cu_seqlens", cu_seqlens)
     if not isinstance(bounds, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, not {type(bounds).__name__}")
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(bounds).__name__}")
     if bounds.dtype not in _INTEGERS:
-        raise TypeError(f"{name} must hold torch.int32 or torch.int64, not {bounds.dtype}")
+        raise TypeError(f"{name} must be torch.int32 or torch.int64, got {bounds.dtype}")
     if bounds.device != x.device:
-        raise ValueError(f"{name} is on {bounds.device} and x on {x.device}: both must be on the same device")
+        raise ValueError(f"{name} must be on the device of x, {x.device}, got {bounds.device}")
     if name == "cu_seqlens":
         if bounds.dim() != 1 or bounds.shape[0] < 1:
-            raise ValueError(f"cu_seqlens has shape {tuple(bounds.shape)}: it must be (sequences + 1,)")
+            raise ValueError(f"cu_seqlens must have shape (sequences + 1,), got {tuple(bounds.shape)}")
         return bounds
     sequence_dims = (geometry.time_dim, geometry.channel_dim)
     batch = tuple(size for dim, size in enumerate(x.shape) if dim not in sequence_dims)
     if tuple(bounds.shape) != batch[: bounds.dim()]:
         raise ValueError(
-            f"lengths has shape {tuple(bounds.shape)}, and x of shape {tuple(x.shape)} has batch dims {batch}: "
-            f"it must have {batch[:1]}, one length for each sequence"
+            f"lengths must have shape {batch[:1]}, one length per sequence of x {tuple(x.shape)}, got "
+            f"{tuple(bounds.shape)}"
         )
     return bounds
 
 
 def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
-    """What ``bounds`` holds. It must be on the CPU: to look elsewhere would stall the device."""
+    """Check the values of ``bounds``, which must be on the CPU: to read them elsewhere would stall the device."""
     values = bounds.reshape(-1).tolist()
     if ragged == "lengths":
         for length in values:
             if not 0 <= length <= frames:
-                raise ValueError(f"lengths holds {length}: each must be between 0 and the {frames} frames of x")
+                raise ValueError(f"lengths must be in [0, {frames}], the frames of x, got {length}")
         return
     if values[0] != 0 or values[-1] != frames:
-        raise ValueError(
-            f"cu_seqlens runs from {values[0]} to {values[-1]}: it must run from 0 to the {frames} frames of x"
-        )
+        raise ValueError(f"cu_seqlens must run from 0 to {frames}, the frames of x, got {values[0]} to {values[-1]}")
     for before, after in pairwise(values):
         if after < before:
-            raise ValueError(f"cu_seqlens goes from {before} to {after}: it must be ascending")
+            raise ValueError(f"cu_seqlens must be ascending, got {before} before {after}")
 
 
 def check_writable(x: Tensor) -> None:
-    """What torch asks of a tensor that is written to, asked before a byte is written."""
+    """Raise, before anything is written, unless torch allows a write to ``x``."""
     if (
         0 in x.stride()
         and x.numel() > 0
         and any(size > 1 and not stride for size, stride in zip(x.shape, x.stride(), strict=True))
     ):
         raise ValueError(
-            f"x of shape {tuple(x.shape)} is expanded (strides {x.stride()}): with inplace=True each of its elements "
-            "must have memory of its own, as x.clone() has"
+            f"x must not share memory between elements if inplace, got shape {tuple(x.shape)} with strides "
+            f"{x.stride()}: pass x.clone()"
         )
     if x.is_inference() and not torch.is_inference_mode_enabled():
-        raise ValueError("x was made in inference mode: with inplace=True it must be shifted there, or cloned first")
+        raise ValueError("x must not be an inference tensor if inplace outside inference mode: pass x.clone()")
     if not torch.is_grad_enabled() or not x.requires_grad:
         return
     if x.is_leaf:
-        raise ValueError("x is a leaf that requires grad: with inplace=True it must be the result of an operation")
+        raise ValueError("x must not be a leaf that requires grad if inplace: pass x.clone()")
     if is_view_of_leaf(x):
-        raise ValueError("x is a view of a leaf that requires grad: with inplace=True it must be no part of a leaf")
+        raise ValueError("x must not be a view of a leaf that requires grad if inplace: pass x.clone()")
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
-    """That ``residual`` can be added to a shift of ``x`` without making it larger."""
+    """Raise unless ``residual`` broadcasts to ``x``."""
     if type(residual) is not Tensor or residual.layout != torch.strided:
         check_kind(residual, "residual")
     if residual.device != x.device:
-        raise ValueError(f"residual is on {residual.device} and x on {x.device}: both must be on the same device")
+        raise ValueError(f"residual must be on the device of x, {x.device}, got {residual.device}")
     if residual.shape != x.shape and not _broadcasts(residual, x):
-        raise ValueError(
-            f"residual of shape {tuple(residual.shape)} does not broadcast to x: its shape must be {tuple(x.shape)}"
-        )
+        raise ValueError(f"residual must broadcast to the shape of x, {tuple(x.shape)}, got {tuple(residual.shape)}")
 
 
 def _broadcasts(small: Tensor, large: Tensor) -> bool:
@@ -216,12 +209,12 @@ def _broadcasts(small: Tensor, large: Tensor) -> bool:
 
 
 def check_whole(name: str, value: object) -> None:
-    """That an argument is an int, be it one that a compiler has yet to know; a bool is none."""
+    """Raise unless an argument is an int, or a symbolic one of a compiler. A bool is not an int here."""
     if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {value!r}")
+        raise TypeError(f"{name} must be an int, got {value!r}")
 
 
 def check_flag(name: str, value: object) -> None:
-    """That an argument is a bool, and not what counts as true."""
+    """Raise unless an argument is a bool."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {value!r}")
+        raise TypeError(f"{name} must be a bool, got {value!r}")

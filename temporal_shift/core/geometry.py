@@ -74,11 +74,12 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
     """One in ``n_div`` channels for each direction, and the rest.
 
     Raises:
-        ValueError: If ``n_div`` leaves no channel to move, or less than a group for each direction.
+        ValueError: If ``n_div`` leaves no channel for a direction.
     """
-    least = 2 if bidirectional else 1
-    if not least <= n_div <= channels:
-        raise ValueError(_wrong_n_div(n_div, channels, bidirectional))
+    min_ = 2 if bidirectional else 1
+    if not min_ <= n_div <= channels:
+        both_ways = " and bidirectional=True" if bidirectional else ""
+        raise ValueError(f"n_div must be in [{min_}, {channels}] for {channels} channels{both_ways}, got {n_div}")
     width = channels // n_div
     frames = (stride, -stride) if bidirectional else (stride,)
     return _covering(channels, ((width, step) for step in frames))
@@ -88,15 +89,15 @@ def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Ch
     """Explicit ``(channels, frames)`` from the first channel on, and the rest.
 
     Raises:
-        ValueError: If a group is negative, or together they need more channels than there are.
+        ValueError: If a group is negative, or the groups need more channels than there are.
     """
     groups = tuple(groups)
     for count, _ in groups:
         if count < 0:
-            raise ValueError(f"groups={list(groups)} has a group of {count} channels: each must be at least 0")
-    taken = sum(count for count, _ in groups)
-    if taken > channels:
-        raise ValueError(f"groups={list(groups)} take {taken} channels: they must be at most the {channels} of x")
+            raise ValueError(f"the channels of a group must be at least 0, got {count} in groups={list(groups)}")
+    total = sum(count for count, _ in groups)
+    if total > channels:
+        raise ValueError(f"groups must have at most {channels} channels in all, got {total} in {list(groups)}")
     return _covering(channels, groups)
 
 
@@ -104,7 +105,7 @@ def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Channel
     covering: list[ChannelGroup] = []
     start = 0
     for count, frames in groups:
-        if covering and covering[-1].frames == frames:  # neighbours that move alike are one group
+        if covering and covering[-1].frames == frames:  # merge neighbours that move alike
             covering[-1] = covering[-1]._replace(stop=start + count)
         elif count > 0:
             covering.append(ChannelGroup(start, start + count, frames))
@@ -114,11 +115,3 @@ def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Channel
     elif start < channels or not covering:
         covering.append(ChannelGroup(start, channels, 0))
     return tuple(covering)
-
-
-def _wrong_n_div(n_div: int, channels: int, bidirectional: bool) -> str:
-    if n_div > channels:
-        return f"n_div={n_div} moves none of the {channels} channels: it must be at most {channels}"
-    if bidirectional and n_div == 1:
-        return "n_div=1 leaves no channel for the second direction: with bidirectional=True it must be at least 2"
-    return f"n_div={n_div} is no share of the {channels} channels: it must be at least {2 if bidirectional else 1}"

@@ -62,5 +62,5 @@ def test_wrong_arguments_are_named():
         ShiftConv(16, placement="replace")
     with pytest.raises(ValueError, match="kernel_size=4 would change the length: it must be odd and at least 1"):
         ShiftConv(16, 4)
-    with pytest.raises(ValueError, match="n_div=16 moves none of the 8 channels"):
+    with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*16"):
         ShiftConv(8)(torch.randn(2, 9, 8))

@@ -126,7 +126,7 @@ def test_gradients_flow_through_chunks_as_through_the_whole():
         ),
         (
             lambda: TemporalShift(n_div=9).stream()(torch.zeros(2, 4, 8)),
-            "n_div=9 moves none of the 8 channels: it must be at most 8",
+            "n_div must be in [1, 8] for 8 channels, got 9",
         ),
     ],
 )

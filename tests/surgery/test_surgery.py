@@ -390,7 +390,7 @@ def test_compiled_with_a_break_inside_a_block_it_equals_eager():
 @pytest.mark.parametrize("model", [nn.Linear(8, 8), nn.Sequential(Block())], ids=["Linear", "Block"])
 def test_a_wrong_shift_is_told_so_when_called(model):
     add_temporal_shift(model, type(model), n_div=9)
-    with pytest.raises(ValueError, match=r"^n_div=9 moves none of the 8 channels: it must be at most 8$"):
+    with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*9"):
         model(torch.randn(2, 5, 8))
 
 
