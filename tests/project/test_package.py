@@ -66,6 +66,16 @@ def test_help_of_a_command_imports_no_heavy_package(command):
     assert imported_by("-m", "temporal_shift", "ser", command, "--help").isdisjoint(HEAVY)
 
 
+def test_predict_imports_nothing_for_training_plots_or_the_demo():
+    folder = Path(__file__).parents[2] / "examples" / "quickstart"
+    recording = next((folder / "corpus").rglob("*.ogg"))
+    imported = imported_by(
+        "-m", "temporal_shift", "ser", "predict", "--model", str(folder / "models" / "Shiftformer"), str(recording)
+    )
+    assert "transformers" in imported
+    assert imported.isdisjoint({"datasets", "gradio", "matplotlib", "onnx", "ray", "sklearn", "tensorboard"})
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_type_checkers_dir_and_runtime_agree_on_the_public_names(package):
     modules = typed_imports(package)

@@ -1,0 +1,80 @@
+"""The wheel and the sdist, as they are uploaded and as they are used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks.suites import package
+
+ROOT = Path(__file__).parents[2]
+USE = """
+import importlib.metadata, sys
+from pathlib import Path
+
+import temporal_shift
+assert Path(temporal_shift.__file__).is_relative_to(sys.prefix), temporal_shift.__file__
+assert importlib.metadata.version("temporal-shift") == temporal_shift.__version__
+
+import torch
+x = torch.arange(16.0).reshape(1, 2, 8)
+assert torch.equal(temporal_shift.temporal_shift(x)[0, :, 0], torch.tensor([0.0, 0.0]))
+assert temporal_shift.ShiftLSTM(8, 4, batch_first=True)(x)[0].shape == (1, 2, 4)
+
+from temporal_shift.ser.corpora.label_maps import shipped_map
+assert "calm" in shipped_map("ravdess")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built offline, from a copy, because other tests read the metadata in the clone; the sdist is beside it."""
+    dist, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("clone")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "temporal_shift", copy / "temporal_shift", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(dist), str(copy)]
+    subprocess.run(command, check=True, capture_output=True)
+    (found,) = dist.glob("*.whl")
+    return found
+
+
+def test_the_wheel_is_small_and_contains_the_files_of_the_package_only(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert package.strays_of(names) == []
+    assert package.strays_of(["tests/test_x.py", "temporal_shift/x.py"]) == ["tests/test_x.py"]
+    files = (path for path in (ROOT / "temporal_shift").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= names
+    assert wheel.stat().st_size < package.MOST_OF_WHEEL
+
+
+def test_wheel_and_sdist_pass_the_checks_of_twine(wheel):
+    distributions = [str(path) for path in wheel.parent.iterdir()]
+    assert len(distributions) == 2
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *distributions], capture_output=True, text=True
+    )
+    assert done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+
+
+def test_the_installed_wheel_works(wheel, tmp_path):
+    """In an environment of its own, which borrows torch and the other dependencies from this one."""
+    venv.create(tmp_path / "env", symlinks=True)
+    (site,) = (tmp_path / "env").rglob("site-packages")
+    (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    python = tmp_path / "env" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for command in ([python, "-c", USE], [python.with_name("temporal-shift"), "--help"]):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+    assert "Speech emotion recognition" in done.stdout
