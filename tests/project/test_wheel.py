@@ -29,7 +29,7 @@ assert torch.equal(temporal_shift.temporal_shift(x)[0, :, 0], torch.tensor([0.0,
 assert temporal_shift.ShiftLSTM(8, 4, batch_first=True)(x)[0].shape == (1, 2, 4)
 
 from temporal_shift.ser.corpora.label_maps import shipped_map
-assert "calm" in shipped_map("ravdess")
+assert "calm" in shipped_map("ravdess").values()
 """
 
 
