@@ -20,7 +20,7 @@ from transformers import AutoModel, HubertConfig, PreTrainedConfig, Wav2Vec2Conf
 
 from temporal_shift.ser import config
 from temporal_shift.ser.audio.resampling import SAMPLE_RATE
-from temporal_shift.ser.corpora.readers.iemocap import LABELS, expected_counts
+from temporal_shift.ser.corpora.readers.iemocap import LABELS, PUBLISHED
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 
 ENCODERS = {"facebook/hubert-base-ls960": HubertConfig, "facebook/wav2vec2-base": Wav2Vec2Config}  # base is the default
@@ -126,7 +126,7 @@ def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu
     (model,) = experiment.models
     encoder, frames = counts.encoders[experiment.backbone.name]
     head = counts.model(model, frames)
-    utterances, epochs = expected_counts()["the corpus", "utterances"], experiment.training.epochs
+    utterances, epochs = PUBLISHED.utterances, experiment.training.epochs
     passes = {"trained": epochs * (FOLDS - 1) * utterances, "tested": epochs * utterances}  # of all folds together
     of_encoder = encoder.of(**passes if experiment.setting == "finetune" else {"trained": 0, "tested": utterances})
     of_head = head.of(**passes)

@@ -36,7 +36,7 @@ def prepare(
 ) -> None:
     """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
     from ..config import Corpus
-    from ..corpora import DIFFERENCES, READERS, read_corpus
+    from ..corpora import PUBLISHED, READERS, read_corpus
     from ..corpora.label_maps import read_label_map
     from ..corpora.manifest import write_manifest
     from ..reports import report_tables
@@ -58,10 +58,10 @@ def prepare(
     write_manifest(manifest, out)
     console = Console()
     console.print(report_tables.counts(manifest).for_terminal())
-    if corpus in DIFFERENCES and label_map is not None:
+    if corpus in PUBLISHED and label_map is not None:
         print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
-    elif corpus in DIFFERENCES:
-        for difference in DIFFERENCES[corpus](manifest):
+    elif corpus in PUBLISHED:
+        for difference in PUBLISHED[corpus].differences(manifest):
             print(f"differs: {difference}", file=sys.stderr)
     console.print(f"{out}: {len(manifest.utterances)} utterances", soft_wrap=True)
 

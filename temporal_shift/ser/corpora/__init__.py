@@ -10,6 +10,7 @@ from collections.abc import Callable
 from .. import config
 from ..utils.errors import RecipeError
 from .manifest import Manifest, read_manifest
+from .published_counts import PublishedCounts
 from .readers import cremad, emobox, emodb, folder, iemocap, ravdess, table
 
 READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
@@ -23,12 +24,11 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "manifest": lambda corpus: read_manifest(corpus.path, corpus.labels),
 }
 
-# Of the corpora whose counts are published: what differs from them, under their own label maps.
-DIFFERENCES: dict[str, Callable[[Manifest], list[str]]] = {
-    "iemocap": iemocap.count_differences,
-    "ravdess": ravdess.count_differences,
-    "cremad": cremad.count_differences,
-    "emodb": emodb.count_differences,
+PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps
+    "iemocap": iemocap.PUBLISHED,
+    "ravdess": ravdess.PUBLISHED,
+    "cremad": cremad.PUBLISHED,
+    "emodb": emodb.PUBLISHED,
 }
 
 

@@ -36,33 +36,32 @@ class Description:
     chance_wa: float  # of who always says the largest class
     chance_ua: float
     roamers: dict[str, tuple[str, ...]]  # speakers who are in several sessions, and these
-    twins: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
+    duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
 
 
 def describe(manifest: Manifest) -> Description:
     """Count and measure a corpus, by its manifest alone."""
     utterances = manifest.utterances
     seconds = np.array([utterance.seconds for utterance in utterances])
-    labels = Counter(utterance.label for utterance in utterances)
-    said = Counter(utterance.speaker for utterance in utterances)
+    labels, said = manifest.count("label"), manifest.count("speaker")
     largest = max(manifest.labels, key=lambda label: labels[label])  # the first of equals
     return Description(
         utterances=len(utterances),
         speakers=len(said),
-        sessions=len({utterance.session for utterance in utterances}),
-        minutes=float(seconds.sum()) / 60,
+        sessions=len(manifest.count("session")),
+        minutes=manifest.minutes,
         shortest=float(seconds.min()),
         median=float(np.median(seconds)),
         most=float(np.percentile(seconds, 95)),
         longest=float(seconds.max()),
         longer_than_clip=float((seconds > CLIP_SECONDS).mean()),
-        sample_rates=dict(sorted(Counter(utterance.sample_rate for utterance in utterances).items())),
+        sample_rates=dict(sorted(manifest.count("sample_rate").items())),
         said=(min(said.values()), float(np.median(list(said.values()))), max(said.values())),
         largest=largest,
         chance_wa=labels[largest] / len(utterances),
         chance_ua=1 / len(labels),
         roamers=_roamers(utterances),
-        twins=_twins(utterances),
+        duplicates=_duplicates(utterances),
     )
 
 
@@ -109,10 +108,10 @@ def findings(found: Description) -> list[str]:
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test who trained"
         for speaker, sessions in found.roamers.items()
     ]
-    twins = [_twin_sentence(same) for same in found.twins]
+    duplicates = [_duplicate_sentence(same) for same in found.duplicates]
     return [
         *(_first(roamers) or ["no speaker is in two sessions"]),
-        *(_first(twins) or ["no recording is there twice"]),
+        *(_first(duplicates) or ["no recording is there twice"]),
     ]
 
 
@@ -123,14 +122,14 @@ def _roamers(utterances: Sequence[Utterance]) -> dict[str, tuple[str, ...]]:
     return {speaker: tuple(sorted(these)) for speaker, these in sorted(sessions.items()) if len(these) > 1}
 
 
-def _twins(utterances: Sequence[Utterance]) -> tuple[tuple[Utterance, ...], ...]:
+def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[Utterance, ...], ...]:
     same: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         same.setdefault(utterance.sha256, []).append(utterance)
     return tuple(tuple(these) for these in same.values() if len(these) > 1)
 
 
-def _twin_sentence(same: Sequence[Utterance]) -> str:
+def _duplicate_sentence(same: Sequence[Utterance]) -> str:
     ids = " and ".join(utterance.id for utterance in same)
     told = [
         f"{what} {' and '.join(sorted(values))}"

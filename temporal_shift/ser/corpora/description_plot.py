@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ _NAMED = 60  # speakers; the names of more would lie on each other
 
 def corpus_figure(manifest: Manifest) -> Figure:
     """How long the utterances of each class are, and what each speaker said of each class; speakers by session."""
-    people = sorted({(utterance.session, utterance.speaker) for utterance in manifest.utterances})
+    people = sorted(manifest.count("session", "speaker"))
     height = float(np.clip(0.16 * len(people), 0.45 * len(manifest.labels), 9.6)) + 1.4
     with house_style():
         figure = Figure(figsize=(9.6, max(height, 3.0)), layout="constrained")
@@ -58,7 +57,7 @@ def _draw_durations(axes: Axes, manifest: Manifest) -> None:
 
 
 def _draw_speakers(axes: Axes, manifest: Manifest, people: Sequence[tuple[str, str]]) -> None:
-    counts = Counter((utterance.session, utterance.speaker, utterance.label) for utterance in manifest.utterances)
+    counts = manifest.count("session", "speaker", "label")
     sessions = sorted({session for session, _ in people})
     places = [row + 0.6 * sessions.index(session) for row, (session, _) in enumerate(people)]
     left = np.zeros(len(people))

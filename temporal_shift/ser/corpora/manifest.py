@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
@@ -72,6 +74,15 @@ class Manifest:
                     f"which is not among {', '.join(self.labels)}"
                 )
             seen.add(utterance.id)
+
+    def count(self, *fields: str) -> Counter[Any]:
+        """Utterances by the value of a field, or by the values of several: ``count("session", "label")``."""
+        return Counter(map(attrgetter(*fields), self.utterances))
+
+    @property
+    def minutes(self) -> float:
+        """The duration of all recordings."""
+        return sum(utterance.seconds for utterance in self.utterances) / 60
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -1,40 +1,56 @@
-"""What a corpus holds beside what its publishers say it holds."""
+"""The counts that a corpus's publishers state, and where a manifest differs from them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .manifest import Manifest
 
-Counts = Counter[tuple[str, str]]  # ("the corpus", "happy utterances") and the like
+_WHOLE = "the corpus"
 
 
-def margins(cells: Mapping[tuple[str, str], int], speakers: int) -> Counts:
-    """Utterances by session and class, with their sums; a session without a name has no row of its own."""
-    counts = Counter({("the corpus", "utterances"): sum(cells.values()), ("the corpus", "speakers"): speakers})
+@dataclass(frozen=True, slots=True)
+class PublishedCounts:
+    """``cells`` are utterances by session and class; the session is empty in a corpus without sessions."""
+
+    speakers: int
+    cells: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def by_class(cls, speakers: int, utterances: Mapping[str, int]) -> PublishedCounts:
+        """The counts of a corpus without sessions."""
+        return cls(speakers, {("", label): count for label, count in utterances.items()})
+
+    @property
+    def utterances(self) -> int:
+        return sum(self.cells.values())
+
+    def differences(self, manifest: Manifest) -> list[str]:
+        """A sentence for each count of the manifest, total or by session or class, that is not the published one."""
+        if any(session for session, _ in self.cells):
+            cells = manifest.count("session", "label")
+        else:
+            cells = Counter({("", label): count for label, count in manifest.count("label").items()})
+        expected = _totals(self.cells, self.speakers)
+        found = _totals(cells, len(manifest.count("speaker")))
+        return [
+            f"{owner} has {found[owner, thing]} {thing}, the published corpus {expected[owner, thing]}"
+            for owner, thing in dict.fromkeys([*expected, *found])
+            if found[owner, thing] != expected[owner, thing]
+        ]
+
+
+def _totals(cells: Mapping[tuple[str, str], int], speakers: int) -> Counter[tuple[str, str]]:
+    """The counts with their sums: ``("the corpus", "speakers")``, ``("Session1", "happy utterances")`` and so on."""
+    totals = Counter({(_WHOLE, "utterances"): sum(cells.values()), (_WHOLE, "speakers"): speakers})
     for (session, _), count in cells.items():
         if session:
-            counts[session, "utterances"] += count
+            totals[session, "utterances"] += count
     for (_, label), count in cells.items():
-        counts["the corpus", f"{label} utterances"] += count
+        totals[_WHOLE, f"{label} utterances"] += count
     for (session, label), count in cells.items():
         if session:
-            counts[session, f"{label} utterances"] += count
-    return counts
-
-
-def differences(found: Counts, expected: Counts) -> list[str]:
-    """A sentence for each count that is not the published one."""
-    return [
-        f"{owner} has {found[owner, thing]} {thing}, the published corpus {expected[owner, thing]}"
-        for owner, thing in dict.fromkeys([*expected, *found])
-        if found[owner, thing] != expected[owner, thing]
-    ]
-
-
-def differences_of(manifest: Manifest, published: Mapping[str, int], speakers: int) -> list[str]:
-    """A sentence for each count that is not the published one, of a corpus without sessions."""
-    cells = Counter(("", utterance.label) for utterance in manifest.utterances)
-    found = margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
-    return differences(found, margins({("", label): count for label, count in published.items()}, speakers))
+            totals[session, f"{label} utterances"] += count
+    return totals

@@ -97,7 +97,6 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
     experiment = plan.experiment
     parts = next(fold for fold in make_folds(manifest, experiment.protocol.kind) if fold.name == record.fold)
     chosen = record.epochs[record.chosen.ua - 1]
-    utterances = manifest.utterances
     return {
         "experiment": experiment.name,
         "model": record.model,
@@ -115,10 +114,10 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
         "corpus": {
             "name": _corpus_name(experiment),
             "note": experiment.corpus.note,
-            "utterances": len(utterances),
-            "speakers": len({utterance.speaker for utterance in utterances}),
-            "minutes": round(sum(utterance.seconds for utterance in utterances) / 60, 1),
-            "classes": {label: sum(each.label == label for each in utterances) for label in manifest.labels},
+            "utterances": len(manifest.utterances),
+            "speakers": len(manifest.count("speaker")),
+            "minutes": round(manifest.minutes, 1),
+            "classes": {label: manifest.count("label")[label] for label in manifest.labels},
         },
         "versions": {name: version(name) for name in ("temporal-shift", "torch", "transformers")},
     }

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..config import Experiment, read_experiment
 from ..corpora import read_corpus
-from ..corpora.readers.iemocap import count_differences
+from ..corpora.readers.iemocap import PUBLISHED
 from ..reports.results import Results
 from ..reports.writer import Section
 from ..utils.atomic_files import atomic_write
@@ -86,7 +86,7 @@ def reproduce(
         published_experiment(setting, list(dict.fromkeys(models or MODELS)), overrides) for setting in chosen
     ]
     corpus = read_corpus(experiments[0].corpus)
-    differences = count_differences(corpus)
+    differences = PUBLISHED.differences(corpus)
     for difference in differences:
         console.print(f"[bold]not the published corpus:[/] {difference}", highlight=False)
     identity_of = functools.cache(backbone_identity)  # of this command: both settings usually share the encoder

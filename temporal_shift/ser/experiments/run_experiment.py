@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import time
-from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -176,11 +175,11 @@ def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, obj
     return {
         "note": experiment.corpus.note,
         "utterances": len(utterances),
-        "speakers": len({utterance.speaker for utterance in utterances}),
-        "sessions": len({utterance.session for utterance in utterances}),
-        "style": dict(Counter(utterance.style or "unknown" for utterance in utterances)),
-        "classes": dict(Counter(utterance.label for utterance in utterances)),
-        "minutes": round(sum(utterance.seconds for utterance in utterances) / 60, 1),
+        "speakers": len(manifest.count("speaker")),
+        "sessions": len(manifest.count("session")),
+        "style": {style or "unknown": count for style, count in manifest.count("style").items()},
+        "classes": dict(manifest.count("label")),
+        "minutes": round(manifest.minutes, 1),
         "cut at the clip's end": sum(utterance.seconds > clip for utterance in utterances),
         "padding of the clips": f"{100 * _padding(manifest, clip):.1f} %",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +55,8 @@ def selection(metrics: dict[str, Any]) -> Table:
 
 def counts(manifest: Manifest) -> Table:
     """Utterances by session and class."""
-    found = Counter((utterance.session, utterance.label) for utterance in manifest.utterances)
-    sessions = sorted({utterance.session for utterance in manifest.utterances})
+    found = manifest.count("session", "label")
+    sessions = sorted(manifest.count("session"))
     rows = {name: [found[name, label] for label in manifest.labels] for name in sessions}
     rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
     return Table(

@@ -78,7 +78,7 @@ def test_the_figures_are_those_of_a_plain_computation(manifest):
     assert found.said == (25, 25.0, 25)
     assert (found.largest, found.chance_wa) == ("sad", labels["sad"] / 100)
     assert found.chance_ua == pytest.approx(1 / 3)
-    assert (found.roamers, found.twins) == ({}, ())
+    assert (found.roamers, found.duplicates) == ({}, ())
 
 
 def test_the_speakers_of_several_sessions_are_found():
@@ -101,7 +101,7 @@ def test_identical_recordings_are_found_with_what_they_disagree_on():
         replace(utterance(7), sha256=f"{3:064x}"),
     ]
     found = description.describe(Manifest(tuple(same), ("happy", "sad")))
-    assert [[u.id for u in these] for these in found.twins] == [["u0", "u4"], ["u1", "u2"], ["u3", "u7"]]
+    assert [[u.id for u in these] for these in found.duplicates] == [["u0", "u4"], ["u1", "u2"], ["u3", "u7"]]
     assert description.findings(found) == [
         "no speaker is in two sessions",
         "u0 and u4 are one recording, with the labels happy and sad",

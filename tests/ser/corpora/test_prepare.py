@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from temporal_shift.ser.corpora.manifest import Manifest, read_manifest, write_manifest
-from temporal_shift.ser.corpora.readers.iemocap import count_differences, expected_counts, read_iemocap
+from temporal_shift.ser.corpora.readers.iemocap import PUBLISHED, read_iemocap
 from temporal_shift.ser.utils.errors import RecipeError
 
 from ..iemocap_tree import COUNTS, EMOTIONS, IMPROVISED, write_iemocap
@@ -90,22 +90,22 @@ def test_improvised_and_scripted_utterances_are_told_apart(manifest):
 
 
 def test_the_whole_corpus_differs_from_the_published_one_in_nothing(manifest):
-    assert count_differences(manifest) == []
+    assert PUBLISHED.differences(manifest) == []
 
 
 def test_the_published_counts_add_up():
-    counts = expected_counts()
-    assert counts["the corpus", "utterances"] == 5531
-    assert counts["the corpus", "speakers"] == 10
-    assert [counts[f"Session{k}", "utterances"] for k in range(1, 6)] == [1085, 1023, 1151, 1031, 1241]
-    classes = ("happy", "angry", "sad", "neutral")
-    assert [counts["the corpus", f"{label} utterances"] for label in classes] == [1636, 1103, 1084, 1708]
-    assert [counts["Session4", f"{label} utterances"] for label in classes] == [303, 327, 143, 258]
+    assert (PUBLISHED.utterances, PUBLISHED.speakers) == (5531, 10)
+    sums: Counter[str] = Counter()
+    for (session, label), count in PUBLISHED.cells.items():
+        sums[session] += count
+        sums[label] += count
+    assert [sums[f"Session{k}"] for k in range(1, 6)] == [1085, 1023, 1151, 1031, 1241]
+    assert [sums[label] for label in ("happy", "angry", "sad", "neutral")] == [1636, 1103, 1084, 1708]
 
 
 def test_a_missing_utterance_is_missed_wherever_it_counts(manifest):
     sad = next(u for u in manifest.utterances if u.session == "Session1" and u.label == "sad")
-    assert count_differences(without(manifest, sad.id)) == [
+    assert PUBLISHED.differences(without(manifest, sad.id)) == [
         "the corpus has 5530 utterances, the published corpus 5531",
         "Session1 has 1084 utterances, the published corpus 1085",
         "the corpus has 1083 sad utterances, the published corpus 1084",
@@ -117,7 +117,7 @@ def test_a_wrong_class_is_noticed_in_both_classes(manifest):
     utterances = list(manifest.utterances)
     index = next(k for k, u in enumerate(utterances) if u.session == "Session5" and u.label == "neutral")
     utterances[index] = replace(utterances[index], label="angry")
-    assert count_differences(Manifest(tuple(utterances), manifest.labels)) == [
+    assert PUBLISHED.differences(Manifest(tuple(utterances), manifest.labels)) == [
         "the corpus has 1104 angry utterances, the published corpus 1103",
         "the corpus has 1707 neutral utterances, the published corpus 1708",
         "Session5 has 171 angry utterances, the published corpus 170",
@@ -130,7 +130,7 @@ def test_classes_that_swap_sessions_are_noticed(manifest):
     for session, before, after in (("Session2", "sad", "happy"), ("Session3", "happy", "sad")):
         index = next(k for k, u in enumerate(utterances) if u.session == session and u.label == before)
         utterances[index] = replace(utterances[index], label=after)
-    assert count_differences(Manifest(tuple(utterances), manifest.labels)) == [
+    assert PUBLISHED.differences(Manifest(tuple(utterances), manifest.labels)) == [
         "Session2 has 328 happy utterances, the published corpus 327",
         "Session2 has 196 sad utterances, the published corpus 197",
         "Session3 has 285 happy utterances, the published corpus 286",
@@ -140,7 +140,7 @@ def test_classes_that_swap_sessions_are_noticed(manifest):
 
 def test_a_missing_session_and_one_too_many_are_noticed(manifest):
     moved = tuple(replace(u, session="Session6") if u.session == "Session5" else u for u in manifest.utterances)
-    differences = count_differences(Manifest(moved, manifest.labels))
+    differences = PUBLISHED.differences(Manifest(moved, manifest.labels))
     assert differences[0] == "Session5 has 0 utterances, the published corpus 1241"
     assert "Session6 has 1241 utterances, the published corpus 0" in differences
     assert len(differences) == 2 * (1 + 4)
@@ -148,7 +148,7 @@ def test_a_missing_session_and_one_too_many_are_noticed(manifest):
 
 def test_missing_speakers_are_noticed(manifest):
     merged = tuple(replace(u, speaker=u.speaker.replace("Ses05M", "Ses05F")) for u in manifest.utterances)
-    assert count_differences(Manifest(merged, manifest.labels)) == [
+    assert PUBLISHED.differences(Manifest(merged, manifest.labels)) == [
         "the corpus has 9 speakers, the published corpus 10"
     ]
 
@@ -157,8 +157,8 @@ def test_a_part_of_the_corpus_is_read_and_told_from_the_whole(part):
     manifest = read_iemocap(part)
     assert {utterance.speaker for utterance in manifest.utterances} == {"Ses01F", "Ses01M"}
     count = len(manifest.utterances)
-    assert f"the corpus has {count} utterances, the published corpus 5531" in count_differences(manifest)
-    assert "the corpus has 2 speakers, the published corpus 10" in count_differences(manifest)
+    assert f"the corpus has {count} utterances, the published corpus 5531" in PUBLISHED.differences(manifest)
+    assert "the corpus has 2 speakers, the published corpus 10" in PUBLISHED.differences(manifest)
 
 
 def list_folders_reversed(monkeypatch: pytest.MonkeyPatch) -> None:

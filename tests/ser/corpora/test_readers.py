@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from temporal_shift.ser import config
-from temporal_shift.ser.corpora import DIFFERENCES, READERS, read_corpus
+from temporal_shift.ser.corpora import PUBLISHED, READERS, read_corpus
 from temporal_shift.ser.corpora.manifest import Manifest, write_manifest
 from temporal_shift.ser.training.folds import Kind, make_folds
 from temporal_shift.ser.utils.errors import RecipeError
@@ -91,7 +91,7 @@ def test_ravdess_is_its_speech_of_24_actors_in_eight_emotions(ravdess):
     assert first.path == ravdess / "Actor_12" / "03-01-05-01-02-01-12.wav"
     assert first.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()
     assert (first.start, first.end, first.seconds) == (0.0, 0.01, 0.01)
-    assert DIFFERENCES["ravdess"](manifest) == []
+    assert PUBLISHED["ravdess"].differences(manifest) == []
 
 
 def test_the_groups_of_ravdess_are_even_in_utterances_and_in_women_and_men(ravdess):
@@ -129,7 +129,7 @@ def test_crema_d_is_7442_clips_of_91_actors_in_six_emotions(tmp_path):
     assert labels_of(manifest) == {EMOTIONS["cremad"][code]: count for code, count in CREMAD.items()}
     assert manifest.labels == tuple(EMOTIONS["cremad"].values())
     assert {u.speaker for u in manifest.utterances} == {str(number) for number in range(1001, 1092)}
-    assert DIFFERENCES["cremad"](manifest) == []
+    assert PUBLISHED["cremad"].differences(manifest) == []
     sizes = Counter(u.session for u in manifest.utterances)
     assert max(sizes.values()) - min(sizes.values()) <= 82  # one actor's
 
@@ -149,7 +149,7 @@ def test_emodb_is_535_utterances_of_ten_speakers_in_seven_emotions(emodb):
     assert manifest.labels == tuple(EMOTIONS["emodb"].values())
     assert len({u.speaker for u in manifest.utterances}) == 10
     assert next(u for u in manifest.utterances if u.id == "03a01Fa").label == "happy"
-    assert DIFFERENCES["emodb"](manifest) == []
+    assert PUBLISHED["emodb"].differences(manifest) == []
     assert read_corpus(config.Corpus(reader="emodb", path=emodb / "wav")) == manifest
 
 
@@ -161,7 +161,7 @@ def test_each_group_of_emodb_has_a_woman_and_a_man(emodb):
 
 def test_what_is_missing_of_a_published_corpus_is_said(tmp_path):
     write_emodb(tmp_path, {**EMODB, "F": 70, "T": 0})
-    assert DIFFERENCES["emodb"](read_corpus(config.Corpus(reader="emodb", path=tmp_path))) == [
+    assert PUBLISHED["emodb"].differences(read_corpus(config.Corpus(reader="emodb", path=tmp_path))) == [
         "the corpus has 472 utterances, the published corpus 535",
         "the corpus has 70 happy utterances, the published corpus 71",
         "the corpus has 0 sad utterances, the published corpus 62",

@@ -8,13 +8,15 @@ from ... import config
 from ..label_maps import shipped_map
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
-from ..published_counts import differences_of
+from ..published_counts import PublishedCounts
 
 # actor, sentence, emotion, intensity; copies from before October 2022 have a 1040_ITH_SAD_X
 _NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)")
 
-PUBLISHED = {"angry": 1271, "disgust": 1271, "fearful": 1271, "happy": 1271, "neutral": 1087, "sad": 1271}
-SPEAKERS = 91
+PUBLISHED = PublishedCounts.by_class(
+    91,
+    {"angry": 1271, "disgust": 1271, "fearful": 1271, "happy": 1271, "neutral": 1087, "sad": 1271},
+)
 
 
 def read_cremad(corpus: config.Corpus) -> Manifest:
@@ -31,8 +33,3 @@ def read_cremad(corpus: config.Corpus) -> Manifest:
     files = named_files(root, _NAME, "1001_DFA_ANG_XX.wav", problems)
     rows = [Row(path.stem, path, name["emotion"], name["actor"]) for path, name in files]
     return make_manifest(rows, problems, corpus, own=shipped_map("cremad"))
-
-
-def count_differences(manifest: Manifest) -> list[str]:
-    """A sentence for each count that is not the published corpus's, of 7442 utterances."""
-    return differences_of(manifest, PUBLISHED, SPEAKERS)

@@ -8,7 +8,7 @@ from ... import config
 from ..label_maps import shipped_map
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
-from ..published_counts import differences_of
+from ..published_counts import PublishedCounts
 
 _NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?")  # speaker, sentence, emotion, version
 _GENDERS = {
@@ -16,8 +16,10 @@ _GENDERS = {
     **dict.fromkeys(("08", "09", "13", "14", "16"), "f"),
 }
 
-PUBLISHED = {"angry": 127, "bored": 81, "disgust": 46, "fearful": 69, "happy": 71, "sad": 62, "neutral": 79}
-SPEAKERS = 10
+PUBLISHED = PublishedCounts.by_class(
+    10,
+    {"angry": 127, "bored": 81, "disgust": 46, "fearful": 69, "happy": 71, "sad": 62, "neutral": 79},
+)
 
 
 def read_emodb(corpus: config.Corpus) -> Manifest:
@@ -32,8 +34,3 @@ def read_emodb(corpus: config.Corpus) -> Manifest:
     files = named_files(root, _NAME, "03a01Fa.wav", problems)
     rows = [Row(path.stem, path, name["emotion"], name["speaker"]) for path, name in files]
     return make_manifest(rows, problems, corpus, own=shipped_map("emodb"), genders=_GENDERS)
-
-
-def count_differences(manifest: Manifest) -> list[str]:
-    """A sentence for each count that is not the published corpus's, of 535 utterances."""
-    return differences_of(manifest, PUBLISHED, SPEAKERS)

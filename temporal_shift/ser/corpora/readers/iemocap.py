@@ -12,21 +12,28 @@ from ...utils.errors import RecipeError, raise_problems
 from ..label_maps import LabelMap, classes_of, shipped_map
 from ..manifest import Manifest, Style, Utterance
 from ..manifest_builder import corpus_folder, read_utterance
-from ..published_counts import Counts, differences, margins
+from ..published_counts import PublishedCounts
 
 LABELS = ("happy", "angry", "sad", "neutral")
 
 _EXTENSIONS = (".wav", ".flac", ".ogg")
 _STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
 
-_PUBLISHED = {  # utterances by session, in the order of LABELS
+_BY_SESSION = {  # utterances, in the order of LABELS
     "Session1": (278, 229, 194, 384),
     "Session2": (327, 137, 197, 362),
     "Session3": (286, 240, 305, 320),
     "Session4": (303, 327, 143, 258),
     "Session5": (442, 170, 245, 384),
 }
-_PUBLISHED_SPEAKERS = 10
+PUBLISHED = PublishedCounts(
+    10,
+    {
+        (session, label): count
+        for session, counts in _BY_SESSION.items()
+        for label, count in zip(LABELS, counts, strict=True)
+    },
+)
 
 # "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. Below it
 # stand the evaluators' own lines, which start with C-, A- or W-.
@@ -87,23 +94,6 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
         listed = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
         raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {listed}")
     return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
-
-
-def expected_counts() -> Counts:
-    """What the published corpus holds: ``("Session1", "happy utterances")`` and the like, and how many."""
-    cells = {
-        (session, label): count
-        for session, counts in _PUBLISHED.items()
-        for label, count in zip(LABELS, counts, strict=True)
-    }
-    return margins(cells, _PUBLISHED_SPEAKERS)
-
-
-def count_differences(manifest: Manifest) -> list[str]:
-    """A sentence for each count that is not the published corpus's; none for the whole corpus."""
-    cells = Counter((utterance.session, utterance.label) for utterance in manifest.utterances)
-    found = margins(cells, len({utterance.speaker for utterance in manifest.utterances}))
-    return differences(found, expected_counts())
 
 
 def _evaluation(session: Path) -> Path:

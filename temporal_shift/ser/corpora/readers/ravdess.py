@@ -8,16 +8,18 @@ from ... import config
 from ..label_maps import shipped_map
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
-from ..published_counts import differences_of
+from ..published_counts import PublishedCounts
 
 # modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor
 _NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
 
-PUBLISHED = {
-    "neutral": 96,
-    **dict.fromkeys(("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192),
-}
-SPEAKERS = 24
+PUBLISHED = PublishedCounts.by_class(
+    24,
+    {
+        "neutral": 96,
+        **dict.fromkeys(("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192),
+    },
+)
 
 
 def read_ravdess(corpus: config.Corpus) -> Manifest:
@@ -37,8 +39,3 @@ def read_ravdess(corpus: config.Corpus) -> Manifest:
     ]
     genders = {row.speaker: "fm"[int(row.speaker[-2:]) % 2] for row in rows}
     return make_manifest(rows, problems, corpus, own=shipped_map("ravdess"), genders=genders)
-
-
-def count_differences(manifest: Manifest) -> list[str]:
-    """A sentence for each count that is not the published corpus's: 1440 utterances, half as many neutral ones."""
-    return differences_of(manifest, PUBLISHED, SPEAKERS)
