@@ -14,9 +14,9 @@ from .core.torch_private import is_traced
 def temporal_shift(
     x: Tensor,
     *,
-    n_div: int = 8,
-    stride: int = 1,
-    bidirectional: bool = False,
+    n_div: int | None = None,
+    stride: int | None = None,
+    bidirectional: bool | None = None,
     padding_mode: str = "zeros",
     groups: Sequence[tuple[int, int]] | None = None,
     lengths: Tensor | None = None,
@@ -45,15 +45,15 @@ def temporal_shift(
     Args:
         x: Input, ``(..., L, D)``, or any layout that ``time_dim`` and ``channel_dim`` name; any dtype, any strides.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
-            ``D``. The default, 8, is the one of the Temporal Shift Module (Lin et al., ICCV 2019).
-        stride: How many frames they move. Negative swaps past and future, 0 is the identity, and ``L`` or more leaves
-            nothing but padding in the moved channels.
-        bidirectional: Whether a second group of channels reads the future.
+            ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
+        stride: Frames that they move. Negative values swap past and future, 0 is the identity, and with ``L`` or more
+            the moved channels contain only padding. Default: 1.
+        bidirectional: Whether a second group of channels reads the future. Default: no.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default, the paper's), ``"replicate"`` (its first
             or last frame), or ``"circular"`` (its other end).
-        groups: ``[(channels, frames), ...]`` instead of the three above: from channel 0 on, so many channels read so
-            many frames earlier (later where negative); the rest is untouched. ``[(w, s), (w, -s)]`` is the shift both
-            ways, ``[(D, 1)]`` that of RWKV.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``: from channel 0
+            on, each group of ``channels`` reads ``frames`` earlier (later if negative); the rest is untouched.
+            ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the shift of RWKV.
         lengths: Frames of each sequence, ``(B,)`` of int32 or int64 on ``x``'s device, where ``B`` is the first dim of
             ``x`` that is neither time nor channels (with more dims of ``x`` or fewer, as far as they go). A frame at or
             past its length is padding: it is never read, and it is zero in the output.
@@ -99,9 +99,9 @@ def temporal_shift_add(
     x: Tensor,
     residual: Tensor,
     *,
-    n_div: int = 8,
-    stride: int = 1,
-    bidirectional: bool = False,
+    n_div: int | None = None,
+    stride: int | None = None,
+    bidirectional: bool | None = None,
     padding_mode: str = "zeros",
     groups: Sequence[tuple[int, int]] | None = None,
     lengths: Tensor | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .geometry import PADDING_MODES, ChannelGroup, ShiftGeometry, groups_of_list, groups_of_share
+from .geometry import PADDING_MODES, ShiftGeometry, groups_of_list, groups_of_share
 from .torch_private import is_view_of_leaf
 
 _INTEGERS = (torch.int32, torch.int64)
@@ -18,9 +18,9 @@ _INTEGERS = (torch.int32, torch.int64)
 
 def resolve(
     x: Any,
-    n_div: int,
-    stride: int,
-    bidirectional: bool,
+    n_div: int | None,
+    stride: int | None,
+    bidirectional: bool | None,
     padding_mode: str,
     groups: Any,
     ragged: str | None,
@@ -58,31 +58,74 @@ def resolve(
 def _geometry(
     dims: int,
     channels: int,
-    n_div: int,
-    stride: int,
-    bidirectional: bool,
+    n_div: int | None,
+    stride: int | None,
+    bidirectional: bool | None,
     padding_mode: str,
     groups: tuple[tuple[int, int], ...] | None,
     ragged: str | None,
     time_dim: int,
     channel_dim: int,
 ) -> ShiftGeometry:
+    options = check_options(n_div, stride, bidirectional, padding_mode, groups)
+    time_dim, channel_dim = _dims(dims, time_dim, channel_dim)
+    resolved = groups_of_share(channels, *options) if groups is None else groups_of_list(channels, groups)
+    return ShiftGeometry(resolved, time_dim, channel_dim, padding_mode, ragged)
+
+
+def check_options(
+    n_div: int | None,
+    stride: int | None,
+    bidirectional: bool | None,
+    padding_mode: str,
+    groups: tuple[tuple[int, int], ...] | None,
+) -> tuple[int, int, bool]:
+    """Check the options of a shift without its input. Returns the first three, with defaults in place of ``None``."""
+    if groups is not None:
+        given = {"n_div": n_div, "stride": stride, "bidirectional": bidirectional}
+        replaced = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        if replaced:
+            raise ValueError(f"n_div, stride and bidirectional must be None with groups, got {replaced}")
+    n_div, stride = 8 if n_div is None else n_div, 1 if stride is None else stride
+    bidirectional = False if bidirectional is None else bidirectional
     check_whole("n_div", n_div)
     check_whole("stride", stride)
     check_flag("bidirectional", bidirectional)
     if padding_mode not in PADDING_MODES:
         known = ", ".join(repr(mode) for mode in PADDING_MODES)
-        raise ValueError(f"padding_mode={padding_mode!r} is not known: it must be one of {known}")
-    time_dim, channel_dim = _dims(dims, time_dim, channel_dim)
-    if groups is None:
-        resolved: tuple[ChannelGroup, ...] = groups_of_share(channels, n_div, stride, bidirectional)
-    elif (n_div, stride, bidirectional) != (8, 1, False):
-        raise ValueError(
-            "groups says all that n_div, stride and bidirectional say: they must be left at their defaults"
-        )
-    else:
-        resolved = groups_of_list(channels, groups)
-    return ShiftGeometry(resolved, time_dim, channel_dim, padding_mode, ragged)
+        raise ValueError(f"padding_mode must be one of {known}, got {padding_mode!r}")
+    return n_div, stride, bidirectional
+
+
+def check_layer(
+    channels: int | None,
+    n_div: int | None,
+    stride: int | None,
+    bidirectional: bool | None,
+    *,
+    padding_mode: str = "zeros",
+    groups: Any = None,
+    time_dim: int = -2,
+    channel_dim: int = -1,
+) -> tuple[int, int, bool] | tuple[None, None, None]:
+    """Check what the construction of a layer can check. Returns the effective ``n_div``, ``stride``, ``bidirectional``.
+
+    They are ``None`` if ``groups`` replaces them. ``channels`` is ``None`` if the layer takes any number of channels.
+    """
+    pairs = None if groups is None else _as_pairs(groups)
+    options = check_options(n_div, stride, bidirectional, padding_mode, pairs)
+    check_whole("time_dim", time_dim)
+    check_whole("channel_dim", channel_dim)
+    if time_dim == channel_dim:
+        raise ValueError(f"time_dim={time_dim} and channel_dim={channel_dim} are the same dim of x: they must differ")
+    if pairs is not None:
+        groups_of_list(sum(max(count, 0) for count, _ in pairs) if channels is None else channels, pairs)
+        return None, None, None
+    if channels is not None:
+        groups_of_share(channels, *options)
+    elif options[0] < 1 + options[2]:
+        raise ValueError(f"n_div must be at least {1 + options[2]} with bidirectional={options[2]}, got {options[0]}")
+    return options
 
 
 def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:

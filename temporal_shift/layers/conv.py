@@ -1,4 +1,4 @@
-"""The block of ShiftCNN."""
+"""ShiftConv, the block of the paper's ShiftCNN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import temporal_shift, temporal_shift_add
-from .layouts import check_placement
+from .layouts import check_placement, check_shift
 
 
 class ShiftConv(nn.Module):
@@ -17,27 +17,32 @@ class ShiftConv(nn.Module):
 
     With :math:`f` = depthwise convolution, LayerNorm, linear ``D -> expansion * D``, GELU, linear back to ``D``:
 
-    - ``placement="residual"``: :math:`y = \text{shift}(x) + f(x)` - the skip mingles frames, the block sees its own;
+    - ``placement="residual"``: :math:`y = \text{shift}(x) + f(x)`: only the skip connection is shifted;
     - ``placement="inplace"``: :math:`x' = \text{shift}(x),\; y = x' + f(x')`.
+
+    It is a block of its own and does not replace a layer of torch.
 
     Args:
         dim: The channels, ``D``.
-        kernel_size: Frames under the depthwise convolution; odd, so that the length stays. Default: 7 (the paper's).
-        expansion: Width of the hidden layer over ``D``. Default: 4 (the paper's).
+        kernel_size: Frames under the depthwise convolution; odd, so that the length does not change. Default: 7 (the
+            paper's).
+        expansion: Width of the hidden layer, divided by ``D``. Default: 4 (the paper's).
         placement: ``"residual"`` (default, the paper's best) or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 16 (the paper's best).
-        stride: How many frames they move; with 0 this is the plain block. Default: 1.
+        stride: Frames shifted. It is not the stride of the convolution, which is always 1. With 0 the block has no
+            shift. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: no.
         device: As in ``nn.Linear``.
         dtype: As in ``nn.Linear``.
 
     Shape:
-        ``(B, L, D)`` or ``(L, D)``, to the same. With ``lengths``, ``(B,)``, frames at or past a sequence's length are
-        padding: no other frame sees them, and they are zero in the output.
+        ``(B, L, D)`` or ``(L, D)``, to the same. With ``lengths``, ``(B,)``, a keyword argument, frames at or past the
+        length of a sequence are padding: no other frame reads them, and they are zero in the output.
 
     Raises:
-        ValueError: If ``placement`` is not known or ``kernel_size`` is even; as
-            :func:`temporal_shift.temporal_shift`, when called.
+        TypeError: If an argument does not have its type.
+        ValueError: If ``placement`` is unknown, ``kernel_size`` is even, or ``n_div`` does not fit ``dim``; when
+            called, as :func:`temporal_shift.temporal_shift`.
 
     Example:
         >>> ShiftConv(32)(torch.randn(2, 50, 32)).shape
@@ -61,7 +66,8 @@ class ShiftConv(nn.Module):
     ) -> None:
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={kernel_size} would change the length: it must be odd and at least 1")
+            raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
+        check_shift(dim, n_div, stride, bidirectional)
         self.placement = check_placement(placement, ("residual", "inplace"))
         self.n_div = n_div
         self.stride = stride
@@ -73,10 +79,10 @@ class ShiftConv(nn.Module):
         self.expand = nn.Linear(dim, expansion * dim, device=device, dtype=dtype)
         self.contract = nn.Linear(expansion * dim, dim, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         shift: dict[str, Any] = {"n_div": self.n_div, "stride": self.stride, "bidirectional": self.bidirectional}
         if lengths is not None:
-            x = _silenced(x, lengths)
+            x = _zero_padding(x, lengths)
         if self.placement == "inplace" and self.stride != 0:
             x = temporal_shift(x, **shift, lengths=lengths)
         branch = self._branch(x)
@@ -84,7 +90,7 @@ class ShiftConv(nn.Module):
             y = temporal_shift_add(x, branch, **shift, lengths=lengths)
         else:
             y = x + branch
-        return y if lengths is None else _silenced(y, lengths)
+        return y if lengths is None else _zero_padding(y, lengths)
 
     def _branch(self, x: Tensor) -> Tensor:
         x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D): a linear layer is a 1x1 convolution
@@ -92,15 +98,15 @@ class ShiftConv(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"placement={self.placement!r}, n_div={self.n_div}, stride={self.stride}, "
+            f"placement={self.placement!r}, n_div={self.n_div}, stride={self.stride} (frames shifted), "
             f"bidirectional={self.bidirectional}"
         )
 
 
 class _DepthwiseConv(nn.Conv1d):
-    """An ``nn.Conv1d`` that makes no copy of ``(B, D, L)`` whose channels are neighbours in memory.
+    """An ``nn.Conv1d`` that does not copy an input in channels-last order.
 
-    torch leaves only images in that order: so the sequence is an image of one row.
+    torch keeps that order for images only, so the sequence is passed as an image of one row.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -108,6 +114,6 @@ class _DepthwiseConv(nn.Conv1d):
         return F.conv2d(row, weight, self.bias, padding=(0, int(self.padding[0])), groups=self.groups).squeeze(-2)
 
 
-def _silenced(x: Tensor, lengths: Tensor) -> Tensor:
-    """With zeros where there is padding, which is what a shift of no channel leaves there."""
+def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Set the padding to zero, as a shift that moves no channel does."""
     return temporal_shift(x, groups=[], lengths=lengths)

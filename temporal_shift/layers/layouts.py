@@ -1,8 +1,10 @@
-"""What the arguments of several layers mean."""
+"""Arguments that several layers share: checks, and the layout that a module expects."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from ..core import arguments
 
 _CHANNELS_FIRST = (
     nn.Conv1d,
@@ -18,15 +20,25 @@ _CHANNELS_FIRST = (
 
 
 def check_placement(placement: str, allowed: tuple[str, ...]) -> str:
-    """Return ``placement``, or raise a ``ValueError`` that names the ones allowed."""
+    """Return ``placement`` if it is one of ``allowed``, else raise a ``ValueError``."""
     if placement not in allowed:
-        names = ", ".join(repr(name) for name in allowed)
-        raise ValueError(f"placement={placement!r} is not known here: it must be one of {names}")
+        raise ValueError(f"placement must be one of {', '.join(map(repr, allowed))}, got {placement!r}")
     return placement
 
 
+def check_shift(
+    channels: int, n_div: int, stride: int, bidirectional: bool, *, bidirectional_name: str = "bidirectional"
+) -> None:
+    """Check the shift of a layer with ``channels`` channels. With ``stride=0`` the layer ignores ``n_div``."""
+    arguments.check_whole("n_div", n_div)
+    arguments.check_whole("stride", stride)
+    arguments.check_flag(bidirectional_name, bidirectional)
+    if stride != 0:
+        arguments.check_layer(channels, n_div, stride, bidirectional)
+
+
 def layout_of(net: nn.Module | None) -> tuple[int, int]:
-    """The time and the channel dim of what ``net`` takes, by its class; for a stack, by its first module's."""
+    """The time and the channel dim that ``net`` expects, by its class, or by the class of a stack's first module."""
     if isinstance(net, nn.Sequential) and len(net) > 0:
         return layout_of(net[0])
     if isinstance(net, (nn.TransformerEncoder, nn.TransformerDecoder)):
@@ -41,5 +53,5 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
 
 
 def time_dim_of(x: Tensor, batch_first: bool) -> int:
-    """Where torch's sequence layers expect the frames: unbatched ``(L, D)``, ``(B, L, D)`` or ``(L, B, D)``."""
+    """The time dim of the input of torch's sequence layers: ``(L, D)``, ``(B, L, D)`` or ``(L, B, D)``."""
     return 1 if batch_first and x.dim() == 3 else 0

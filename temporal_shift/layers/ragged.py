@@ -1,4 +1,4 @@
-"""The shift of every form in which torch's layers take sequences of different lengths."""
+"""The shift of packed, nested and padded batches of sequences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from ..core.torch_private import ragged_dim
 from ..functional import temporal_shift
 from ..streaming import ShiftStream
 
@@ -15,30 +16,31 @@ Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
-    """:func:`temporal_shift` of a tensor; of a ``PackedSequence`` or a nested tensor, that of each sequence alone."""
+    """:func:`temporal_shift` of a tensor, or of each sequence of a ``PackedSequence`` or a nested tensor."""
     if isinstance(x, Tensor) and not x.is_nested:
         return temporal_shift(x, **arguments)
+    form = "PackedSequence" if isinstance(x, PackedSequence) else "nested tensor"
     for name in ("lengths", "cu_seqlens"):
         if arguments.pop(name, None) is not None:
-            form = "PackedSequence" if isinstance(x, PackedSequence) else "nested tensor"
-            raise ValueError(f"{name} says where sequences end, and so does a {form}: it must be None")
-    arguments.pop("inplace", None)  # their frames are regrouped on the way, so what is written to is a copy
+            raise ValueError(f"{name} must be None for a {form}, which contains the lengths")
+    if arguments.pop("inplace", False):  # its frames are regrouped, so the shift would write to a copy
+        raise ValueError(f"inplace must be False for a {form}, got True")
     if isinstance(x, PackedSequence):
         return _shift_packed(x, arguments)
     return _shift_nested(x, arguments)
 
 
 def shift_stream(n_div: int, stride: int, bidirectional: bool, time_dim: int) -> ShiftStream:
-    """The stream of a layer's shift; with ``stride=0`` nothing moves and ``n_div`` may be anything, as in the layer."""
+    """The stream of a layer's shift. With ``stride=0`` nothing moves and the layer ignores ``n_div``."""
     if stride == 0:
         return ShiftStream(groups=[], time_dim=time_dim)
     return ShiftStream(n_div=n_div, stride=stride, bidirectional=bidirectional, time_dim=time_dim)
 
 
-def silenced(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
-    """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros where a mask of torch's marks padding.
+def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
+    """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros in the frames that a padding mask marks.
 
-    The mask is ``(B, L)`` or ``(L,)``, bool or what is added to scores.
+    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores.
     """
     padding = key_padding_mask if key_padding_mask.dtype == torch.bool else key_padding_mask == float("-inf")
     if x.dim() == 3 and time_dim % 3 == 0:
@@ -47,10 +49,12 @@ def silenced(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
 
 
 def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSequence:
+    if arguments.get("channel_dim", -1) not in (-1, 2):
+        raise ValueError(f"channel_dim must be -1 for a PackedSequence, got {arguments['channel_dim']}")
     longest_first = PackedSequence(packed.data, packed.batch_sizes)
     padded, lengths = pad_packed_sequence(longest_first)  # (L, B, D)
     arguments |= {"time_dim": 0, "channel_dim": -1, "lengths": lengths.to(padded.device)}
-    if arguments.get("padding_mode", "zeros") == "zeros":  # which is what the shift reads there anyway
+    if arguments.get("padding_mode", "zeros") == "zeros":  # the padding contains zeros already
         arguments["lengths"] = None
     data = pack_padded_sequence(temporal_shift(padded, **arguments), lengths).data
     return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
@@ -58,11 +62,10 @@ def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSe
 
 def _shift_nested(nested: Tensor, arguments: dict[str, Any]) -> Tensor:
     if arguments.get("channel_dim", -1) == -1:
-        arguments["time_dim"] = -2  # however the batch is laid out, each of its sequences is (L, D)
-    jagged: Any = nested  # torch types nothing of what only this layout has
-    if nested.layout == torch.jagged and jagged._ragged_idx == 1 and jagged.lengths() is None:
-        # The same offsets, not equal ones, are what lets the result be added to the input.
-        offsets = jagged.offsets()
+        arguments["time_dim"] = -2  # each sequence is (L, D) in any layout of the batch
+    jagged: Any = nested  # torch has no type for this layout
+    if nested.layout == torch.jagged and ragged_dim(nested) == 1 and jagged.lengths() is None:
+        offsets = jagged.offsets()  # the same object, not an equal one: torch adds such tensors only if they share it
         return torch.nested.nested_tensor_from_jagged(
             temporal_shift(nested.values(), **arguments, cu_seqlens=offsets), offsets
         )

@@ -1,4 +1,4 @@
-"""The block of ShiftLSTM, and the same block with a GRU."""
+"""ShiftLSTM, the layer of the paper's ShiftLSTM, and ShiftGRU."""
 
 from __future__ import annotations
 
@@ -12,72 +12,65 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ..core.arguments import check_flag
 from ..streaming import ChainedStream, RecurrentStream, Stage
 from ..streaming.nets import refuse_surgery
-from .layouts import time_dim_of
+from .layouts import check_shift, time_dim_of
 from .ragged import Sequences, shift_sequences, shift_stream
 
-_COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # what torch's modules call for all their layers
+_COMPUTE: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru}  # the functions that nn.LSTM and nn.GRU call
 
 
-class ShiftedInput:
-    """What any recurrent layer is once its input is shifted."""
+class _ShiftRNN(nn.RNNBase):
+    """The common part of ShiftLSTM and ShiftGRU."""
 
-    batch_first: bool
     n_div: int
     stride: int
     bidirectional_shift: bool
     shift_every_layer: bool
 
     def _set_shift(self, n_div: int, stride: int, bidirectional_shift: bool, shift_every_layer: bool) -> None:
+        check_flag("shift_every_layer", shift_every_layer)
+        widths = [self.input_size]
+        if shift_every_layer and self.num_layers > 1:
+            widths.append((self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1))
+        for width in widths:
+            check_shift(width, n_div, stride, bidirectional_shift, bidirectional_name="bidirectional_shift")
         self.n_div = n_div
         self.stride = stride
         self.bidirectional_shift = bidirectional_shift
         self.shift_every_layer = shift_every_layer
-
-    def _shift(self, x: Sequences) -> Sequences:
-        if self.stride == 0:
-            return x
-        time_dim = time_dim_of(x, self.batch_first) if isinstance(x, Tensor) else 0
-        return shift_sequences(
-            x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
-        )
-
-    def extra_repr(self) -> str:
-        """torch's own, then the shift."""
-        shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
-        every = ", shift_every_layer=True" if self.shift_every_layer else ""
-        return f"{super().extra_repr()}, {shift}{every}"  # type: ignore[misc]
-
-
-class _ShiftRNN(ShiftedInput, nn.RNNBase):
-    """What an ``nn.LSTM`` and an ``nn.GRU`` have in common once their input is shifted."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         if self.shift_every_layer and self.num_layers > 1 and self.stride != 0:
             return self._layer_by_layer(input, hx)
         return self._unshifted(self._shift(input), hx)
 
-    def stream(self, state: Any = None) -> ChainedStream:
-        """The same layer on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+    def extra_repr(self) -> str:
+        shift = f"n_div={self.n_div}, stride={self.stride}, bidirectional_shift={self.bidirectional_shift}"
+        every = ", shift_every_layer=True" if self.shift_every_layer else ""
+        return f"{super().extra_repr()}, {shift}{every}"
 
-        The chunks' outputs, one after another, are the output of the whole sequence up to rounding (in eval mode, if
+    def stream(self, state: Any = None) -> ChainedStream:
+        """A stream of this layer, from the beginning of a sequence or from the ``state`` of another stream.
+
+        The outputs of the chunks, concatenated, are the output for the whole sequence up to rounding (in eval mode, if
         there is dropout between layers).
 
         Raises:
-            ValueError: If the layer is ``bidirectional``: its second direction begins at the end.
+            ValueError: If the layer is ``bidirectional``: its backward direction needs the last frame first.
         """
         refuse_surgery(self)
         if self.bidirectional:
             raise ValueError(
-                f"bidirectional=True cannot stream: the second direction of the {self.mode} begins with the last "
-                "frame; it must be False"
+                f"bidirectional must be False to stream, got True: the backward direction of the {self.mode} begins "
+                "with the last frame"
             )
         steps: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = [self._unshifted]
         if self.shift_every_layer and self.num_layers > 1:
             steps = [partial(self._one_layer, layer) for layer in range(self.num_layers)]
         time_dim = -2 if self.batch_first else 0
-        width = getattr(self, "proj_size", 0) or self.hidden_size
+        width = self.proj_size or self.hidden_size
         stages: list[Stage] = []
         for step in steps:
             shift = shift_stream(self.n_div, self.stride, self.bidirectional_shift, time_dim)
@@ -87,8 +80,16 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
     def _unshifted(self, x: Any, hx: Any) -> Any:
         return super().forward(x, hx)
 
+    def _shift(self, x: Sequences) -> Sequences:
+        if self.stride == 0:
+            return x
+        time_dim = time_dim_of(x, self.batch_first) if isinstance(x, Tensor) else 0
+        return shift_sequences(
+            x, n_div=self.n_div, stride=self.stride, bidirectional=self.bidirectional_shift, time_dim=time_dim
+        )
+
     def _layer_by_layer(self, x: Any, hx: Any) -> Any:
-        """What torch does in one call, with a shift before each layer."""
+        """All layers, each with a shift before it; torch computes them in one call."""
         if isinstance(x, Tensor) and x.dim() == 2:
             return self._as_a_batch(self._layer_by_layer, x, hx)
         packed = isinstance(x, PackedSequence)
@@ -107,7 +108,7 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
         return x, self.permute_hidden(hidden, x.unsorted_indices if packed else None)  # type: ignore[arg-type]
 
     def _one_layer(self, layer: int, x: Any, hx: Any) -> tuple[Any, Any]:
-        """One layer on frames that are shifted already, and its last state."""
+        """The output and the last state of one layer, for an input that is already shifted."""
         if isinstance(x, Tensor) and x.dim() == 2:
             return self._as_a_batch(partial(self._one_layer, layer), x, hx)
         packed = isinstance(x, PackedSequence)
@@ -133,31 +134,34 @@ class _ShiftRNN(ShiftedInput, nn.RNNBase):
     def _first_state(self, x: Any) -> Any:
         directions = 2 if self.bidirectional else 1
         batch = int(x.batch_sizes[0]) if isinstance(x, PackedSequence) else x.shape[0 if self.batch_first else 1]
-        h = _data(x).new_zeros(directions, batch, getattr(self, "proj_size", 0) or self.hidden_size)
+        h = _data(x).new_zeros(directions, batch, self.proj_size or self.hidden_size)
         return h if self.mode == "GRU" else (h, _data(x).new_zeros(directions, batch, self.hidden_size))
 
 
 class ShiftLSTM(_ShiftRNN, nn.LSTM):
-    r"""An ``nn.LSTM`` whose input is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
+    r"""An ``nn.LSTM`` with an input that is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
-    Every argument of ``nn.LSTM`` means what it means there, ``bidirectional`` included: it is the LSTM that runs both
-    ways. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. Like ``nn.LSTM``,
-    it is traced by Dynamo only with ``torch._dynamo.config.allow_rnn``.
+    It is a subclass of ``nn.LSTM`` and takes all its arguments; ``bidirectional`` is the direction of the LSTM, not of
+    the shift. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. With
+    ``stride=0`` the output is that of ``nn.LSTM`` bit for bit. Like ``nn.LSTM``, it is traced by Dynamo only with
+    ``torch._dynamo.config.allow_rnn``.
 
     Args:
         input_size: The channels, ``D``.
-        hidden_size: As in ``nn.LSTM``, and so the other arguments up to ``dtype``.
+        hidden_size: As in ``nn.LSTM``, like the other arguments up to ``dtype``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: How many frames they move; with 0 this is ``nn.LSTM``. Default: 1.
+        stride: Frames that they move; with 0 this is ``nn.LSTM``. Default: 1.
         bidirectional_shift: Whether a second group of channels reads the future. Default: no (the paper's best).
-        shift_every_layer: Whether the input of every layer is shifted, and not of the first one only. Default: no.
+        shift_every_layer: Whether the input of every layer is shifted, instead of the input of the first layer only.
+            Default: no.
 
     Shape:
-        Those of ``nn.LSTM``: ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a ``PackedSequence``,
-        which is shifted within each of its sequences.
+        As in ``nn.LSTM``: ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a ``PackedSequence``, in
+        which each sequence is shifted on its own.
 
     Raises:
-        ValueError: As :func:`temporal_shift.temporal_shift`, when called.
+        TypeError: If an argument does not have its type.
+        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer.
 
     Example:
         >>> layer = ShiftLSTM(32, 64, batch_first=True, bidirectional=True)
@@ -186,8 +190,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         bidirectional_shift: bool = False,
         shift_every_layer: bool = False,
     ) -> None:
-        nn.LSTM.__init__(
-            self,
+        super().__init__(
             input_size,
             hidden_size,
             num_layers,
@@ -203,21 +206,22 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 
 
 class ShiftGRU(_ShiftRNN, nn.GRU):
-    r"""An ``nn.GRU`` whose input is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
+    r"""An ``nn.GRU`` with an input that is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
 
-    All of it is as in :class:`ShiftLSTM`, with ``nn.GRU`` where that has ``nn.LSTM``. The paper has no GRU; the
-    defaults of the shift are those of its LSTM.
+    It relates to ``nn.GRU`` as :class:`ShiftLSTM` relates to ``nn.LSTM``. The paper has no GRU; the defaults of the
+    shift are those of ShiftLSTM.
 
     Args:
         input_size: The channels, ``D``.
-        hidden_size: As in ``nn.GRU``, and so the other arguments up to ``dtype``.
-        n_div: As in :class:`ShiftLSTM`, and so the other arguments.
+        hidden_size: As in ``nn.GRU``, like the other arguments up to ``dtype``.
+        n_div: As in :class:`ShiftLSTM`, like the other arguments.
 
     Shape:
-        Those of ``nn.GRU``.
+        As in ``nn.GRU``.
 
     Raises:
-        ValueError: As :func:`temporal_shift.temporal_shift`, when called.
+        TypeError: As :class:`ShiftLSTM`.
+        ValueError: As :class:`ShiftLSTM`.
 
     Example:
         >>> output, h_n = ShiftGRU(32, 64, batch_first=True)(torch.randn(2, 50, 32))
@@ -242,8 +246,7 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
         bidirectional_shift: bool = False,
         shift_every_layer: bool = False,
     ) -> None:
-        nn.GRU.__init__(
-            self,
+        super().__init__(
             input_size,
             hidden_size,
             num_layers,
@@ -258,7 +261,7 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
 
 
 def _each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The state of a GRU or the two of an LSTM, each changed alike; nothing where there is none."""
+    """``function`` of the state of a GRU or of both states of an LSTM."""
     if states is None or isinstance(states, Tensor):
         return None if states is None else function(states)
     return tuple(map(function, states))
@@ -269,5 +272,5 @@ def _data(x: Any) -> Tensor:
 
 
 def _with_data(x: Any, data: Tensor) -> Any:
-    """``data`` in the form that ``x`` has."""
+    """``data`` as a ``PackedSequence`` like ``x``, or as it is if ``x`` is a tensor."""
     return x._replace(data=data) if isinstance(x, PackedSequence) else data

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ragged import silenced
+from .ragged import zero_padding
 
 
 class RelativeSelfAttention(nn.Module):
@@ -20,9 +20,9 @@ class RelativeSelfAttention(nn.Module):
 
     Args:
         d_model: The channels, ``D``.
-        nhead: Attention heads; they divide ``D`` into ``d = D / nhead`` channels each.
+        nhead: Attention heads, of ``d = D / nhead`` channels each.
         max_frames: The longest sequence.
-        dropout: Probability with which a weight of the attention is zero while training. Default: 0.
+        dropout: Dropout probability of the attention weights. Default: 0.
         bias: Whether queries, keys and values have a bias. Default: yes.
         batch_first: Whether three-dimensional input is ``(B, L, D)`` rather than ``(L, B, D)``. Default: no.
         device: As in ``nn.Linear``.
@@ -30,8 +30,8 @@ class RelativeSelfAttention(nn.Module):
 
     Shape:
         ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, to the same. ``attn_mask`` is ``(L, L)`` or ``(B * nhead, L, L)``,
-        ``key_padding_mask`` ``(B, L)`` or ``(L,)``; as in ``nn.MultiheadAttention`` they are bool, with true for what
-        is not attended to, or added to the scores.
+        ``key_padding_mask`` ``(B, L)`` or ``(L,)``; as in ``nn.MultiheadAttention`` they are bool, with true for
+        masked positions, or added to the scores.
 
     Raises:
         ValueError: If ``nhead`` does not divide ``d_model``, or a sequence is longer than ``max_frames``.
@@ -41,7 +41,7 @@ class RelativeSelfAttention(nn.Module):
         torch.Size([2, 50, 32])
     """
 
-    # torch's Transformer layers read these three of the attention that they have, and keep off their fused path.
+    # torch's Transformer layers read these and keep off their fused path.
     in_proj_bias = None
     _qkv_same_embed_dim = False
 
@@ -58,9 +58,9 @@ class RelativeSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         if nhead < 1 or d_model % nhead:
-            raise ValueError(f"nhead={nhead} does not divide d_model={d_model}: it must")
+            raise ValueError(f"nhead must divide d_model={d_model}, got {nhead}")
         if max_frames < 1:
-            raise ValueError(f"max_frames={max_frames} leaves no frame: it must be at least 1")
+            raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self.num_heads = nhead
         self.max_frames = max_frames
         self.dropout = dropout
@@ -85,12 +85,9 @@ class RelativeSelfAttention(nn.Module):
     def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
         batch, length, dim = x.shape
         if length > self.max_frames:
-            raise ValueError(
-                f"a sequence of {length} frames is longer than max_frames={self.max_frames}: there is no relative "
-                "position for its ends"
-            )
+            raise ValueError(f"x must have at most max_frames={self.max_frames} frames, got {length}")
         if padding is not None:
-            x = silenced(x, padding, time_dim=1)  # a NaN would spread even with a weight of zero
+            x = zero_padding(x, padding, time_dim=1)  # a NaN spreads even with a weight of zero
         # (3, B, H, L, d)
         q, k, v = self.qkv(x).view(batch, length, 3, self.num_heads, dim // self.num_heads).permute(2, 0, 3, 1, 4)
         table = self.distance_embedding.weight[self.max_frames - length : self.max_frames + length - 1]
@@ -131,7 +128,7 @@ def _skewed(products: Tensor) -> Tensor:
 
 
 def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
-    """Both masks as one that is added to the scores; finite, so that a row with nothing to attend to is no NaN."""
+    """Both masks as one that is added to the scores. It is finite: a row that is masked whole gives no NaN."""
     heads, length = q.shape[1:3]
     bias = None
     if mask is not None:
@@ -143,7 +140,7 @@ def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | No
 
 
 def _additive(mask: Tensor, q: Tensor) -> Tensor:
-    hidden = torch.finfo(q.dtype).min / 4  # two of them and a score are still finite
+    hidden = torch.finfo(q.dtype).min / 4  # the sum of two of them and a score is finite
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, hidden)
     return mask.to(q.dtype).clamp(min=hidden)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..core import arguments
 from ..streaming import ChainedStream, ShiftStream
 from ..streaming.nets import chained, refuse_surgery, stages_of
 from .layouts import layout_of
@@ -17,26 +18,29 @@ class TemporalShift(nn.Module):
     r"""Shift the input in time, then apply ``net``: :math:`y = \text{net}(\text{shift}(x))`.
 
     Args:
-        net: What follows the shift; ``None`` for the shift alone. It may be any module whose first argument is the
+        net: The module that gets the shifted input, or ``None`` for the shift alone. Its first argument is the
             sequence; other arguments are passed on.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
-        stride: How many frames they move. Default: 1.
+        stride: Frames that they move. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: no.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
-        groups: ``[(channels, frames), ...]`` instead of the three above ``padding_mode``.
-        time_dim: The dim of the frames. Default: what ``net`` expects - the last for ``nn.Conv1d``, its kin and the
-            norms and pools that go with it; the first for torch's recurrent, attention and Transformer layers without
-            ``batch_first``; else -2. An ``nn.Sequential`` expects what its first module does.
-        channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and its kin, else -1.
-        inplace: Whether the input is overwritten. Default: no.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``.
+        time_dim: The dim of the frames. Default: the one that ``net`` expects: the last for ``nn.Conv1d`` and the other
+            one-dimensional convolutions, norms and pools; the first for torch's recurrent, attention and Transformer
+            layers without ``batch_first``; otherwise -2. An ``nn.Sequential`` expects what its first module expects.
+        channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and the like, otherwise -1.
+        inplace: Whether the input is overwritten. Streams ignore it: they never write to a chunk. Default: no.
 
     Shape:
-        ``(B, L, D)``, or the layout that ``net`` takes, to what ``net`` gives. ``lengths`` or ``cu_seqlens``, given by
-        name, say where sequences end; they are the shift's and are not passed on. Of a ``PackedSequence`` or a nested
-        tensor each sequence is shifted as if alone, into new memory.
+        ``(B, L, D)``, or the layout that ``net`` expects, to the output of ``net``. The keyword arguments ``lengths``
+        and ``cu_seqlens`` say where sequences end, as in :func:`temporal_shift.temporal_shift`; ``net`` does not get
+        them. In a ``PackedSequence`` or a nested tensor each sequence is shifted on its own.
 
     Raises:
-        ValueError: As :func:`temporal_shift.temporal_shift`, when called.
+        TypeError: If an argument does not have its type.
+        ValueError: As :func:`temporal_shift.temporal_shift`: at construction where the arguments alone show it,
+            otherwise when called. When called with a ``PackedSequence`` or a nested tensor: if ``inplace``, or if
+            ``lengths`` or ``cu_seqlens`` is given; with a ``PackedSequence``, if ``channel_dim`` is not the last.
 
     Example:
         >>> layer = TemporalShift(nn.Conv1d(16, 32, 3, padding=1), n_div=4)
@@ -48,9 +52,9 @@ class TemporalShift(nn.Module):
         self,
         net: nn.Module | None = None,
         *,
-        n_div: int = 8,
-        stride: int = 1,
-        bidirectional: bool = False,
+        n_div: int | None = None,
+        stride: int | None = None,
+        bidirectional: bool | None = None,
         padding_mode: str = "zeros",
         groups: Sequence[tuple[int, int]] | None = None,
         time_dim: int | None = None,
@@ -60,13 +64,24 @@ class TemporalShift(nn.Module):
         super().__init__()
         time_of_net, channel_of_net = layout_of(net)
         self.net = net
-        self.n_div = n_div
-        self.stride = stride
-        self.bidirectional = bidirectional
         self.padding_mode = padding_mode
         self.groups = groups
         self.time_dim = time_of_net if time_dim is None else time_dim
         self.channel_dim = channel_of_net if channel_dim is None else channel_dim
+        self.n_div: int | None
+        self.stride: int | None
+        self.bidirectional: bool | None
+        self.n_div, self.stride, self.bidirectional = arguments.check_layer(
+            None,
+            n_div,
+            stride,
+            bidirectional,
+            padding_mode=padding_mode,
+            groups=groups,
+            time_dim=self.time_dim,
+            channel_dim=self.channel_dim,
+        )
+        arguments.check_flag("inplace", inplace)
         self.inplace = inplace
 
     def forward(
@@ -76,11 +91,11 @@ class TemporalShift(nn.Module):
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
     def stream(self, state: Any = None) -> ShiftStream | ChainedStream:
-        """The same on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+        """A stream of this module, from the beginning of a sequence or from the ``state`` of another stream.
 
         Raises:
-            ValueError: If ``padding_mode`` is ``"circular"``, whose first frame reads the last, or ``net`` may look at
-                other frames (see :func:`temporal_shift.streaming.stream`).
+            ValueError: If ``padding_mode`` is ``"circular"``, which needs the last frame for the first one, or if
+                ``net`` may read other frames (see :func:`temporal_shift.streaming.stream`).
         """
         refuse_surgery(self)
         if self.net is None:
@@ -92,10 +107,8 @@ class TemporalShift(nn.Module):
         return {name: getattr(self, name) for name in names}
 
     def extra_repr(self) -> str:
-        usual = {"padding_mode": "zeros", "groups": None, "time_dim": -2, "channel_dim": -1}
-        said = {name: value for name, value in self._arguments().items() if name not in usual or value != usual[name]}
-        if self.groups is not None:
-            said = {name: value for name, value in said.items() if name not in ("n_div", "stride", "bidirectional")}
+        defaults = {"padding_mode": "zeros", "time_dim": -2, "channel_dim": -1}
+        shown = {name: value for name, value in self._arguments().items() if value != defaults.get(name)}
         if self.inplace:
-            said["inplace"] = True
-        return ", ".join(f"{name}={value!r}" for name, value in said.items())
+            shown["inplace"] = True
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())

@@ -1,4 +1,4 @@
-"""The block of Shiftformer."""
+"""ShiftTransformerLayer, the block of the paper's Shiftformer, and the layer of its Transformer baseline."""
 
 from __future__ import annotations
 
@@ -12,44 +12,46 @@ from torch import Tensor, nn
 from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream
 from ..streaming.nets import refuse_surgery
-from .layouts import check_placement, time_dim_of
-from .ragged import shift_sequences, shift_stream, silenced
+from .layouts import check_placement, check_shift, time_dim_of
+from .ragged import shift_sequences, shift_stream, zero_padding
 from .relative_attention import RelativeSelfAttention
 
 
 class ShiftTransformerLayer(nn.TransformerEncoderLayer):
-    r"""An ``nn.TransformerEncoderLayer`` with a shift instead of its self-attention, beside it, or before it.
+    r"""An ``nn.TransformerEncoderLayer`` with a shift in place of its self-attention, beside it, or before it.
 
-    With :math:`\text{FF}` = linear, activation, linear, and with the norms after the sums (``norm_first=False``):
+    With :math:`\text{FF}` = linear, activation, linear, and post-norm (``norm_first=False``):
 
-    - ``placement="replace"``: :math:`x' = \text{shift}(x),\; y = \text{norm}_2(x' + \text{FF}(x'))` - the shift takes
-      the place of self-attention, of ``norm1`` and of their skip, and frames mix without a parameter;
+    - ``placement="replace"``: :math:`x' = \text{shift}(x),\; y = \text{norm}_2(x' + \text{FF}(x'))`. The shift replaces
+      self-attention, ``norm1`` and their skip connection, and mixes frames without a parameter;
     - ``placement="residual"``: :math:`h = \text{norm}_1(\text{shift}(x) + \text{attn}(x)),\;
       y = \text{norm}_2(h + \text{FF}(h))`;
     - ``placement="inplace"``: the ordinary layer on :math:`\text{shift}(x)`.
 
-    With ``norm_first`` the norms stand where torch's stand: inside the branches. The arguments up to ``dtype`` are
-    those of ``nn.TransformerEncoderLayer`` with its defaults; the paper's block is
-    ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``. The parts that stay keep their names in
-    the ``state_dict``.
+    With ``norm_first`` the norms are inside the branches, as in torch. The call and the arguments up to ``dtype`` are
+    those of ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"`` the parameters are too, and with
+    ``stride=0`` the output is that of torch's layer bit for bit. ``"replace"`` is the paper's block and does not
+    replace a layer of torch: its ``state_dict`` has the names of torch's feed-forward part and ``norm2`` only. The
+    paper's settings are ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
 
     Args:
         d_model: The channels, ``D``.
-        nhead: Heads of the self-attention; with ``"replace"`` there are none, and it is only checked.
+        nhead: Heads of the self-attention. With ``"replace"`` it is checked and not used.
         placement: ``"replace"`` (default, the paper's best), ``"residual"`` or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: How many frames they move; with 0 and ``"inplace"`` or ``"residual"`` this is torch's layer. Default: 1.
+        stride: Frames that they move; 0 for no shift. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: yes (the paper's best).
 
     Shape:
-        ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output is the same.
-        Frames that ``src_key_padding_mask`` marks as padding count as zeros, so that they reach no other frame. A
-        ``src_mask`` limits the attention. With ``"replace"`` there is none: only a causal mask is taken, with
-        ``is_causal=True`` and a shift that reads the past alone, which is causal by itself.
+        ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
+        Frames that ``src_key_padding_mask`` marks as padding are shifted as zeros, so no other frame reads them. A
+        ``src_mask`` limits the attention. ``"replace"`` has no attention and takes a causal mask only, with
+        ``is_causal=True`` and a shift that reads the past, which is causal by itself.
 
     Raises:
-        ValueError: If ``placement`` is not known; if ``"replace"`` is given a ``src_mask`` that is not causal; if
-            ``is_causal`` and the shift reads the future; as :func:`temporal_shift.temporal_shift`, when called.
+        TypeError: If an argument does not have its type.
+        ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
+            ``"replace"`` gets a ``src_mask`` that is not causal, or if ``is_causal`` and the shift reads the future.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -91,6 +93,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
             device=device,
             dtype=dtype,
         )
+        check_shift(d_model, n_div, stride, bidirectional)
         self.placement = check_placement(placement, ("replace", "residual", "inplace"))
         self.n_div = n_div
         self.stride = stride
@@ -109,45 +112,44 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
     ) -> Tensor:
         if is_causal and self._reads_the_future():
             raise ValueError(
-                f"is_causal=True, and a shift with stride={self.stride}, bidirectional={self.bidirectional} reads the "
-                "future: stride must be at least 0 and bidirectional False"
+                "is_causal must be False for a shift that reads the future, got True with "
+                f"stride={self.stride}, bidirectional={self.bidirectional}"
             )
         if self.placement == "replace":
             if src_mask is not None and not is_causal:
-                raise ValueError('src_mask limits attention, and placement="replace" has none: it must be None')
-            return self._instead_of_attention(self._shift(self._silenced(src, src_key_padding_mask)))
+                raise ValueError('src_mask must be None or causal with placement="replace", which has no attention')
+            return self._feed_forward(self._shift(self._zero_padding(src, src_key_padding_mask)))
         if self.stride == 0:
             return super().forward(src, src_mask, src_key_padding_mask, is_causal)
-        src = self._silenced(src, src_key_padding_mask)
+        src = self._zero_padding(src, src_key_padding_mask)
         if self.placement == "residual":
-            return self._beside_attention(src, src_mask, src_key_padding_mask, is_causal)
+            return self._with_residual_shift(src, src_mask, src_key_padding_mask, is_causal)
         return super().forward(self._shift(src), src_mask, src_key_padding_mask, is_causal)
 
     def stream(self, state: Any = None) -> ChainedStream:
-        """The same layer on a sequence that comes in chunks, from its beginning or from the ``state`` of a stream.
+        """A stream of this layer, from the beginning of a sequence or from the ``state`` of another stream.
 
-        The chunks' outputs, one after another, are the output of the whole sequence up to rounding (in eval mode, if
-        there is dropout). With ``bidirectional`` they come ``stride`` frames late, and the last of them from
-        ``flush()``.
+        The outputs of the chunks, concatenated, are the output for the whole sequence up to rounding (in eval mode, if
+        there is dropout). With ``bidirectional`` they are ``stride`` frames late, and ``flush()`` returns the last.
 
         Raises:
-            ValueError: If there is attention, which looks at all frames: ``placement`` must be ``"replace"``.
+            ValueError: If ``placement`` is not ``"replace"``: attention reads all frames.
         """
         refuse_surgery(self)
         if self.placement != "replace":
             raise ValueError(
-                f'placement="{self.placement}" cannot stream: its attention looks at all frames; it must be "replace"'
+                f"placement must be 'replace' to stream, got {self.placement!r}: attention reads all frames"
             )
         time_dim = -2 if self.batch_first else 0
         shift = shift_stream(self.n_div, self.stride, self.bidirectional, time_dim)
-        return ChainedStream([shift, FramewiseStream(self._instead_of_attention)], time_dim, state)
+        return ChainedStream([shift, FramewiseStream(self._feed_forward)], time_dim, state)
 
-    def _instead_of_attention(self, shifted: Tensor) -> Tensor:
+    def _feed_forward(self, shifted: Tensor) -> Tensor:
         if self.norm_first:
             return shifted + self._ff_block(self.norm2(shifted))
         return self.norm2(shifted + self._ff_block(shifted))  # type: ignore[no-any-return]
 
-    def _beside_attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+    def _with_residual_shift(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
         if self.norm_first:
             h = self._shift_plus(x, self._sa_block(self.norm1(x), mask, padding, is_causal=is_causal))
             return h + self._ff_block(self.norm2(h))
@@ -160,11 +162,11 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
     def _shift_plus(self, x: Tensor, branch: Tensor) -> Tensor:
         return self._shift(x) + branch if x.is_nested else temporal_shift_add(x, branch, **self._arguments(x))
 
-    def _silenced(self, src: Tensor, padding: Tensor | None) -> Tensor:
-        """With zeros where there is padding: a shift would carry it, and even unattended a NaN spreads."""
+    def _zero_padding(self, src: Tensor, padding: Tensor | None) -> Tensor:
+        """Set padding to zero: the shift would move it, and attention weights of zero do not stop a NaN."""
         if padding is None or self.stride == 0:
             return src
-        return silenced(src, padding, time_dim_of(src, self.batch_first))
+        return zero_padding(src, padding, time_dim_of(src, self.batch_first))
 
     def _arguments(self, x: Tensor) -> dict[str, Any]:
         return {
@@ -188,20 +190,21 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
     r"""The Transformer layer of the paper's baseline: relative positions in the scores, and no output projection.
 
     Post-norm: :math:`h = \text{norm}_1(x + \text{attn}(x)),\; y = \text{norm}_2(h + \text{FF}(h))`, with
-    :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's is
+    :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's settings are
     ``RelativeTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, max_frames=374)``.
 
     Args:
-        d_model: As in :class:`ShiftTransformerLayer`, and so the other arguments.
+        d_model: As in :class:`ShiftTransformerLayer`, like the other arguments.
         max_frames: The longest sequence: the learned table has ``2 * max_frames - 1`` relative positions.
         placement: ``"inplace"`` (default) or ``"residual"``, for a shift before or beside the attention.
-        stride: How many frames a shift moves. Default: 0, no shift.
+        stride: Frames that a shift moves. Default: 0, no shift.
 
     Shape:
-        As in :class:`ShiftTransformerLayer`, and it stands inside ``nn.TransformerEncoder`` as that does.
+        As in :class:`ShiftTransformerLayer`. The layer works in ``nn.TransformerEncoder``.
 
     Raises:
-        ValueError: As :class:`ShiftTransformerLayer`, and if a sequence is longer than ``max_frames``.
+        TypeError: As :class:`ShiftTransformerLayer`.
+        ValueError: As :class:`ShiftTransformerLayer`, and when called if a sequence is longer than ``max_frames``.
 
     Example:
         >>> layer = RelativeTransformerLayer(32, 4, batch_first=True, max_frames=50)
@@ -256,14 +259,14 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
         self, x: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None, is_causal: bool = False
     ) -> Tensor:
         if is_causal and attn_mask is None:
-            raise ValueError("is_causal=True says of src_mask that it is causal: src_mask must be given")
+            raise ValueError("src_mask must be given with is_causal=True, got None")
         return self.dropout1(self.self_attn(x, attn_mask, key_padding_mask))  # type: ignore[no-any-return]
 
 
 class _NoAttention(nn.Module):
-    """Stands where self-attention stood: ``nn.TransformerEncoder`` reads these two attributes of it."""
+    """Takes the place of self-attention, with the attributes that ``nn.TransformerEncoder`` reads."""
 
-    _qkv_same_embed_dim = False  # keeps it from the fused path, which would compute attention
+    _qkv_same_embed_dim = False  # keeps torch off its fused path, which computes attention
 
     def __init__(self, batch_first: bool) -> None:
         super().__init__()

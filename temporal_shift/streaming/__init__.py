@@ -1,4 +1,4 @@
-"""Sequences that come in chunks: the outputs, one after another, are those of the whole sequence."""
+"""Layers on a sequence that arrives in chunks. The outputs, concatenated, are those for the whole sequence."""
 
 from .nets import ChainedStream, FramewiseStream, RecurrentStream, RunningMean, Stage, stream
 from .shift import ShiftStream

@@ -1,4 +1,4 @@
-"""Whole nets chunk by chunk: shifts that remember a few frames, and between them what needs no other frame."""
+"""Nets on a sequence that arrives in chunks: a chain of stages, each of which remembers what it needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-# Each frame of their output is made of the same frame of the input.
+from ..core import torch_private
+
+# Modules that compute each frame of the output from the same frame of the input.
 _FRAMEWISE = (
     nn.Linear,
     nn.LayerNorm,
@@ -24,40 +26,40 @@ _FRAMEWISE = (
 
 
 class Stage(Protocol):
-    """What can be fed chunks: ``state`` is all that it remembers, and may be given to another such stage."""
+    """Part of a stream. ``state`` is all that it remembers; another such stage can continue from it."""
 
     state: Any
 
     @property
     def delay(self) -> int:
-        """How many frames the output is late."""
+        """Frames that the output is late."""
 
     def __call__(self, chunk: Tensor, /) -> Tensor:
-        """Feed frames, and take those that are complete."""
+        """Take the next frames and return the frames that are complete."""
 
     def flush(self) -> Tensor | None:
-        """Give the frames that waited for the future, if there can be any, and begin anew."""
+        """Return the frames that wait for the future, or ``None`` if a stage never waits, and start again."""
 
 
 def stream(net: nn.Module, state: Any = None) -> ChainedStream:
-    r"""``net`` on a sequence that comes in chunks, from its beginning or from the ``state`` of such a stream.
+    r"""A stream of ``net``, from the beginning of a sequence or from the ``state`` of another stream.
 
     ::
 
-        fed      x0 x1 | x2 x3 x4 | flush()      (two Shiftformer layers, stride 1, both ways: a delay of two frames)
-        given    .     | y0 y1 y2 | y3 y4
+        input    x0 x1 | x2 x3 x4 | flush()      (two Shiftformer layers, stride 1, both ways: a delay of two frames)
+        output   .     | y0 y1 y2 | y3 y4
 
-    The chunks, one after another, are ``net`` of the whole sequence up to rounding, if ``net`` is in eval mode.
+    The outputs, concatenated, are ``net`` of the whole sequence up to rounding, if ``net`` is in eval mode.
 
     Args:
         net: A layer that streams (:class:`~temporal_shift.TemporalShift`, :class:`~temporal_shift.ShiftLSTM`,
-            :class:`~temporal_shift.ShiftGRU`, :class:`~temporal_shift.ShiftTransformerLayer`), a module that looks at
-            each frame alone (``nn.Linear``, ``nn.LayerNorm``, activations, ``nn.Dropout``), or an ``nn.Sequential`` or
-            ``nn.TransformerEncoder`` of such.
-        state: What the ``state`` of another stream of the same net was, which then goes on here.
+            :class:`~temporal_shift.ShiftGRU`, :class:`~temporal_shift.ShiftTransformerLayer`), a module that works
+            frame by frame (``nn.Linear``, ``nn.LayerNorm``, activations, ``nn.Dropout``), or an ``nn.Sequential`` or
+            ``nn.TransformerEncoder`` of these.
+        state: The ``state`` of another stream of the same net, to continue from.
 
     Raises:
-        ValueError: If a part of ``net`` cannot stream; the message says which and why.
+        ValueError: If a part of ``net`` cannot stream.
 
     Example:
         >>> block = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -72,11 +74,11 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
 
 
 class ChainedStream:
-    """Stages one after another, each fed what the one before gives.
+    """A chain of stages: each gets the output of the one before.
 
     Attributes:
         state: The states of the stages, a tuple.
-        delay: How many frames the output is late.
+        delay: Frames that the output is late.
     """
 
     def __init__(self, stages: Sequence[Stage], time_dim: int, state: tuple[Any, ...] | None = None) -> None:
@@ -86,7 +88,7 @@ class ChainedStream:
             self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        """Feed frames, and take those that are complete.
+        """Take the next frames and return the frames that are complete.
 
         Raises:
             TypeError: As :class:`ShiftStream`.
@@ -97,15 +99,15 @@ class ChainedStream:
             for stage in self.stages:
                 chunk = stage(chunk)
         except BaseException:
-            self.state = before  # so that a chunk that was refused has not been fed to the first stages
+            self.state = before  # a chunk that raises an error must not change the first stages
             raise
         return chunk
 
     def flush(self) -> Tensor:
-        """Give the frames that waited for the future, and begin anew.
+        """Return the frames that wait for the future, and start again.
 
         Raises:
-            ValueError: If no chunk was fed, not even an empty one: then nothing is known of the frames' shape.
+            ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
         """
         rest: Tensor | None = None
         for stage in self.stages:
@@ -114,7 +116,7 @@ class ChainedStream:
             parts += [] if own is None else [own]
             rest = torch.cat(parts, dim=self.time_dim) if parts else None
         if rest is None:
-            raise ValueError("flush() of a net without a shift: no frame of it waits for another")
+            raise ValueError("flush() needs a net with a shift: in this net no frame waits for another")
         return rest
 
     @property
@@ -125,10 +127,7 @@ class ChainedStream:
     def state(self, states: tuple[Any, ...]) -> None:
         if not isinstance(states, (tuple, list)) or len(states) != len(self.stages):
             given = f"{len(states)} parts" if isinstance(states, (tuple, list)) else type(states).__name__
-            raise ValueError(
-                f"state of {given} is not of this stream: it must be a tuple of {len(self.stages)}, the state of such "
-                "a stream"
-            )
+            raise ValueError(f"state must be the state of a stream of this net, {len(self.stages)} parts, got {given}")
         for stage, state in zip(self.stages, states, strict=True):
             stage.state = state
 
@@ -138,7 +137,7 @@ class ChainedStream:
 
 
 class FramewiseStream:
-    """A net that looks at each frame alone: it remembers nothing, and nothing waits."""
+    """A net that works frame by frame: it remembers nothing, and no frame waits."""
 
     delay = 0
 
@@ -150,15 +149,15 @@ class FramewiseStream:
         return self._net(chunk)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """No frame waits."""
 
 
 class RecurrentStream:
-    """A recurrent layer that runs forward in time.
+    """A recurrent layer in the forward direction.
 
     Args:
-        step: From frames and a state (``None`` at first) to outputs and a state: an ``nn.LSTM`` or ``nn.GRU``.
-        width: The channels of its output.
+        step: Maps frames and a state (``None`` at first) to outputs and a state, like an ``nn.LSTM`` or ``nn.GRU``.
+        width: Channels of its output.
         time_dim: The dim of the frames.
     """
 
@@ -171,24 +170,24 @@ class RecurrentStream:
         self.state: Any = None
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        if chunk.shape[self._time_dim] == 0:  # which torch's recurrent layers do not take
+        if chunk.shape[self._time_dim] == 0:  # torch's recurrent layers refuse an empty input
             return chunk.new_empty(*chunk.shape[:-1], self._width)
         output, self.state = self._step(chunk, self.state)
         return output
 
     def flush(self) -> None:
-        """Nothing waits; the stream begins anew."""
+        """No frame waits; the stream starts again."""
         self.state = None
 
 
 class RunningMean:
     r"""The mean over all frames so far: after ``n`` frames :math:`\frac{1}{n} \sum_{t < n} x_t`.
 
-    With a linear layer behind it, it makes a prediction at each chunk, and after the last one that of the whole
-    sequence.
+    With a linear layer after it, each chunk gives a prediction, and the last chunk that of the whole sequence.
 
     Args:
-        time_dim: The dim of the frames, which the mean does not have. Default: -2.
+        time_dim: The dim of the frames, which the mean reduces. Default: -2.
+        state: The ``state`` of another mean, to continue from.
 
     Attributes:
         state: The sum of the frames and their number, or ``None`` before the first chunk.
@@ -204,18 +203,18 @@ class RunningMean:
         self.state = state
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Take frames into account; before the first one, the mean is not a number.
+        """Add frames and return the mean, which is NaN before the first frame.
 
         Raises:
-            ValueError: If they differ from those before in anything but their number.
+            ValueError: If the frames differ in shape from those before.
         """
         total = frames.sum(self.time_dim, dtype=torch.promote_types(frames.dtype, torch.float32))
         count = frames.shape[self.time_dim]
         if self.state is not None:
             if self.state[0].shape != total.shape:
                 raise ValueError(
-                    f"frames of shape {tuple(frames.shape)} do not follow those whose sum has shape "
-                    f"{tuple(self.state[0].shape)}: they must differ in frames only"
+                    f"frames must have the shape {tuple(self.state[0].shape)} without their time dim, got "
+                    f"{tuple(total.shape)}"
                 )
             total, count = self.state[0] + total, self.state[1] + count
         self.state = total, count
@@ -223,7 +222,7 @@ class RunningMean:
 
 
 def stages_of(net: nn.Module) -> list[Stage]:
-    """The stages of a net, a ``ValueError`` if one of them is not known to stream."""
+    """The stages of a net. Raises a ``ValueError`` if a part of it cannot stream."""
     refuse_surgery(net)
     if isinstance(net, nn.Sequential):
         return [stage for module in net for stage in stages_of(module)]
@@ -236,28 +235,28 @@ def stages_of(net: nn.Module) -> list[Stage]:
     if isinstance(net, _FRAMEWISE) and len(getattr(net, "normalized_shape", [1])) == 1:
         return [FramewiseStream(net)]
     raise ValueError(
-        f"{type(net).__name__} cannot stream: it may look at other frames; it must be a layer with a stream() or one "
-        "that looks at each frame alone"
+        f"{type(net).__name__} cannot stream, as it may read other frames: the net must consist of layers with a "
+        "stream() and of modules that work frame by frame"
     )
 
 
 def refuse_surgery(net: nn.Module) -> None:
-    """A ``ValueError`` if surgery has put a shift into a part of ``net``: a stream calls no hooks."""
+    """Raise a ``ValueError`` if ``net`` has shifts from ``add_temporal_shift``: a stream calls no hooks."""
     for name, module in net.named_modules():
-        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        hooks = (*torch_private.pre_hooks(module)[0].values(), *torch_private.forward_hooks(module)[0].values())
         if any(getattr(hook, "mixes_frames", False) for hook in hooks):
             where = f" ({name})" if name else ""
             raise ValueError(
-                f"{type(module).__name__}{where} cannot stream with the shift that add_temporal_shift put into it: use "
-                "layers that have a shift, or put a TemporalShift before the module"
+                f"{type(module).__name__}{where} cannot stream with a shift from add_temporal_shift(): use a layer "
+                "that has a shift, or a TemporalShift before the module"
             )
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
-    """The stages as one, a ``ValueError`` if they do not agree on where the frames are."""
+    """The stages as one stream. Raises a ``ValueError`` if their time dims differ."""
     dims = {stage.time_dim for stage in stages if hasattr(stage, "time_dim")}
     if len(dims) > 1:
-        raise ValueError(f"layers with the frames in different dims {sorted(dims)} cannot stream after one another")
+        raise ValueError(f"time_dim must be the same in all layers to stream, got {sorted(dims)}")
     if dims == {-1} and len(stages) > 1:
-        raise ValueError("frames in the last dim cannot stream through a net that looks at the last dim of each frame")
+        raise ValueError("time_dim must not be -1 to stream through a net, which works on the last dim of each frame")
     return ChainedStream(stages, dims.pop() if dims else -2, state)

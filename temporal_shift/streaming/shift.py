@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,24 +12,32 @@ from ..core.geometry import ShiftGeometry
 
 
 class ShiftStream:
-    r"""A temporal shift that is fed a sequence in chunks; :meth:`.TemporalShift.stream` makes one.
+    r"""A temporal shift of a sequence that arrives in chunks. :meth:`.TemporalShift.stream` creates one.
 
-    With :math:`y = \text{shift}(x)` of the whole sequence and :math:`n` frames fed, it has given the first
-    :math:`n - d` frames of ``y``, where the delay :math:`d` is how far the shift reads into the future: 0 for one
-    direction, ``stride`` for both. :meth:`flush` gives the rest.
+    Let :math:`y = \text{shift}(x)` be the shift of the whole sequence. After :math:`n` frames of ``x`` the stream has
+    returned the first :math:`n - d` frames of ``y``. The delay :math:`d` is how far the shift reads into the future: 0
+    for one direction, ``stride`` for both. :meth:`flush` returns the rest.
 
     ::
 
-        fed      x0 x1 | x2 x3 x4 | flush()      (stride 1, both ways: a delay of one frame)
-        given    y0    | y1 y2 y3 | y4
+        input    x0 x1 | x2 x3 x4 | flush()      (stride 1, both ways: a delay of one frame)
+        output   y0    | y1 y2 y3 | y4
 
-    The chunks, one after another, are ``y`` bit for bit, whatever their lengths; a chunk may have no frame.
+    The outputs, concatenated, are ``y`` bit for bit, for chunks of any length, also of no frame.
+
+    Args:
+        n_div: As in :func:`temporal_shift.temporal_shift`, like the other arguments up to ``channel_dim``.
+        state: The ``state`` of another stream of the same shift, to continue from.
 
     Attributes:
-        state: All that the stream remembers, of the chunks' layout: the last frames, as far back as the shift reads,
-            and those that wait for the future. ``None`` before the first chunk. It may be saved, sent elsewhere, and
-            given to another stream of the same shift, which then goes on.
-        delay: How many frames the output is late.
+        state: What the stream remembers, in the layout of the chunks: the last frames, as far back as the shift reads,
+            and the frames that wait for the future. ``None`` before the first chunk. It can be saved and passed to
+            another stream of the same shift.
+        delay: Frames that the output is late.
+
+    Raises:
+        TypeError: If an argument does not have its type.
+        ValueError: If ``padding_mode`` is ``"circular"``, or as :func:`temporal_shift.temporal_shift`.
 
     Example:
         >>> stream = TemporalShift(n_div=2, bidirectional=True).stream()
@@ -40,26 +50,35 @@ class ShiftStream:
     def __init__(
         self,
         *,
-        n_div: int = 8,
-        stride: int = 1,
-        bidirectional: bool = False,
+        n_div: int | None = None,
+        stride: int | None = None,
+        bidirectional: bool | None = None,
         padding_mode: str = "zeros",
-        groups: list[tuple[int, int]] | None = None,
+        groups: Sequence[tuple[int, int]] | None = None,
         time_dim: int = -2,
         channel_dim: int = -1,
         state: Tensor | None = None,
     ) -> None:
+        arguments.check_layer(
+            None,
+            n_div,
+            stride,
+            bidirectional,
+            padding_mode=padding_mode,
+            groups=groups,
+            time_dim=time_dim,
+            channel_dim=channel_dim,
+        )
         if padding_mode == "circular":
             raise ValueError(
-                'padding_mode="circular" cannot stream: the first frame reads the last one; it must be "zeros" or '
-                '"replicate"'
+                "padding_mode must be 'zeros' or 'replicate' to stream, got 'circular': its first frame reads the last"
             )
         self._arguments = (n_div, stride, bidirectional, padding_mode, groups, None, time_dim, channel_dim)
         self.time_dim = time_dim
         self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        """Feed frames, ``(..., l, D)`` of any ``l``, and take those that are complete.
+        """Take the next frames, ``(..., l, D)`` with any ``l``, and return the frames that are complete.
 
         Raises:
             TypeError: As :func:`temporal_shift.temporal_shift`.
@@ -74,13 +93,13 @@ class ShiftStream:
         return y
 
     def flush(self) -> Tensor:
-        """Give the frames that waited for the future, which is padding now, and begin anew.
+        """Return the frames that wait for the future, with padding as their future, and start again.
 
         Raises:
-            ValueError: If no chunk was fed, not even an empty one: then nothing is known of the frames' shape.
+            ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
         """
         if self.state is None:
-            raise ValueError("flush() came before the first chunk: at least one, if empty, must be fed to the stream")
+            raise ValueError("flush() must come after the first chunk, which may be empty")
         state, self.state = self.state, None
         geometry = self._geometry(state)
         time, future = geometry.time_dim, _reach(geometry)[1]
@@ -93,33 +112,33 @@ class ShiftStream:
     @property
     def delay(self) -> int:
         _, stride, bidirectional, _, groups, *_ = self._arguments
-        if groups is None:
-            return abs(stride) if bidirectional else max(0, -stride)
-        return max([0, *(-frames for channels, frames in groups if channels)])
+        if groups is not None:
+            return max([0, *(-frames for channels, frames in groups if channels)])
+        stride = 1 if stride is None else stride
+        return abs(stride) if bidirectional else max(0, -stride)
 
     def _geometry(self, x: Tensor) -> ShiftGeometry:
         return arguments.resolve(x, *self._arguments)
 
 
 def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
-    """The state, if the chunk can follow it."""
+    """Return ``state`` if the chunk can follow it, else raise an error."""
 
     def kind(x: Tensor) -> tuple[object, ...]:
         return (*(size for dim, size in enumerate(x.shape) if dim != geometry.time_dim), x.dtype, x.device)
 
     if not isinstance(state, Tensor):
-        raise TypeError(f"state must be a torch.Tensor, the state of a stream, not {type(state).__name__}")
+        raise TypeError(f"state must be the state of a stream, a torch.Tensor, got {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
-            f"chunk of shape {tuple(chunk.shape)}, {chunk.dtype} on {chunk.device} does not follow a state of shape "
-            f"{tuple(state.shape)}, {state.dtype} on {state.device}: they must differ in frames only"
+            f"chunk must differ from the state {tuple(state.shape)}, {state.dtype}, {state.device} in frames only, got "
+            f"{tuple(chunk.shape)}, {chunk.dtype}, {chunk.device}"
         )
     past, future = _reach(geometry)
-    least = 0 if geometry.padding_mode == "replicate" else past
-    if not least <= state.shape[geometry.time_dim] <= past + future:
+    minimum = 0 if geometry.padding_mode == "replicate" else past
+    if not minimum <= state.shape[geometry.time_dim] <= past + future:
         raise ValueError(
-            f"state of {state.shape[geometry.time_dim]} frames is not of this shift: it must have {least} to "
-            f"{past + future}"
+            f"state must have {minimum} to {past + future} frames for this shift, got {state.shape[geometry.time_dim]}"
         )
     return state
 
@@ -127,7 +146,7 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
 def _advanced(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> tuple[Tensor, Tensor]:
     """The frames that are complete with this chunk, and the state after it.
 
-    A state holds the frames that the next output reads back to, then those whose own output waits.
+    A state contains the frames that the next output reads, then those with an output that waits.
     """
     time = geometry.time_dim
     past, future = _reach(geometry)
@@ -140,11 +159,13 @@ def _advanced(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> tuple[Te
         for group in geometry.groups
     ]
     rest = frames.narrow(time, complete, frames.shape[time] - complete)
-    return torch.cat(parts, dim=geometry.channel_dim), rest.clone()  # no view: it would keep the whole chunk alive
+    return torch.cat(
+        parts, dim=geometry.channel_dim
+    ), rest.clone()  # not a view, which would keep the whole chunk alive
 
 
 def _state_before(chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
-    """Zeros before the first frame; nothing where padding repeats a frame that is yet to come."""
+    """Zeros before the first frame, or nothing if the padding repeats the first frame."""
     past = _reach(geometry)[0] if geometry.padding_mode == "zeros" else 0
     return _zeros(chunk, past, geometry.time_dim)
 

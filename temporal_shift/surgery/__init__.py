@@ -1,14 +1,15 @@
-"""The shift put into a model that exists, and taken out again."""
+"""Add temporal shifts to an existing model, find them, and remove them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from ..core import torch_private
 from ..layers.layouts import check_placement, layout_of
 from ..layers.shift import TemporalShift
 from .hooks import AddToOutput, ForgetInput, Hook, KeepInput, ShiftInput, Site, named
@@ -23,67 +24,68 @@ def add_temporal_shift(
     *,
     placement: str = "inplace",
     branch: str | None = None,
-    n_div: int = 8,
-    stride: int = 1,
-    bidirectional: bool = False,
+    n_div: int | None = None,
+    stride: int | None = None,
+    bidirectional: bool | None = None,
     padding_mode: str = "zeros",
     groups: Sequence[tuple[int, int]] | None = None,
     time_dim: int | None = None,
     channel_dim: int | None = None,
 ) -> Model:
-    r"""Put a shift into the chosen modules of a model, which keeps its class, its names and its ``state_dict``.
+    r"""Add a shift to the chosen modules of a model, which keeps its class, its names and its ``state_dict``.
 
-    A chosen module that computes :math:`f(x)` computes from then on
+    A chosen module that computed :math:`f(x)` then computes
 
-    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The word is the paper's: ``x`` itself is not overwritten;
-    - ``placement="residual"``: :math:`f(x) + \text{shift}(x) - x`, so that a model that adds it to ``x`` computes
-      :math:`\text{shift}(x) + f(x)`, up to rounding. Channels that do not move are those of :math:`f(x)`, bit for bit.
+    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name is the paper's: ``x`` is not overwritten;
+    - ``placement="residual"``: :math:`f(x) + \text{shift}(x) - x`. A model that adds this to ``x`` computes
+      :math:`\text{shift}(x) + f(x)`, up to rounding. Channels that do not move equal those of :math:`f(x)` bit for bit.
 
-    Where a norm or another module stands between ``x`` and its sum with the branch, ``where`` chooses the block whose
-    input the skip carries, and ``branch`` names the submodule of it whose output gains :math:`\text{shift}(x) - x`. It
-    is best the last one before the sum, as a dropout behind it drops what it gains: ``"dropout1"`` of
-    ``nn.TransformerEncoderLayer``, ``"dropout"`` of Hugging Face's ``Wav2Vec2EncoderLayer`` and of its pre-norm kin,
-    ``"bn2"`` of a ResNet's ``BasicBlock`` (but not of one whose skip is a ``downsample`` and carries no ``x``).
+    If a norm or another module lies between ``x`` and the sum, ``where`` chooses the block with the skip connection,
+    and ``branch`` names the submodule of the block to which :math:`\text{shift}(x) - x` is added. This should be the
+    last submodule before the sum, because a dropout after it also drops what is added: ``"dropout1"`` of
+    ``nn.TransformerEncoderLayer``, ``"dropout"`` of Hugging Face's ``Wav2Vec2EncoderLayer`` and its pre-norm form,
+    ``"bn2"`` of a ResNet's ``BasicBlock`` (unless its skip is a ``downsample``, which does not carry ``x``).
 
-    The weights of the Temporal Shift Module (Lin et al., ICCV 2019, mit-han-lab/temporal-shift-module) want
+    Weights of the Temporal Shift Module (Lin et al., ICCV 2019, mit-han-lab/temporal-shift-module) need
     ``stride=-1, bidirectional=True, n_div=8``: there the first group of channels reads the future and the second the
-    past. Its "residual shift" is what ``placement="inplace"`` on the first convolution of each block is here (the skip
-    keeps the frames as they are), and its keys ``conv1.net.weight`` are those of ``TemporalShift(conv1)``; with the
-    shift put in by this function the key is ``conv1.weight``.
+    past. Its "residual shift" is ``placement="inplace"`` on the first convolution of each block. Its keys
+    ``conv1.net.weight`` are those of ``TemporalShift(conv1)``; this function leaves the key ``conv1.weight``.
 
     Args:
-        model: Any model; it is changed, and returned.
-        where: The modules: a class or a tuple of classes; a regular expression that a whole name in
-            ``model.named_modules()`` matches, as PEFT's ``target_modules``; or a function of name and module.
+        model: Any model. It is changed and returned.
+        where: The modules: a class or a tuple of classes; a regular expression for whole names in
+            ``model.named_modules()``, like PEFT's ``target_modules``; or a function of name and module.
         placement: ``"inplace"`` (default) or ``"residual"``.
-        branch: With ``"residual"``, the submodule of each chosen module whose output gains; a path with dots goes
-            deeper. Its first call in a forward of the module is meant. Default: the chosen module itself.
+        branch: With ``"residual"``, the submodule of each chosen module that adds to its output, in the first call
+            of each forward; a path with dots goes deeper. Default: the chosen module itself.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
-        stride: How many frames they move; with 0 the model computes what it did. Default: 1.
+        stride: Frames that they move; with 0 the output of the model does not change. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: no.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
-        groups: ``[(channels, frames), ...]`` instead of the three above ``padding_mode``.
-        time_dim: The dim of the frames. Default: what the chosen module expects, as in :class:`TemporalShift`; if its
-            class does not say, what ``branch`` does.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``.
+        time_dim: The dim of the frames. Default: the one that the chosen module expects, as in
+            :class:`TemporalShift`, or, if its class is not known there, the one that ``branch`` expects.
         channel_dim: The dim of the channels. Default: likewise.
 
     Shape:
-        ``x`` is the first positional argument of a chosen module (the query alone of ``nn.MultiheadAttention``), or, if
-        it is called by name, the first parameter of its ``forward``: a tensor, a ``PackedSequence`` or a nested tensor.
-        With ``"residual"`` the output that gains has its shape, or is a tuple whose first element has; its dtype
-        becomes that of the sum with ``x``.
+        ``x`` is the first argument of a chosen module (of ``nn.MultiheadAttention`` the query only), positional or by
+        the name of the first parameter of its ``forward``: a tensor, a ``PackedSequence`` or a nested tensor. With
+        ``"residual"`` the output of ``branch`` has the shape of ``x``, or is a tuple with a first element of that
+        shape; its dtype becomes that of the sum with ``x``.
 
         Frames that a ``src_key_padding_mask`` (or ``tgt_key_padding_mask``) of the chosen module marks are shifted as
-        zeros, so that they reach no other frame. Elsewhere padding is not known: a shift that only reads the past (one
-        way, ``stride`` > 0, not ``"circular"``) brings no trailing padding into a valid frame, and one both ways does.
+        zeros, so no other frame reads them. Other padding is unknown here: a shift that only reads the past (one way,
+        ``stride`` > 0, not ``"circular"``) moves no trailing padding into a valid frame; a shift both ways does.
 
     Raises:
-        TypeError: If ``where`` is none of these. When called: if the output that gains is no tensor.
-        ValueError: If ``placement`` is not known; if nothing is chosen, or a module that has a shift; if ``branch`` is
-            given without ``"residual"``, or a chosen module has none of that name. Then nothing is changed. When
-            called: as :func:`temporal_shift.temporal_shift`; if the output that gains does not have the shape of
-            ``x``; if a module does not call its ``branch``, or activation checkpointing recomputes its ``forward``
-            without its hooks, as that of Hugging Face's layers does (a shift without ``branch`` allows that).
+        TypeError: If an argument does not have its type. When the model is called, if the output of ``branch`` is not a
+            tensor.
+        ValueError: If ``placement`` is unknown; if ``where`` matches no module, or one that already has a shift; if
+            ``branch`` is given without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model is
+            then unchanged. When the model is called: as :func:`temporal_shift.temporal_shift`; if the output of
+            ``branch`` does not have the shape of ``x``; if a module does not call its ``branch``; if activation
+            checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging Face's layers do (a
+            shift without ``branch`` allows that).
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
@@ -98,15 +100,15 @@ def add_temporal_shift(
     """
     check_placement(placement, ("inplace", "residual"))
     if branch is not None and placement != "residual":
-        raise ValueError(f'branch={branch!r} needs placement="residual": with placement={placement!r} it must be None')
+        raise ValueError(f"branch must be None with placement={placement!r}, got {branch!r}")
     chosen = _choose(model, where)
     for name, module in chosen:
         if _shift_of(module) is not None:
-            raise ValueError(f"{named(name, module)} has a shift: it must be taken out first, by remove_temporal_shift")
+            raise ValueError(f"{named(name, module)} already has a temporal shift; call remove_temporal_shift() first")
     branches = [_branch(name, module, branch) for name, module in chosen]
     planned: list[tuple[Callable[..., RemovableHandle], Hook, dict[str, bool]]] = []
-    for (name, module), gaining in zip(chosen, branches, strict=True):
-        time_of_module, channel_of_module = _layout(module, gaining)
+    for (name, module), owner in zip(chosen, branches, strict=True):
+        time_of_module, channel_of_module = _layout(module, owner)
         shift = TemporalShift(
             n_div=n_div,
             stride=stride,
@@ -122,7 +124,7 @@ def add_temporal_shift(
         else:
             planned += [
                 (module.register_forward_pre_hook, KeepInput(site), {}),
-                (gaining.register_forward_hook, AddToOutput(site), {}),
+                (owner.register_forward_hook, AddToOutput(site), {}),
                 (module.register_forward_hook, ForgetInput(site), {"always_call": True}),
             ]
     for register, hook, options in planned:
@@ -131,37 +133,35 @@ def add_temporal_shift(
 
 
 def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
-    """Take out the shifts that :func:`add_temporal_shift` put in: all, or those of the modules that ``where`` chooses.
+    """Remove the shifts that :func:`add_temporal_shift` added: all of them, or those of the chosen modules.
 
-    Other hooks of the model stay. What has no shift is left as it is.
+    Other hooks of the model stay. Modules without a shift do not change.
 
     Args:
-        model: The model, or a copy of one; it is changed, and returned.
-        where: As in :func:`add_temporal_shift`. Default: everywhere.
+        model: The model or a copy of it. It is changed and returned.
+        where: As in :func:`add_temporal_shift`. Default: all modules.
 
     Raises:
-        TypeError: If ``where`` is no way to choose.
-        ValueError: If it chooses nothing.
+        TypeError: If ``where`` does not have its type.
+        ValueError: If ``where`` matches no module.
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), nn.Linear)
         >>> find_temporal_shifts(remove_temporal_shift(model, "0"))
         {'1': TemporalShift(n_div=8, stride=1, bidirectional=False)}
     """
-    doomed = None if where is None else {_shift_of(module) for _, module in _choose(model, where)}
+    chosen = None if where is None else {_shift_of(module) for _, module in _choose(model, where)}
     for module in model.modules():
-        before = (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs)
-        after = (module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
-        for hooks, *flags in (before, after):
+        for hooks, *options in (torch_private.pre_hooks(module), torch_private.forward_hooks(module)):
             for key, hook in list(hooks.items()):
-                if isinstance(hook, Hook) and (doomed is None or hook.site.shift in doomed):
-                    for entries in (hooks, *flags):
+                if isinstance(hook, Hook) and (chosen is None or hook.site.shift in chosen):
+                    for entries in (hooks, *options):
                         entries.pop(key, None)
     return model
 
 
 def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
-    """The shifts that :func:`add_temporal_shift` put in, by the names of the modules that it was told to choose.
+    """The shifts that :func:`add_temporal_shift` added, by the names of the chosen modules.
 
     Example:
         >>> find_temporal_shifts(add_temporal_shift(nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Conv1d, n_div=4))
@@ -177,8 +177,8 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
     by_function = callable(where) and not isinstance(where, (type, nn.Module))
     if not (by_class or by_function or isinstance(where, str)):
         raise TypeError(
-            f"where={where!r} chooses no module: it must be a class of modules or a tuple of them, a regular "
-            "expression for names, or a function of name and module"
+            "where must be a class of modules, a tuple of classes, a regular expression for names, or a function of "
+            f"name and module, got {where!r}"
         )
     names = list(model.named_modules(remove_duplicate=False))  # a shared module may be chosen by any of its names
     chosen: dict[nn.Module, str] = {}
@@ -191,8 +191,8 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
             chosen.setdefault(module, name)
     if not chosen:
         few = [repr(name) for name, _ in names if name][:5]
-        has = ", ".join([*few, "..."]) if few else "none but itself"
-        raise ValueError(f"where={where!r} matches no module of {type(model).__name__}, which has {has}")
+        known = ", ".join([*few, "..."]) if few else "only itself"
+        raise ValueError(f"where must match a module of {type(model).__name__} ({known}), got {where!r}")
     return [(name, module) for module, name in chosen.items()]
 
 
@@ -201,7 +201,7 @@ def _branch(name: str, module: nn.Module, branch: str | None) -> nn.Module:
         return module if branch is None else module.get_submodule(branch)
     except AttributeError:
         known = ", ".join(repr(child) for child, _ in module.named_children()) or "none"
-        raise ValueError(f"branch={branch!r} is no submodule of {named(name, module)}, which has {known}") from None
+        raise ValueError(f"branch must be a submodule of {named(name, module)} ({known}), got {branch!r}") from None
 
 
 def _layout(module: nn.Module, branch: nn.Module) -> tuple[int, int]:
@@ -210,5 +210,5 @@ def _layout(module: nn.Module, branch: nn.Module) -> tuple[int, int]:
 
 
 def _shift_of(module: nn.Module) -> TemporalShift | None:
-    hooks: Iterable[Any] = module._forward_pre_hooks.values()
+    hooks = torch_private.pre_hooks(module)[0].values()
     return next((hook.site.shift for hook in hooks if isinstance(hook, Hook)), None)

@@ -1,4 +1,4 @@
-"""What :mod:`.surgery` hangs on the modules of a model: hooks that shift an input, or add a shift to an output."""
+"""The hooks that :mod:`.surgery` registers: they shift an input, or add a shift to an output."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.hooks import RemovableHandle
 
-from ..core import arguments
-from ..layers.ragged import silenced
+from ..core import arguments, torch_private
+from ..layers.ragged import zero_padding
 from ..layers.shift import TemporalShift
 
 
+@torch_private.assume_constant_result  # compilers cannot trace get_ident
 def _thread() -> int:
     return threading.get_ident()
 
 
-# No compiler can trace it. This is what torch.compiler.assume_constant_result does, which imports Dynamo for it.
-_thread._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def named(name: str, module: nn.Module) -> str:
-    """A module as error messages call it."""
+    """A module in error messages."""
     return f"{name!r} ({type(module).__name__})"
 
 
 class Site:
-    """A chosen module: its shift, and where its call has the input and the mask of the padding."""
+    """A chosen module: its shift, and the places of the input and the padding mask in its call."""
 
     def __init__(self, name: str, module: nn.Module, branch: str | None, shift: TemporalShift) -> None:
         parameters = list(inspect.signature(module.forward).parameters)
@@ -42,48 +38,48 @@ class Site:
         self.first = parameters[0] if parameters else ""
         self.mask = masks[0] if masks else ""
         self.mask_at = parameters.index(self.mask) if masks else sys.maxsize
-        self.kept: dict[int, Any] = {}  # by thread, as the replicas of nn.DataParallel share their hooks
+        self.kept: dict[int, Any] = {}  # by thread: the replicas of nn.DataParallel share their hooks
 
     def input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Tensor | None]:
-        """What is shifted, and the mask."""
+        """The input and the padding mask."""
         if not args and self.first not in kwargs:
-            raise ValueError(f"{self.name} was called without an input: it must come first, or as {self.first!r}")
+            raise ValueError(f"{self.name} must get its input as first argument or as {self.first!r}, got neither")
         padding = args[self.mask_at] if self.mask_at < len(args) else kwargs.get(self.mask)
         return args[0] if args else kwargs[self.first], padding
 
     def shifted(self, x: Any, padding: Tensor | None) -> Any:
-        """The input, shifted; frames that ``padding`` marks count as zeros."""
+        """The shifted input, with frames that ``padding`` marks as zeros."""
         if padding is not None and self.shift.stride != 0 and isinstance(x, Tensor) and not x.is_nested:
-            x = silenced(x, padding, self.shift.time_dim)
+            x = zero_padding(x, padding, self.shift.time_dim)
         return self.shift(x)
 
     def sum(self, output: Any, x: Any, padding: Tensor | None) -> Any:
-        """``output + shift(x) - x`` of the channels that move, beside the others of ``output``."""
+        """``output + shift(x) - x`` in the channels that move, ``output`` in the others."""
         if not isinstance(output, (Tensor, PackedSequence)):
             kind = type(output).__name__
-            raise TypeError(f"{self.branch} gives {kind}: it must give a tensor, or a tuple whose first element is one")
+            raise TypeError(f"{self.branch} must return a tensor, or a tuple with a tensor first, got {kind}")
         parts = _parts(output), _parts(x), _parts(self.shifted(x, padding))
         given, wanted = ([tuple(part.shape) for part in of_one] for of_one in parts[:2])
         if given != wanted:
             raise ValueError(
-                f"{self.branch} gives shape {_said(given)}, and the input of {self.name} has {_said(wanted)}: they "
-                "must be the same, as the two that a skip connection adds"
+                f"{self.branch} must return the shape of the input of {self.name}, {_shown(wanted)}, "
+                f"got {_shown(given)}"
             )
         return _whole(output, [_sum_where_moved(*part, self.shift) for part in zip(*parts, strict=True)])
 
 
 class Hook:
-    """Its class is what a shift is found by, in a copy of the model too."""
+    """A shift is found by this class, also in a copy of the model."""
 
     key = -1
-    mixes_frames = True  # which streams, below this module, must know
+    mixes_frames = True  # for temporal_shift.streaming, which cannot import this module
 
     def __init__(self, site: Site) -> None:
         self.site = site
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        RemovableHandle.next_id = max(RemovableHandle.next_id, self.key + 1)  # else torch gives the key to another hook
+        torch_private.reserve_hook_key(self.key)
 
 
 class ShiftInput(Hook):
@@ -107,16 +103,16 @@ class KeepInput(Hook):
 
 
 class AddToOutput(Hook):
-    """Takes the input, at the first call of the branch."""
+    """Adds the shift to the output of the branch, at its first call."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> Any:
         output, site, thread = kwargs_and_output[-1], self.site, _thread()
         if site.shift.stride == 0:
             return output
-        if thread not in site.kept and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
+        if thread not in site.kept and not torch.compiler.is_compiling() and torch_private.in_backward():
             raise ValueError(
-                f"{site.branch} is recomputed without the hooks of {site.name}: activation checkpointing must be of "
-                "its call, not of its forward, or the shift must need no branch"
+                f"activation checkpointing must recompute the call of {site.name}, not its forward, which has no "
+                f"hooks; or add the shift without {site.branch}"
             )
         kept = site.kept.get(thread)
         if kept is None:
@@ -129,17 +125,16 @@ class AddToOutput(Hook):
 
 
 class ForgetInput(Hook):
-    """Lets go of an input that no branch took: after an error, or because the branch was not called."""
+    """Drops an input that the branch did not use: after an error, or because the branch was not called."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
         site, output = self.site, kwargs_and_output[-1]
         if site.kept.pop(_thread(), None) is not None and output is not None and site.shift.stride != 0:
-            raise ValueError(f"{site.branch} was not called: branch must name a submodule that the forward calls")
+            raise ValueError(f"branch must be a submodule that the forward calls, but {site.branch} was not called")
 
 
 def _sum_where_moved(output: Tensor, x: Tensor, shifted: Tensor, shift: TemporalShift) -> Tensor:
-    traced = torch.compiler.is_compiling() or torch._C._is_tracing()
-    geometry = arguments.resolve(x, **shift._arguments(), ragged=None, compiling=traced)
+    geometry = arguments.resolve(x, **shift._arguments(), ragged=None, compiling=torch_private.is_traced())
     dim = geometry.channel_dim
     sums = []
     for start, stop, frames in geometry.groups:
@@ -149,7 +144,7 @@ def _sum_where_moved(output: Tensor, x: Tensor, shifted: Tensor, shift: Temporal
 
 
 def _parts(x: Any) -> list[Tensor]:
-    """The dense tensors that hold the frames."""
+    """The dense tensors that contain the frames."""
     if isinstance(x, PackedSequence):
         return [x.data]
     if not x.is_nested:
@@ -158,7 +153,7 @@ def _parts(x: Any) -> list[Tensor]:
 
 
 def _whole(like: Any, parts: list[Tensor]) -> Any:
-    """Such parts in the form of ``like``."""
+    """``parts`` in the form of ``like``."""
     if isinstance(like, PackedSequence):
         return PackedSequence(parts[0], like.batch_sizes, like.sorted_indices, like.unsorted_indices)
     if not like.is_nested:
@@ -168,5 +163,5 @@ def _whole(like: Any, parts: list[Tensor]) -> Any:
     return torch.nested.as_nested_tensor(parts, layout=like.layout)
 
 
-def _said(shapes: list[tuple[int, ...]]) -> str:
+def _shown(shapes: list[tuple[int, ...]]) -> str:
     return str(shapes[0] if len(shapes) == 1 else shapes)

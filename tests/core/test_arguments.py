@@ -60,7 +60,7 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     (TypeError, {"groups": [("4", 1)]}, "channels of a group .*int.* '4'$"),
     (ValueError, {"groups": [(-1, 1)]}, "channels of a group .*at least 0.* -1 "),
     (ValueError, {"groups": [(5, 1), (4, 2)]}, "groups .*at most 8.* 9 "),
-    (ValueError, {"groups": [(4, 1)], "stride": 2}, "groups .*n_div, stride and bidirectional"),
+    (ValueError, {"groups": [(4, 1)], "n_div": 8}, "n_div, .*None.*groups.* n_div=8$"),
     (ValueError, {"time_dim": 3}, r"time_dim .*\[-3, 2\].* 3$"),
     (ValueError, {"channel_dim": -4}, r"channel_dim .*\[-3, 2\].* -4$"),
     (ValueError, {"time_dim": 2}, "time_dim=2 .*channel_dim=-1 .*differ"),

@@ -58,9 +58,10 @@ def test_unbatched_input_is_a_batch_of_one():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="placement='replace' is not known here: it must be one of 'residual', 'inpl"):
+    with pytest.raises(ValueError, match=r"placement.*'residual', 'inplace'.*'replace'"):
         ShiftConv(16, placement="replace")
-    with pytest.raises(ValueError, match="kernel_size=4 would change the length: it must be odd and at least 1"):
+    with pytest.raises(ValueError, match=r"kernel_size must be odd.*4"):
         ShiftConv(16, 4)
-    with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*16"):
-        ShiftConv(8)(torch.randn(2, 9, 8))
+    with pytest.raises(ValueError, match=r"n_div.*16.*8"):
+        ShiftConv(8)
+    ShiftConv(8, stride=0)  # without a shift n_div has no effect

@@ -352,3 +352,20 @@ def test_its_repr_says_what_is_shifted(ours, torchs):
     assert (
         repr(ours(12, 8, 2, shift_every_layer=True)) == f"{name}(12, 8, num_layers=2, {shift}, shift_every_layer=True)"
     )
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"n_div": 13}, ValueError, r"n_div.*13.*12"),
+        ({"n_div": 1, "bidirectional_shift": True}, ValueError, r"n_div=?.*1"),
+        ({"stride": 1.0}, TypeError, r"stride must be an int.*1\.0"),
+        ({"bidirectional_shift": 1}, TypeError, r"bidirectional_shift must be a bool.*1"),
+        ({"shift_every_layer": 1}, TypeError, r"shift_every_layer must be a bool.*1"),
+        ({"num_layers": 2, "shift_every_layer": True, "n_div": 10}, ValueError, r"n_div.*10.*8"),
+    ],
+)
+def test_wrong_arguments_of_the_shift_are_named_at_construction(ours, torchs, options, error, message):
+    with pytest.raises(error, match=message):
+        ours(12, 8, **options)

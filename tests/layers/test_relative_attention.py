@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 import torch
@@ -172,16 +171,16 @@ def test_the_table_has_a_row_for_each_distance():
 
 
 @pytest.mark.parametrize(
-    ("act", "sentence"),
+    ("act", "message"),
     [
-        (lambda: RelativeSelfAttention(12, 5, 9), "nhead=5 does not divide d_model=12: it must"),
-        (lambda: RelativeSelfAttention(12, 3, 0), "max_frames=0 leaves no frame: it must be at least 1"),
+        (lambda: RelativeSelfAttention(12, 5, 9), "nhead.*d_model=12.*5"),
+        (lambda: RelativeSelfAttention(12, 3, 0), "max_frames.*at least 1.*0"),
         (
             lambda: RelativeSelfAttention(12, 3, 9)(torch.zeros(10, 12)),
-            "a sequence of 10 frames is longer than max_frames=9: there is no relative position for its ends",
+            "max_frames=9.*10",
         ),
     ],
 )
-def test_wrong_arguments_are_named(act, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+def test_wrong_arguments_are_named(act, message):
+    with pytest.raises(ValueError, match=message):
         act()

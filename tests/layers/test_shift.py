@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 from temporal_shift import TemporalShift, temporal_shift
 
@@ -47,3 +48,43 @@ def test_other_arguments_reach_the_net():
 def test_its_repr_says_what_is_shifted():
     assert "n_div=4, stride=2, bidirectional=True" in repr(TemporalShift(n_div=4, stride=2, bidirectional=True))
     assert "time_dim=-1, channel_dim=-2" in repr(TemporalShift(nn.Conv1d(8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"n_div": 0}, ValueError, r"n_div must be at least 1.*got 0"),
+        ({"n_div": 1, "bidirectional": True}, ValueError, r"n_div must be at least 2.*got 1"),
+        ({"n_div": 2.0}, TypeError, r"n_div must be an int.*2\.0"),
+        ({"stride": True}, TypeError, r"stride must be an int.*True"),
+        ({"bidirectional": 1}, TypeError, r"bidirectional must be a bool.*1"),
+        ({"inplace": 1}, TypeError, r"inplace must be a bool.*1"),
+        ({"padding_mode": "reflect"}, ValueError, r"padding_mode.*'reflect'"),
+        ({"groups": [(-1, 1)]}, ValueError, r"groups.*-1 channels"),
+        ({"groups": 3}, TypeError, r"groups must be a list.*int"),
+        ({"groups": [(2, 1)], "n_div": 8}, ValueError, r"n_div.*None.*groups.*n_div=8"),
+        ({"groups": [(2, 1)], "stride": 1, "bidirectional": False}, ValueError, r"None with groups.*stride=1, bidirectional=False"),
+        ({"time_dim": -1}, ValueError, r"time_dim=-1.*channel_dim=-1"),
+        ({"time_dim": 1.0}, TypeError, r"time_dim must be an int.*1\.0"),
+    ],
+)
+def test_wrong_arguments_are_named_at_construction(options, error, message):
+    with pytest.raises(error, match=message):
+        TemporalShift(**options)
+
+
+@pytest.mark.parametrize("form", ["PackedSequence", "nested tensor"])
+def test_packed_and_nested_input_refuse_what_they_cannot_honour(form):
+    sequences = [torch.randn(length, 12) for length in (5, 2)]
+    x = pack_sequence(sequences) if form == "PackedSequence" else torch.nested.nested_tensor(sequences)
+    with pytest.raises(ValueError, match=rf"inplace must be False for a {form}.*True"):
+        TemporalShift(inplace=True)(x)
+    with pytest.raises(ValueError, match=rf"lengths must be None for a {form}"):
+        TemporalShift()(x, lengths=torch.tensor([5, 2]))
+    if form == "PackedSequence":
+        with pytest.raises(ValueError, match=rf"channel_dim must be -1 for a {form}.*-2"):
+            TemporalShift(time_dim=-1, channel_dim=-2)(x)
+
+
+def test_the_repr_shows_groups_in_place_of_n_div():
+    assert repr(TemporalShift(groups=[(2, 1)])) == "TemporalShift(groups=[(2, 1)])"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -213,17 +214,21 @@ def test_nested_input_is_shifted_within_each_sequence(layout):
 )
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_shift_that_reads_the_future_refuses_to_be_causal(placement, shift, said):
-    sentence = f"is_causal=True, and a shift with {said} reads the future: stride must be at least 0 and bidirectional"
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=f"is_causal must be False.*True.*{said}"):
         layer(placement, **shift)(torch.randn(2, 6, 16), torch.zeros(6, 6), is_causal=True)
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="placement='before' is not known here: it must be one of 'replace', 'resid"):
+    with pytest.raises(ValueError, match=r"placement.*'replace', 'residual', 'inplace'.*'before'"):
         layer("before")
-    with pytest.raises(ValueError, match='src_mask limits attention, and placement="replace" has none: it must be Non'):
+    with pytest.raises(ValueError, match="src_mask must be None"):
         layer("replace")(torch.randn(2, 6, 16), torch.zeros(6, 6))
-    with pytest.raises(ValueError, match="placement='replace' is not known here: it must be one of 'residual', 'inpl"):
+    with pytest.raises(ValueError, match=r"placement.*'residual', 'inplace'.*'replace'"):
         RelativeTransformerLayer(16, 4, max_frames=9, placement="replace")
-    with pytest.raises(ValueError, match="is_causal=True says of src_mask that it is causal: src_mask must be given"):
+    with pytest.raises(ValueError, match=r"src_mask must be given.*None"):
         RelativeTransformerLayer(16, 4, max_frames=9)(torch.randn(2, 6, 16), is_causal=True)
+    for make in (ShiftTransformerLayer, partial(RelativeTransformerLayer, max_frames=9, stride=1)):
+        with pytest.raises(ValueError, match=r"n_div.*17.*16"):
+            make(16, 4, n_div=17)
+        with pytest.raises(TypeError, match=r"n_div must be an int.*2\.0"):
+            make(16, 4, n_div=2.0)

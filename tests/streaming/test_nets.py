@@ -324,74 +324,46 @@ def test_a_mean_that_was_saved_goes_on():
 
 
 @pytest.mark.parametrize(
-    ("act", "sentence"),
+    ("act", "message"),
     [
-        (
-            lambda: ShiftLSTM(8, 6, bidirectional=True).stream(),
-            "bidirectional=True cannot stream: the second direction of the LSTM begins with the last frame; it must be "
-            "False",
-        ),
-        (
-            lambda: stream(nn.Sequential(ShiftGRU(8, 6, bidirectional=True))),
-            "bidirectional=True cannot stream: the second direction of the GRU begins with the last frame; it must be "
-            "False",
-        ),
-        (
-            lambda: block(placement="residual").stream(),
-            'placement="residual" cannot stream: its attention looks at all frames; it must be "replace"',
-        ),
+        (lambda: ShiftLSTM(8, 6, bidirectional=True).stream(), "bidirectional must be False.*True.*LSTM"),
+        (lambda: stream(nn.Sequential(ShiftGRU(8, 6, bidirectional=True))), "bidirectional must be False.*True.*GRU"),
+        (lambda: block(placement="residual").stream(), "placement must be 'replace'.*'residual'"),
         (
             lambda: stream(nn.TransformerEncoder(block(placement="inplace"), 2, enable_nested_tensor=False)),
-            'placement="inplace" cannot stream: its attention looks at all frames; it must be "replace"',
+            "placement must be 'replace'.*'inplace'",
         ),
-        (
-            lambda: stream(nn.Sequential(block(), nn.Conv1d(8, 8, 3))),
-            "Conv1d cannot stream: it may look at other frames; it must be a layer with a stream() or one that looks "
-            "at each frame alone",
-        ),
+        (lambda: stream(nn.Sequential(block(), nn.Conv1d(8, 8, 3))), "^Conv1d cannot stream"),
+        (lambda: stream(nn.LayerNorm((3, 8))), "^LayerNorm cannot stream"),
         (
             lambda: stream(nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 1)),
-            "TransformerEncoderLayer cannot stream: it may look at other frames; it must be a layer with a stream() or "
-            "one that looks at each frame alone",
+            "^TransformerEncoderLayer cannot stream",
         ),
         (
             lambda: stream(nn.Sequential(block(), TemporalShift(padding_mode="circular"))),
-            'padding_mode="circular" cannot stream: the first frame reads the last one; it must be "zeros" or '
-            '"replicate"',
+            "padding_mode.*'zeros' or 'replicate'.*'circular'",
         ),
+        (lambda: stream(nn.Sequential(block(), block(batch_first=False))), r"time_dim must be the same.*\[-2, 0\]"),
         (
-            lambda: stream(nn.Sequential(block(), block(batch_first=False))),
-            "layers with the frames in different dims [-2, 0] cannot stream after one another",
+            lambda: TemporalShift(nn.Linear(8, 8), time_dim=-1, channel_dim=-2).stream(),
+            "time_dim must not be -1",
         ),
-        (
-            lambda: block().stream((None,)),
-            "state of 1 parts is not of this stream: it must be a tuple of 2, the state of such a stream",
-        ),
-        (
-            lambda: stream(nn.Sequential(block(), nn.Linear(8, 5)), (None, None, None, None)),
-            "state of 4 parts is not of this stream: it must be a tuple of 3, the state of such a stream",
-        ),
-        (
-            lambda: ShiftLSTM(8, 6).stream(torch.zeros(2, 8)),
-            "state of Tensor is not of this stream: it must be a tuple of 2, the state of such a stream",
-        ),
-        (
-            lambda: stream(block()).flush(),
-            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
-        ),
-        (
-            lambda: ShiftLSTM(8, 6, stride=0).stream().flush(),
-            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
-        ),
-        (
-            lambda: stream(nn.Sequential(nn.Linear(8, 8), nn.GELU())).flush(),
-            "flush() of a net without a shift: no frame of it waits for another",
-        ),
+        (lambda: block().stream((None,)), "state.*2 parts.*1 parts"),
+        (lambda: stream(nn.Sequential(block(), nn.Linear(8, 5)), (None,) * 4), "state.*3 parts.*4 parts"),
+        (lambda: ShiftLSTM(8, 6).stream(torch.zeros(2, 8)), "state.*2 parts.*Tensor"),
+        (lambda: stream(block()).flush(), r"flush\(\).*first chunk"),
+        (lambda: ShiftLSTM(8, 6, stride=0).stream().flush(), r"flush\(\).*first chunk"),
+        (lambda: stream(nn.Sequential(nn.Linear(8, 8), nn.GELU())).flush(), r"flush\(\) needs a net with a shift"),
     ],
 )
-def test_what_cannot_stream_is_told_so(act, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+def test_nets_arguments_and_states_that_cannot_stream_are_refused(act, message):
+    with pytest.raises(ValueError, match=message):
         act()
+
+
+def test_a_state_of_another_type_is_refused():
+    with pytest.raises(TypeError, match=r"state must be .*torch\.Tensor, got tuple"):
+        TemporalShift().stream(("a", None))(torch.zeros(2, 4, 8))
 
 
 @pytest.mark.parametrize(
@@ -410,41 +382,12 @@ def test_a_chunk_that_was_refused_has_not_been_fed():
     torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
 
 
-@pytest.mark.parametrize(
-    ("act", "error", "sentence"),
-    [
-        (
-            lambda: stream(nn.LayerNorm((3, 8))),
-            ValueError,
-            "LayerNorm cannot stream: it may look at other frames; it must be a layer with a stream() or one that "
-            "looks at each frame alone",
-        ),
-        (
-            lambda: TemporalShift(nn.Linear(8, 8), time_dim=-1, channel_dim=-2).stream(),
-            ValueError,
-            "frames in the last dim cannot stream through a net that looks at the last dim of each frame",
-        ),
-        (
-            lambda: TemporalShift().stream(("a", None))(torch.zeros(2, 4, 8)),
-            TypeError,
-            "state must be a torch.Tensor, the state of a stream, not tuple",
-        ),
-    ],
-)
-def test_what_would_mix_frames_or_states_is_told_so(act, error, sentence):
-    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
-        act()
-
-
 def test_a_running_mean_keeps_its_precision_in_half_and_refuses_another_batch():
     mean = RunningMean()
     for _ in range(3):
         found = mean(torch.full((2, 1000, 4), 100.0, dtype=torch.float16))
     assert torch.equal(found, torch.full((2, 4), 100.0, dtype=torch.float16))
-    sentence = (
-        "frames of shape (1, 5, 4) do not follow those whose sum has shape (2, 4): they must differ in frames only"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(ValueError, match=r"frames.*\(2, 4\).*\(1, 4\)"):
         mean(torch.zeros(1, 5, 4))
 
 
@@ -460,11 +403,7 @@ def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
     layer = ShiftTransformerLayer(8, 2, 16, batch_first=True)
     net = nn.Sequential(nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)), layer).eval()
     add_temporal_shift(net, **how)
-    message = (
-        f"{said} cannot stream with the shift that add_temporal_shift put into it: use layers that have a shift, or "
-        "put a TemporalShift before the module"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(said)} cannot stream with a shift from add_temporal_shift\(\)"):
         stream(net)
     remove_temporal_shift(net)
     assert stream(net).delay == 1
@@ -477,7 +416,5 @@ def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
 )
 def test_a_layers_own_stream_does_not_pass_over_it_either(layer):
     add_temporal_shift(nn.ModuleList([layer]), "0", n_div=4)
-    with pytest.raises(
-        ValueError, match=f"^{type(layer).__name__} cannot stream with the shift that add_temporal_shift"
-    ):
+    with pytest.raises(ValueError, match=f"^{type(layer).__name__} cannot stream with a shift from add_temporal_shift"):
         layer.stream()

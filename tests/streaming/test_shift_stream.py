@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporal_shift import TemporalShift, temporal_shift
+from temporal_shift.streaming import ShiftStream
 
 from ..core.samples import movements, numbered
 
@@ -99,37 +99,25 @@ def test_gradients_flow_through_chunks_as_through_the_whole():
 
 
 @pytest.mark.parametrize(
-    ("act", "sentence"),
+    ("act", "message"),
     [
-        (
-            lambda: TemporalShift(padding_mode="circular").stream(),
-            'padding_mode="circular" cannot stream: the first frame reads the last one; it must be "zeros" or '
-            '"replicate"',
-        ),
-        (
-            lambda: TemporalShift(torch.nn.Conv1d(8, 8, 3)).stream(),
-            "Conv1d cannot stream: it may look at other frames; it must be a layer with a stream() or one that looks "
-            "at each frame alone",
-        ),
-        (
-            lambda: TemporalShift().stream().flush(),
-            "flush() came before the first chunk: at least one, if empty, must be fed to the stream",
-        ),
+        (lambda: TemporalShift(padding_mode="circular").stream(), "padding_mode.*'zeros' or 'replicate'.*'circular'"),
+        (lambda: TemporalShift(torch.nn.Conv1d(8, 8, 3)).stream(), "^Conv1d cannot stream"),
+        (lambda: TemporalShift().stream().flush(), r"flush\(\).*first chunk"),
         (
             lambda: TemporalShift().stream(torch.zeros(2, 1, 8))(torch.zeros(3, 4, 8)),
-            "chunk of shape (3, 4, 8), torch.float32 on cpu does not follow a state of shape (2, 1, 8), torch.float32 "
-            "on cpu: they must differ in frames only",
+            r"chunk.*\(2, 1, 8\).*frames only.*\(3, 4, 8\)",
         ),
         (
             lambda: TemporalShift(stride=2).stream(torch.zeros(2, 5, 8))(torch.zeros(2, 4, 8)),
-            "state of 5 frames is not of this shift: it must have 2 to 2",
+            "state must have 2 to 2 frames.*5",
         ),
-        (
-            lambda: TemporalShift(n_div=9).stream()(torch.zeros(2, 4, 8)),
-            "n_div must be in [1, 8] for 8 channels, got 9",
-        ),
+        (lambda: TemporalShift(n_div=9).stream()(torch.zeros(2, 4, 8)), "n_div.*9.*8"),
+        (lambda: ShiftStream(groups=[(2, 1)], n_div=8), r"n_div.*None.*groups.*n_div=8"),
+        (lambda: ShiftStream(n_div=1, bidirectional=True), "n_div must be at least 2.*1"),
+        (lambda: ShiftStream(padding_mode="reflect"), "padding_mode.*'reflect'"),
     ],
 )
-def test_what_cannot_stream_is_told_so(act, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+def test_wrong_arguments_chunks_and_states_are_named(act, message):
+    with pytest.raises(ValueError, match=message):
         act()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from functools import partial
 
 import pytest
@@ -143,12 +142,7 @@ def test_checkpointing_of_hugging_face_changes_no_gradient(wav2vec2, arguments):
 def test_checkpointing_that_recomputes_a_branch_without_the_hooks_of_its_module_is_an_error(wav2vec2):
     where = {"where": r"encoder\.layers\.1", "placement": "residual", "branch": "dropout"}
     _, gradient = checkpointed(wav2vec2, **where)
-    sentence = (
-        "branch 'dropout' of 'encoder.layers.1' (Wav2Vec2EncoderLayer) is recomputed without the hooks of "
-        "'encoder.layers.1' (Wav2Vec2EncoderLayer): activation checkpointing must be of its call, not of its forward, "
-        "or the shift must need no branch"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(ValueError, match=r"checkpointing.*'encoder\.layers\.1' \(Wav2Vec2EncoderLayer\).*'dropout'"):
         gradient()
 
 

@@ -6,7 +6,6 @@ import copy
 import gc
 import io
 import pickle
-import re
 import threading
 import weakref
 from functools import partial
@@ -390,7 +389,7 @@ def test_compiled_with_a_break_inside_a_block_it_equals_eager():
 @pytest.mark.parametrize("model", [nn.Linear(8, 8), nn.Sequential(Block())], ids=["Linear", "Block"])
 def test_a_wrong_shift_is_told_so_when_called(model):
     add_temporal_shift(model, type(model), n_div=9)
-    with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*9"):
+    with pytest.raises(ValueError, match=r"n_div.*9.*8"):
         model(torch.randn(2, 5, 8))
 
 
@@ -408,86 +407,77 @@ class Unused(nn.Module):
         return x + nn.functional.linear(x, self.linear.weight)
 
 
+X = torch.zeros(2, 5, 8)
+
+
 @pytest.mark.parametrize(
-    ("act", "error", "sentence"),
+    ("act", "error", "message"),
     [
         (
             lambda: add_temporal_shift(blocks(), Block, placement="before"),
             ValueError,
-            "placement='before' is not known here: it must be one of 'inplace', 'residual'",
+            "placement.*'inplace', 'residual'.*'before'",
         ),
         (
             lambda: add_temporal_shift(blocks(), Block, branch="linear"),
             ValueError,
-            "branch='linear' needs placement=\"residual\": with placement='inplace' it must be None",
+            "branch must be None.*placement='inplace'.*'linear'",
         ),
         (
             lambda: add_temporal_shift(blocks(), Block, placement="residual", branch="conv"),
             ValueError,
-            "branch='conv' is no submodule of '0' (Block), which has 'norm', 'linear', 'dropout'",
+            r"branch.*'0' \(Block\).*'norm', 'linear', 'dropout'.*'conv'",
         ),
         (
             lambda: add_temporal_shift(blocks(), "layer"),
             ValueError,
-            "where='layer' matches no module of Sequential, which has '0', '0.norm', '0.linear', '0.dropout', '1', ...",
+            r"where.*Sequential.*'0', '0\.norm', '0\.linear', '0\.dropout', '1', \.\.\..*'layer'",
         ),
-        (
-            lambda: add_temporal_shift(nn.ReLU(), "layer"),
-            ValueError,
-            "where='layer' matches no module of ReLU, which has none but itself",
-        ),
+        (lambda: add_temporal_shift(nn.ReLU(), "layer"), ValueError, "where.*ReLU.*'layer'"),
         (
             lambda: add_temporal_shift(with_inplace(blocks()), "1"),
             ValueError,
-            "'1' (Block) has a shift: it must be taken out first, by remove_temporal_shift",
+            r"'1' \(Block\) already has a temporal shift; call remove_temporal_shift\(\)",
         ),
+        (lambda: add_temporal_shift(blocks(), ["0"]), TypeError, r"where must be a class.*\['0'\]"),
+        (lambda: remove_temporal_shift(blocks(), nn.ELU()), TypeError, "where must be a class.*ELU"),
         (
-            lambda: add_temporal_shift(blocks(), ["0"]),
-            TypeError,
-            "where=['0'] chooses no module: it must be a class of modules or a tuple of them, a regular expression for "
-            "names, or a function of name and module",
-        ),
-        (
-            lambda: remove_temporal_shift(blocks(), nn.ELU()),
-            TypeError,
-            "where=ELU(alpha=1.0) chooses no module: it must be a class of modules or a tuple of them, a regular "
-            "expression for names, or a function of name and module",
-        ),
-        (
-            lambda: add_temporal_shift(nn.Linear(8, 4), nn.Linear, placement="residual")(torch.randn(2, 5, 8)),
+            lambda: add_temporal_shift(nn.Linear(8, 4), nn.Linear, placement="residual")(X),
             ValueError,
-            "'' (Linear) gives shape (2, 5, 4), and the input of '' (Linear) has (2, 5, 8): they must be the same, as "
-            "the two that a skip connection adds",
+            r"\(Linear\) must return.*\(2, 5, 8\).*got \(2, 5, 4\)",
         ),
         (
-            lambda: add_temporal_shift(Dictionary(), Dictionary, placement="residual")(torch.randn(2, 5, 8)),
+            lambda: add_temporal_shift(Dictionary(), Dictionary, placement="residual")(X),
             TypeError,
-            "'' (Dictionary) gives dict: it must give a tensor, or a tuple whose first element is one",
+            r"\(Dictionary\) must return a tensor.*dict",
         ),
         (
-            lambda: add_temporal_shift(Unused(), Unused, placement="residual", branch="linear")(torch.randn(2, 5, 8)),
+            lambda: add_temporal_shift(Unused(), Unused, placement="residual", branch="linear")(X),
             ValueError,
-            "branch 'linear' of '' (Unused) was not called: branch must name a submodule that the forward calls",
+            r"branch.*'linear' of '' \(Unused\) was not called",
         ),
         (
-            lambda: add_temporal_shift(Named(Block()), Block)(torch.randn(2, 5, 8)),
+            lambda: add_temporal_shift(Named(Block()), Block)(X),
             ValueError,
-            "'net' (Block) was called without an input: it must come first, or as 'x'",
+            r"'net' \(Block\) must get its input.*'x'",
         ),
+        (lambda: add_temporal_shift(blocks(), Block, groups=[(2, 1)], n_div=8), ValueError, r"n_div.*None.*groups.*n_div=8"),
+        (lambda: add_temporal_shift(blocks(), Block, n_div=2.0), TypeError, r"n_div.*int.*2\.0"),
+        (lambda: add_temporal_shift(blocks(), Block, time_dim=-1), ValueError, "time_dim=-1.*channel_dim=-1"),
     ],
 )
-def test_what_cannot_be_done_is_told_so(act, error, sentence):
-    with pytest.raises(error, match=f"^{re.escape(sentence)}$"):
+def test_wrong_arguments_and_modules_are_named(act, error, message):
+    with pytest.raises(error, match=message):
         act()
 
 
 def test_an_error_leaves_the_model_as_it_was():
     model = nn.Sequential(Block(), nn.Linear(8, 8))
-    with pytest.raises(ValueError, match="is no submodule of '1'"):
+    with pytest.raises(ValueError, match="branch must be a submodule of '1'"):
         add_temporal_shift(model, r"\d", placement="residual", branch="linear")
     assert hooks_of(model) == []
     model = blocks()
     add_temporal_shift(model, "1")
-    with pytest.raises(ValueError, match="has a shift"):
+    with pytest.raises(ValueError, match="already has"):
         add_temporal_shift(model, Block)
     assert list(find_temporal_shifts(model)) == ["1"]

@@ -189,9 +189,9 @@ def test_a_running_prediction_goes_on_from_a_saved_state():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("ShiftCNN", "ShiftConv cannot stream: it may look at other frames"),
-        ("ShiftLSTM", "_BidirectionalLSTM cannot stream: it may look at other frames"),
-        ("Transformer", 'placement="inplace" cannot stream: its attention looks at all frames; it must be "replace"'),
+        ("ShiftCNN", "ShiftConv cannot stream"),
+        ("ShiftLSTM", "_BidirectionalLSTM cannot stream"),
+        ("Transformer", "placement must be 'replace' to stream, got 'inplace'"),
     ],
 )
 def test_what_looks_at_the_whole_cannot_predict_while_it_listens(name, sentence):
