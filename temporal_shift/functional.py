@@ -148,9 +148,9 @@ def temporal_shift_add(
 def _shift(
     x: Tensor,
     residual: Tensor | None,
-    n_div: int,
-    stride: int,
-    bidirectional: bool,
+    n_div: int | None,
+    stride: int | None,
+    bidirectional: bool | None,
     padding_mode: str,
     groups: Sequence[tuple[int, int]] | None,
     lengths: Tensor | None,
