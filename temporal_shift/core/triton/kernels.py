@@ -1,8 +1,7 @@
-"""The GPU kernels. A tile belongs to one group of channels, so all of it moves alike and its addresses stay contiguous.
+"""The GPU kernels. A tile belongs to one group of channels: all of it moves alike, and its addresses are contiguous.
 
-Names: ``x`` is what is shifted, ``y`` what is written, ``r`` what is added; ``b`` a batch dim's place, ``t`` a frame,
-``c`` a channel. A sequence is the frames ``begin:end``. How many frames earlier a group reads is its ``step``, since
-``frames`` says how many there are.
+Names: ``x`` is the input, ``y`` the output, ``r`` the residual; ``b`` a batch index, ``t`` a frame, ``c`` a channel. A
+sequence is the frames ``begin:end``. A group reads ``step`` frames earlier; ``frames`` is the number of frames.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ WHOLE = tl.constexpr(0)
 LENGTHS = tl.constexpr(1)
 PACKED = tl.constexpr(2)
 
-# Lengths, batch sizes and steps change from call to call: a kernel is compiled for none of their values.
+# Lengths, batch sizes and steps change between calls: a kernel is not specialized on their values.
 FREE = ["batch", "inner", "frames", "sequences", "step_0", "step_1", "step_2", "step_3"]
 FREE += ["blocks_0", "blocks_1", "blocks_2", "blocks_3"]
 
@@ -44,7 +43,7 @@ def _group_of(
     blocks_2,
     BLOCK_C: tl.constexpr,
 ):
-    """First channel of the tile, end and step of its group."""
+    """The first channel of the tile; the end and the step of its group."""
     if tile < blocks_0:
         first = start_0 + tile * BLOCK_C
         stop = stop_0
@@ -66,7 +65,7 @@ def _group_of(
 
 @triton.jit
 def _sequences_of(t, cu_ptr, sequences, halvings):
-    """Begin and end of the packed sequence that each frame is in: the last that begins at or before it."""
+    """Begin and end of the packed sequence of each frame: the last sequence that begins at or before it."""
     low = tl.zeros_like(t)
     high = tl.zeros_like(t) + sequences - 1
     for _ in range(halvings):
@@ -121,10 +120,10 @@ def shift_kernel(
     PADDING: tl.constexpr,
     RAGGED: tl.constexpr,
     ADD: tl.constexpr,
-    SUM: tl.constexpr,  # what sums are made in: halves are rounded once, as PyTorch does
-    OFFSET: tl.constexpr,  # int32, or int64 where a batch element is too large for it
+    SUM: tl.constexpr,  # dtype of sums: half precision is rounded once, as in PyTorch
+    OFFSET: tl.constexpr,  # int32, or int64 if a batch element is too large
     NESTED: tl.constexpr,  # whether there are two batch dims
-    TIME_AXIS: tl.constexpr,  # of a tile: the last where frames are neighbours in memory, so that threads are too
+    TIME_AXIS: tl.constexpr,  # the dim of frames in a tile: the last one if frames are contiguous in memory
     BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
@@ -174,7 +173,7 @@ def shift_kernel(
     y_ptr += outer * y_outer + b * y_inner
     x_c_offset = c.to(OFFSET) * x_c
     if PADDING == REPLICATE_TRANSPOSED:
-        # A gradient comes from the frame that read this one; at the edge, from all that read beyond it too.
+        # The gradient of a frame comes from its reader; at the border, also from all frames that read beyond it.
         source = t + step
         sign = tl.where(step > 0, 1, -1)
         border = tl.where(step > 0, begin, end - 1)
@@ -183,7 +182,7 @@ def shift_kernel(
         value = tl.load(x_ptr + source.to(OFFSET) * x_t + x_c_offset, mask=readable, other=0)
         value = value.to(SUM)
         readers = tl.minimum(tl.maximum(step, -step), frames - 1) + 1
-        readers = tl.where(tl.max(edge.to(tl.int32)) > 0, readers, 0)  # with step 0 the frame itself
+        readers = tl.where(tl.max(edge.to(tl.int32)) > 0, readers, 0)  # with step 0, the frame itself
         for i in range(readers):
             source = t + sign * i
             readable = edge & (source >= begin) & (source < end)
@@ -217,7 +216,7 @@ def shift_inplace_kernel(
     batch,
     inner,
     frames,
-    sequences,  # packed ones; else 1
+    sequences,  # packed sequences, else 1
     start_0,
     start_1,
     start_2,
@@ -247,9 +246,9 @@ def shift_inplace_kernel(
     TIME_AXIS: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr,
-    BLOCK_EDGE: tl.constexpr,  # frames that CIRCULAR carries around the end: at least every step
+    BLOCK_EDGE: tl.constexpr,  # frames that CIRCULAR carries around the end: at least the largest step
 ):
-    """Each program owns whole columns of a sequence and walks against the shift, so that it reads before it writes."""
+    """Each program owns whole columns of a sequence and moves against the shift, so that it reads before it writes."""
     b = (tl.program_id(1) + tl.program_id(2).to(tl.int64) * tl.num_programs(1)).to(tl.int64)
     if b >= batch:
         return
@@ -297,7 +296,7 @@ def shift_inplace_kernel(
             length = tl.maximum(end - begin, 1)
             size = size % length
             step = tl.where(step > 0, size, -size)
-            # The frames at one end go around to the other: they are carried in registers past the walk.
+            # Frames that wrap around are kept in registers until the other frames are written.
             k = tl.expand_dims(tl.arange(0, BLOCK_EDGE), 1 - TIME_AXIS)
             around = (k < size) & (c < stop)
             carried_from = tl.where(step > 0, end - size, begin) + k
@@ -315,7 +314,7 @@ def shift_inplace_kernel(
                 source = tl.minimum(tl.maximum(source, begin), end - 1)
                 readable = inside
             value = tl.load(columns + source.to(OFFSET) * x_t, mask=readable, other=0)
-            tl.debug_barrier()  # a frame that one thread writes is another's to read
+            tl.debug_barrier()  # one thread reads frames that another writes
             tl.store(columns + t.to(OFFSET) * x_t, value, mask=inside)
         if PADDING == CIRCULAR:
             tl.debug_barrier()

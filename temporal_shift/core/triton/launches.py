@@ -1,4 +1,4 @@
-"""What is launched for a shift: tiles, grids and arguments. All of it depends on shapes alone and is cached by them."""
+"""The launches of a shift: tiles, grids and arguments. They depend on shapes and strides only, and are cached."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..geometry import ChannelGroup, ShiftGeometry
 from . import kernels
 from .layout import Layout
 
-MOST_CARRIED = 32  # frames that a circular shift in place carries in registers
+MAX_CARRIED = 32  # frames that a circular shift in place carries in registers
 _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
-_GROUPS = 4  # of one launch; more take more launches
+_GROUPS = 4  # per launch; more groups take more launches
 _WARPS = 4
-_THREADS = 32 * _WARPS  # twice as many on AMD, each with half as much
-_MOST_PROGRAMS = 65535  # along the second and third dim of a grid
+_THREADS = 32 * _WARPS  # twice as many on AMD, each with half of the elements
+_MAX_PROGRAMS = 65535  # along the second and the third dim of a grid
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One run of a kernel, but for the tensors; ``offset`` says where in each of them it begins."""
+    """One run of a kernel, without its tensors. ``offset`` is the first element of each tensor."""
 
     grid: tuple[int, int, int]
     offset: tuple[int, ...]
@@ -54,7 +54,7 @@ def plan(
     }
     launches = []
     for layout in Layout.of(tuple(shape), strides, geometry).pieces():
-        for groups in _in_fours(layout.groups):
+        for groups in _chunked(layout.groups):
             block_t, block_c = tile(layout, groups, itemsize, add or geometry.transposed)
             blocks = [triton.cdiv(group.channels, block_c) for group in groups]
             (_, outer), (inner, inner_strides) = layout.batch
@@ -90,7 +90,7 @@ def plan_inplace(
     }
     launches = []
     for layout in Layout.of(tuple(shape), strides, geometry).pieces():
-        for groups in _in_fours(layout.groups):
+        for groups in _chunked(layout.groups):
             block_t, block_c = tile_inplace(layout, groups, itemsize, geometry.padding_mode == "circular")
             blocks = [triton.cdiv(group.channels, block_c) for group in groups]
             (_, outer), (inner, inner_strides) = layout.batch
@@ -104,7 +104,7 @@ def plan_inplace(
                 *_padded(blocks),
             )
             arguments += (outer[0], inner_strides[0], layout.time[0], layout.channel[0], outer[1], inner_strides[1])
-            # Carried frames take whole 16 bytes of each thread too; the lanes of frames that are not carried are off.
+            # Carried frames also take 16 bytes per thread; lanes without a carried frame are masked.
             wide = min(_elements(itemsize, 32) // block_c, block_t) if _along_channels(layout, 0) else 1
             constants_here = constants | _constants(layout, block_t, block_c, written=0)
             constants_here["BLOCK_EDGE"] = max(triton.next_power_of_2(edge), wide)
@@ -113,18 +113,18 @@ def plan_inplace(
 
 
 def tile(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, sums: bool) -> tuple[int, int]:
-    """Frames and channels of a tile of ``shift_kernel``. This is the one heuristic; nothing is tuned at run time.
+    """Frames and channels of a tile of ``shift_kernel``, by one heuristic. Nothing is tuned at run time.
 
-    A tile is long along the dim whose elements are neighbours in memory: up to 256 elements, or what the widest group
-    needs, so that a row of it is whole 16-byte accesses of neighbouring threads. Each thread has 64 bytes of it in
-    flight, or 32 where elements are summed, which takes registers; at most 8 elements where they lie along the frames,
-    because a shift by one frame is not aligned, and each has an access, a mask and an address of its own.
+    A tile is long along the dim that is contiguous in memory: up to 256 elements, or the width of the widest group, so
+    that neighbouring threads access whole 16 bytes. Each thread has 64 bytes in flight, or 32 if elements are summed,
+    which takes registers. If frames are contiguous, it has at most 8 elements: a shift by one frame is not aligned, so
+    each element needs its own access, mask and address.
     """
     return _tile(layout, groups, itemsize, 32 if sums else 64, 256, written=1)
 
 
 def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, carries: bool) -> tuple[int, int]:
-    """The same of ``shift_inplace_kernel``: its programs own columns, of 128 bytes only, so that there are many."""
+    """The tile of ``shift_inplace_kernel``. Its programs own columns of only 128 bytes, so that there are many."""
     return _tile(layout, groups, itemsize, 32 if carries else 64, 128 // itemsize, written=0)
 
 
@@ -133,20 +133,20 @@ def _tile(
     groups: tuple[ChannelGroup, ...],
     itemsize: int,
     bytes_a_thread: int,
-    most_channels: int,
+    max_channels: int,
     written: int,
 ) -> tuple[int, int]:
     widest = triton.next_power_of_2(max(group.channels for group in groups))
     longest = triton.next_power_of_2(layout.frames)
     if _along_channels(layout, written):
-        channels = min(widest, most_channels)
+        channels = min(widest, max_channels)
         return min(longest, max(_elements(itemsize, bytes_a_thread) // channels, 1)), channels
     frames = min(longest, 256)
     return frames, min(widest, _THREADS * min(8, 32 // itemsize) // frames)
 
 
 def _along_channels(layout: Layout, written: int) -> bool:
-    """Whether channels are neighbours in memory, rather than frames, in the tensor that is written."""
+    """Whether channels, rather than frames, are contiguous in the tensor that is written."""
     return layout.channel[written] <= layout.time[written]
 
 
@@ -154,7 +154,7 @@ def _elements(itemsize: int, bytes_a_thread: int) -> int:
     return _THREADS * bytes_a_thread // max(itemsize, 2)
 
 
-def _in_fours(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, ...]]:
+def _chunked(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, ...]]:
     for first in range(0, len(groups), _GROUPS):
         yield groups[first : first + _GROUPS]
 
@@ -162,7 +162,7 @@ def _in_fours(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, 
 def _flat(groups: tuple[ChannelGroup, ...], frames: int, padding_mode: str) -> tuple[int, ...]:
     starts, stops = [group.start for group in groups], [group.stop for group in groups]
     steps = [group.frames for group in groups]
-    if padding_mode != "circular":  # beyond the end is beyond the end: what is longer need not fit into 32 bits
+    if padding_mode != "circular":  # a step beyond the end is clamped, so that it fits in 32 bits
         steps = [max(-frames, min(step, frames)) for step in steps]
     return (*_padded(starts), *_padded(stops), *_padded(steps))
 
@@ -172,11 +172,11 @@ def _padded(values: list[int]) -> tuple[int, ...]:
 
 
 def _grid(batch: int) -> tuple[int, int]:
-    return min(batch, _MOST_PROGRAMS), triton.cdiv(batch, _MOST_PROGRAMS)
+    return min(batch, _MAX_PROGRAMS), triton.cdiv(batch, _MAX_PROGRAMS)
 
 
 def _constants(layout: Layout, block_t: int, block_c: int, written: int) -> dict[str, Any]:
-    """``written`` is the place, among the tensors, of the one that is written."""
+    """``written`` is the index of the tensor that is written."""
     reach = max(
         layout.frames * abs(time) + layout.channels * abs(channel)
         for time, channel in zip(layout.time, layout.channel, strict=True)

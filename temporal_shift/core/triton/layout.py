@@ -1,4 +1,4 @@
-"""How a tensor lies in memory, as the kernels want it: two batch dims, frames, channels."""
+"""The memory layout of tensors in the form of the kernels: two batch dims, frames, channels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from ..geometry import ChannelGroup, ShiftGeometry
 
-Strides = tuple[int, ...]  # one for each tensor that takes part
+Strides = tuple[int, ...]  # of one dim, in each tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes and strides after what can be merged was merged; ``batch`` holds (size, strides), outermost first."""
+    """Sizes and strides after dims are merged. ``batch`` contains (size, strides), outermost first."""
 
     batch: tuple[tuple[int, Strides], ...]
     frames: int
@@ -25,10 +25,10 @@ class Layout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...], geometry: ShiftGeometry) -> Layout:
-        """The layout of tensors of one shape; an expanded dim has stride 0, lengths have it along frames and channels.
+        """The layout of tensors of one shape. An expanded dim has stride 0, as frames and channels of ``lengths`` do.
 
-        Dims inside the channels, such as the plane of ``(N, T, C, H, W)``, become channels: a group is then so many
-        times wider. Other dims are merged where they follow each other in every tensor.
+        Dims inside the channels, such as the plane of ``(N, T, C, H, W)``, become channels, and groups become wider.
+        Other dims are merged if they follow each other in every tensor.
         """
         of_dim = list(zip(*strides, strict=True))
         time, channel = geometry.time_dim, geometry.channel_dim
@@ -44,7 +44,7 @@ class Layout:
         return cls(tuple(batch), shape[time], of_dim[time], channels, stride, groups, (0,) * len(strides))
 
     def pieces(self) -> Iterator[Layout]:
-        """Layouts of at most two batch dims that cover this one."""
+        """Layouts of two batch dims that together cover this one."""
         *more, outer, inner = ((1, (0,) * len(self.time)), (1, (0,) * len(self.time)), *self.batch)
         for index in itertools.product(*(range(size) for size, _ in more)):
             offset = tuple(
@@ -65,5 +65,5 @@ def _merged(batch: list[tuple[int, Strides]]) -> list[tuple[int, Strides]]:
 
 
 def _follows(outer: Strides, size: int, inner: Strides) -> bool:
-    """Whether one step of the outer dim is the whole inner dim, in every tensor."""
+    """Whether one step of the outer dim spans the inner dim, in every tensor."""
     return all(before == size * stride for before, stride in zip(outer, inner, strict=True))
