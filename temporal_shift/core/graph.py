@@ -30,7 +30,9 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
-    for group in geometry.moved if bounds is None else geometry.groups:
+    for group in geometry.groups:
+        if bounds is None and group.frames == 0:
+            continue  # not geometry.moved: Dynamo of torch 2.6 knows no property of a NamedTuple
         x.narrow(geometry.channel_dim, group.start, group.channels).copy_(_moved(x, bounds, group, geometry))
     return x
 
@@ -93,8 +95,10 @@ def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) 
     """The first frame and the end of the sequence that contains each frame, in shapes that broadcast to ``x``."""
     time = geometry.time_dim
     if geometry.ragged == "lengths":
-        named = iter(bounds.shape)
-        shape = [1 if dim in (time, geometry.channel_dim) else next(named, 1) for dim in range(x.dim())]
+        batch_dims = [dim for dim in range(x.dim()) if dim not in (time, geometry.channel_dim)]
+        shape = [1] * x.dim()
+        for position, size in enumerate(bounds.shape):
+            shape[batch_dims[position]] = size
         end = bounds.long().clamp(0, x.shape[time]).reshape(shape)
         return torch.zeros_like(end), end
     length = x.shape[time]
