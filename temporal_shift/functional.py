@@ -28,8 +28,8 @@ def temporal_shift(
     r"""Move a fraction of the channels along time.
 
     With :math:`w = \lfloor D / \text{n\_div} \rfloor` and :math:`s = \text{stride}`, the first ``w`` channels read the
-    past and, if ``bidirectional``, the next ``w`` read the future; what lies outside the sequence is zero, or what
-    ``padding_mode`` says:
+    past and, if ``bidirectional``, the next ``w`` read the future. Frames outside the sequence are zero, or as
+    ``padding_mode`` defines:
 
     .. math::
         y_{b,t,c} = x_{b,t-s,c} \quad (c < w), \qquad y_{b,t,c} = x_{b,t+s,c} \quad (w \le c < 2w), \qquad
@@ -43,7 +43,7 @@ def temporal_shift(
         c2   g h i           g h i        untouched
 
     Args:
-        x: Input, ``(..., L, D)``, or any layout that ``time_dim`` and ``channel_dim`` name; any dtype, any strides.
+        x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``; any dtype, any strides.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
         stride: Frames that they move. Negative values swap past and future, 0 is the identity, and with ``L`` or more
@@ -55,27 +55,27 @@ def temporal_shift(
             on, each group of ``channels`` reads ``frames`` earlier (later if negative); the rest is untouched.
             ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the shift of RWKV.
         lengths: Frames of each sequence, ``(B,)`` of int32 or int64 on ``x``'s device, where ``B`` is the first dim of
-            ``x`` that is neither time nor channels (with more dims of ``x`` or fewer, as far as they go). A frame at or
+            ``x`` that is neither time nor channels; or of any number of these dims, from ``()`` to all. A frame at or
             past its length is padding: it is never read, and it is zero in the output.
-        cu_seqlens: Where packed sequences begin and end along time, ``(N + 1,)`` from 0 to ``L`` of int32 or int64:
-            ``x`` is ``(..., L_1 + ... + L_N, D)`` and each sequence is shifted as if alone.
+        cu_seqlens: Start and end of packed sequences along time, ``(N + 1,)`` from 0 to ``L`` of int32 or int64:
+            ``x`` is ``(..., L_1 + ... + L_N, D)`` and each sequence is shifted on its own.
         time_dim: The dim of the frames.
         channel_dim: The dim of the channels.
-        inplace: Whether to write to ``x``, and only to the channels that move (with ``lengths``, also to the padding).
+        inplace: Whether to write to ``x``. Only channels that move are written (with ``lengths``, also the padding).
 
     Returns:
-        A tensor of ``x``'s shape, dtype and device: a new one, or ``x`` if ``inplace``. For the backward nothing of
-        ``x`` is kept.
+        A tensor of ``x``'s shape, dtype and device: a new one, or ``x`` if ``inplace``. Nothing of ``x`` is saved for
+        the backward pass.
 
     Raises:
-        TypeError: If ``x`` is no dense tensor (nested and distributed ones are told what to do), or an argument is not
-            of its type.
-        ValueError: If ``n_div`` or ``groups`` do not fit the channels, ``groups`` is given beside what it replaces,
-            ``padding_mode`` is not known, a dim does not exist, or both are the same; if ``lengths`` and
-            ``cu_seqlens`` are both given, do not fit ``x``, or are on another device; if, on the CPU and not compiled,
-            a length is negative or beyond ``L``, or ``cu_seqlens`` does not ascend from 0 to ``L`` (elsewhere, looking
-            would stall the device: lengths are clamped, and frames of no sequence are padding); if ``inplace`` and
-            ``x`` is expanded, a leaf that requires grad, or a view of one.
+        TypeError: If ``x`` is not a dense tensor (for nested and distributed tensors the message gives the call to
+            use), or an argument has the wrong type.
+        ValueError: If ``n_div`` or ``groups`` do not fit the channels, or ``groups`` is given beside an argument that
+            it replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
+            and ``cu_seqlens`` are both given, do not fit ``x``, or are on another device. On the CPU and not compiled,
+            if a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere this check
+            would stall the device: lengths are clamped, and frames outside all sequences are padding.) With
+            ``inplace``, if ``x`` is expanded, a leaf that requires grad, or a view of one.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -111,8 +111,8 @@ def temporal_shift_add(
 ) -> Tensor:
     r"""The shift of ``x`` plus ``residual``, in one pass: :math:`y = \text{shift}(x) + r`.
 
-    It reads both tensors once and writes the sum once, where ``temporal_shift(x) + residual`` writes and reads the
-    shifted tensor in between.
+    It reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes and reads
+    the shifted tensor.
 
     ::
 
@@ -121,15 +121,15 @@ def temporal_shift_add(
         c1   d e f                p q r           d+p  e+q  f+r       untouched
 
     Args:
-        x: As in :func:`temporal_shift`, and so all arguments but ``residual``.
-        residual: What is added, of ``x``'s shape or broadcast to it, on ``x``'s device.
+        x: As in :func:`temporal_shift`, like all arguments except ``residual``.
+        residual: The tensor to add, of ``x``'s shape or broadcast to it, on ``x``'s device.
 
     Returns:
-        A new tensor of ``x``'s shape, and of the dtype that ``x + residual`` has.
+        A new tensor of ``x``'s shape and the dtype of ``x + residual``.
 
     Raises:
-        TypeError: As :func:`temporal_shift`, and if ``residual`` is no dense tensor.
-        ValueError: As :func:`temporal_shift`, and if ``residual`` does not broadcast to ``x`` or is elsewhere.
+        TypeError: As :func:`temporal_shift`, and if ``residual`` is not a dense tensor.
+        ValueError: As :func:`temporal_shift`, and if ``residual`` does not broadcast to ``x`` or is on another device.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)

@@ -32,7 +32,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
-            continue  # not geometry.moved: Dynamo of torch 2.6 knows no property of a NamedTuple
+            continue  # geometry.moved is a property of a NamedTuple, which Dynamo of torch 2.6 does not support
         x.narrow(geometry.channel_dim, group.start, group.channels).copy_(_moved(x, bounds, group, geometry))
     return x
 

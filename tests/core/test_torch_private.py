@@ -1,8 +1,10 @@
-"""torch has each private API that the package uses."""
+"""torch has each private API that the package uses, and only ``torch_private`` uses them."""
 
 from __future__ import annotations
 
+import ast
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.utils.hooks import RemovableHandle
 
+import temporal_shift
 from temporal_shift.core import torch_private
 
 JAGGED = torch.nested.nested_tensor([torch.ones(1, 2), torch.ones(3, 2)], layout=torch.jagged)
@@ -40,6 +43,22 @@ def test_torch_has_the_private_api(owner, name, purpose):
         attrgetter(name)(owner)
     except AttributeError:
         pytest.fail(f"torch {torch.__version__} has no {name} of {owner!r}. It is needed for: {purpose}.")
+
+
+def test_no_other_module_uses_a_private_api_of_torch():
+    of_objects = {name for owner, name, _ in USED if owner is not torch and name.startswith("_")} - {
+        "_sa_block",
+        "_ff_block",
+    }
+    found = []
+    for path in Path(temporal_shift.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path.name == "torch_private.py" or not isinstance(node, ast.Attribute):
+                continue
+            of_module = ast.unparse(node.value).partition(".")[0] in ("torch", "nn", "forward_ad")
+            if node.attr in of_objects or (of_module and node.attr.startswith("_") and not node.attr.endswith("__")):
+                found.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    assert found == []
 
 
 def test_transforms_views_and_backward_passes_are_detected():
