@@ -69,7 +69,6 @@ def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypat
 def test_the_header_tells_the_samples_of_each_channel_and_their_rate(tmp_path, noise, rate, channels):
     soundfile.write(tmp_path / "a.wav", np.stack([noise] * channels, axis=1), rate)
     assert read_header(tmp_path / "a.wav") == (8000, rate)
-    assert read_header(tmp_path / "a.wav") == (8000, rate)
 
 
 def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
@@ -82,9 +81,10 @@ def whole(source, seconds=1.0):
     return np.concatenate([*read_blocks(source, seconds), np.zeros(0, dtype=np.float32)])
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.13, 1.0, 60.0])
-@pytest.mark.parametrize("channels", [1, 2, 8])
-@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 96000, 192000])
+@pytest.mark.parametrize(
+    ("rate", "channels", "seconds"),
+    [(8000, 1, 0.01), (16000, 8, 0.13), (16000, 1, 60.0), (22050, 2, 1.0), (96000, 1, 0.13), (192000, 8, 0.01)],
+)
 def test_the_blocks_of_a_recording_start_as_its_clip_does(tmp_path, rate, channels, seconds):
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (rate // 2, channels)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
@@ -128,8 +128,14 @@ def test_a_long_recording_never_lies_in_memory_as_a_whole(tmp_path):
     assert peak < 2e6  # bytes; all of it would be 144 million
 
 
-READERS = [lambda path: read_clip(path, 1.0), read_header, whole]
-DECODERS = [READERS[0], READERS[2]]
+READERS = (lambda path: read_clip(path, 1.0), read_header, whole)
+DECODERS = (READERS[0], READERS[2])
+
+
+def assert_refused(path, sentence, readers=READERS):
+    for read in readers:
+        with pytest.raises(RecipeError, match=sentence):
+            read(path)
 
 
 def wav(samples: int, said: int | None = None, riff: int | None = None, more: bytes = b"") -> bytes:
@@ -143,29 +149,21 @@ def wav(samples: int, said: int | None = None, riff: int | None = None, more: by
     return head + sound + more
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_what_is_no_audio_is_a_sentence_with_path_and_reason(tmp_path, read):
+def test_an_unreadable_file_is_refused_with_its_path_and_the_reason(tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
-    with pytest.raises(RecipeError, match=r"^there is no audio file .*gone\.wav$"):
-        read(tmp_path / "gone.wav")
-    with pytest.raises(RecipeError, match=r"^the audio file .*text\.wav cannot be read: Format not recognised$"):
-        read(tmp_path / "text.wav")
     (tmp_path / "nothing.wav").touch()
-    with pytest.raises(RecipeError, match=r"^the audio file .*nothing\.wav cannot be read: it has 0 bytes$"):
-        read(tmp_path / "nothing.wav")
-    with pytest.raises(RecipeError, match=r"^the audio file .* cannot be read: Is a directory$"):
-        read(tmp_path)
-    with pytest.raises(RecipeError, match=r"^the audio file .* cannot be read: embedded null byte$"):
-        read(tmp_path / "a\0.wav")
+    assert_refused(tmp_path / "gone.wav", r"no audio file .*gone\.wav")
+    assert_refused(tmp_path / "text.wav", r"text\.wav cannot be read: Format not recognised")
+    assert_refused(tmp_path / "nothing.wav", r"nothing\.wav cannot be read: .*0 bytes")
+    assert_refused(tmp_path, "cannot be read: Is a directory")
+    assert_refused(tmp_path / "a\0.wav", "cannot be read: embedded null byte")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("read", READERS)
-def test_audio_that_may_not_be_read_is_an_error(tmp_path, noise, read):
+def test_audio_that_may_not_be_read_is_refused(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", noise, 16000)
     (tmp_path / "a.wav").chmod(0)
-    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav cannot be read: Permission denied$"):
-        read(tmp_path / "a.wav")
+    assert_refused(tmp_path / "a.wav", r"a\.wav cannot be read: Permission denied")
 
 
 @pytest.mark.parametrize("name", [b"\xff.wav", b"two\nlines.wav", b"a.raw", b"a", b"sound.mp3"])
@@ -176,24 +174,24 @@ def test_a_name_says_nothing_about_what_is_in_the_file(tmp_path, noise, name):
     assert len(whole(path)) == 800
 
 
-@pytest.mark.parametrize("read", READERS)
-def test_empty_audio_is_an_error(tmp_path, read):
+def test_empty_audio_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
-    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav is empty$"):
-        read(tmp_path / "a.wav")
+    (tmp_path / "only_info.wav").write_bytes(wav(0, more=struct.pack("<4sI4s", b"LIST", 4, b"INFO")))
+    assert_refused(tmp_path / "a.wav", r"a\.wav is empty")
+    assert_refused(tmp_path / "only_info.wav", r"only_info\.wav is empty")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_audio_that_is_not_finite_is_an_error(tmp_path, noise, bad):
     noise[100] = bad
     soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
-    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav holds samples that are not finite$"):
-        read_clip(tmp_path / "a.wav", 0.5)
-    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav holds samples that are not finite$"):
+    for read in (read_clip, whole):
+        with pytest.raises(RecipeError, match=r"a\.wav holds samples that are not finite"):
+            read(tmp_path / "a.wav", 0.5)
+    with pytest.raises(RecipeError, match="not finite"):
         whole(tmp_path / "a.wav", 0.001)
 
 
-@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(
     ("format", "subtype"),
     [
@@ -201,16 +199,13 @@ def test_audio_that_is_not_finite_is_an_error(tmp_path, noise, bad):
         *((format, "PCM_16") for format in ("WAVEX", "RF64", "W64", "AIFF", "AU")),
     ],
 )
-def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, read, format, subtype):
+def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, format, subtype):
     path = tmp_path / "a"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 40_000), 16000, format=format, subtype=subtype)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    sentence = r"^the audio file .*a is cut off: its header says 2\.5\d s, it holds 1\.2\d s$"
-    with pytest.raises(RecipeError, match=sentence):
-        read(path)
+    assert_refused(path, r"a is cut off: .* 2\.5\d s, .* 1\.2\d s")
 
 
-@pytest.mark.parametrize("read", DECODERS)
 @pytest.mark.parametrize(
     ("extension", "how"),
     [
@@ -219,12 +214,11 @@ def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, read, format,
         ("ogg", ": it ends within a page"),
     ],
 )
-def test_compressed_audio_that_ends_early_is_cut_off(tmp_path, read, extension, how):
+def test_compressed_audio_that_ends_early_is_cut_off(tmp_path, extension, how):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RecipeError, match=rf"^the audio file .*a\.{extension} is cut off{how}$"):
-        read(path)
+    assert_refused(path, rf"a\.{extension} is cut off{how}", DECODERS)
 
 
 def test_what_comes_before_the_cut_is_still_a_clip(tmp_path, noise):
@@ -233,15 +227,15 @@ def test_what_comes_before_the_cut_is_still_a_clip(tmp_path, noise):
     np.testing.assert_allclose(read_clip(tmp_path / "a.flac", 0.5), noise, atol=1e-4)
 
 
-@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(
     ("said", "riff"),
     [(0, 0), (0, 36), (0, 8), (0, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFFFFF, 0x7FFFFFFF), (0x80000000, 0)],
 )
-def test_a_wav_that_was_a_stream_is_read_to_its_end(tmp_path, read, said, riff):
+def test_a_wav_that_was_a_stream_is_read_to_its_end(tmp_path, said, riff):
     (tmp_path / "stream.wav").write_bytes(wav(800, said, riff))
     (tmp_path / "plain.wav").write_bytes(wav(800))
-    np.testing.assert_array_equal(read(tmp_path / "stream.wav"), read(tmp_path / "plain.wav"))
+    for read in READERS:
+        np.testing.assert_array_equal(read(tmp_path / "stream.wav"), read(tmp_path / "plain.wav"))
 
 
 def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
@@ -253,13 +247,6 @@ def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
     assert read_header(tmp_path / "a.flac") == (8000, 16000)
     assert len(whole(tmp_path / "a.flac")) == 8000
     assert len(read_clip(tmp_path / "a.flac", 1.0)) == 16000
-
-
-@pytest.mark.parametrize("read", READERS)
-def test_a_wav_without_sound_is_empty_whatever_else_it_holds(tmp_path, read):
-    (tmp_path / "a.wav").write_bytes(wav(0, more=struct.pack("<4sI4s", b"LIST", 4, b"INFO")))
-    with pytest.raises(RecipeError, match=r"^the audio file .*a\.wav is empty$"):
-        read(tmp_path / "a.wav")
 
 
 def test_a_header_that_counts_itself_as_sound_is_forgiven(tmp_path):

@@ -173,13 +173,14 @@ def raises(error, message):
     return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
-@pytest.mark.parametrize("length", [FRAMES, 8])
 @pytest.mark.parametrize("name", SHIFTS)
-def test_a_converted_model_gives_the_logits_of_the_reference(name, length):
-    model, frames = reference(name), torch.randn(3, length, DIM, dtype=torch.float64)
+def test_a_converted_model_gives_the_logits_of_the_reference(name):
+    model = reference(name)
     converted = from_shiftser(model.state_dict(), SHIFTS[name])
     assert not converted.training
-    torch.testing.assert_close(converted(frames).logits, model(frames))
+    for length in (FRAMES, 8):
+        frames = torch.randn(3, length, DIM, dtype=torch.float64)
+        torch.testing.assert_close(converted(frames).logits, model(frames))
 
 
 @pytest.mark.parametrize("name", TOLD_BY_NAMES)
@@ -227,13 +228,15 @@ def test_the_way_back_gives_the_same_names_and_tensors(name):
     assert equal(to_shiftser(from_shiftser(state_dict, SHIFTS[name]).state_dict(), SHIFTS[name]), state_dict)
 
 
-@pytest.mark.parametrize("name", ["CNN", "Transformer", "Shiftformer"])
-def test_the_way_back_needs_a_shift_for_an_lstm_only(name):
-    state_dict = weights(name)
-    assert equal(to_shiftser(convert_shiftser(state_dict)), state_dict)
+def test_the_way_back_needs_a_shift_for_an_lstm_only():
+    for name in ("CNN", "Transformer", "Shiftformer"):
+        state_dict = weights(name)
+        assert equal(to_shiftser(convert_shiftser(state_dict)), state_dict)
+    with pytest.raises(ValueError, match=r"LSTM.*ShiftLSTM.*shift must be given"):
+        to_shiftser(convert_shiftser(weights("LSTM")))
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", ["Transformer", "ShiftLSTM"])
 def test_weights_in_safetensors_convert_and_the_model_saves_and_loads(name, tmp_path):
     state_dict, frames = weights(name), torch.randn(3, FRAMES, DIM, dtype=torch.float64)
     save_file(state_dict, tmp_path / "reference.safetensors")
@@ -251,9 +254,8 @@ def test_weights_in_a_torch_file_are_read_without_unpickling_code(tmp_path):
     assert from_shiftser(checkpoint["model"]).config.shift["n_div"] == 4
 
 
-@pytest.mark.parametrize("name", SHIFTS)
-def test_the_prefix_of_distributed_training_is_dropped(name):
-    state_dict = weights(name)
+def test_the_prefix_of_distributed_training_is_dropped():
+    state_dict = weights("ShiftCNN")
     wrapped = {f"module.{key}": tensor for key, tensor in state_dict.items()}
     assert equal(convert_shiftser(wrapped), convert_shiftser(state_dict))
 
@@ -284,7 +286,7 @@ def test_a_stored_norm1_of_a_shiftformer_is_left_out():
     assert equal(convert_shiftser({**state_dict, **unused}), convert_shiftser(state_dict))
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", ["CNN", "Transformer"])
 def test_training_the_model_leaves_the_callers_tensors_as_they_were(name):
     state_dict = weights(name)
     before = {key: tensor.clone() for key, tensor in state_dict.items()}
@@ -302,8 +304,10 @@ def test_a_conversion_of_names_copies_no_weight():
     assert sorted(t.data_ptr() for t in converted.values()) == sorted(t.data_ptr() for t in state_dict.values())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("CNN", torch.float16), ("LSTM", torch.bfloat16), ("Transformer", torch.float32), ("Shiftformer", torch.float64)],
+)
 def test_weights_keep_their_dtype(name, dtype):
     state_dict = {key: tensor.to(dtype) for key, tensor in weights(name).items()}
     converted = from_shiftser(state_dict, SHIFTS[name]).state_dict()
@@ -318,13 +322,6 @@ def test_conv_blocks_must_be_told_whether_they_shift():
         "{'placement': 'residual', 'n_div': 16}",
     ):
         from_shiftser(weights("ShiftCNN"))
-
-
-def test_the_way_back_of_an_lstm_must_be_told_whether_it_shifts():
-    with raises(
-        ValueError, "the names of an LSTM and of a ShiftLSTM are the same: shift must be given, None or a dict"
-    ):
-        to_shiftser(convert_shiftser(weights("LSTM")))
 
 
 @pytest.mark.parametrize(
@@ -391,14 +388,12 @@ def test_shapes_that_do_not_fit_are_listed():
         from_shiftser(state_dict)
 
 
-@pytest.mark.parametrize("shape", [(), (0, 8), (21,), (20, 8), (21, 12), (21, 0)])
-def test_a_table_of_relative_positions_that_fits_nothing_is_listed(shape):
+def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
     state_dict = weights("Transformer")
-    state_dict["transformer.0.token_mixer.distance_embedding.weight"] = torch.zeros(shape)
-    with pytest.raises(
-        ValueError, match=r"^the shapes do not fit each other or the arguments: transformer\.0\.token_mixer"
-    ):
-        from_shiftser(state_dict)
+    for shape in ((), (0, 8), (21,), (20, 8), (21, 12), (21, 0)):
+        state_dict["transformer.0.token_mixer.distance_embedding.weight"] = torch.zeros(shape)
+        with pytest.raises(ValueError, match=r"the shapes do not fit .*: transformer\.0\.token_mixer"):
+            from_shiftser(state_dict)
 
 
 def test_an_argument_that_contradicts_the_shapes_is_refused():
@@ -411,14 +406,10 @@ def test_an_argument_that_contradicts_the_shapes_is_refused():
 
 
 @pytest.mark.parametrize("convert", [convert_shiftser, from_shiftser, to_shiftser])
-@pytest.mark.parametrize("key", ["model", "state_dict"])
-def test_a_whole_checkpoint_is_refused_with_the_key_to_pass(convert, key):
-    with raises(
-        TypeError,
-        "state_dict must map names to tensors, and maps 'epoch' to int: "
-        f"pass checkpoint[{key!r}] of a whole checkpoint",
-    ):
-        convert({"epoch": 3, key: weights("LSTM")})
+def test_a_whole_checkpoint_is_refused_with_the_key_to_pass(convert):
+    for key in ("model", "state_dict"):
+        with pytest.raises(TypeError, match=rf"state_dict .* 'epoch' .*int.* checkpoint\['{key}'\]"):
+            convert({"epoch": 3, key: weights("LSTM")})
 
 
 def test_what_is_not_a_mapping_of_tensors_is_refused():

@@ -116,8 +116,7 @@ def test_encoder_and_classifier_learn_together_and_a_step_may_come_in_parts():
     assert model.classifier.head.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("family", ENCODERS)
-@pytest.mark.parametrize("layer", ["last", 1, "weighted"])
+@pytest.mark.parametrize(("family", "layer"), list(zip(ENCODERS, ("last", 1, "weighted", "weighted"), strict=True)))
 def test_a_saved_model_gives_the_same_probabilities(family, layer, tmp_path):
     model = small_model(family, layer=layer, average=2)
     if layer == "weighted":
