@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 Counts: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -31,10 +32,9 @@ class FoldPredictions:
 
     def confusion_by_speaker(self, classes: int) -> Counts:
         """Counts ``(speaker, true class, predicted class)``, speakers in sorted order."""
-        names, speaker = np.unique(self.speakers, return_inverse=True)
-        counts = np.zeros((len(names), classes, classes), dtype=np.int64)
-        np.add.at(counts, (speaker, self.labels, self.predictions), 1)
-        return counts
+        speakers = np.unique(self.speakers)
+        said = [self.speakers == speaker for speaker in speakers]
+        return np.stack([confusion(self.labels[rows], self.predictions[rows], classes) for rows in said])
 
     def same_utterances(self, other: FoldPredictions) -> bool:
         """Whether both tell of the same speakers and labels, in the same order."""
@@ -68,6 +68,11 @@ class PairedDifference:
     only_first_right: int  # utterances
     only_second_right: int
     mcnemar_p: float
+
+
+def confusion(labels: NDArray[np.integer], predictions: NDArray[np.integer], classes: int) -> Counts:
+    """Counts ``(true class, predicted class)``."""
+    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
 
 def weighted_accuracy(confusion: NDArray[Any]) -> Floats:
@@ -132,10 +137,9 @@ def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> P
 
 
 def mcnemar_p(only_first_right: int, only_second_right: int) -> float:
-    """The exact two-sided p: so uneven a split, or one more uneven, in tosses of a fair coin."""
-    tosses = only_first_right + only_second_right
-    tail = sum(math.comb(tosses, heads) for heads in range(min(only_first_right, only_second_right) + 1))
-    return min(1.0, float(2 * tail / 2**tosses))
+    """The exact McNemar test: a two-sided binomial test with p = 0.5; 1 if the models differ on no utterance."""
+    differing = only_first_right + only_second_right
+    return float(binomtest(only_first_right, differing, 0.5).pvalue) if differing else 1.0
 
 
 def fold_confusion(folds: Sequence[FoldPredictions], classes: int) -> Counts:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from .. import config
 from ..corpora.manifest import Manifest
 from ..encoders.feature_cache import FeatureCache
+from ..utils.atomic_files import atomic_write
 from .epoch_choice import Chosen, Epoch
 from .folds import Fold
 
@@ -101,6 +105,17 @@ class Prediction:
     label: str
     prediction: str
     probabilities: dict[str, float]
+
+
+def write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
+    """Write the scores of a run so far."""
+    with atomic_write(path) as file:
+        file.write(json.dumps([asdict(epoch) for epoch in epochs]).encode())
+
+
+def read_epochs(path: Path) -> list[Epoch]:
+    """Read what :func:`write_epochs` wrote."""
+    return TypeAdapter(list[Epoch]).validate_json(path.read_bytes())
 
 
 def _sha256(content: object) -> str:

@@ -26,7 +26,7 @@ from ..utils.labels import most_likely
 from .datasets import Clips, Frames, Part
 from .epoch_choice import Epoch, choose
 from .run_record import MODEL_FILE, Prediction, Run, RunRecord
-from .trainer import RecipeTrainer, epochs_of, last_checkpoint, logits_path
+from .trainer import RecipeTrainer, last_checkpoint, logits_path
 
 
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
@@ -54,10 +54,9 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
         _log_to_tensorboard(run.folder / "tensorboard")
     trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch)
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.resume(checkpoint)
     if world.is_first:
-        epochs = epochs_of(trainer.state.log_history)
-        _write(run, unfinished, epochs, _learning(model), time.perf_counter() - started)
+        _write(run, unfinished, trainer.epochs, _learning(model), time.perf_counter() - started)
         shutil.rmtree(unfinished)
     world.wait()
 

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save
-from sklearn.metrics import confusion_matrix
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -26,15 +26,17 @@ from ..utils.errors import RecipeError
 from . import metrics
 from .datasets import Batches, Part
 from .epoch_choice import Epoch, Scores, choose
-from .run_record import MODEL_FILE, Run
+from .run_record import MODEL_FILE, Run, read_epochs, write_epochs
 from .schedules import published_factor
 
-LOGGED_AS = {"validation": "eval", "test": "test"}  # the parts that are scored, by the names that TensorBoard groups
-_COMPLETE = "complete"  # a file in a checkpoint's folder, written last
+LOGGED_AS = {"validation": "eval", "test": "test"}  # the scored parts, and the prefixes that TensorBoard groups by
+EPOCHS_FILE = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint without it is incomplete
 
 
 class RecipeTrainer(Trainer):
-    """Trains one run; after each epoch it scores the validation and the test part and keeps the latter's logits.
+    """Trains one run. After each epoch it scores the validation and test parts and writes the test part's logits.
+
+    ``epochs`` has the scores so far, those of a resumed checkpoint first.
 
     Args:
         parts: ``train``, ``test`` and, where somebody validates, ``validation``.
@@ -52,7 +54,9 @@ class RecipeTrainer(Trainer):
         on_epoch: Callable[[], None],
     ) -> None:
         self.run, self.parts, self.folder, self.world = run, parts, folder, world
-        self.learned = model  # without what the Trainer may wrap around it
+        self.epochs: list[Epoch] = []
+        self.learned = model  # not wrapped by the Trainer
+        self.losses = _Losses(run)
         settings = run.experiment.training
         self.batches = Batches(
             len(parts["train"]),
@@ -69,11 +73,21 @@ class RecipeTrainer(Trainer):
             args=_arguments(run, self.batches, folder, world),
             train_dataset=parts["train"],
             eval_dataset=parts["test"],
-            callbacks=[_Losses(run), _Checkpoints(folder, settings.checkpoint_seconds, world), _Epochs(on_epoch)],
+            callbacks=[
+                self.losses,
+                _Checkpoints(folder, settings.checkpoint_seconds, world, self.epochs),
+                _Epochs(on_epoch),
+            ],
         )
         self.remove_callback(PrinterCallback)
         if world.size > 1:
             torch.manual_seed(run.seed + world.rank * 1_000_003)  # or each process would mask and drop the same
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Train from a checkpoint, or from the start."""
+        if checkpoint is not None:
+            self.epochs += read_epochs(checkpoint / EPOCHS_FILE)
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Not prepared by accelerate, which would divide the steps among the processes once more."""
@@ -98,28 +112,29 @@ class RecipeTrainer(Trainer):
         return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for name, prefix in LOGGED_AS.items():
-            if name not in self.parts:
-                continue
-            logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
-            of_part = score(logits, self.parts[name].labels)
-            scores |= {f"{prefix}_{key}": value for key, value in zip(("loss", "wa", "ua"), of_part, strict=True)}
-            if name == "test" and self.world.is_first:
-                with atomic_write(logits_path(self.folder, self.state.global_step // self.batches.steps)) as file:
-                    np.save(file, logits, allow_pickle=False)
-        self.log(scores)
+        scores = {name: self._score(name) for name in LOGGED_AS if name in self.parts}
+        self.epochs.append(Epoch(len(self.epochs) + 1, self.losses.last, scores.get("validation"), scores["test"]))
+        logged = {
+            f"{LOGGED_AS[name]}_{key}": value for name, found in scores.items() for key, value in asdict(found).items()
+        }
+        self.log(logged)
         if self.run.experiment.training.keep_models and self.world.is_first:
             self._keep()
-        return scores
+        return logged
+
+    def _score(self, name: str) -> Scores:
+        logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
+        if name == "test" and self.world.is_first:
+            with atomic_write(logits_path(self.folder, len(self.epochs) + 1)) as file:
+                np.save(file, logits, allow_pickle=False)
+        return score(logits, self.parts[name].labels)
 
     def _keep(self) -> None:
-        """Write the weights down where this epoch is the one that the protocol would report, were it the last.
+        """Write the weights if the protocol would report this epoch if it were the last.
 
-        After a kill the epochs since the last checkpoint come again, with the same digits, and so does what is kept.
+        After a kill, the epochs since the last checkpoint are trained again, with the same digits and the same file.
         """
-        epochs = epochs_of(self.state.log_history)
-        if choose(self.run.experiment.protocol.kind, epochs).ua == len(epochs):
+        if choose(self.run.experiment.protocol.kind, self.epochs).ua == len(self.epochs):
             weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
             with atomic_write(self.folder / MODEL_FILE) as file:
                 file.write(save(weights, {"format": "pt"}))
@@ -130,36 +145,17 @@ def logits_path(folder: Path, epoch: int) -> Path:
     return folder / "logits" / f"{epoch:05d}.npy"
 
 
-def score(logits: npt.NDArray[np.floating], labels: list[int]) -> tuple[float, float, float]:
+def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
     """Mean cross entropy, WA and UA of logits ``(N, classes)``."""
-    counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(logits.shape[1]))
+    counts = metrics.confusion(np.array(labels), logits.argmax(axis=1), logits.shape[1])
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels))
-    return loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts))
-
-
-def epochs_of(log: list[dict[str, float]]) -> list[Epoch]:
-    """The Trainer's log, which has the training loss and the scores of an epoch in separate entries."""
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    scored = [entry for entry in log if "test_loss" in entry]
-    return [
-        Epoch(
-            epoch,
-            loss,
-            _scores_of(entry, "validation") if f"{LOGGED_AS['validation']}_loss" in entry else None,
-            _scores_of(entry, "test"),
-        )
-        for epoch, (loss, entry) in enumerate(zip(losses, scored, strict=True), start=1)
-    ]
-
-
-def _scores_of(entry: dict[str, float], part: str) -> Scores:
-    return Scores(*(entry[f"{LOGGED_AS[part]}_{key}"] for key in ("loss", "wa", "ua")))
+    return Scores(loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts)))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; the others are deleted."""
+    """The newest complete checkpoint; the others are deleted."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    whole = [path for path in found if (path / _COMPLETE).is_file()]
+    whole = [path for path in found if (path / EPOCHS_FILE).is_file()]
     for path in found:
         if path not in whole[-1:]:
             shutil.rmtree(path)
@@ -209,36 +205,40 @@ _HUGGING_FACE_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "
 
 
 class _Losses(TrainerCallback):
-    """A loss that is not finite is an error: what it trains is worth nothing, and says so nowhere."""
+    """Keeps the training loss of the last epoch; raises if it is not finite."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.last = math.nan
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        loss = kwargs["logs"].get("loss", 0.0)
-        if not math.isfinite(loss):
+        if "loss" not in kwargs["logs"]:
+            return  # a log of scores
+        self.last = kwargs["logs"]["loss"]
+        if not math.isfinite(self.last):
             raise RecipeError(
-                f"the loss is {loss} in epoch {state.epoch:.0f} ({self.run.name}): "
-                "try a lower training.learning_rate, or precision: float32"
+                f"the training loss must be finite, got {self.last} in epoch {state.epoch:.0f} ({self.run.name}); "
+                "try a lower training.learning_rate or precision: float32"
             )
 
 
 class _Checkpoints(TrainerCallback):
-    """Asks for a checkpoint at an epoch's end where enough time has passed, and drops the one before."""
+    """Requests a checkpoint at an epoch's end if enough time has passed, and deletes the one before."""
 
-    def __init__(self, folder: Path, seconds: float, world: World) -> None:
-        self.folder, self.seconds, self.world = folder, seconds, world
+    def __init__(self, folder: Path, seconds: float, world: World, epochs: list[Epoch]) -> None:
+        self.folder, self.seconds, self.world, self.epochs = folder, seconds, world, epochs
         self.saved_at = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         due = time.monotonic() - self.saved_at >= self.seconds and state.global_step < state.max_steps
-        control.should_save = self.world.from_first(due)  # each process saves its own random state: all, or none
+        control.should_save = self.world.from_first(
+            due
+        )  # each process saves its random state, so all save or none does
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.world.wait()
         if self.world.is_first:
-            with atomic_write(self.folder / f"checkpoint-{state.global_step}" / _COMPLETE):
-                pass
+            write_epochs(self.folder / f"checkpoint-{state.global_step}" / EPOCHS_FILE, self.epochs)
             last_checkpoint(self.folder)
         self.saved_at = time.monotonic()
 

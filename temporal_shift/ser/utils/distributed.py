@@ -1,19 +1,26 @@
-"""The processes that ``torchrun`` or ``accelerate launch`` started, if they did: one experiment, worked on together."""
+"""The processes that ``torchrun`` or ``accelerate launch`` started: they work on one experiment together."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch.distributed
+import torch
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's place among ``size``; a process of its own is rank 0 of 1."""
+    """The rank of this process and the number of processes; a single process is rank 0 of 1.
+
+    A plain value over :class:`accelerate.PartialState`, which is one mutable object per process, opens the device when
+    it is made, and cannot describe another rank.
+    """
 
     rank: int = 0
     size: int = 1
@@ -23,25 +30,30 @@ class World:
         """Join the processes that the launcher's environment announces."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        from accelerate import PartialState  # opens the process group, on GPUs where there are any, as the Trainer does
-
-        state = PartialState(cpu=not torch.cuda.is_available())  # or it would leave processes without GPUs alone
+        state = _state()
         return cls(state.process_index, state.num_processes)
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and prints."""
+        """Whether this process writes and prints."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Return when every process has called this."""
         if self.size > 1:
-            torch.distributed.barrier()
+            _state().wait_for_everyone()
 
     def from_first(self, value: T) -> T:
-        """The first process's value, in all of them."""
+        """Return the first process's value in every process."""
         if self.size == 1:
             return value
-        values = [value]
-        torch.distributed.broadcast_object_list(values, src=0)
-        return values[0]
+        from accelerate.utils import broadcast_object_list
+
+        found: list[T] = broadcast_object_list([value])
+        return found[0]
+
+
+def _state() -> PartialState:
+    from accelerate import PartialState  # takes a second to import, and a single process does not need it
+
+    return PartialState(cpu=not torch.cuda.is_available())  # without cpu, it does not join processes without GPUs

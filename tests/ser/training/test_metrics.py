@@ -3,10 +3,8 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
-from sklearn.metrics import balanced_accuracy_score
 
 from temporal_shift.ser.training import metrics
 from temporal_shift.ser.training.metrics import FoldPredictions
@@ -45,14 +43,6 @@ def test_wa_and_ua_agree_with_plain_loops(pairs):
             recalls.append(sum(predicted == wanted for predicted in said) / len(said))
     assert metrics.weighted_accuracy(confusion) == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
     assert metrics.unweighted_accuracy(confusion) == pytest.approx(sum(recalls) / len(recalls))
-
-
-@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
-@given(answers)
-def test_ua_is_the_balanced_accuracy_of_scikit_learn(pairs):
-    confusion = fold_of(pairs).confusion_by_speaker(CLASSES).sum(0)
-    labels, predictions = zip(*pairs, strict=True)
-    assert metrics.unweighted_accuracy(confusion) == pytest.approx(balanced_accuracy_score(labels, predictions))
 
 
 @given(answers)
@@ -203,11 +193,12 @@ def test_mcnemar_counts_the_utterances_of_the_first_seed():
     assert several.only_second_right == (right[1] & ~right[0]).sum()
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 300), st.integers(0, 300))
+@pytest.mark.parametrize(
+    ("first", "second"), [(0, 0), (0, 1), (0, 3), (3, 0), (7, 7), (13, 16), (7, 17), (1, 30), (150, 201), (400, 1)]
+)
 def test_mcnemar_is_the_exact_binomial_test(first, second):
-    expected = binomtest(first, first + second).pvalue if first + second else 1.0
-    assert metrics.mcnemar_p(first, second) == pytest.approx(expected)
+    tail = sum(math.comb(first + second, heads) for heads in range(min(first, second) + 1))
+    assert metrics.mcnemar_p(first, second) == pytest.approx(min(1.0, 2 * tail / 2 ** (first + second)))
 
 
 def test_binomial_standard_error_is_the_one_the_paper_s_corpus_has():

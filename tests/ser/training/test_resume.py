@@ -47,7 +47,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_and_ends_with_the_same_digits
     trained(whole)
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
-    assert (checkpoint / "complete").is_file()
+    assert (checkpoint / "epochs.json").is_file()
     assert epochs_told(run) == EPOCHS - 1  # the first one is not trained again
     assert outcome(run) == outcome(whole)
     assert run.is_done()
@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uni
 def test_a_torn_checkpoint_is_ignored_and_the_run_starts_anew(run, uninterrupted):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
-    (checkpoint / "complete").unlink()
+    (checkpoint / "epochs.json").unlink()
     (checkpoint / "model.safetensors").write_bytes(b"half")
     assert epochs_told(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
@@ -76,7 +76,7 @@ def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrup
     (checkpoint,) = checkpoints(run)
     torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
     shutil.copytree(checkpoint, torn)
-    (torn / "complete").unlink()
+    (torn / "epochs.json").unlink()
     assert epochs_told(run) == EPOCHS - 1
     assert outcome(run) == outcome(uninterrupted)
 

@@ -211,16 +211,14 @@ def test_a_step_in_several_passes_is_the_step_in_one(run, tmp_path, rows, passes
     np.testing.assert_allclose(losses(trained(divided)[0]), losses(once), rtol=0, atol=1e-5)
 
 
-def test_a_loss_that_is_not_finite_is_a_sentence_that_says_what_to_try(run):
+def test_a_loss_that_is_not_finite_is_an_error_that_says_where_and_what_to_try(run):
     frames = frames_of(run)
     frames[run.fold.train[5]] = np.nan
     broken = replace(run, cache=cache_of(run.folder, frames))
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(
+        RecipeError, match=r"loss .*nan in epoch 1 \(Shiftformer, fold Session1, seed 42\).*learning_rate"
+    ):
         train(broken)
-    assert str(error.value) == (
-        "the loss is nan in epoch 1 (Shiftformer, fold Session1, seed 42): "
-        "try a lower training.learning_rate, or precision: float32"
-    )
     assert not broken.is_done()
 
 
