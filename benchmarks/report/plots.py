@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,29 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from temporal_shift.ser.utils.atomic_files import atomic_write
-from temporal_shift.ser.utils.plot_style import CLASS_HUES, house_style
+from temporal_shift.ser.utils.plot_style import CLASS_HUES, PAGE_THEMES, SVG_STYLE, PageTheme, house_style
 
 from ..measure.measurements import OURS, Line, of_kind
 
 WIDTH = 5.2  # inches: no smaller on a phone than the text beside it
 
 
-@dataclass(frozen=True)
-class Theme:
-    """The colours of a page: its text, and the lines behind."""
-
-    ink: str
-    grid: str
-
-
-THEMES = {"light": Theme("#1f2328", "#d5d8dc"), "dark": Theme("#e2e4e9", "#484c58")}
-
-
 def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
     """The pictures of a record in both themes, each whole or not at all: ``NAME-PICTURE-THEME.svg``."""
     written = []
     for picture, draw in pictures_of(lines).items():
-        for theme, colours in THEMES.items():
+        for theme, colours in PAGE_THEMES.items():
             path = folder / f"{name}-{picture}-{theme}.svg"
             with house_style(), mpl.rc_context(_colours(colours)), atomic_write(path) as file:
                 draw(lines).savefig(file, format="svg", transparent=True, metadata={"Date": None})
@@ -54,10 +42,9 @@ def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
     return pictures
 
 
-def _colours(theme: Theme) -> dict[str, object]:
+def _colours(theme: PageTheme) -> dict[str, object]:
     ink = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "axes.edgecolor")
-    fixed = {"grid.color": theme.grid, "svg.hashsalt": "temporal-shift", "svg.fonttype": "none"}
-    return {**dict.fromkeys(ink, theme.ink), **fixed, "font.size": 9}
+    return {**dict.fromkeys(ink, theme.ink), **SVG_STYLE, "grid.color": theme.fill}
 
 
 def _is_drawn(line: Line) -> bool:

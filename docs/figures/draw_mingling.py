@@ -29,20 +29,23 @@ def shares(n_div: int, bidirectional: bool) -> dict[str, float]:
 
 
 def layers_with(n_div: int, bidirectional: bool) -> list[str]:
-    """The layers whose default this is."""
+    """The layers with this default."""
     found = []
     for layer in LAYERS:
         parameters = inspect.signature(layer).parameters
-        # A recurrent layer's own bidirectional is another matter.
-        direction = parameters.get("bidirectional_shift", parameters["bidirectional"])
-        if (parameters["n_div"].default, direction.default) == (n_div, bidirectional):
+        # `bidirectional` of a recurrent layer is its recurrence's
+        direction = parameters.get("bidirectional_shift", parameters["bidirectional"]).default
+        default = parameters["n_div"].default
+        if layer is TemporalShift:  # None in its signature, which leaves room for `groups`
+            default, direction = layer().n_div, layer().bidirectional
+        if (default, direction) == (n_div, bidirectional):
             found.append(layer.__name__)
     return found
 
 
 def draw(theme: Theme) -> Figure:
     figure, axes = canvas(342, 348)
-    colours = {"past": PAST, "own": theme.own, "future": FUTURE}
+    colours = {"past": PAST, "own": theme.fill, "future": FUTURE}
     for (name, colour), left in zip(colours.items(), (LEFT, LEFT + 56, LEFT + 165), strict=True):
         fill(axes, [(left, 8, 11, 11)], colour)
         write(axes, left + 15, 13.5, "the frame's own" if name == "own" else name, theme.ink)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib
@@ -21,29 +21,26 @@ from matplotlib.patches import FancyArrowPatch, PathPatch
 from matplotlib.path import Path as Outline
 from torch import Tensor
 
-PAST, FUTURE = "#56B4E9", "#E69F00"  # Okabe and Ito's, which colour-blind readers tell apart; dark text is read on both
-DARK_INK, LIGHT_INK = "#1f2328", "#e6edf3"
+from temporal_shift.ser.utils.plot_style import CLASS_HUES, PAGE_THEMES, SVG_STYLE, PageTheme
+
+FUTURE, PAST = CLASS_HUES[4:6]  # dark text can be read on both
+DARK_INK = PAGE_THEMES["light"].ink
 CODE = "monospace"
 
 
 @dataclass(frozen=True)
-class Theme:
-    """Colours of a page: behind the picture, its text, its lines, what a frame has of its own; and its fullest tint."""
+class Theme(PageTheme):
+    """The colours of a page, and the fullest tint that its ink can be read on."""
 
-    page: str
-    ink: str
-    line: str
-    own: str
     strongest: float
 
     def origin(self, frames: float) -> str:
-        """The colour of what comes from so many frames later, earlier where negative."""
-        return self.own if frames == 0 else PAST if frames < 0 else FUTURE
+        """The colour of an element that comes from ``frames`` later; negative is earlier."""
+        return self.fill if frames == 0 else PAST if frames < 0 else FUTURE
 
 
 THEMES = {
-    "light": Theme("#ffffff", DARK_INK, "#6e7781", "#d8dee4", 1.0),
-    "dark": Theme("#1e2129", LIGHT_INK, "#9198a1", "#4a515c", 0.5),
+    name: Theme(**asdict(PAGE_THEMES[name]), strongest=strongest) for name, strongest in (("light", 1.0), ("dark", 0.5))
 }
 
 
@@ -105,9 +102,7 @@ def save(name: str, draw: Callable[[Theme], Figure]) -> None:
     style = {
         "font.sans-serif": ["DejaVu Sans"],
         "font.monospace": ["DejaVu Sans Mono"],
-        "svg.fonttype": "none",  # text as text: small, searchable, in whatever font the reader has
-        "svg.hashsalt": "temporal-shift",  # else every drawing differs in its ids
-        "text.parse_math": False,
+        **SVG_STYLE,
     }
     with matplotlib.rc_context(style):
         for theme_name, theme in THEMES.items():

@@ -62,8 +62,8 @@ def _zeros(x: Tensor, frames: int, time: int) -> Tensor:
         return x
     length = x.shape[time]
     frames = _clamped(frames, length)
-    pad = [0, 0] * (x.dim() - time)  # F.pad counts dims from the last
-    pad[-2 if frames > 0 else -1] = abs(frames)  # pad one end, then cut as much off the other
+    ends = [frames, 0] if frames > 0 else [0, -frames]
+    pad = [0, 0] * (x.dim() - time - 1) + ends  # F.pad counts dims from the last; narrow cuts the other end
     return F.pad(x, pad).narrow(time, 0 if frames > 0 else -frames, length)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import matplotlib.style
 from matplotlib.figure import Figure
@@ -24,6 +25,27 @@ _STYLE = {
 # Okabe and Ito's, which colour-blind readers tell apart.
 CLASS_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#F0E442")
 GREY = "#6B6B6B"
+
+
+@dataclass(frozen=True, slots=True)
+class PageTheme:
+    """Colours of a light or dark page for SVG pictures that have no background of their own."""
+
+    page: str
+    ink: str  # text
+    line: str  # arrows and edges
+    fill: str  # grids, and areas without a colour of their own
+
+
+PAGE_THEMES = {
+    "light": PageTheme("#ffffff", "#1f2328", "#6e7781", "#d8dee4"),
+    "dark": PageTheme("#1e2129", "#e6edf3", "#9198a1", "#4a515c"),
+}
+SVG_STYLE = {
+    "svg.fonttype": "none",  # text as text: small and searchable, in the reader's font
+    "svg.hashsalt": "temporal-shift",  # the same ids in every drawing
+    "text.parse_math": False,
+}
 
 
 def to_png(figure: Figure) -> bytes:
