@@ -1,6 +1,6 @@
-"""The demo: a page on this machine that hears a recording with a model and its baseline.
+"""The demo: a local web page that predicts the emotions of a recording with a model and its baseline.
 
-It asks no other host for anything, and keeps nothing: what is uploaded lies in a folder that is gone at the end.
+It makes no request to other hosts. Uploads are kept in a temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ..utils.errors import RecipeError
 from .demo_views import CSS, INVITATION, Heard, cards, caveats, introduction, message
 from .recognizer import Recognizer, Samples, Window, mean_probabilities
 
-_LONGEST = 300.0  # seconds of a recording
-_POINTS = 24  # of the course over time
-_BATCH = 8  # of them in a forward pass
-_LEAST_HOP = 0.1  # seconds between them
+_LONGEST = 300.0  # maximum seconds of a recording
+_POINTS = 24  # number of points of a curve over time
+_BATCH = 8  # windows in a forward pass
+_MIN_HOP = 0.1  # seconds between two points
 _UPLOAD = "60mb"
-_HEIGHT = 150  # pixels of what takes a recording
-_KEPT = 900  # seconds that an upload stays
+_HEIGHT = 150  # pixels of the upload area
+_KEPT = 900  # seconds until an upload is deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A recording that can be clicked on."""
+    """An example recording of the page."""
 
     path: Path
     label: str
@@ -43,15 +43,18 @@ class Example:
 def serve(
     models: list[tuple[str, Recognizer]], examples: list[Example], host: str, port: int, *, browser: bool
 ) -> None:
-    """Show the page until Ctrl-C.
+    """Serve the page until Ctrl-C.
 
     Args:
         models: The model, and its baseline if there is one, with their names.
     Raises:
-        RecipeError: If gradio is missing, or the address cannot be had.
+        RecipeError: If gradio is missing, or the address is not available.
     """
     with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder:
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # read while it is imported
+        os.environ |= {
+            "GRADIO_TEMP_DIR": folder,
+            "GRADIO_ANALYTICS_ENABLED": "False",
+        }  # gradio reads them when it is imported
         gradio = _gradio()
         page = _page(gradio, models, examples)
         page.queue(api_open=False, default_concurrency_limit=1)
@@ -73,14 +76,12 @@ def serve(
                 css=CSS,
             )
         except OSError:
-            raise RecipeError(f"--host {host} --port {port}: the address is taken, or not of this machine") from None
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that this, too, leaves nothing behind
+            raise RecipeError(f"--host {host} --port {port} is in use, or not an address of this machine") from None
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also deletes the uploads
         try:
-            print(f"{page.local_url}  (Ctrl-C ends it)", flush=True)
+            print(f"{page.local_url}  (press Ctrl-C to stop)", flush=True)
             if not is_loopback(host):
-                print(
-                    f"--host {host}: others on the network can reach it, and are not asked for a password", flush=True
-                )
+                print(f"--host {host}: anyone on the network can open this page, without a password", flush=True)
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
@@ -90,7 +91,7 @@ def serve(
 
 
 def quickstart_examples(corpus: Path) -> list[Example]:
-    """Of each class, one recording of each speaker whom the repository's models have not heard."""
+    """One recording per class and speaker of the session that the repository's models were not trained on."""
     found: dict[tuple[str, str], Example] = {}
     for utterance in read_iemocap(corpus).utterances:
         if utterance.session == "Session1":
@@ -101,7 +102,7 @@ def quickstart_examples(corpus: Path) -> list[Example]:
 
 
 def hear(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tuple[str, Samples | None]:
-    """What the models make of a recording, or what is wrong with it, as HTML; and its samples, if it has any."""
+    """Return the predictions for a recording, or the error, as HTML; and its samples, ``None`` after an error."""
     try:
         wave = _wave(path)
     except RecipeError as error:
@@ -126,7 +127,7 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
     with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
         gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
         with gradio.Row(equal_height=True):
-            # A file goes into no player before it was read: browsers answer a broken one with errors of their own.
+            # a file is read here before a player gets it, because browsers log errors on broken files
             upload = gradio.File(label="Upload", file_types=["audio"], height=_HEIGHT, min_width=240, elem_id="upload")
             microphone = gradio.Audio(
                 sources=["microphone"], type="filepath", label="Record", buttons=[], editable=False, min_width=240,
@@ -143,13 +144,13 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
                     )
         player = gradio.Audio(
             interactive=False, visible=False, buttons=[], elem_id="player",
-            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),  # the cards have one
+            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),  # the cards show one
         )  # fmt: skip
         answer = gradio.HTML(INVITATION, elem_id="answer")
         gradio.HTML(caveats(models), elem_classes="words small")
         shown = [answer, player, upload, microphone]
         how: dict[str, Any] = {
-            "concurrency_limit": 1,  # on the models, whoever asks
+            "concurrency_limit": 1,  # of the models, for all users together
             "concurrency_id": "models",
             "api_visibility": "private",
             "show_progress_on": [answer],
@@ -162,7 +163,7 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
 
 
 def _theme(gradio: Any) -> Any:
-    """Without fonts of others: the system's are there already."""
+    """A theme with system fonts, because others would be downloaded."""
     return gradio.themes.Base(
         primary_hue="blue",
         neutral_hue="gray",
@@ -181,7 +182,7 @@ def _heard(name: str, recognizer: Recognizer, wave: Samples) -> Heard:
 
 
 def _course(recognizer: Recognizer, wave: Samples) -> tuple[Window, ...]:
-    points = min(_POINTS, max(1, len(wave) // round(_LEAST_HOP * SAMPLE_RATE)))
+    points = min(_POINTS, max(1, len(wave) // round(_MIN_HOP * SAMPLE_RATE)))
     hop = len(wave) // points / SAMPLE_RATE
     return tuple(recognizer.latest([wave], hop, batch=_BATCH))
 
@@ -192,14 +193,12 @@ def _wave(path: Path) -> Samples:
         blocks.append(block)
         samples += len(block)
         if samples > _LONGEST * SAMPLE_RATE:
-            raise RecipeError(
-                f"the recording is longer than {_LONGEST / 60:g} minutes, which is too long for this page"
-            )
+            raise RecipeError(f"the recording must be at most {_LONGEST / 60:g} minutes long")
     return np.concatenate(blocks)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether the address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the demo shows of a recording: a card for each model, with its classes, and a picture over time; the words."""
+"""The demo's HTML and plots: a card per model with its classes and their probabilities over time, and the texts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..utils.plot_style import CLASS_HUES, house_style, to_png
 from ..utils.table import percent
 from .recognizer import Recognizer, Samples, Window
 
-_DASHES = ("-", "--", "-.", ":")  # for who sees no colour at all
-_COLUMNS = 600  # of the waveform's outline
+_DASHES = ("-", "--", "-.", ":")  # for readers who cannot tell the colours apart
+_COLUMNS = 600  # columns of the waveform's outline
 
 
 INVITATION = '<div class="invitation">Choose an example, upload a recording, or record yourself.</div>'
@@ -60,15 +60,15 @@ CSS = """
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A model's answer to a recording: on the whole of it, and at each time on the window that ends there."""
+    """A model's prediction for a recording: for all of it, and over time for the window that ends there."""
 
     name: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     course: tuple[Window, ...]
-    window: float  # seconds that it hears at once
+    window: float  # seconds
     duration: float  # seconds of sound
-    latency: float  # seconds of computing, from the samples to the answer on the whole
+    latency: float  # seconds of computation for the whole recording
 
     @property
     def label(self) -> str:
@@ -76,13 +76,13 @@ class Heard:
 
     @property
     def words(self) -> str:
-        """The answer on the whole, in words."""
+        """The probabilities of the whole recording as text."""
         shares = zip(self.labels, self.probabilities, strict=True)
         return ", ".join(f"{label} {100 * share:.0f} %" for label, share in shares)
 
 
 def course_figure(heard: Heard, wave: Samples) -> Figure:
-    """The probabilities over time under the waveform, on one time axis."""
+    """Plot the probabilities over time below the waveform, on one time axis."""
     with house_style():
         figure = Figure(figsize=(3.9, 3.0), layout="constrained")
         sound, classes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
@@ -95,36 +95,36 @@ def course_figure(heard: Heard, wave: Samples) -> Figure:
 
 
 def introduction(names: list[str]) -> str:
-    """What the page is for, as HTML."""
+    """The purpose of the page, as HTML."""
     name, *baselines = (html.escape(each) for each in names)
     beside = f" beside {baselines[0]}" if baselines else ""
     models = "both models say" if baselines else "the model says"
     return (
-        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Hear what {models}. The sound stays on "
-        "the machine that runs this page, which forgets it.</p>"
+        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? See what {models}. The sound stays on "
+        "the machine that runs this page, and is deleted.</p>"
     )
 
 
 def cards(found: list[Heard], wave: Samples) -> str:
-    """The models' answers beside each other, as HTML."""
+    """The models' predictions side by side, as HTML."""
     return f'<div class="cards">{"".join(_card(heard, wave) for heard in found)}</div>'
 
 
 def message(text: str) -> str:
-    """What is to be said instead of an answer, as HTML."""
+    """A message instead of a prediction, as HTML."""
     return f'<div class="message" role="alert">{html.escape(text[:1].upper() + text[1:])}.</div>'
 
 
 def caveats(models: list[tuple[str, Recognizer]]) -> str:
-    """What a label means and what it does not, and what each model says of itself, as HTML."""
+    """What a label means, and how well each model does, as HTML."""
     provenances = [(html.escape(name), recognizer.model.config.provenance) for name, recognizer in models]
     notes = dict.fromkeys(note for _, of in provenances if (note := of.get("corpus", {}).get("note")))
     said = "".join(f"<li>{_caveat(name, of)}</li>" for name, of in provenances)
     return (
         "<h2>What a label means</h2>"
-        "<p>Which of the classes the recording sounds most like, by those that the model was trained on. Not what the "
-        "speaker feels or means: there is no class for anything else, and a percentage is not how often the model is "
-        f"right.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+        "<p>Which of the classes the recording sounds most like, among those that the model was trained on. It is not "
+        "what the speaker feels or means, there is no class for anything else, and a percentage is not how often the "
+        f"model is right.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
 
 
@@ -151,19 +151,19 @@ def _card(heard: Heard, wave: Samples) -> str:
 
 def _caveat(name: str, provenance: dict[str, Any]) -> str:
     if not {"corpus", "fold", "test", "chance"} <= provenance.keys():
-        return f"<b>{name}</b> does not say what it was trained on."
+        return f"<b>{name}</b> does not record what it was trained on."
     corpus, fold = html.escape(provenance["corpus"]["name"]), html.escape(provenance["fold"])
     wa, ua, chance = (
         percent(share) for share in (provenance["test"]["wa"], provenance["test"]["ua"], provenance["chance"])
     )
     return (
-        f"<b>{name}</b> was trained on {corpus}. On {fold}, which it had not heard, it is right {wa} % of the time "
-        f"(WA), {ua} % as a mean over the classes (UA); guessing, {chance} %."
+        f"<b>{name}</b> was trained on {corpus}. On {fold}, which was not in its training data, it is right {wa} % of "
+        f"the time (WA), {ua} % as a mean over the classes (UA); chance is {chance} %."
     )
 
 
 def _draw_wave(axes: Axes, wave: Samples) -> None:
-    """The outline: the lowest and the highest sample of each of many short pieces."""
+    """Draw the minimum and maximum of each of many short pieces."""
     pieces = np.array_split(wave, min(_COLUMNS, len(wave)))
     ends = np.cumsum([len(piece) for piece in pieces]) / SAMPLE_RATE
     low, high = (np.array([extreme(piece) for piece in pieces]) for extreme in (np.min, np.max))
@@ -185,7 +185,7 @@ def _draw_course(axes: Axes, heard: Heard) -> None:
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(axis="y")
-    axes.set_xlabel(f"time, s; each point is of the {heard.window:g} s before it")
+    axes.set_xlabel(f"time, s; each point covers the {heard.window:g} s before it")
 
 
 def _colour(number: int) -> str:

@@ -1,7 +1,7 @@
-"""What a model makes of sound while it goes on: updates, as often as asked for and as fast as the machine can.
+"""Predictions in real time: an update after every hop of sound.
 
-A reader thread puts blocks of samples into an inbox; whoever takes the updates does the computing. Who is too slow gets
-fewer updates, each of the newest sound, and never older ones.
+A reader thread puts blocks of samples into an inbox; the consumer of the updates computes. A slow consumer skips
+updates; each update covers the latest sound.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from ..audio.resampling import SAMPLE_RATE
 from .recognizer import Recognizer, Samples
 from .speech_stream import SpeechStream
 
-BLOCK = 0.05  # seconds that a reader reads at once
+BLOCK = 0.05  # seconds per block of a reader
 
-Sound = Generator[tuple[Samples, float], None, None]  # blocks at 16 kHz, and by how many seconds each is late
+Sound = Generator[tuple[Samples, float], None, None]  # blocks at 16 kHz, and the delay of each in seconds
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What is to be made of the last window, or of the last frames.
+    """The prediction for the last window, or for the last frames.
 
     Attributes:
         heard: Seconds of sound so far.
-        latency: Seconds from the arrival of the last of them to the answer.
-        rtf: The real-time factor: seconds of computing per second of sound. Above 1, updates are skipped.
-        skipped: How many were, so far.
+        probabilities: One per class.
+        latency: Seconds from the arrival of the last sample to the prediction.
+        rtf: Real-time factor: seconds of computation per second of sound. Above 1, updates are skipped.
+        skipped: Number of updates skipped so far.
     """
 
     heard: float
@@ -47,23 +48,23 @@ class Update:
 
 
 class Ear(Protocol):
-    """What turns new samples into probabilities."""
+    """Maps new samples to probabilities."""
 
-    hears_all: bool  # whether the computing grows with the samples, or is that of a window
+    hears_all: bool  # whether it processes all new samples, or one window per update
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
-        """Feed samples, which do not follow those before where there is a gap."""
+        """Add samples; ``gap`` says that samples before them were dropped, ``last`` that the sound ends with them."""
 
 
 class WindowEar:
-    """The last window, encoded as a whole at each update, as in :meth:`Recognizer.latest`."""
+    """Encodes the whole last window at each update, as :meth:`Recognizer.latest` does."""
 
     hears_all = False
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
         self._full = round(recognizer.window * SAMPLE_RATE)
-        recognizer.probabilities(np.zeros((1, self._full), dtype=np.float32))  # the first time takes longer
+        recognizer.probabilities(np.zeros((1, self._full), dtype=np.float32))  # warm-up: the first call is slower
         self._kept = np.zeros(0, dtype=np.float32)
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
@@ -75,7 +76,7 @@ class WindowEar:
 
 
 class StreamEar:
-    """The frames of the last window, each encoded once."""
+    """Encodes each frame once, and averages those of the last window."""
 
     hears_all = True
 
@@ -92,20 +93,20 @@ class StreamEar:
 
 
 def ear_of(recognizer: Recognizer) -> tuple[Ear, str]:
-    """How to hear with a model, and a line that says which way, and why."""
+    """Return how a model processes live sound, and a line that describes it with the reason."""
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
         return WindowEar(recognizer), f"by windows of {recognizer.window:g} s, because {error}"
     return StreamEar(stream), (
-        f"streaming, because each frame of its encoder sees {stream.past:.2g} s back and {stream.future:.2g} s ahead; "
-        f"the answer is of the {recognizer.window:g} s before the last {stream.delay:.2g} s"
+        f"streaming, because each frame of its encoder depends on {stream.past:.2g} s before and {stream.future:.2g} s "
+        f"after it; an update covers {recognizer.window:g} s, up to {stream.delay:.2g} s ago"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """All the samples that waited; ``arrived`` is when the last of them did, and ``lost`` how many were dropped."""
+    """The samples that were waiting, the time when the last one arrived, and the number of dropped samples."""
 
     samples: Samples
     arrived: float
@@ -114,7 +115,7 @@ class Delivery:
 
 
 class Inbox:
-    """Blocks between two threads, of ``most`` samples at most: where nobody takes them, the oldest are dropped."""
+    """A queue of blocks between two threads, of at most ``most`` samples: a full queue drops the oldest blocks."""
 
     def __init__(self, most: int, clock: Clock = time.perf_counter) -> None:
         self._most = most
@@ -127,7 +128,7 @@ class Inbox:
         self._changed = Condition()
 
     def put(self, samples: Samples, late: float = 0.0) -> None:
-        """Add a block that came just now, ``late`` seconds after its last sample sounded."""
+        """Add a block; its last sample was recorded ``late`` seconds ago."""
         with self._changed:
             self._arrived = self._clock() - late
             self._blocks.append(samples)
@@ -139,13 +140,13 @@ class Inbox:
             self._changed.notify()
 
     def close(self, error: Exception | None = None) -> None:
-        """Say that no more will come; an error is raised where the blocks are taken."""
+        """End the queue; :meth:`take` raises the error, if there is one."""
         with self._changed:
             self._closed, self._error = True, error
             self._changed.notify()
 
     def take(self, least: int) -> Delivery:
-        """Wait for so many samples, lost ones included, or for the end, and take all there are."""
+        """Wait for ``least`` samples, dropped ones included, or for the end; return all samples."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting + self._lost >= least or self._closed)
             if self._error is not None:
@@ -158,7 +159,7 @@ class Inbox:
 
 
 def updates(ear: Ear, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
-    """After each ``hop`` seconds of sound an update, and one at its end; fewer where the model is slower than that."""
+    """Yield an update after each ``hop`` seconds of sound and at its end; fewer if the model is slower."""
     step = round(hop * SAMPLE_RATE)
     heard = skipped = 0
     last = False
@@ -178,7 +179,7 @@ def updates(ear: Ear, inbox: Inbox, hop: float, clock: Clock = time.perf_counter
 
 @contextmanager
 def reading(sound: Sound, most: float) -> Iterator[Inbox]:
-    """An inbox for so many seconds, which a thread fills with sound for as long as one is in the block."""
+    """An inbox of ``most`` seconds; inside the block, a thread fills it."""
     inbox, stop = Inbox(round(most * SAMPLE_RATE)), Event()
     thread = Thread(target=_read, args=(sound, inbox, stop), daemon=True)
     thread.start()
@@ -192,7 +193,7 @@ def reading(sound: Sound, most: float) -> Iterator[Inbox]:
 def played(
     blocks: Iterable[Samples], clock: Clock = time.perf_counter, sleep: Callable[[float], None] = time.sleep
 ) -> Sound:
-    """A recording at the speed at which it sounds: each block when its last sample does."""
+    """Play a recording in real time: a block is due when its last sample is."""
     begun, samples = clock(), 0
     for block in blocks:
         samples += len(block)
@@ -201,7 +202,7 @@ def played(
 
 
 def first(sound: Sound, seconds: float) -> Sound:
-    """The beginning of a sound."""
+    """The first ``seconds`` of a sound."""
     left = round(seconds * SAMPLE_RATE)
     try:
         for block, late in sound:
@@ -228,7 +229,7 @@ class Summary:
         self.heard, self.skipped = update.heard, update.skipped
 
     def figures(self) -> dict[str, float]:
-        """Plain data: medians, and what 95 % of the updates stay below."""
+        """Medians and 95th percentiles, as plain data."""
         found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.heard, 2)}
         for name, values, digits in (("latency_s", self.latencies, 4), ("rtf", self.rtfs, 4)):
             if values:
@@ -243,7 +244,7 @@ def _read(sound: Sound, inbox: Inbox, stop: Event) -> None:
             if stop.is_set():
                 break
             inbox.put(block, late)
-    except Exception as error:  # which nobody would see in a thread
+    except Exception as error:  # raise it in the consumer's thread
         inbox.close(error)
     else:
         inbox.close()

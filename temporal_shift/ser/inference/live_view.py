@@ -1,4 +1,4 @@
-"""Updates for who looks at them: drawn in a terminal, as plain lines, or as lines of JSON."""
+"""Views of updates: bars in a terminal, plain lines, or JSON lines."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _BAR = 40  # columns
 
 
 class View(Protocol):
-    """Where updates go."""
+    """Shows updates."""
 
     def begin(self, model: str, way: str) -> None:
-        """Say what hears, and how."""
+        """Print the model and how it processes the sound."""
 
     def shown(self) -> AbstractContextManager[Any]:
-        """What surrounds the updates."""
+        """The context in which updates are shown."""
 
     def show(self, update: Update, summary: Summary) -> None:
-        """Add an update; the summary holds it already."""
+        """Show an update; the summary already includes it."""
 
     def end(self, summary: Summary) -> None:
-        """Say what there was."""
+        """Print the summary."""
 
 
 class Drawing:
@@ -89,7 +89,7 @@ class Lines:
 
 
 class JsonLines:
-    """An object for each update, between one that begins and one that ends."""
+    """A JSON object for each update, between a ``begin`` and an ``end`` object."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = labels
@@ -125,7 +125,7 @@ class JsonLines:
 
 
 def _figures(update: Update, summary: Summary) -> str:
-    """What is measured, now and so far."""
+    """The measurements of this update and of all so far."""
     so_far = summary.figures()
     return (
         f"{update.heard:.1f} s heard\n"
@@ -138,7 +138,7 @@ def _figures(update: Update, summary: Summary) -> str:
 
 def _summary(summary: Summary) -> str:
     if not summary.rtfs:
-        return "nothing was heard"
+        return "no updates"
     found = summary.figures()
     return (
         f"{len(summary.rtfs)} updates of {summary.heard:.1f} s, {summary.skipped} skipped; "

@@ -14,12 +14,12 @@ from .live import BLOCK, Sound
 
 
 def microphone(device: str | None = None) -> Sound:
-    """Blocks of what a device hears, at 16 kHz.
+    """Record blocks from a device, at 16 kHz.
 
     Args:
         device: Its number, or a part of its name. Default: the system's.
     Raises:
-        RecipeError: If there is no such device, or what it takes to ask one.
+        RecipeError: If the device does not exist, or sounddevice or PortAudio is missing.
     """
     portaudio = _portaudio()
     chosen = int(device) if device is not None and device.isdecimal() else device
@@ -27,20 +27,20 @@ def microphone(device: str | None = None) -> Sound:
         info = portaudio.query_devices(chosen, "input")
     except (ValueError, portaudio.PortAudioError) as error:
         if device is None:
-            raise RecipeError("there is no microphone that the system knows: name a recording with --file") from None
-        raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices shows what there is") from None
+            raise RecipeError("the system has no microphone: give a recording with --file") from None
+        raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices lists the devices") from None
     return _heard(portaudio, info)
 
 
 def devices_table() -> Table:
-    """The devices that can be heard.
+    """The microphones of this machine.
 
     Raises:
-        RecipeError: If there is none, or what it takes to ask is missing.
+        RecipeError: If there is none, or sounddevice or PortAudio is missing.
     """
     found = [info for info in _portaudio().query_devices() if info["max_input_channels"] > 0]
     if not found:
-        raise RecipeError("there is no microphone that the system knows")
+        raise RecipeError("the system has no microphone")
     rows = [
         (f"{info['index']}  {info['name']}", str(info["max_input_channels"]), f"{info['default_samplerate']:g}")
         for info in found
@@ -49,7 +49,9 @@ def devices_table() -> Table:
 
 
 def _heard(portaudio: Any, info: dict[str, Any]) -> Sound:
-    rate = info["default_samplerate"]  # the device's own: what another costs in time and in noise would not be known
+    rate = info[
+        "default_samplerate"
+    ]  # the device's own rate, because conversions in the driver have unknown delay and quality
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     try:
         with portaudio.InputStream(rate, device=info["index"], channels=1, dtype="float32") as stream:
@@ -60,7 +62,7 @@ def _heard(portaudio: Any, info: dict[str, Any]) -> Sound:
                 else:
                     yield resampler.resample_chunk(np.ascontiguousarray(block)), resampler.delay() / SAMPLE_RATE
     except portaudio.PortAudioError as error:
-        raise RecipeError(f"the device {info['name']} cannot be heard: {reason_of(error)}") from None
+        raise RecipeError(f"the device {info['name']} cannot be read: {reason_of(error)}") from None
 
 
 def _portaudio() -> Any:
@@ -70,6 +72,6 @@ def _portaudio() -> Any:
         raise RecipeError('the microphone needs sounddevice: pip install "temporal-shift[live]"') from None
     except OSError:
         raise RecipeError(
-            "the microphone needs the library PortAudio: install libportaudio2, as Debian and Ubuntu call it"
+            "the microphone needs the library PortAudio (the package libportaudio2 on Debian and Ubuntu)"
         ) from None
     return sounddevice

@@ -1,4 +1,4 @@
-"""Names of audio files to what a model makes of each: an answer, or a line that says why there is none."""
+"""From names of audio files to predictions: an answer for each file, or one line with the reason why there is none."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ..utils.labels import most_likely
 from ..utils.table import Table, percent
 from .recognizer import Recognizer, Samples, Window, mean_probabilities
 
-_LEAST = 0.1  # seconds: less is no speech
+_MIN_SECONDS = 0.1  # shorter recordings contain no speech
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of a recording: the mean of the probabilities over its windows, and the label of the highest one."""
+    """The prediction for a file: the mean probabilities over its windows, and the most likely label."""
 
     file: str
     seconds: float
     label: str
     probabilities: tuple[float, ...]
-    windows: tuple[Window, ...]  # one where the recording is no longer than the model's
+    windows: tuple[Window, ...]  # one, if the recording fits into one window
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there is no answer, in one line."""
+    """A file without a prediction, and the reason in one line."""
 
     file: str
     reason: str
@@ -44,7 +44,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that came of a call, in the order of the names; ``model`` is the name that it goes by."""
+    """The results of a call in the order of the files; ``model`` is the name that the user gave."""
 
     model: str
     labels: tuple[str, ...]
@@ -64,7 +64,7 @@ class Outcome:
         return cls(model, recognizer.labels, recognizer.window, answers, refusals)
 
     def json(self) -> bytes:
-        """One document; windows where there are several. A name's odd bytes are escapes, and come back as they were."""
+        """One JSON document, with windows for files that have several. Undecodable bytes of a name become escapes."""
         files = []
         for answer in self.answers:
             files.append({"file": answer.file, "seconds": answer.seconds, **self._said(answer.probabilities)})
@@ -81,10 +81,10 @@ class Outcome:
             "errors": [{"file": refusal.file, "reason": refusal.reason} for refusal in self.refusals],
         }
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-        return (text + "\n").encode(errors="backslashreplace")  # half a surrogate pair: JSON spells it as Python does
+        return (text + "\n").encode(errors="backslashreplace")  # a lone surrogate: JSON escapes it as Python does
 
     def csv(self, windows: bool) -> bytes:
-        """A row for each file, or for each of its windows. A name's odd bytes stay what they are."""
+        """One row per file, or per window. Undecodable bytes of a name are written unchanged."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["file", "seconds", "start", "end", "label", *self.labels])
@@ -95,7 +95,7 @@ class Outcome:
         return text.getvalue().encode(errors="surrogateescape")
 
     def table(self, windows: bool) -> Table:
-        """The same rows for a person: seconds, and per cent."""
+        """The same rows as a table, in seconds and per cent."""
         times = ("Start", "End") if windows else ("Seconds",)
         rows = []
         for answer in self.answers:
@@ -114,9 +114,9 @@ class Outcome:
 
 
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
-    """The files that are meant: patterns become what they match, sorted, and ``-`` the names in ``lines``.
+    """Expand patterns to the files that they match, sorted, and ``-`` to the names in ``lines``.
 
-    A name that is a pattern and a file is the file. The same file twice stays two.
+    A name that is a pattern and an existing file is the file. Duplicates are kept.
     """
     for name in names:
         if name == "-":
@@ -131,56 +131,53 @@ def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refus
 
 
 def answer_or_refuse(
-    recognizer: Recognizer, file: str, hop: float | None = None, told: Callable[[float], None] = lambda seconds: None
+    recognizer: Recognizer, file: str, hop: float | None = None, report: Callable[[float], None] = lambda seconds: None
 ) -> Answer | Refusal:
-    """What the model makes of a file, a window every ``hop`` seconds; ``told`` is called with how far it has heard."""
+    """Predict a file, a window every ``hop`` seconds; ``report`` is called with the seconds processed so far."""
     try:
-        return _answer(recognizer, file, hop, told)
+        return _answer(recognizer, file, hop, report)
     except RecipeError as error:
         return Refusal(file, one_line(str(error)))
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:
-    """Raise a :class:`RecipeError` where windows that far apart would be too many, or would miss something."""
+    """Raise a :class:`RecipeError` if ``hop`` is below one sample, or above the window, which would skip samples."""
     if hop is not None and not 1 / SAMPLE_RATE <= hop <= recognizer.window:
-        raise RecipeError(
-            f"--hop is {hop:g}: it must be above 0 and at most {recognizer.window:g}, the seconds that the model hears "
-            "at once"
-        )
+        raise RecipeError(f"--hop must be above 0 and at most {recognizer.window:g} s, the model's window, got {hop:g}")
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and whatever else is not to be seen: each becomes its escape."""
+    """Replace line breaks and other unprintable characters by their escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def _answer(recognizer: Recognizer, file: str, hop: float | None, told: Callable[[float], None]) -> Answer:
+def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callable[[float], None]) -> Answer:
     if not file:
-        raise RecipeError("the name of a file is empty")  # as of a shell's variable that is not set
+        raise RecipeError("the name of a file must not be empty")  # e.g. an unset shell variable
     if os.path.isdir(file):
-        raise RecipeError(f"{file} is a folder: name the files in it, as '{Path(file, '**', '*.wav')}' does")
-    heard = 0
+        raise RecipeError(f"{file} is a folder: name the files in it, for example '{Path(file, '**', '*.wav')}'")
+    samples = 0
 
     def blocks() -> Iterator[Samples]:
-        nonlocal heard
+        nonlocal samples
         for block in read_blocks(Path(file)):
-            heard += len(block)
+            samples += len(block)
             yield block
 
     windows = []
     for window in recognizer.windows(blocks(), hop):
         windows.append(window)
-        told(window.end)
-    seconds = heard / SAMPLE_RATE
-    if seconds < _LEAST:
+        report(window.end)
+    seconds = samples / SAMPLE_RATE
+    if seconds < _MIN_SECONDS:
         length = f"{seconds:.5f}".rstrip("0").rstrip(".")
         raise RecipeError(
-            f"the audio file {file} is {length} s long ({heard} sample{'s' * (heard != 1)} at 16 kHz): "
-            f"at least {_LEAST} s is needed to hear anything"
+            f"the audio file {file} is {length} s long ({samples} sample{'s' * (samples != 1)} at 16 kHz): "
+            f"at least {_MIN_SECONDS} s is needed"
         )
     probabilities = mean_probabilities(windows)
     if not all(map(math.isfinite, probabilities)):
-        raise RecipeError(f"the model makes nothing finite of the audio file {file}: are its samples very large?")
+        raise RecipeError(f"the model's output for the audio file {file} is not finite: are its samples very large?")
     return Answer(file, seconds, most_likely(recognizer.labels, probabilities), probabilities, tuple(windows))
 
 
@@ -193,4 +190,4 @@ def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[f
 
 
 def _digits(share: float) -> float:
-    return float(f"{share:.9g}")  # all that a float32 has
+    return float(f"{share:.9g}")  # the precision of float32

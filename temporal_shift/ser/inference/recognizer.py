@@ -1,6 +1,6 @@
 """A trained model on recordings of any length: blocks of samples -> windows, each with the classes' probabilities.
 
-A file is read in blocks and a microphone gives them, so the same code hears both, in bounded memory.
+Files and microphones both give blocks, so the same code handles both, in bounded memory.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from ..models.speech_classifier import SpeechClassifier, load_speech_classifier
 
 Samples = npt.NDArray[np.float32]
 
-_Cut = tuple[int, Samples]  # a stretch, and the sample where it starts
+_Cut = tuple[int, Samples]  # the first sample's index, and the samples
 
-_BATCH = 8  # windows in a forward pass, at most
+_BATCH = 8  # maximum number of windows in a forward pass
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a model makes of a stretch of a recording, in seconds from its start."""
+    """The prediction for a part of a recording; times are in seconds from its start."""
 
     start: float
     end: float
-    probabilities: tuple[float, ...]  # of each class, in the order of the model's labels
+    probabilities: tuple[float, ...]  # one per class, in the order of the model's labels
 
 
 class Recognizer:
-    """A model in eval mode, and how it hears.
+    """A model in eval mode, applied to windows of a recording.
 
     Attributes:
         labels: The classes.
-        window: Seconds that it hears at once.
+        window: Length of the model's input in seconds.
     """
 
     def __init__(self, model: SpeechClassifier) -> None:
@@ -49,41 +49,42 @@ class Recognizer:
 
     @classmethod
     def load(cls, name: str, revision: str | None = None) -> Recognizer:
-        """A model by its folder or its hub name, on the GPU where there is one.
+        """Load a model from a folder or the hub, to the GPU if there is one.
 
         Raises:
-            RecipeError: If there is no such model, or it is no speech classifier of this package.
+            RecipeError: If the model does not exist, or is not a speech classifier of this package.
         """
         model: Any = load_speech_classifier(name, revision)
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:
-        """Of waveforms ``(B, samples)`` at 16 kHz, none longer than the window: ``(B, classes)``."""
+        """Map waveforms ``(B, samples)`` at 16 kHz, at most a window long, to probabilities ``(B, classes)``."""
         with torch.inference_mode():
             logits = self.model(torch.from_numpy(clips).to(self.model.device)).logits
         return logits.softmax(dim=1).float().cpu().numpy()  # type: ignore[no-any-return]
 
     def windows(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = _BATCH) -> Iterator[Window]:
-        """The windows of a recording, in order.
+        """Predict the windows of a recording, in order.
 
         Args:
-            blocks: Its samples at 16 kHz, in pieces of any length.
-            hop: Seconds from one window to the next; what lies between them, where it is longer, is not heard. Default:
-                half a window.
-            batch: Windows in a forward pass, at most.
+            blocks: Mono samples at 16 kHz, in blocks of any length.
+            hop: Seconds from one window to the next; a hop above the window skips samples. Default: half a window.
+            batch: Maximum number of windows in a forward pass.
         Yields:
-            Windows at multiples of ``hop``, and one that ends where the recording does. A recording that is
-            shorter than a window is one, zero-padded as in training; of an empty one there is none.
+            Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
+            window is one window, zero-padded as in training; an empty recording has none.
         """
         cuts = _windows(blocks, self._samples(self.window), self._step(hop))
         while clips := list(islice(cuts, batch)):
             yield from self._heard(clips)
 
     def latest(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = 1) -> Iterator[Window]:
-        """After each ``hop`` seconds, what is to be made of the last window of a recording that goes on.
+        """Predict the latest window after each ``hop`` seconds of a recording that continues.
 
         Args:
-            batch: Windows in a forward pass; the first of more than one has to wait for the others.
+            blocks: Mono samples at 16 kHz, in blocks of any length.
+            hop: Seconds from one update to the next. Default: half a window.
+            batch: Number of windows in a forward pass; above 1, the first one waits for the others.
         """
         cuts = _latest(blocks, self._samples(self.window), self._step(hop))
         while clips := list(islice(cuts, batch)):
@@ -98,7 +99,7 @@ class Recognizer:
     def _step(self, hop: float | None) -> int:
         step = self._samples(self.window / 2 if hop is None else hop)
         if step < 1:
-            raise ValueError(f"hop={hop}: it must be at least one sample, {1 / SAMPLE_RATE} s")
+            raise ValueError(f"hop must be at least one sample ({1 / SAMPLE_RATE} s), got {hop}")
         return step
 
     @staticmethod
@@ -107,12 +108,12 @@ class Recognizer:
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
-    """Of a whole recording: the mean over its windows."""
+    """The probabilities of a whole recording: the mean over its windows."""
     return tuple(float(share) for share in np.mean([window.probabilities for window in windows], axis=0))
 
 
 def _windows(blocks: Iterable[Samples], full: int, step: int) -> Iterator[_Cut]:
-    kept, start = np.zeros(0, dtype=np.float32), 0  # the samples that may still be wanted, from ``start`` on
+    kept, start = np.zeros(0, dtype=np.float32), 0  # the samples that may still be needed, from ``start`` on
     due = end = 0  # where the next window starts, and where the last one ended
     for block in blocks:
         kept = np.concatenate([kept, block])

@@ -1,6 +1,6 @@
-"""A whole model on samples that come in chunks, where its encoder is local: each frame is encoded once, none twice.
+"""A whole model chunk by chunk: if its encoder is local, each frame is encoded once.
 
-Most encoders are not: attention sees the whole clip. Whether one is, is measured.
+Most encoders are not local, because attention covers the whole clip. :func:`locality_of` measures it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from .recognizer import Samples
 
 Logits = npt.NDArray[np.float64]  # (classes,)
 
-_REACH = 3.0  # seconds: an encoder whose frames see further to one side counts as not local
-_CLOSE = 1e-4  # of the largest value: how well frames of a cut clip agree with those of the whole
+_REACH = 3.0  # seconds: an encoder with more context on one side counts as not local
+_TOLERANCE = 1e-4  # relative to the largest value, between frames of a part of a clip and of the whole clip
 
 
 @dataclass(frozen=True, slots=True)
 class Locality:
-    """Frame ``f`` of an encoder is made of the samples from ``(f - past) * hop`` to ``(f + future) * hop``.
+    """Frame ``f`` of an encoder depends on the samples from ``(f - past) * hop`` to ``(f + future) * hop``.
 
     Attributes:
         hop: Samples from one frame to the next.
-        past, future: In frames; the frame's own samples are in the future.
-        least: The samples that make a first frame.
+        past, future: Context in frames; ``future`` includes the frame's own samples.
+        least: Number of samples of the shortest input, which gives one frame.
     """
 
     hop: int
@@ -43,10 +43,10 @@ class Locality:
 
 
 def locality_of(encoder: FrameEncoder) -> Locality | None:
-    """What an encoder's frames depend on, or ``None`` if that is more than 3 s to a side, or not the same everywhere.
+    """Measure the context of an encoder's frames; ``None`` if it exceeds 3 s on a side, or depends on the position.
 
-    Other noise is put into the first half of a clip of noise, then into the second: the frames that change depend on
-    it. Then the frames of a piece of the clip must be those of the whole, but for the edges.
+    Replaces the first half of a clip of noise, then the second half: the frames that change depend on that half. Then
+    compares the frames of a part of the clip with those of the whole clip, except at the edges.
     """
     hop = getattr(encoder.model.config, "inputs_to_logits_ratio", 0) * encoder.average
     if hop == 0 or encoder.model.main_input_name != "input_values":
@@ -60,25 +60,25 @@ def locality_of(encoder: FrameEncoder) -> Locality | None:
     if last == frames.shape[-2] - 1 or first == 0:
         return None
     past, future = max(0, last + 1 - half), half + 1 - first
-    start = half // 2 | 1  # odd, because an encoder that joins frames in pairs is not the same everywhere
+    start = half // 2 | 1  # odd, to detect encoders that merge frames in pairs
     piece = _frames(encoder, clip[start * hop : 2 * half * hop - hop])
-    stop = 2 * half - 1 - future  # of the frames that are complete in the piece
+    stop = 2 * half - 1 - future  # end of the frames that have all their context in the piece
     whole, cut = frames[..., start + past : stop, :], piece[..., past : stop - start, :]
-    if whole.shape != cut.shape or (whole - cut).abs().max() > _CLOSE * whole.abs().max():
+    if whole.shape != cut.shape or (whole - cut).abs().max() > _TOLERANCE * whole.abs().max():
         return None
     lengths = range(1, future * hop + 1)
     return Locality(hop, past, future, lengths[bisect_left(lengths, True, key=lambda n: _is_enough(encoder, clip[:n]))])
 
 
 class SpeechStream:
-    """A model on a recording that goes on, chunk by chunk; :meth:`of` makes one.
+    """A model on a recording that arrives in chunks; construct it with :meth:`of`.
 
-    At the end, its logits are those of the classifier on the frames of the whole recording, encoded at once.
+    At the end, its logits equal those of encoder and classifier on the whole recording, up to rounding.
 
     Attributes:
-        past: The seconds before the beginning of a frame that it is made of.
-        future: Those after it.
-        delay: The last seconds, of which nothing is in the logits yet.
+        past: Seconds of context before a frame.
+        future: Seconds of context after the start of a frame.
+        delay: Seconds of the latest sound that the logits do not include yet.
 
     ::
 
@@ -99,32 +99,33 @@ class SpeechStream:
 
     @classmethod
     def of(cls, model: SpeechClassifier, window: float | None = None) -> SpeechStream:
-        """The stream of a model in eval mode.
+        """Make a stream from a model in eval mode.
 
         Args:
-            window: Seconds: the logits are those of so many last frames. Default: of all.
+            model: The model.
+            window: The logits average the frames of this many last seconds. Default: all frames.
         Raises:
-            ValueError: If the model cannot stream; the message says which part of it, and why.
+            ValueError: If the model cannot stream; the message names the part and the reason.
         """
         model.classifier.stream()
         if model.config.normalize:
-            raise ValueError("each clip is normalised as a whole (normalize=True)")
+            raise ValueError("normalize=True normalises each clip as a whole")
         locality = locality_of(model.backbone)
         if locality is None:
             kind = model.backbone.model.config.model_type
-            raise ValueError(f"the frames of its encoder ({kind}, layer {model.config.layer}) see the whole clip")
+            raise ValueError(f"the frames of its encoder ({kind}, layer {model.config.layer}) depend on the whole clip")
         return cls(model, locality, window)
 
     def _begin(self) -> None:
         self._kept: Samples = np.zeros(
             0, dtype=np.float32
-        )  # the samples that may still be wanted, from frame ``_start`` on
-        self._start, self._encoded, self._given = 0, 0, 0  # frames; ``_given`` are in the logits
+        )  # the samples that may still be needed, from frame ``_start`` on
+        self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include ``_given``
         self._blocks: Any = None  # the state of the classifier's blocks
-        self._sums: deque[tuple[int, Logits]] = deque()  # how many frames, and the sum of their logits
+        self._sums: deque[tuple[int, Logits]] = deque()  # number of frames, and the sum of their logits
 
     def __call__(self, samples: Samples) -> Logits | None:
-        """Feed mono samples at 16 kHz, any number of them; take logits, ``None`` before there are any."""
+        """Add any number of mono samples at 16 kHz; return the logits so far, ``None`` before the first frame."""
         self._kept = np.concatenate([self._kept, samples])
         complete = self._start + len(self._kept) // self._locality.hop - self._locality.future
         if complete > self._encoded:
@@ -132,7 +133,7 @@ class SpeechStream:
         return self._mean()
 
     def flush(self) -> Logits | None:
-        """The logits with the frames that waited for the future, and begin anew; ``None`` if nothing made a frame."""
+        """Finish the recording and return its logits, ``None`` if it has no frame; then start a new recording."""
         if self._encoded or len(self._kept) >= self._locality.least:
             self._feed(self._encode())
             with torch.inference_mode():
@@ -143,19 +144,21 @@ class SpeechStream:
         return mean
 
     def _encode(self) -> Tensor:
-        """The frames of what is kept; the first ``past`` of them lack theirs, unless the recording begins there."""
+        """Encode the kept samples; the first ``past`` frames lack context, unless the recording starts there."""
         return _frames(self._model.backbone, torch.from_numpy(self._kept).to(self._model.device))
 
     def _feed(self, frames: Tensor) -> None:
         new = frames[..., self._encoded - self._start :, :]
         self._encoded += new.shape[-2]
-        # A mean over this chunk only: those of many are put together in double precision, and old ones forgotten.
+        # the mean of this chunk only: means of chunks are combined in double precision, and old ones are dropped
         stream = self._model.classifier.stream((self._blocks, None))
         with torch.inference_mode():
             logits = stream(new)
         self._blocks, of_mean = stream.state
         self._take(logits, of_mean[1])
-        start = max(0, self._encoded - max(1, self._locality.past))  # one at least, so that there is enough to encode
+        start = max(
+            0, self._encoded - max(1, self._locality.past)
+        )  # at least one, because the encoder has a minimum input
         self._kept = self._kept[(start - self._start) * self._locality.hop :]
         self._start = start
 
@@ -181,13 +184,13 @@ class SpeechStream:
 
 
 def _frames(encoder: FrameEncoder, wave: Tensor) -> Tensor:
-    """Of one waveform: ``(1, frames, D)``, or ``(1, layers, frames, D)`` where the layers are weighed."""
+    """Encode one waveform to ``(1, frames, D)``, or ``(1, layers, frames, D)`` for a weighted sum of layers."""
     with torch.inference_mode():
         return encoder(wave[None].to(next(encoder.parameters()).device))  # type: ignore[no-any-return]
 
 
 def _changed(frames: Tensor, others: Tensor) -> tuple[int, int]:
-    """The first and the last frame that differ in any bit; as if all did where none does."""
+    """The first and the last frame that differ in any bit; the whole range if none differs."""
     places = (frames != others).movedim(-2, 0).flatten(1).any(dim=1).nonzero().flatten().tolist()
     return (places[0], places[-1]) if places else (0, frames.shape[-2] - 1)
 
@@ -195,5 +198,5 @@ def _changed(frames: Tensor, others: Tensor) -> tuple[int, int]:
 def _is_enough(encoder: FrameEncoder, wave: Tensor) -> bool:
     try:
         return _frames(encoder, wave).shape[-2] > 0
-    except RuntimeError:  # torch's convolutions refuse what is shorter than their kernels
+    except RuntimeError:  # torch's convolutions reject inputs shorter than their kernel
         return False

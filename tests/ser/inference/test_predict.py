@@ -101,7 +101,7 @@ def broken_files() -> dict[str, str]:
         reasons[write(name, np.zeros(0))] = f"the audio file {name} is empty"
     for name in ("sample1.wav", "sample2.flac"):
         reasons[write(name, np.full(1, 0.5))] = (
-            f"the audio file {name} is 0.00006 s long (1 sample at 16 kHz): at least 0.1 s is needed to hear anything"
+            f"the audio file {name} is 0.00006 s long (1 sample at 16 kHz): at least 0.1 s is needed"
         )
     for name in ("fast1.wav", "fast2.wav"):
         reasons[halved(write(name, soxr.resample(sound(3, 1.0), RATE, 96000), 96000, subtype="PCM_24"))] = (
@@ -114,7 +114,7 @@ def broken_files() -> dict[str, str]:
     for name in ("missing1.wav", "missing2.flac"):
         reasons[name] = f"there is no audio file {name}"
     Path("folder.wav").mkdir()
-    reasons["folder.wav"] = "folder.wav is a folder: name the files in it, as 'folder.wav/**/*.wav' does"
+    reasons["folder.wav"] = "folder.wav is a folder: name the files in it, for example 'folder.wav/**/*.wav'"
     if os.geteuid():
         Path(write("locked.wav", sound(5, 0.5))).chmod(0)
         reasons["locked.wav"] = "the audio file locked.wav cannot be read: Permission denied"
@@ -259,7 +259,7 @@ def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
         r"the audio file null\x00.wav cannot be read: embedded null byte",
         r"there is no audio file gone\udcfe.wav",
         r"the audio file two\nlines\x1b[31m.wav cannot be read: it has 0 bytes",
-        "the name of a file is empty",
+        "the name of a file must not be empty",
     ]
     assert typed("--format", "csv", odd).bytes.splitlines()[1].startswith(b"\xff.wav,0.2,0.0,0.2,")
     assert r"\udcff.wav" in typed(odd).out
@@ -282,16 +282,16 @@ def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_no
 def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
     write("huge.wav", np.full((4000, 8), 3e38, dtype=np.float32))
     assert typed("--format", "json", "huge.wav", code=1).err == (
-        "the model makes nothing finite of the audio file huge.wav: are its samples very large?\n"
+        "the model's output for the audio file huge.wav is not finite: are its samples very large?\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--hop", "0", "a.wav"), "--hop is 0: it must be above 0 and at most 0.5, the seconds that the model hears"),
-        (("--hop", "nan", "a.wav"), "--hop is nan: it must be above 0 and at most 0.5, the seconds that the model"),
-        (("--hop", "0.6", "a.wav"), "--hop is 0.6: it must be above 0 and at most 0.5, the seconds that the model"),
+        (("--hop", "0", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0"),
+        (("--hop", "nan", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got nan"),
+        (("--hop", "0.6", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0.6"),
         (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
         (("--output", ".", "a.wav"), "--output must be a file, got the folder ."),
         (("--output", "a.wav/b", "a.wav"), "--output a.wav/b cannot be written: "),

@@ -117,5 +117,5 @@ def test_the_windows_of_a_model_are_what_it_gives_for_each_and_a_recording_is_th
 
 @pytest.mark.parametrize("hop", [0, -1.0, 1e-6])
 def test_a_hop_of_less_than_a_sample_is_refused(hop):
-    with pytest.raises(ValueError, match=rf"^hop={hop}: it must be at least one sample, 6.25e-05 s$"):
+    with pytest.raises(ValueError, match=rf"hop .*at least one sample.*{hop}$"):
         list(Ears(1.0).windows([], hop))
