@@ -1,4 +1,4 @@
-"""Lengths that an audio file's header states: missing, wrong, or never filled in."""
+"""The length in an audio file's header: detect one that is wrong, and replace one that was never filled in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import BinaryIO
 
 import soundfile
 
-# Writers that cannot come back to the header leave 0xFFFFFFFF there, or something near 0x7FFFFFFF: no length at all.
+# Streaming writers leave 0xFFFFFFFF or a number near 0x7FFFFFFF in the header: the length is unknown.
 NO_LENGTH = 0x7FFF0000
 
 
 def promised_samples(file: soundfile.SoundFile) -> int:
-    """The samples that the header tells of, where libsndfile's log says that they are too many; else 0."""
+    """The number of samples in the header, if libsndfile's log says that it is too large; else 0."""
     sizes = r"^ *(?:data|Data Size|SSND|Riff size|riff) *: (\d+) \(should be (\d+)\)"  # WAV, AU, AIFF, RF64, W64
     found = re.search(sizes, file.extra_info, flags=re.MULTILINE)
     if found is None or int(found[1]) >= NO_LENGTH:
@@ -22,7 +22,10 @@ def promised_samples(file: soundfile.SoundFile) -> int:
 
 
 def blank_size_position(file: BinaryIO, length: int) -> int | None:
-    """Where a WAV says that its sound has 0 bytes, if it has some: the writer was a stream, or was killed."""
+    """Position of the size of a WAV's data chunk, if it is 0 although data follows; else ``None``.
+
+    A streaming writer, or one that was killed, leaves such a header.
+    """
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return None
@@ -34,12 +37,12 @@ def blank_size_position(file: BinaryIO, length: int) -> int | None:
         if head[:4] == b"data":
             place = file.tell() - 4
         file.seek(size + size % 2, os.SEEK_CUR)
-    ends_well = head == b"" and file.tell() <= length + 1  # chunks up to the very end: none of them is sound
+    ends_well = head == b"" and file.tell() <= length + 1  # valid chunks up to the end: the data chunk is really empty
     return None if ends_well else place
 
 
 class SizeFilledIn:
-    """A file in which the four bytes at ``place`` say that no size is known, as other streams say it."""
+    """A file whose four bytes at ``place`` read as 0xFFFFFFFF, which libsndfile takes for an unknown size."""
 
     def __init__(self, file: BinaryIO, place: int) -> None:
         self._file, self._place = file, place

@@ -1,6 +1,6 @@
-"""Audio files to samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
+"""Read audio files as samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
 
-A recording that is not all there is an error: libsndfile itself hands out what it finds, and says nothing.
+A truncated recording is an error; libsndfile itself returns what is left of it without a warning.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from ..utils.errors import RecipeError
 from .headers import NO_LENGTH, SizeFilledIn, blank_size_position, promised_samples
 from .resampling import SAMPLE_RATE, resampled_mono
 
-# The resampler looks ahead: with this much more than the clip, its last samples are those of the whole file.
+# The resampler looks ahead. With this much more than the clip, its last samples equal those of the whole file.
 _LOOK_AHEAD = 0.1  # seconds
-
-
-_SLACK = 0.01  # seconds that a header may promise in vain: some writers count the header itself as sound
+_SLACK = 0.01  # seconds that the header may state and the file lack: some writers count the header itself as sound
 
 Source: TypeAlias = Path | BinaryIO
 
@@ -37,7 +35,7 @@ def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> n
     Returns:
         ``(round(seconds * sample_rate),)`` samples, full scale being 1.
     Raises:
-        RecipeError: If the file is missing, empty, no audio, cut off, or holds a NaN or an infinity.
+        RecipeError: If the file is missing, empty, not audio or cut off, or if it contains a NaN or an infinity.
     """
     with _opened(path) as file:
         look_ahead = 0.0 if file.samplerate == sample_rate else _LOOK_AHEAD
@@ -52,12 +50,12 @@ def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> n
 def read_blocks(
     path: Source, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """A whole recording in pieces of about ``seconds``, of which never more than one is in memory.
+    """Yield a whole recording in blocks of about ``seconds``, with one block in memory at a time.
 
-    Put together they are the recording, channels averaged and resampled: what :func:`read_clip` gives the start of.
+    The blocks together are the recording with its channels averaged, resampled; :func:`read_clip` returns its start.
 
     Raises:
-        RecipeError: As :func:`read_clip`, once the reading gets there: there may have been pieces before.
+        RecipeError: As :func:`read_clip`, possibly after some blocks.
     """
     with _opened(path) as file:
         size = max(1, round(seconds * file.samplerate))
@@ -74,13 +72,13 @@ def read_blocks(
 
 
 def read_header(path: Source) -> tuple[int, int]:
-    """How many samples a recording has in each channel, and how many a second.
+    """The number of samples in each channel of a recording, and its sample rate in Hz.
 
     Raises:
-        RecipeError: If the file is missing, empty, no audio, or cut off as far as its header shows.
+        RecipeError: If the file is missing, empty, not audio, or cut off according to its header.
     """
     with _opened(path) as file:
-        if file.frames >= NO_LENGTH:  # a FLAC or an Ogg that was a stream: only decoding tells
+        if file.frames >= NO_LENGTH:  # a streamed FLAC or Ogg: only decoding gives the length
             while len(file.next(file.samplerate)):
                 pass
             return file.heard, int(file.samplerate)
@@ -88,17 +86,17 @@ def read_header(path: Source) -> tuple[int, int]:
 
 
 class _Recording(soundfile.SoundFile):  # type: ignore[misc]
-    """An open file that is read from its start to its end."""
+    """An open file, read once from start to end."""
 
     path: Source
     heard = 0  # samples so far
 
     def seekable(self) -> bool:
-        """No: soundfile would seek after each piece, which loses what it read where a FLAC is cut, and is slower."""
+        """False: soundfile would seek after each read, which is slow and loses the samples before a FLAC's cut."""
         return False
 
     def next(self, samples: int) -> npt.NDArray[np.float32]:
-        """So many samples more, or as many as there are, the channels averaged."""
+        """The next ``samples`` samples, or fewer at the end, with the channels averaged."""
         asked = min(samples, self.frames - self.heard)
         try:
             wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
@@ -109,12 +107,12 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
             self.hold_against(self.frames, self.heard)
         if not np.isfinite(wave).all():
             raise RecipeError(f"the audio file {_name(self.path)} holds samples that are not finite")
-        with np.errstate(over="ignore"):  # whoever needs a finite mean looks at what comes of it
+        with np.errstate(over="ignore"):  # callers check the result if they need finite samples
             mean: npt.NDArray[np.float32] = wave.T.mean(axis=0)
         return mean
 
     def hold_against(self, promised: int, held: int) -> None:
-        """Raise if the header promised more samples than there are."""
+        """Raise if the header states more samples than the file has."""
         if promised > held + _SLACK * self.samplerate:
             said, there = promised / self.samplerate, held / self.samplerate
             raise self.cut_off(f": its header says {said:.2f} s, it holds {there:.2f} s")
@@ -125,7 +123,7 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
 
 @contextmanager
 def _opened(path: Source) -> Iterator[_Recording]:
-    """A recording with at least one sample, all there as far as its header shows."""
+    """Open a recording; raise if it has no sample or is cut off according to its header."""
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_recording(path, stack))
@@ -133,7 +131,7 @@ def _opened(path: Source) -> Iterator[_Recording]:
             raise _unreadable(path, error) from None
         file.path = path
         if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
-            raise file.cut_off(": it ends within a page")  # Ogg, whose header does not tell the length
+            raise file.cut_off(": it ends within a page")  # Ogg: its header has no length
         if file.frames == 0:
             raise RecipeError(f"the audio file {_name(path)} is empty")
         file.hold_against(promised_samples(file), file.frames)
@@ -152,7 +150,9 @@ def _recording(path: Source, stack: ExitStack) -> _Recording:
         raw.seek(0)
         if place is not None:
             return _Recording(SizeFilledIn(raw, place))
-    return _Recording(raw.fileno(), closefd=False)  # by number, as a name's ending or odd bytes would mislead soundfile
+    return _Recording(
+        raw.fileno(), closefd=False
+    )  # by descriptor: soundfile guesses the format from a name's extension
 
 
 def _unreadable(path: Source, error: Exception) -> RecipeError:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-SAMPLE_RATE = 16_000  # Hz, what the backbones were trained on
+SAMPLE_RATE = 16_000  # Hz, the rate of the pre-trained encoders
 
 
 def resampled_mono(wave: npt.NDArray[np.float32], rate: int, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
-    """A waveform ``(samples,)``, or ``(channels, samples)`` whose mean is taken, from one rate to the other."""
+    """Average the channels of ``(channels, samples)``, or take ``(samples,)`` as it is, and resample."""
     mono: npt.NDArray[np.float32] = wave.mean(axis=0) if wave.ndim == 2 else wave
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)

@@ -1,6 +1,6 @@
-"""Corpora as their publishers distribute them -> a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
+"""Read a corpus as its publishers distribute it into a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
 
-A corpus without a module is a table or a folder with a pattern, or a manifest file, which anyone can write.
+A corpus without a reader of its own can be described by a table, by a folder with a pattern, or by a manifest file.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
-    """Read the corpus with the reader that the experiment names.
+    """Read a corpus with the reader that its settings name.
 
     Raises:
-        RecipeError: If the corpus is not as its reader needs it, or has ``labels`` where the reader has its own.
+        RecipeError: If the reader cannot read the corpus, or ``labels`` is set for a reader other than ``manifest``.
     """
     if corpus.labels is not None and corpus.reader != "manifest":
         raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")

@@ -1,4 +1,4 @@
-"""What is in a corpus, and what in it would make a result too good: the figures and tables of ``describe``."""
+"""The figures and tables of ``describe``: what a corpus contains, and what in it would inflate results."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..config import Features
 from ..utils.table import Table, percent
 from .manifest import Manifest, Utterance
 
-CLIP_SECONDS = Features().clip_seconds  # more of an utterance is not heard, unless an experiment says so
+CLIP_SECONDS = Features().clip_seconds  # the default of experiments; later samples are cut
 
-_SHOWN = 20  # findings of a kind
+_SHOWN = 20  # findings per kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,24 @@ class Description:
     minutes: float
     shortest: float
     median: float
-    most: float  # 95 % of the utterances are no longer
+    most: float  # the 95th percentile
     longest: float
     longer_than_clip: float
-    sample_rates: dict[int, int]  # Hz, and utterances
-    said: tuple[int, float, int]  # by one speaker: fewest, median, most utterances
+    sample_rates: dict[int, int]  # Hz: utterances
+    said: tuple[int, float, int]  # utterances per speaker: fewest, median, most
     largest: str  # class
-    chance_wa: float  # of who always says the largest class
+    chance_wa: float  # of always predicting the largest class
     chance_ua: float
-    roamers: dict[str, tuple[str, ...]]  # speakers who are in several sessions, and these
+    roamers: dict[str, tuple[str, ...]]  # speakers in several sessions, and these sessions
     duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
 
 
 def describe(manifest: Manifest) -> Description:
-    """Count and measure a corpus, by its manifest alone."""
+    """Describe a corpus by its manifest; reads no audio."""
     utterances = manifest.utterances
     seconds = np.array([utterance.seconds for utterance in utterances])
     labels, said = manifest.count("label"), manifest.count("speaker")
-    largest = max(manifest.labels, key=lambda label: labels[label])  # the first of equals
+    largest = max(manifest.labels, key=lambda label: labels[label])  # the first of a tie
     return Description(
         utterances=len(utterances),
         speakers=len(said),
@@ -89,7 +89,7 @@ def overview(found: Description) -> Table:
 
 
 def speakers(manifest: Manifest) -> Table:
-    """A row for each speaker: sessions, minutes, utterances by class."""
+    """One row per speaker: sessions, minutes, utterances by class."""
     of_speaker: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
         of_speaker.setdefault(utterance.speaker, []).append(utterance)
@@ -103,7 +103,7 @@ def speakers(manifest: Manifest) -> Table:
 
 
 def findings(found: Description) -> list[str]:
-    """A sentence for each speaker and each recording that is there where it should not be."""
+    """A sentence for each speaker in several sessions and for each duplicated recording."""
     roamers = [
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test who trained"
         for speaker, sessions in found.roamers.items()

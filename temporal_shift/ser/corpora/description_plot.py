@@ -1,4 +1,4 @@
-"""The picture of a corpus, in the style of the report's."""
+"""The plot of a corpus, in the style of the reports' plots."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..utils.plot_style import CLASS_HUES, GREY, house_style
 from .description import CLIP_SECONDS
 from .manifest import Manifest
 
-_NAMED = 60  # speakers; the names of more would lie on each other
+_NAMED = 60  # speakers; more names would overlap
 
 
 def corpus_figure(manifest: Manifest) -> Figure:
-    """How long the utterances of each class are, and what each speaker said of each class; speakers by session."""
+    """Durations by class, and utterances by class of each speaker, grouped by session."""
     people = sorted(manifest.count("session", "speaker"))
     height = float(np.clip(0.16 * len(people), 0.45 * len(manifest.labels), 9.6)) + 1.4
     with house_style():

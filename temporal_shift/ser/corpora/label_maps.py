@@ -1,4 +1,4 @@
-"""Which class each of a corpus's own labels becomes: YAML files beside this module, or what the user says instead."""
+"""Maps from a corpus's labels to classes: the YAML files of this package, or the user's."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import yaml
 from ..utils.errors import RecipeError
 from ..utils.text_files import read_text
 
-LabelMap: TypeAlias = Mapping[str, str | None]  # none: such utterances are left out
+LabelMap: TypeAlias = Mapping[str, str | None]  # None: utterances with this label are left out
 
 _NULL = "tag:yaml.org,2002:null"
 
 
 class _Words(yaml.SafeLoader):
-    """YAML whose scalars are text, but null: 01 is a code and not the number one, no is a word and not false."""
+    """Loads every scalar except null as text: 01 is not the number one, and no is not false."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
 
 def shipped_map(corpus: str) -> dict[str, str | None]:
-    """The map of a corpus with codes of its own, in the order of the classes."""
+    """The map of this package for a corpus, in the order of the classes."""
     name = f"labels/{corpus}.yaml"
     return _checked((files(__package__) / name).read_text(encoding="utf-8"), name)
 
@@ -37,7 +37,7 @@ def read_label_map(path: Path) -> dict[str, str | None]:
     """Read a user's YAML file, a line ``code: class`` or ``code: null`` each.
 
     Raises:
-        RecipeError: If there is no such file, or it is no such map.
+        RecipeError: If the file does not exist or does not contain such a map.
     """
     return _checked(read_text(path, "label map"), str(path))
 
@@ -45,15 +45,15 @@ def read_label_map(path: Path) -> dict[str, str | None]:
 def classes_of(
     codes: Counter[str], own: LabelMap | None, given: LabelMap | None
 ) -> tuple[dict[str, str | None], tuple[str, ...]]:
-    """The class of each code that occurs, and all classes in the order in which the map first names them.
+    """The class of each code, and all classes in the order of the map.
 
     Args:
-        codes: The corpus's labels, and how many utterances have them.
-        own: The corpus's map; none where its labels are their own names, in sorted order.
+        codes: The labels in the corpus, with their utterances.
+        own: The corpus's map. Default: each label is its own class, in sorted order.
         given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
             leaves out need not be in it.
     Raises:
-        RecipeError: If the map says nothing of codes that occur.
+        RecipeError: If codes in the corpus are not in the map.
     """
     chosen = given if given is not None else own
     if chosen is None:

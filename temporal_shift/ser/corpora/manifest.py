@@ -1,4 +1,4 @@
-"""What the recipe knows of a corpus: its utterances and its classes. Kept as JSON lines."""
+"""A corpus as data, its utterances and classes, and its file of JSON lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..utils.json_lines import json_lines
 from ..utils.text_files import read_text
 
 _Name = Annotated[str, Field(min_length=1)]
-# Folds are named after sessions and speakers, and their results' folders after folds.
+# results of a fold lie in a folder named after its session or speaker
 _FolderName = Annotated[str, Field(min_length=1, pattern=FOLDER_NAME)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
 _Count = Annotated[int, Field(gt=0)]
@@ -28,7 +28,7 @@ Style = Literal["improvised", "scripted", ""]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled recording, which was cut from a conversation or stands for itself. ``path`` is absolute."""
+    """One labelled recording, a whole one or a part of a conversation. ``path`` is absolute."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
@@ -86,9 +86,9 @@ class Manifest:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write an utterance a line, with :class:`Utterance`'s fields as keys, all at once or not at all.
+    """Write one utterance per line, with the fields of :class:`Utterance` as keys. The file is replaced atomically.
 
-    Audio below the manifest's own folder is named relative to it, so that the two can move together.
+    Paths of audio below the manifest's folder are relative to it, so that the two can move together.
     """
     folder = path.resolve().parent
     rows = []
@@ -101,14 +101,13 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
-    """Read what :func:`write_manifest` wrote, or anyone in its format.
+    """Read a file in the format of :func:`write_manifest`.
 
     Args:
-        path: The file. A recording's path in it starts from the file's folder.
-        labels: The classes, in the order of the model's outputs. By default those that occur, sorted.
+        path: The file. Relative paths in it start from the file's folder.
+        labels: The classes, in the order of the model's outputs. Default: those that occur, sorted.
     Raises:
-        RecipeError: If there is no such file, it is empty, or lines are not what they should be; the message names
-            each of them and says why.
+        RecipeError: If the file does not exist or is empty, or lines are invalid; the message says which and why.
     """
     folder = path.resolve().parent
     utterances: list[Utterance] = []

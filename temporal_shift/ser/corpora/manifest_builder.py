@@ -1,4 +1,4 @@
-"""From what a reader finds, a row for each recording, to a manifest: classes, groups of speakers, audio, problems."""
+"""Build a manifest from the rows of a reader: classes, speaker groups, audio headers, and all problems at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .manifest import Manifest, Style, Utterance
 from .speaker_groups import group_speakers
 
 _READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
-_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # a problem, rather than silently passed over
+_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # reported, not skipped
 _LFS = b"version https://git-lfs"
 
 
@@ -27,14 +27,14 @@ class Row:
 
     id: str
     path: Path
-    label: str  # the corpus's own word for it
+    label: str  # the corpus's own label
     speaker: str
     session: str = ""  # empty: the speaker's group
-    where: str = ""  # the file and the line that say so, for who must mend it
+    where: str = ""  # file and line, for messages
 
 
 def corpus_folder(path: Path) -> Path:
-    """The absolute folder; raises :class:`RecipeError` where there is none."""
+    """The absolute folder; raises :class:`RecipeError` if it does not exist."""
     root = path.resolve()
     if not root.is_dir():
         raise RecipeError(f"there is no corpus folder {root}")
@@ -42,7 +42,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def audio_files(root: Path) -> list[Path]:
-    """The recordings below a folder, sorted; what is hidden, macOS's ``._x.wav`` among it, is not seen."""
+    """The recordings below a folder, sorted, without hidden files such as macOS's ``._x.wav``."""
     return sorted(
         path
         for path in root.rglob("*")
@@ -55,7 +55,7 @@ def audio_files(root: Path) -> list[Path]:
 def named_files(
     root: Path, name: re.Pattern[str], example: str, problems: list[str]
 ) -> list[tuple[Path, re.Match[str]]]:
-    """The recordings below a folder with what their names say; a name of another kind is a problem."""
+    """The recordings below a folder with the match of their names; other names are problems."""
     found = []
     paths = audio_files(root)
     for path in without_copies(paths, problems):
@@ -69,7 +69,7 @@ def named_files(
 
 
 def without_copies(paths: Iterable[Path], problems: list[str]) -> list[Path]:
-    """Each name once: some downloads hold a folder twice. Files that share a name but not their bytes are a problem."""
+    """Drop copies: some downloads contain a folder twice. Different files with the same name are a problem."""
     first: dict[str, Path] = {}
     for path in paths:
         other = first.setdefault(path.stem, path)
@@ -89,9 +89,9 @@ def make_manifest(
     """Read the audio of the rows whose labels have a class, and sort them by session and id.
 
     Args:
-        problems: What the reader found wrong before.
+        problems: What the reader found wrong.
         own: The corpus's label map, as for :func:`.label_maps.classes_of`.
-        genders: Of the speakers, where the corpus says it.
+        genders: By speaker, if the corpus states them.
     Raises:
         RecipeError: Naming all problems: these, labels without a class, ids that occur twice, names that no folder
             can have, audio that is missing or broken.
@@ -125,10 +125,10 @@ def read_utterance(
     end: float | None = None,
     style: Style = "",
 ) -> Utterance:
-    """Describe a recording by its header and its bytes' hash; by default, it stands for itself.
+    """Describe a recording by its header and the hash of its file.
 
     Raises:
-        RecipeError: If the file is missing, empty or no audio.
+        RecipeError: If the file is missing, empty or not audio.
     """
     try:
         samples, sample_rate = read_header(path)

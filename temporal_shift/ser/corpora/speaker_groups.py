@@ -1,4 +1,4 @@
-"""Groups of speakers, which stand where a corpus has no sessions: nobody is in two of them."""
+"""Disjoint groups of speakers, used as sessions in corpora without sessions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from .. import config
 from ..utils.errors import RecipeError
 
-GROUPS = 5  # where nothing else is said, and there are as many speakers
+GROUPS = 5  # default, if there are enough speakers
 
 
 def group_speakers(
     utterances: Mapping[str, int], groups: int | None = None, genders: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Put each speaker into one of ``Group1``, ``Group2``, ..., none of which stays empty.
+    """Put each speaker into one of ``Group1``, ``Group2``, ...; no group is empty.
 
-    Whoever said most comes first, into the group with the fewest utterances, of the same gender where it is known,
-    and then of all. So groups are about equally large, and nothing but names and numbers decides.
+    Speakers are assigned in order of their number of utterances, each to the group with the fewest utterances of the
+    same gender (if known), then the fewest in total. Groups are about equally large, and the result is deterministic.
 
     Args:
-        utterances: How many each speaker said.
-        groups: How many groups. By default five, or as many as there are speakers.
+        utterances: By speaker.
+        groups: Number of groups. Default: 5, or the number of speakers if that is smaller.
     Raises:
         RecipeError: If there are fewer speakers than groups.
     """
@@ -43,12 +43,12 @@ def group_speakers(
 
 
 def wants_sessions(corpus: config.Corpus, there_are: bool, source: str) -> bool:
-    """Whether folds follow the corpus's own sessions; where it has some, that is what nothing said means.
+    """Whether folds follow the corpus's own sessions, which is the default if it has some.
 
     Args:
-        source: What the sessions would stand in.
+        source: Where the sessions would be stated, for the message.
     Raises:
-        RecipeError: If they are asked for, and there are none.
+        RecipeError: If they are requested, and the corpus has none.
     """
     if corpus.folds == "published" and not there_are:
         raise RecipeError(f"folds: published needs {source}: use folds: speakers, which groups the speakers")

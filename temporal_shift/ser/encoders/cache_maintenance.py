@@ -1,4 +1,4 @@
-"""What lies in a folder of feature caches: list it, check it, delete from it."""
+"""List, verify and delete the feature caches in a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CacheEntry:
 
     @property
     def backbone(self) -> str:
-        """Hub name and revision, or the folder's model and the sum of its weights."""
+        """Hub name and revision, or a folder's model type and the hash of its weights."""
         identity = self.inputs["backbone"]
         if "name" in identity:
             return f"{identity['name']} @ {str(identity['revision'])[:12]}"
@@ -40,7 +40,7 @@ class CacheEntry:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the whole cache, there or not."""
+        """The files of the complete cache, whether they exist or not."""
         return [shard_path(self.folder, number) for number in range(shard_count(self.utterances))]
 
     @property
@@ -48,7 +48,7 @@ class CacheEntry:
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
     def broken(self) -> list[Path]:
-        """The files that are missing, truncated, or not what their sums say; a whole cache has none."""
+        """The files that are missing, truncated or do not match their checksums."""
         intact = [path for path in self.files if verified_shape(path) is not None]
         return [path for path in self.files if path not in intact]
 
@@ -58,7 +58,7 @@ class CacheEntry:
 
 
 def entries(root: Path) -> Iterator[CacheEntry]:
-    """The caches below ``root``, by name. A folder that no cache wrote is passed over."""
+    """The caches in ``root``, sorted by name. Other folders are skipped."""
     for path in sorted(root.glob("*/key.json")):
         try:
             inputs = json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def entries(root: Path) -> Iterator[CacheEntry]:
 
 
 def find(root: Path, name: str) -> CacheEntry:
-    """The one cache whose name starts so; raises :class:`RecipeError` where there is none, or more than one."""
+    """The cache whose name starts with ``name``; raises :class:`RecipeError` unless there is exactly one."""
     found = [entry for entry in entries(root) if entry.name.startswith(name)]
     if len(found) != 1:
         known = ", ".join(entry.name for entry in found or entries(root)) or "none at all"
@@ -99,6 +99,6 @@ def caches_table(root: Path) -> Table:
 
 
 def remove(entry: CacheEntry) -> None:
-    """Delete a cache; ``key.json`` goes first, so that what a kill leaves is no cache."""
+    """Delete a cache; ``key.json`` first, so that an interrupted deletion leaves no cache."""
     (entry.folder / "key.json").unlink()
     shutil.rmtree(entry.folder)

@@ -1,8 +1,8 @@
-"""The feature cache: the frozen backbone hears each utterance once, training maps its frames from disk ever after.
+"""The feature cache: the frozen encoder runs once per utterance, and training maps the frames from disk.
 
-A cache is a folder, named after the SHA-256 of all that decides its features. ``key.json`` says what that was,
-``frames-00000.npy`` and so on hold the frames of 64 utterances each, and beside each stands its sum, as ``sha256sum``
-writes and checks it. A file without the right sum does not count.
+A cache is a folder named after the SHA-256 of everything that determines its features. ``key.json`` contains these
+inputs, each of ``frames-00000.npy``, ``frames-00001.npy``, ... the frames of 64 utterances. Each has a checksum in
+``frames-00000.sha256`` and so on, in the format of ``sha256sum``. A file without the right checksum is encoded again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ OnProgress = Callable[[int, int], None]
 class FeatureCache:
     """The frames of a manifest's utterances, in its order, mapped from ``folder``.
 
-    ``shape`` is that of an utterance: frames and channels ``(T, D)``, or ``(layers, T, D)`` where layers are weighed.
-    ``key`` is the SHA-256 of all that decides them.
+    ``shape`` is the shape of one utterance's frames: ``(T, D)``, or ``(layers, T, D)`` if the layers are weighted.
+    ``key`` is the SHA-256 of everything that determines them.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class FeatureCache:
             raise IndexError(f"the cache holds utterances 0 to {len(self) - 1}, not {index}")
         return np.array(self._shards[index // _SHARD][index % _SHARD], dtype=np.float32)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # another process maps the files again: pickled, they would be copied
+    def __reduce__(self) -> tuple[Any, ...]:  # pickling would copy the frames: another process maps the files again
         return _reopen, (self.folder, self.key, self.shape, len(self._shards))
 
 
@@ -73,20 +73,20 @@ def cached_features(
     identity: dict[str, object] | None = None,
     audio_is_verified: bool = False,
 ) -> FeatureCache:
-    """Open the cache of these features below ``root``, encoding the utterances that it lacks.
+    """Open the cache of these features below ``root``, and encode the utterances that it lacks.
 
-    The folder's name is made of all that decides the features, so different ones never meet, and a moved corpus,
-    backbone or cache is recognised. Every file is held against its sum. It is safe to stop at any moment and to run
-    twice at once: each file appears whole, and the next run encodes the missing ones. Memory holds one forward pass,
-    however long the corpus.
+    The folder's name is a hash of everything that determines the features, so different features never share a folder,
+    and a cache is found again after the corpus, the encoder or the cache has moved. Every file's checksum is verified.
+    Encoding can be interrupted at any time, and two processes can run at once: files appear whole or not at all, and
+    the next run encodes the missing ones. Memory holds the clips of one forward pass.
 
     Args:
-        on_progress: Where something is missing, called with the utterances done and all of them: at first, and after
-            each forward pass.
-        world: The processes that share the work, each encoding every so-manieth of the missing files.
+        on_progress: Called with the number of utterances done and their total, at the start and after each forward
+            pass; not called if nothing is missing.
+        world: The processes that share the work: rank r of n encodes every n-th missing file.
         identity, audio_is_verified: As for :func:`feature_inputs`.
     Raises:
-        RecipeError: If the backbone or some audio cannot be read, or features are not finite.
+        RecipeError: If the encoder or an audio file cannot be read, or features are not finite.
     """
     from .pretrained import backbone_identity, load_backbone  # transformers takes seconds to import
 
@@ -98,7 +98,7 @@ def cached_features(
     shards = _shards(manifest, folder)
     shapes = [verified_shape(shard.path) for shard in shards]
     shape = _common_shape(shards, shapes, features)
-    world.wait()  # until all have looked: what is missing is the same to all
+    world.wait()  # so that all processes see the same missing files
     if world.is_first and not (folder / "key.json").exists():
         with atomic_write(folder / "key.json") as file:
             file.write(json.dumps(inputs, indent=1).encode())
@@ -143,12 +143,12 @@ def feature_inputs(
 
 
 def key_of(inputs: dict[str, Any]) -> str:
-    """The SHA-256 of such inputs."""
+    """The SHA-256 of the result of :func:`feature_inputs`."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def shard_count(utterances: int) -> int:
-    """The files of a whole cache."""
+    """The number of files in a complete cache."""
     return -(-utterances // _SHARD)
 
 
@@ -157,7 +157,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def verified_shape(path: Path) -> tuple[Shape, str] | None:
-    """Shape and dtype of a file of frames; none where it is missing, truncated, or not what its sum says."""
+    """Shape and dtype of a file of frames; ``None`` if it is missing, truncated or does not match its checksum."""
     try:
         digest, name = _sum_path(path).read_text(encoding="ascii").split()
         if name != path.name or digest != file_sha256(path):
@@ -200,7 +200,7 @@ def _map(path: Path) -> npt.NDArray[np.floating]:
 def _common_shape(
     shards: Sequence[_Shard], shapes: Sequence[tuple[Shape, str] | None], features: config.Features
 ) -> Shape | None:
-    """The shape of every utterance, where every file is there."""
+    """The shape of an utterance's frames if no file is missing or wrong, else ``None``."""
     if shapes[0] is None:
         return None
     shape = shapes[0][0][1:]
@@ -232,7 +232,7 @@ def _encode(
 
 
 def batch_size(clip_seconds: float) -> int:
-    """A power of two, so that it divides a shard, whose bytes then depend on its own utterances only."""
+    """A power of two: it divides a shard, so the bytes of a shard depend on its own utterances only."""
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)
 
@@ -262,7 +262,7 @@ def _audio_sha256(utterance: Utterance) -> str:
         raise RecipeError(f"the audio file {utterance.path} cannot be read: {error.strerror}") from None
     if found != utterance.sha256:
         raise RecipeError(
-            f"the audio file {utterance.path} is not the one that the manifest tells of: its SHA-256 begins with "
+            f"the audio file {utterance.path} does not match the manifest: its SHA-256 begins with "
             f"{found[:12]}, not {utterance.sha256[:12]}"
         )
     return found

@@ -1,4 +1,4 @@
-"""A Hugging Face encoder with the choice of its frames: what it reads -> frames of a layer, or of all."""
+"""A Hugging Face encoder that returns the frames of one layer, or of all."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from torch import Tensor, nn
 
 
 class FrameEncoder(nn.Module):
-    """An encoder whose frames are taken from one of its layers, or from all of them.
+    """Returns the frames of one layer of an encoder, or of all its layers.
 
     Args:
-        model: Hugging Face's.
-        layer: ``"last"`` for the model's output; an index of its hidden states, 0 being what goes into the first layer;
+        model: A Hugging Face encoder.
+        layer: ``"last"`` for the model's output; an index of its hidden states, 0 for the input of the first layer;
             ``"weighted"`` for all of them, stacked.
-        average: So many neighbouring frames become one, their mean.
+        average: Number of neighbouring frames that are averaged into one.
     Shape:
-        What the encoder reads to ``(B, frames, D)``, or ``(B, layers, frames, D)`` where the layers are to be weighed.
+        The encoder's input to ``(B, frames, D)``, or ``(B, layers, frames, D)`` for ``"weighted"``.
     """
 
     def __init__(self, model: Any, layer: int | str, average: int) -> None:
         super().__init__()
         self.model = model
-        self.model.config.apply_spec_augment = False  # ours is on the frames; theirs fails on clips of 0.2 s and less
+        self.model.config.apply_spec_augment = (
+            False  # ours masks frames; Hugging Face's fails on clips of at most 0.2 s
+        )
         self.average = average
         self.choose(layer)
 
     def choose(self, layer: int | str) -> None:
-        """Take this layer's frames from now on."""
+        """Set the layer."""
         self.layer = layer
         if layer != "last":
-            self.model.config.layerdrop = 0.0  # or a layer left out while learning would move those after it up by one
+            self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of the later ones
 
     def forward(self, inputs: Tensor) -> Tensor:
         output = self.model(inputs, output_hidden_states=self.layer != "last")
-        # Not the last of the hidden states: where the layers are pre-norm, that one lacks the final layer norm.
+        # Not the last hidden state: in pre-norm models it lacks the final layer norm.
         frames: Tensor = output.last_hidden_state
         if self.layer == "weighted":
             frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
@@ -44,12 +46,12 @@ class FrameEncoder(nn.Module):
         return _averaged(frames, self.average)
 
     def learn(self) -> None:
-        """Let everything learn but the convolutions that read the waveform or the spectrogram, as the paper does."""
+        """Make all parameters trainable except the input convolutions, as in the paper."""
         self.requires_grad_(True)
         freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
-        if freeze is not None:  # wav2vec 2.0 and its kin: this also spares them a backward pass
+        if freeze is not None:  # wav2vec 2.0 and similar: also skips their backward pass
             freeze()
-        for name in ("feature_extractor", "conv1", "conv2", "embed_positions"):  # the others are Whisper's
+        for name in ("feature_extractor", "conv1", "conv2", "embed_positions"):  # the last three are Whisper's
             if isinstance(part := getattr(self.model, name, None), nn.Module):
                 part.requires_grad_(False)
 

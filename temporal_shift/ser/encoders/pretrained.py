@@ -1,4 +1,4 @@
-"""Any Hugging Face speech encoder, by hub name or by folder: clips of one length -> frames of a layer, or of all."""
+"""Load any Hugging Face speech encoder by hub name or folder; it maps clips of one length to frames."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ _WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves t
 def load_backbone(
     backbone: config.Backbone, clip_seconds: float, average: int = 1, identity: dict[str, object] | None = None
 ) -> PretrainedEncoder:
-    """Load an encoder for clips of ``clip_seconds``, in eval mode; ``average`` neighbouring frames become one.
+    """Load an encoder for clips of ``clip_seconds``, in eval mode.
 
-    Whisper's encoder reads the log mel spectrogram, and its position table is cut to the clip; every other model reads
-    the waveform. Only safetensors are read, no code from the hub is run, and no weight is left to chance.
+    Whisper's encoder gets the log mel spectrogram, and its position table is cut to the clip; every other model gets
+    the waveform. Only safetensors files are read, and no code from the hub runs.
 
     Args:
+        average: Number of neighbouring frames that are averaged into one.
         identity: The result of :func:`backbone_identity`, if the caller has it already.
     Raises:
-        RecipeError: If there is no such encoder, it lacks weights or the layer, or cannot read such a clip.
+        RecipeError: If the encoder does not exist, lacks weights or the layer, or cannot encode such a clip.
     """
     identity = identity or backbone_identity(backbone)
     samples = round(clip_seconds * SAMPLE_RATE)
@@ -56,12 +57,12 @@ def load_backbone(
 
 
 def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
-    """What decides an encoder's output, as JSON-able data, without loading its weights.
+    """Everything that determines an encoder's output, as JSON-serialisable data. Does not load the weights.
 
-    A hub name stands with the commit it means today. A folder counts by its files' contents, so that it can move.
+    A hub name is resolved to its current commit. A folder is identified by the hashes of its files, so it can move.
 
     Raises:
-        RecipeError: If there is no such folder or hub name, or it holds no model.
+        RecipeError: If the folder or hub name does not exist or contains no model.
     """
     config_file = _find_config(backbone)
     try:
@@ -81,7 +82,7 @@ def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Clips ``(B, samples)`` at 16 kHz as an encoder reads them: themselves, normalised, or their spectrograms."""
+    """Turns clips ``(B, samples)`` at 16 kHz into an encoder's input: waveforms, normalised or not, or spectrograms."""
 
     normalize: bool
     convert: Callable[[Waveforms], Tensor]
@@ -91,11 +92,11 @@ class Preparation:
 
 
 class PretrainedEncoder(FrameEncoder):
-    """An encoder with what it is fed: prepared clips -> frames ``(B, frames, hidden_size)``.
+    """An encoder with the preparation of its input: prepared clips to frames ``(B, frames, hidden_size)``.
 
-    There is no attention mask: the paper's clips are zero-padded, and their padding is encoded with them. With the
-    layer ``"weighted"`` all ``layers`` hidden states come out, ``(B, layers, frames, hidden_size)``, for the downstream
-    model to weigh: Hugging Face's own weights for that are left uninitialised by base checkpoints.
+    There is no attention mask: as in the paper, clips are zero-padded and the padding is encoded. With the layer
+    ``"weighted"`` the output has all ``layers`` hidden states, ``(B, layers, frames, hidden_size)``, for the downstream
+    model to weight: base checkpoints leave Hugging Face's own layer weights uninitialised.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class PretrainedEncoder(FrameEncoder):
                 silence = self.prepare(np.zeros((1, samples), dtype=np.float32))
                 output = self.model(silence, output_hidden_states=True)
                 frames, hidden_size = output.last_hidden_state.shape[1:]
-        except Exception as error:  # a model that is no speech encoder can fail in any way
+        except Exception as error:  # a model that is not a speech encoder can fail in any way
             raise RecipeError(
                 f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason_of(error)}"
             ) from None
@@ -123,15 +124,15 @@ class PretrainedEncoder(FrameEncoder):
         self.choose(_layer(backbone, last))
         self.frames: int = math.ceil(frames / average)
         self.hidden_size: int = hidden_size
-        self.layers: int = last + 1 if self.layer == "weighted" else 0  # to be weighed; 0 for one layer's frames
+        self.layers: int = last + 1 if self.layer == "weighted" else 0  # 0 unless the layers are weighted
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a clip's frames: ``(frames, hidden_size)``, after ``layers`` where they are weighed."""
+        """Shape of a clip's frames: ``(frames, hidden_size)``, or ``(layers, frames, hidden_size)`` if weighted."""
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
 
     def encode(self, clips: Waveforms) -> Tensor:
-        """Frames of clips ``(B, samples)``, in float32 on the CPU, without a gradient."""
+        """Encode clips ``(B, samples)``: frames in float32 on the CPU, without gradients."""
         inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
             return self(inputs).float().cpu()  # type: ignore[no-any-return]
@@ -167,7 +168,7 @@ def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callabl
         raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason_of(error)}") from None
     found = (extractor.n_fft, extractor.hop_length, extractor.sampling_rate, extractor.feature_size, extractor.dither)
     expected = (WINDOW, HOP, SAMPLE_RATE, model.config.num_mel_bins, 0.0)
-    if found != expected:  # the spectrogram inside a whole model would be another
+    if found != expected:  # models/speech_classifier.py computes this spectrogram
         raise RecipeError(
             f"the backbone {backbone.name} has a feature extractor with n_fft, hop_length, sampling_rate, feature_size "
             f"and dither {found}: it must be Whisper's own, {expected}"

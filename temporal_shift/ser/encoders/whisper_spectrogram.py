@@ -1,6 +1,6 @@
-"""Whisper's log mel spectrogram as tensor operations, so that a model with it inside is one graph from the waveform on.
+"""Whisper's log mel spectrogram as tensor operations, so that a whole model is one graph from the waveform.
 
-Training reads Hugging Face's own extractor; the tests hold this one against it.
+Training uses Hugging Face's own extractor; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from transformers.audio_utils import mel_filter_bank
 from ..audio.resampling import SAMPLE_RATE
 
 HOP = 160  # samples
-WINDOW = 400  # samples, and points of the transform: every Whisper checkpoint has these three
+WINDOW = 400  # samples, and points of the transform: the same in every Whisper checkpoint
 
 
 def log_mel(waves: Tensor, bins: int) -> Tensor:
     """``(B, samples)`` at 16 kHz to ``(B, bins, samples // 160)``, at most 8 (80 dB) below each clip's loudest bin.
 
-    The transform is a product with its matrix, which every exporter knows, in double precision: the quiet bins beside
-    loud ones would lose their digits in single.
+    The Fourier transform is a matrix product, which every exporter supports, in double precision: in single precision
+    quiet bins next to loud ones lose digits.
     """
     frames = waves.shape[1] // HOP
     padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
@@ -39,7 +39,7 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
 
 @cache
 def _transform() -> npt.NDArray[np.float64]:
-    """Windowed samples to the real, then to the imaginary parts of their spectrum."""
+    """Matrix from samples to the real and then the imaginary parts of the windowed spectrum."""
     times, frequencies = np.arange(WINDOW)[:, None], np.arange(WINDOW // 2 + 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * times / WINDOW)  # Hann, periodic
     angles = 2 * np.pi * times * frequencies / WINDOW

@@ -1,4 +1,4 @@
-"""The downstream models: a small stack of blocks on the frames of an encoder, then a mean and a linear layer."""
+"""The downstream models: a small stack of blocks on an encoder's frames, a mean over time, a linear layer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .spec_augment import FeatureSpecAugment
 
 
 class FrameClassifierConfig(PreTrainedConfig):
-    """What a :class:`FrameClassifier` is made of.
+    """The configuration of a :class:`FrameClassifier`.
 
     Args:
         blocks: ``"conv"``, ``"lstm"`` or ``"transformer"``.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
-        hidden_size: Channels of the encoder's frames.
-        num_frames: Frames of a clip; the table of relative positions is made for them.
-        num_attention_heads: Of the plain Transformer. Default: one for about 64 channels (the paper's 12 for 768).
+        hidden_size: Number of channels of the encoder's frames.
+        num_frames: Frames of a clip, which sets the size of the table of relative positions.
+        num_attention_heads: Of the plain Transformer. Default: one per 64 channels or so (the paper's 12 for 768).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
-        num_layers: Hidden states of the encoder to be weighed; 0 where the frames are one layer's.
+        num_layers: Number of hidden states of the encoder that are weighted; 0 for the frames of one layer.
     """
 
     model_type = "temporal-shift-frame-classifier"
@@ -58,8 +58,8 @@ class FrameClassifierConfig(PreTrainedConfig):
 class FrameClassifier(PreTrainedModel):
     r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
 
-    With ``num_layers``, the frames of all the encoder's layers come in, and the blocks get their sum, weighed by
-    ``softmax(layer_weights)``: all layers alike at first, as in SUPERB (Yang et al., Interspeech 2021).
+    With ``num_layers``, the input has the frames of all the encoder's layers, and the blocks get their sum weighted by
+    ``softmax(layer_weights)``, which starts uniform, as in SUPERB (Yang et al., Interspeech 2021).
 
     | ``blocks`` | without a shift | with one |
     |---|---|---|
@@ -68,16 +68,16 @@ class FrameClassifier(PreTrainedModel):
     | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
 
     Shape:
-        ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is nobody's label;
-        ``logits`` come out as ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum over
-        ``num_items_in_batch``, the utterances of a step that was divided into several batches.
+        ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is ignored;
+        ``logits`` come out as ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
+        ``num_items_in_batch``, the number of utterances in a step with gradient accumulation.
 
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
     """
 
     config_class = FrameClassifierConfig
     main_input_name = "frames"
-    accepts_loss_kwargs = True  # the Trainer then says how many utterances a step has
+    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
 
     def __init__(self, config: FrameClassifierConfig) -> None:
         super().__init__(config)
@@ -101,13 +101,13 @@ class FrameClassifier(PreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def of_layers(self, frames: Tensor) -> Tensor:
-        """The weighed sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; one layer's as they are."""
+        """The weighted sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; unchanged without layers."""
         if self.layer_weights is None:
             return frames
         return torch.einsum("bkld,k->bld", frames, self.layer_weights.softmax(dim=0))
 
     def stream(self, state: Any = None) -> FrameClassifierStream:
-        """The model on frames that come in chunks: each gives the logits of all frames so far.
+        """Run the model on chunks of frames: each call returns the logits of all frames so far.
 
         Raises:
             ValueError: If the blocks cannot stream: a convolution looks ahead, attention everywhere, and the LSTM's
@@ -116,13 +116,13 @@ class FrameClassifier(PreTrainedModel):
         return FrameClassifierStream(self, state)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave each layer as torch's own constructor initialised it."""
+        """Keep the initialisation of each layer's constructor."""
 
 
 def frame_classifier(
     model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
 ) -> FrameClassifier:
-    """A model of an experiment on frames of ``shape``, ``(L, D)``, or ``(layers, L, D)`` where they are weighed."""
+    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` if layers are weighted."""
     *layers, frames, channels = shape
     return FrameClassifier(
         FrameClassifierConfig(
@@ -139,11 +139,11 @@ def frame_classifier(
 
 
 class FrameClassifierStream:
-    """A running prediction; :meth:`FrameClassifier.stream` makes one. The model should be in eval mode.
+    """A running prediction, made by :meth:`FrameClassifier.stream`. The model should be in eval mode.
 
     Attributes:
-        state: All that it remembers; another stream of the same model goes on with it.
-        delay: How many of the last frames are not in the logits yet.
+        state: Everything it remembers; another stream of the same model can continue from it.
+        delay: Number of the latest frames that are not in the logits yet.
 
     Example:
         >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
@@ -162,14 +162,11 @@ class FrameClassifierStream:
         self._of_layers = model.of_layers
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Feed frames, ``(B, l, D)`` or ``(B, layers, l, D)``, and take logits, ``(B, classes)``.
-
-        They are not a number before a frame is complete.
-        """
+        """Add frames ``(B, l, D)`` or ``(B, layers, l, D)``; return the logits so far, NaN before the first frame."""
         return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
 
     def flush(self) -> Tensor:
-        """The logits of the whole, with the frames that waited for the future; then the stream begins anew."""
+        """The logits of all frames, including delayed ones; resets the stream."""
         logits: Tensor = self._head(self._mean(self._encoder.flush()))
         self._mean.state = None
         return logits

@@ -1,6 +1,6 @@
-"""Hugging Face's audio-classification pipeline on files and at any rate: soundfile and soxr, no ffmpeg, no torchaudio.
+"""Hugging Face's audio-classification pipeline for files at any sample rate, with soundfile and soxr.
 
-Models that are not ours go through it as before.
+It needs neither ffmpeg nor torchaudio. Models other than :class:`.SpeechClassifier` are handled as before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .speech_classifier import SpeechClassifier
 
 
 class SpeechClassificationPipeline(AudioClassificationPipeline):
-    """What ``pipeline("audio-classification", ...)`` makes once this module is imported."""
+    """The class of ``pipeline("audio-classification", ...)`` once this module is imported."""
 
     def preprocess(self, inputs: Any) -> Any:  # type: ignore[override]
         if isinstance(self.model, SpeechClassifier):
@@ -27,7 +27,7 @@ class SpeechClassificationPipeline(AudioClassificationPipeline):
         return super().preprocess(inputs)  # type: ignore[no-untyped-call]
 
     def _wave(self, inputs: Any) -> Any:
-        """A file, its bytes, or an array with its rate, as an array at 16 kHz; the rest as it is."""
+        """A file, its bytes, or an array with its rate, as an array at 16 kHz; other inputs unchanged."""
         seconds = self.model.config.clip_seconds
         if isinstance(inputs, bytes):
             return read_clip(io.BytesIO(inputs), seconds)

@@ -1,4 +1,4 @@
-"""The model card: what a model was trained on, how it was tested, what it is for, and what it is not."""
+"""The model card: training data, evaluation, intended use and limits of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNKNOWN = "not known: the model was saved by hand"
 
 
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
-    """The card of a model, filled in from the ``provenance`` that its configuration holds.
+    """The card of a model, filled in from the ``provenance`` in its configuration.
 
     :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, the card says so.
     """

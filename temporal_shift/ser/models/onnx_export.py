@@ -1,4 +1,4 @@
-"""A whole model as one ONNX file: waveform in, probabilities out, held against PyTorch before it is kept."""
+"""Export a whole model as one ONNX file, waveform to probabilities, and compare it with PyTorch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..utils.errors import RecipeError
 from ..utils.quiet import quiet
 from .speech_classifier import SpeechClassifier
 
-TOLERANCE = 1e-5  # of the probabilities
-LARGEST = 1_900_000_000  # bytes of weights: a protobuf, which the file is, ends at 2 GiB
+TOLERANCE = 1e-5  # largest difference between probabilities
+LARGEST = 1_900_000_000  # bytes of weights: a protobuf file has at most 2 GiB
 
 
 def export_onnx(model: SpeechClassifier, path: Path) -> float:
-    """Write the model as ``path``, and say by how much its probabilities differ from PyTorch's at the most.
+    """Write the model to ``path``; return the largest difference between its probabilities and PyTorch's.
 
-    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions free; the first window is heard,
-    and less is zero-padded, as by the model itself. The output ``probabilities`` is ``(batch, classes)``. The file's
+    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions dynamic; it is cut or
+    zero-padded to one window, as by the model itself. The output ``probabilities`` is ``(batch, classes)``. The file's
     metadata holds ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
 
     Raises:
@@ -96,7 +96,7 @@ def _write(network: _Probabilities, path: Path) -> None:
 
 
 def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
-    """Over noise of several lengths: one sample, a half, a whole and two windows."""
+    """On noise of one sample, half a window, one window and two windows."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

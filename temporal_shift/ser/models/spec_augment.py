@@ -1,4 +1,4 @@
-"""SpecAugment on features: while training, stretches of frames and of channels are hidden."""
+"""SpecAugment on features: masks spans of frames and of channels during training."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 
 class FeatureSpecAugment(nn.Module):
-    """Fill random stretches of frames with a learned vector, and random stretches of channels with 0.
+    """Replace random spans of frames by a learned vector, and random spans of channels by 0.
 
     In eval mode the frames pass unchanged.
 
     Args:
         channels: ``D``. The learned vector starts uniform in ``[0, 1)``.
-        time_prob: About this share of the frames is masked, in ``time_length`` frames at a time; at least
-            ``time_min_masks`` stretches, as far as they fit. Defaults: the paper's.
+        time_prob: About this share of the frames is masked, in spans of ``time_length`` frames; at least
+            ``time_min_masks`` spans, if they fit. Defaults: the paper's.
         feature_prob: The same for channels, with ``feature_length`` and ``feature_min_masks``.
 
     Shape:
-        ``(B, L, D)`` to the same. A clip shorter than one stretch is not masked.
+        ``(B, L, D)`` to the same. A clip shorter than one span is not masked.
 
     Source: the masks are those of Hugging Face's Wav2Vec2, after Park et al., "SpecAugment", Interspeech 2019.
     """
@@ -53,9 +53,9 @@ class FeatureSpecAugment(nn.Module):
 
 
 def span_mask(rows: int, size: int, prob: float, length: int, min_masks: int) -> Tensor:
-    """Bool ``(rows, size)``: the same number of stretches of ``length`` in every row, which may overlap.
+    """Bool ``(rows, size)``: the same number of spans of ``length`` in every row; spans may overlap.
 
-    ``prob * size / length`` of them, rounded up or down at random, at least ``min_masks``, and no more than fit.
+    Their number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, at most what fits.
     """
     if prob == 0 or length > size:
         return torch.zeros(rows, size, dtype=torch.bool)

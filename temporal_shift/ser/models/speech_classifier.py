@@ -1,6 +1,6 @@
-"""A whole model as Hugging Face knows it: a waveform in, the logits of the emotions out, saved and loaded as one.
+"""A whole model in Hugging Face's format: waveform to logits, saved and loaded as one.
 
-To import this module is to register it: ``AutoConfig`` and ``AutoModelForAudioClassification`` then know it.
+Importing this module registers it with ``AutoConfig`` and ``AutoModelForAudioClassification``.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class SpeechClassifier(PreTrainedModel):
     r"""Utterance classes from a waveform: clip, encoder, frame classifier.
 
     Shape:
-        ``input_values`` is ``(B, samples)`` at 16 kHz, full scale being 1, of any length: as in training, the first
-        ``clip_seconds`` are heard, and less is zero-padded. ``labels`` and ``logits`` are as in the frame classifier.
-        :class:`temporal_shift.ser.Recognizer` hears the rest of a longer recording, too.
+        ``input_values`` is ``(B, samples)`` at 16 kHz in [-1, 1], of any length: as in training, it is cut or
+        zero-padded to ``clip_seconds``. ``labels`` and ``logits`` are as in the frame classifier.
+        :class:`temporal_shift.ser.Recognizer` predicts longer recordings, window by window.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifier
@@ -62,7 +62,7 @@ class SpeechClassifier(PreTrainedModel):
     config_class = SpeechClassifierConfig
     main_input_name = "input_values"
     input_modalities = "audio"
-    accepts_loss_kwargs = True  # the Trainer then says how many utterances a step has
+    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
 
     def __init__(self, config: SpeechClassifierConfig) -> None:
         super().__init__(config)
@@ -79,12 +79,12 @@ class SpeechClassifier(PreTrainedModel):
         clip_seconds: float,
         provenance: dict[str, Any] | None = None,
     ) -> SpeechClassifier:
-        """An encoder and a classifier of its frames, put together; they are the same modules, not copies."""
+        """Combine an encoder and a classifier of its frames. The modules are shared, not copied."""
         parts = classifier.config.to_diff_dict()
         names = {key: parts.pop(key) for key in ("id2label", "label2id") if key in parts}
         of_backbone = backbone.model.config.to_dict()
         of_backbone.pop("_name_or_path", None)
-        with torch.device("meta"):  # the weights are there already
+        with torch.device("meta"):  # the weights are loaded already
             model = cls(
                 SpeechClassifierConfig(
                     backbone_config=of_backbone,
@@ -114,23 +114,23 @@ class SpeechClassifier(PreTrainedModel):
         return self.classifier(frames, labels, num_items_in_batch)  # type: ignore[no-any-return]
 
     def _heard(self, waves: Tensor) -> Tensor:
-        """What the encoder reads: the clips, or their spectrograms."""
+        """The encoder's input: clips, or their spectrograms."""
         samples = self.config.clip_samples
-        clips = F.pad(waves, (0, samples))[:, :samples]  # whatever its length, and without asking for it: one graph
+        clips = F.pad(waves, (0, samples))[:, :samples]  # works for any length without a branch: one graph
         if self.config.normalize:
             clips = normalized(clips)
         if not isinstance(self.backbone.model, WhisperEncoder):
             return clips
         encoder = self.backbone.model.config
-        whole = 2 * HOP * encoder.max_source_positions  # which a clip need not be
+        whole = 2 * HOP * encoder.max_source_positions  # a clip can be shorter
         return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """As Hugging Face's; where the encoder's weights lie elsewhere, they are read from there. Only safetensors are.
+        """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
 
         Raises:
-            RecipeError: If the encoder is not where the configuration says.
+            RecipeError: If the encoder is not at the place that the configuration names.
         """
         kwargs.setdefault("use_safetensors", True)
         told = kwargs.pop("config", None)
@@ -156,9 +156,9 @@ class SpeechClassifier(PreTrainedModel):
         """As Hugging Face's, with ``preprocessor_config.json`` and the model card, ``README.md``.
 
         Args:
-            holds_backbone: Whether the encoder's weights go with it, so that the folder is whole by itself. Without
-                them it is small, and needs the encoder that it names: right where that one was frozen.
-            half: Whether the weights are stored in 16 bits; they are loaded as float32 all the same.
+            holds_backbone: Whether to save the encoder's weights, too. Without them the folder is small and needs the
+                encoder that it names, which must have been frozen.
+            half: Whether to store the weights in 16 bits; they are loaded as float32.
         """
         if kwargs.pop("push_to_hub", False):
             raise TypeError("save_pretrained(push_to_hub=True): call push_to_hub(name), which sends the card, too")
@@ -178,7 +178,7 @@ class SpeechClassifier(PreTrainedModel):
             file.write(card.encode())
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
-        """Send what :meth:`save_pretrained` saves to the hub, the filled-in card included; returns its address.
+        """Upload what :meth:`save_pretrained` saves, including the model card, to the hub; return its URL.
 
         Args:
             kwargs: ``private`` and ``token`` as Hugging Face's; the others go to ``HfApi.upload_folder``.
@@ -192,14 +192,14 @@ class SpeechClassifier(PreTrainedModel):
         return str(repo)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave each layer as its own constructor initialised it."""
+        """Keep the initialisation of each layer's constructor."""
 
 
 def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClassifier:
-    """A model by its folder or its hub name, in float32 and eval mode.
+    """Load a model by its folder or hub name, in float32 and eval mode.
 
     Raises:
-        RecipeError: If there is no such model, or it is none of these.
+        RecipeError: If the model does not exist or is not a speech classifier of this package.
     """
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -231,7 +231,7 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
 
 
 def feature_extractor() -> Wav2Vec2FeatureExtractor:
-    """Hands a waveform at 16 kHz on as it is: the model itself does the rest."""
+    """A feature extractor that passes waveforms at 16 kHz unchanged: the model prepares them itself."""
     return Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=False, return_attention_mask=False
     )

@@ -10,19 +10,18 @@ from ..audio.resampling import SAMPLE_RATE
 
 
 class SpeechClassifierConfig(PreTrainedConfig):
-    """What a :class:`SpeechClassifier` is made of.
+    """The configuration of a :class:`~temporal_shift.ser.models.speech_classifier.SpeechClassifier`.
 
     Args:
         backbone_config: The encoder's own configuration.
         classifier_config: The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`.
-        clip_seconds: The length that a waveform is cut or zero-padded to. Default: the paper's.
+        clip_seconds: Length that waveforms are cut or zero-padded to. Default: the paper's.
         layer: See :class:`temporal_shift.ser.config.Backbone`.
         normalize: Likewise.
         average: See :class:`temporal_shift.ser.config.Features`.
-        backbone: ``name`` and ``revision`` of the encoder that it was trained on; a folder's name starts from this
-            model's folder.
+        backbone: ``name`` and ``revision`` of the pre-trained encoder; a folder is relative to this model's folder.
         holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
-        provenance: What :mod:`temporal_shift.ser.models.model_card` tells of the training.
+        provenance: The facts of the training that the model card states.
     """
 
     model_type = "temporal-shift-speech-classifier"

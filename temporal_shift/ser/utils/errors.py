@@ -1,14 +1,14 @@
-"""The one error that the command line turns into a sentence and exit code 2."""
+"""The error that the command line prints as one sentence, with exit code 2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_SHOWN = 20  # problems of one error
+_SHOWN = 20  # problems in one message
 
 
 class RecipeError(ValueError):
-    """Something of the user's is not as the recipe needs it: the message says what, where, and what would be right."""
+    """The user's input is wrong: the message says what, where, and what would be right."""
 
 
 def reason_of(error: Exception) -> str:
@@ -18,7 +18,7 @@ def reason_of(error: Exception) -> str:
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Raise what a reader found wrong, if anything, as one :class:`RecipeError` that says the first 20 of it."""
+    """Raise one :class:`RecipeError` with the first 20 of the problems, if there are any."""
     if len(problems) == 1:
         raise RecipeError(problems[0])
     if problems:

@@ -22,7 +22,7 @@ _STYLE = {
     "savefig.dpi": 150,
     "text.parse_math": False,  # a dollar in a name is a dollar
 }
-# Okabe and Ito's, which colour-blind readers tell apart.
+# Okabe and Ito's palette, safe for colour-blind readers.
 CLASS_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#F0E442")
 GREY = "#6B6B6B"
 
@@ -49,7 +49,7 @@ SVG_STYLE = {
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, without the date and the version that would make every file another."""
+    """The figure as PNG, without the version of matplotlib: equal figures give equal bytes."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -57,5 +57,5 @@ def to_png(figure: Figure) -> bytes:
 
 
 def house_style() -> AbstractContextManager[None]:
-    """What every picture is drawn and saved in."""
-    return matplotlib.style.context(["default", _STYLE])  # the user's matplotlibrc must not change a report
+    """The style in which every plot is drawn and saved."""
+    return matplotlib.style.context(["default", _STYLE])  # ignores the user's matplotlibrc

@@ -14,7 +14,7 @@ from rich.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text; the first column holds names, the others numbers. A header may be broken where space is dear."""
+    """Cells as text; the first column holds names, the others numbers. A header may contain line breaks."""
 
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -39,7 +39,7 @@ def percent(share: float) -> str:
 
 
 def signed(share: float) -> str:
-    """A difference in points, with a typographer's minus."""
+    """A difference in percentage points, with a minus sign (U+2212)."""
     text = f"{100 * share:+.1f}".replace("-", "−")
     return "0.0" if text in ("+0.0", "−0.0") else text
 
@@ -53,5 +53,5 @@ def millions(parameters: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain text as Markdown: what would be markup, a table's edge or HTML is itself again."""
+    """Plain text with Markdown and HTML markup escaped."""
     return re.sub(r"([\\`*|])", r"\\\1", html.escape(text, quote=False))

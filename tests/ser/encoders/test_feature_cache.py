@@ -472,7 +472,7 @@ def test_audio_that_changed_since_the_manifest_was_made_is_an_error_that_names_b
     with pytest.raises(RecipeError) as error:
         cached_features(few(manifest, replace(first, path=other.path)), backbone, FEATURES, tmp_path)
     assert str(error.value) == (
-        f"the audio file {other.path} is not the one that the manifest tells of: its SHA-256 begins with "
+        f"the audio file {other.path} does not match the manifest: its SHA-256 begins with "
         f"{other.sha256[:12]}, not {first.sha256[:12]}"
     )
     assert list(tmp_path.iterdir()) == []
