@@ -69,7 +69,7 @@ class FrameClassifier(PreTrainedModel):
 
     Shape:
         ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is ignored;
-        ``logits`` come out as ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
+        ``logits`` are ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
         ``num_items_in_batch``, the number of utterances in a step with gradient accumulation.
 
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
