@@ -71,7 +71,7 @@ def classes_of(
             unknown.append(code)
     if unknown:
         listed = ", ".join(f"{_called(code, names)} ({_utterances(codes[code])})" for code in sorted(unknown))
-        raise RecipeError(f"the label map says nothing of {listed}: give each a class, or null to leave it out")
+        raise RecipeError(f"the label map lacks {listed}: give each a class, or null to leave it out")
     return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
 
 

@@ -126,7 +126,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
 def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, str]) -> list[str]:
     reasons = []
     if utterance.id in first:
-        reasons.append(f"the utterance {utterance.id} stands already in {first[utterance.id]}")
+        reasons.append(f"the utterance {utterance.id} occurs already in {first[utterance.id]}")
     if labels is not None and utterance.label not in labels:
         reasons.append(f"the label {utterance.label!r} is none of {', '.join(labels)}")
     if utterance.end < utterance.start:

@@ -74,7 +74,7 @@ def without_copies(paths: Iterable[Path], problems: list[str]) -> list[Path]:
     for path in paths:
         other = first.setdefault(path.stem, path)
         if other is not path and file_sha256(other) != file_sha256(path):
-            problems.append(f"the files {other} and {path} have one name and are not the same: keep one")
+            problems.append(f"the files {other} and {path} have the same name but differ: keep one")
     return list(first.values())
 
 
@@ -170,7 +170,7 @@ def _twice(rows: Sequence[Row]) -> list[str]:
         other = first.setdefault(row.id, row)
         if other is not row:
             problems.append(
-                f"{row.where or row.path}: the utterance {row.id} stands already in {other.where or other.path}"
+                f"{row.where or row.path}: the utterance {row.id} occurs already in {other.where or other.path}"
             )
     return problems
 

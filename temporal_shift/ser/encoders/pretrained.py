@@ -237,7 +237,7 @@ def _find_config(backbone: config.Backbone) -> Path:
     except (OSError, ValueError) as error:
         offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
         raise RecipeError(
-            f"the backbone {backbone.name} is no folder, and not to be had from the Hugging Face hub: "
+            f"the backbone {backbone.name} is not a local folder, and the download from the Hugging Face hub failed: "
             f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason_of(error)}; "
             f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
         ) from None

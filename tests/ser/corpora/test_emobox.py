@@ -142,7 +142,7 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
         f"{path}, line 2: not a JSON object",
         f"{path}, line 3: the key 'savee-01' does not say who speaks, as savee's keys do",
         f"{path}, line 6: 'key', 'wav' and 'emo' must be there, and text",
-        f"{path}, line 5: the utterance savee-DC-a01 stands already in {path}, line 1",
+        f"{path}, line 5: the utterance savee-DC-a01 occurs already in {path}, line 1",
         f"{path}, line 4: there is no audio file {missing}",
     ]
 
@@ -169,5 +169,5 @@ def test_a_broken_map_and_labels_that_it_lacks_are_sentences(tmp_path):
     assert reading_error(reader="emobox", path=folder) == f"{folder}/label_map.json must hold a class for each label"
     (folder / "label_map.json").write_text('{"su": "Surprise"}')
     assert reading_error(reader="emobox", path=folder) == (
-        "the label map says nothing of 'a' (4 utterances): give each a class, or null to leave it out"
+        "the label map lacks 'a' (4 utterances): give each a class, or null to leave it out"
     )

@@ -146,7 +146,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
         ({"style": "sung"}, "style: .*'improvised', 'scripted' or ''"),
         ({"colour": "red"}, "the key 'colour' is not known"),
         ({"label": "bored"}, "the label 'bored' is none of happy, sad"),
-        ({"id": "s3M0"}, "the utterance s3M0 stands already in .*, line 2"),
+        ({"id": "s3M0"}, "the utterance s3M0 occurs already in .*, line 2"),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_its_line(tmp_path, four_sessions, values, reason):
@@ -193,7 +193,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path, four_sessions):
         f"{path}, line 2: not a JSON object",
         f"{path}, line 4: samples: Input should be greater than 0",
         f"{path}, line 4: the key 'colour' is not known: is it misspelt?",
-        f"{path}, line 8: the utterance s3F0 stands already in {path}, line 1",
+        f"{path}, line 8: the utterance s3F0 occurs already in {path}, line 1",
         f"{path}, line 8: the label 'bored' is none of happy, sad",
     ]
 

@@ -198,7 +198,7 @@ def test_the_problems_are_the_same_whatever_order_folders_are_listed_in(part, mo
     assert str(raised.value).split("\n") == [
         "2 problems:",
         f"{other}, line {broken}: not '[start - end]<tab>utterance<tab>emotion<tab>...'",
-        f"{other}, line {broken + 1}: the utterance Ses01F_impro01_F000 stands already in {labels}, line 3",
+        f"{other}, line {broken + 1}: the utterance Ses01F_impro01_F000 occurs already in {labels}, line 3",
     ]
 
 

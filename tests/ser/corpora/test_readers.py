@@ -117,7 +117,7 @@ def test_two_files_of_one_name_that_are_not_the_same_are_named(tmp_path):
     name = "03-01-02-01-01-01-01.wav"
     other = write(tmp_path / "again" / name, noise(99))
     assert reading_error(reader="ravdess", path=tmp_path) == (
-        f"the files {tmp_path}/Actor_01/{name} and {other} have one name and are not the same: keep one"
+        f"the files {tmp_path}/Actor_01/{name} and {other} have the same name but differ: keep one"
     )
 
 
@@ -203,8 +203,7 @@ def test_songs_alone_are_no_speech(tmp_path):
 def test_a_code_that_no_one_knows_is_not_dropped_in_silence(tmp_path):
     write_emodb(tmp_path, {"W": 10, "T": 3, "X": 2, "Y": 1})
     assert reading_error(reader="emodb", path=tmp_path) == (
-        "the label map says nothing of 'X' (2 utterances), 'Y' (1 utterance): "
-        "give each a class, or null to leave it out"
+        "the label map lacks 'X' (2 utterances), 'Y' (1 utterance): give each a class, or null to leave it out"
     )
 
 
@@ -219,7 +218,7 @@ def test_the_users_map_names_codes_or_classes_and_leaves_out_what_is_null(tmp_pa
 def test_the_users_map_must_say_something_of_every_class_that_occurs(tmp_path):
     write_emodb(tmp_path, {"W": 10, "T": 5, "F": 4})
     assert reading_error(reader="emodb", path=tmp_path, label_map={"angry": "angry"}) == (
-        "the label map says nothing of 'F', happy (4 utterances), 'T', sad (5 utterances): "
+        "the label map lacks 'F', happy (4 utterances), 'T', sad (5 utterances): "
         "give each a class, or null to leave it out"
     )
 

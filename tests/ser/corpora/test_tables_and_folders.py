@@ -102,7 +102,7 @@ def test_all_that_is_wrong_with_a_table_is_said_at_once_by_line(audio):
             f"{path}, line 8: there are 4 cells under 3 columns",
             f"{path}, line 2: 'label' is empty",
             f"{path}, line 2: 'speaker' is empty",
-            f"{path}, line 7: the utterance b stands already in {path}, line 3",
+            f"{path}, line 7: the utterance b occurs already in {path}, line 3",
             f"{path}, line 4: there is no audio file {audio}/gone\n.wav",
             f"{path}, line 6: the audio file {audio}/broken.wav cannot be read: Format not recognised",
         ]
@@ -129,7 +129,7 @@ def test_speakers_and_sessions_can_name_the_folders_of_their_results(audio):
     ("text", "sentence"),
     [
         ("path,emotion\na.wav,sad\n", ", line 1: there is no column label, speaker: the columns are path, emotion"),
-        ("path,label,speaker,label\n", ", line 1: the column label is there twice"),
+        ("path,label,speaker,label\n", ", line 1: the column label occurs twice"),
         ('path,label,speaker\n"a.wav,sad,1\n', ", line 2: not a row of a table: unexpected end of data"),
         ('{"path": "a.wav"}\n', ", line 1: 'label' is empty"),
         ('{"path": "a.wav", "label": "x", "speaker": "y"}\n[]\n', ", line 2: not a JSON object"),
@@ -155,7 +155,7 @@ def test_labels_of_a_table_go_through_the_users_map_and_keep_its_order(tmp_path)
     found = read_corpus(config.Corpus(reader="table", path=path, label_map={"sad": "down", "happy": "up"}))
     assert found.labels == ("down", "up")
     assert reading_error(reader="table", path=path, label_map={"sad": "down"}) == (
-        "the label map says nothing of 'happy' (5 utterances): give each a class, or null to leave it out"
+        "the label map lacks 'happy' (5 utterances): give each a class, or null to leave it out"
     )
     assert reading_error(reader="table", path=path, label_map={"sad": None, "happy": None, "x": "x"}) == (
         f"the label map leaves out all labels of {path}: happy, sad"

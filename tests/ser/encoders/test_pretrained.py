@@ -316,8 +316,8 @@ def test_a_hub_name_in_offline_mode_is_a_sentence_that_ends_with_what_to_do():
     with pytest.raises(RecipeError) as error:
         load_backbone(settings("no/such"), 0.5)
     assert str(error.value) == (
-        "the backbone no/such is no folder, and not to be had from the Hugging Face hub: offline mode is on "
-        f"(HF_HUB_OFFLINE) and the hub's cache on this machine lacks it; {ADVICE}"
+        "the backbone no/such is not a local folder, and the download from the Hugging Face hub failed: "
+        f"offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it; {ADVICE}"
     )
 
 
@@ -330,7 +330,7 @@ def test_a_hub_name_without_a_network_is_a_sentence_that_ends_with_what_to_do(mo
     with pytest.raises(RecipeError) as error:
         load_backbone(settings("no/such"), 0.5)
     assert str(error.value) == (
-        "the backbone no/such is no folder, and not to be had from the Hugging Face hub: "
+        "the backbone no/such is not a local folder, and the download from the Hugging Face hub failed: "
         f"We couldn't connect to 'https://huggingface.co' to load the files; {ADVICE}"
     )
 

@@ -275,7 +275,7 @@ def in_process(*arguments: object) -> Result:
         ({"corpus": {"path": "missing"}}, "error: there is no corpus folder {tmp_path}/missing"),
         (
             {"backbone": {"name": "nobody/nothing"}},
-            "error: the backbone nobody/nothing is no folder, and not to be had from the Hugging Face hub: ",
+            "error: the backbone nobody/nothing is not a local folder, and the download from the Hugging Face hub ",
         ),
         (
             {"training": {"epoch": 3}},

@@ -116,7 +116,7 @@ def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     if vote is None:
         raise RecipeError("not '[start - end]<tab>utterance<tab>emotion<tab>...'")
     if vote["id"] in first:
-        raise RecipeError(f"the utterance {vote['id']} stands already in {first[vote['id']]}")
+        raise RecipeError(f"the utterance {vote['id']} occurs already in {first[vote['id']]}")
     first[vote["id"]] = line
     if float(vote["end"]) < float(vote["start"]):
         raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")

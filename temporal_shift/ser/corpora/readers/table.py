@@ -114,4 +114,4 @@ def _check_columns(header: list[str], where: str) -> None:
     if missing:
         raise RecipeError(f"{where}: there is no column {', '.join(missing)}: the columns are {', '.join(header)}")
     if twice := next((column for column in (*_NEEDED, "id", "session") if header.count(column) > 1), None):
-        raise RecipeError(f"{where}: the column {twice} is there twice")
+        raise RecipeError(f"{where}: the column {twice} occurs twice")
