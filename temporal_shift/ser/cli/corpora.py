@@ -36,10 +36,9 @@ def prepare(
 ) -> None:
     """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
     from ..config import Corpus
-    from ..corpora import PUBLISHED, READERS, read_corpus
+    from ..corpora import PUBLISHED, READERS, description, read_corpus
     from ..corpora.label_maps import read_label_map
     from ..corpora.manifest import write_manifest
-    from ..reports import report_tables
 
     if corpus == "manifest" or corpus not in READERS:
         raise RecipeError(f"corpus must be one of {_CORPORA}, got {corpus!r}")
@@ -57,7 +56,7 @@ def prepare(
     manifest = read_corpus(chosen)
     write_manifest(manifest, out)
     console = Console()
-    console.print(report_tables.counts(manifest).for_terminal())
+    console.print(description.classes_by_session(manifest).for_terminal())
     if corpus in PUBLISHED and label_map is not None:
         print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
     elif corpus in PUBLISHED:
@@ -76,7 +75,6 @@ def describe(
     """Describe a corpus: durations, sample rates, speakers, class balance, chance level, duplicates; with a plot."""
     from ..corpora import description
     from ..corpora.manifest import read_manifest
-    from ..reports import report_tables
     from ..utils.atomic_files import atomic_write
 
     picture = manifest.with_suffix(".png") if plot is None else plot
@@ -85,7 +83,11 @@ def describe(
     corpus = read_manifest(manifest)
     described = description.describe(corpus)
     console = Console()
-    for table in (description.overview(described), report_tables.counts(corpus), description.speakers(corpus)):
+    for table in (
+        description.overview(described),
+        description.classes_by_session(corpus),
+        description.speakers(corpus),
+    ):
         console.print(table.for_terminal())
         console.print()
     for finding in description.findings(described):

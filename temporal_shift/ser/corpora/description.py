@@ -88,6 +88,18 @@ def overview(found: Description) -> Table:
     return Table(("Corpus", ""), rows)
 
 
+def classes_by_session(manifest: Manifest) -> Table:
+    """Utterances by session and class."""
+    found = manifest.count("session", "label")
+    sessions = sorted(manifest.count("session"))
+    rows = {name: [found[name, label] for label in manifest.labels] for name in sessions}
+    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    return Table(
+        ("Session", *manifest.labels, "all"),
+        [(name, *map(str, row), str(sum(row))) for name, row in rows.items()],
+    )
+
+
 def speakers(manifest: Manifest) -> Table:
     """One row per speaker: sessions, minutes, utterances by class."""
     of_speaker: dict[str, list[Utterance]] = {}

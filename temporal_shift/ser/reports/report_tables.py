@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..corpora.manifest import Manifest
 from ..utils.table import Table, interval, millions, percent, signed
 from ..utils.wording import is_optimistic
 
@@ -50,18 +49,6 @@ def selection(metrics: dict[str, Any]) -> Table:
     return Table(
         ("Model", *(cell for name in ("WA", "UA") for cell in (f"{name},\n{how}", "best\ntest epoch", "bias"))),
         rows,
-    )
-
-
-def counts(manifest: Manifest) -> Table:
-    """Utterances by session and class."""
-    found = manifest.count("session", "label")
-    sessions = sorted(manifest.count("session"))
-    rows = {name: [found[name, label] for label in manifest.labels] for name in sessions}
-    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
-    return Table(
-        ("Session", *manifest.labels, "all"),
-        [(name, *map(str, row), str(sum(row))) for name, row in rows.items()],
     )
 
 

@@ -1,4 +1,14 @@
-"""The epochs of a run, and which of them a protocol reports."""
+"""The epochs of a run, and the one that a protocol reports.
+
+================  ====================================================================
+protocol          reports
+================  ====================================================================
+heldout, speaker  the test part at the epoch with the best validation UA
+last              the test part at the last epoch
+paper             the best test epoch, for WA and UA separately. These figures are
+                  optimistic: the test part chooses the epoch that it is scored at.
+================  ====================================================================
+"""
 
 from __future__ import annotations
 
@@ -10,7 +20,7 @@ from .folds import Kind
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one epoch's model makes of some utterances; WA and UA are fractions."""
+    """The scores of one epoch's model on one part of a fold; WA and UA are fractions."""
 
     loss: float
     wa: float
@@ -23,20 +33,20 @@ class Epoch:
 
     epoch: int  # counted from 1
     train_loss: float
-    validation: Scores | None  # none where nobody validates
+    validation: Scores | None  # None under the protocols without validation
     test: Scores
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The epochs, counted from 1, that WA and UA are read off."""
+    """The epochs, counted from 1, that WA and UA are reported at."""
 
     wa: int
     ua: int
 
 
 def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
-    """The epochs that the protocol reports, the first of equals."""
+    """The epochs that the protocol reports; of equal epochs, the first."""
     if kind == "last":
         return Chosen(len(epochs), len(epochs))
     if kind == "paper":
@@ -46,7 +56,7 @@ def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
 
 
 def best_test_epochs(epochs: Sequence[Epoch]) -> Chosen:
-    """What the published protocol takes: the test session's best epoch, for WA and for UA apart."""
+    """The published protocol's choice: the best test epoch, for WA and UA separately."""
     by_wa = max(epochs, key=lambda epoch: epoch.test.wa)
     by_ua = max(epochs, key=lambda epoch: epoch.test.ua)
     return Chosen(by_wa.epoch, by_ua.epoch)

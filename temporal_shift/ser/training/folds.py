@@ -1,18 +1,15 @@
-"""Who trains, who chooses the epoch, who is tested: the folds of a corpus, and what a protocol reads off their epochs.
+"""The folds of a corpus: which utterances train, validate and test under each protocol.
 
-=========  ==================  ====================================  =================================================
-protocol   tests               chooses the epoch                     reports
-=========  ==================  ====================================  =================================================
-heldout    a session           the next session (after the last,     the test session at that epoch
-                               the first), by its best UA
-speaker    a speaker           the other speakers of the session     the speaker at that epoch
-                               (or of the next), by their best UA
-last       a session           nobody                                the test session at the last epoch
-paper      a session           the test session itself, WA and UA    the best epochs' figures, which are optimistic:
-                               each by its own best                  what is left of them on new speakers is less
-=========  ==================  ====================================  =================================================
+=============  ===============  ======================================================================
+protocol       tests            validates
+=============  ===============  ======================================================================
+heldout        a session        the next session; after the last, the first
+speaker        a speaker        the other speakers of the session; if there are none, the next session
+last, paper    a session        nobody
+=============  ===============  ======================================================================
 
-Whoever neither tests nor chooses trains. No speaker is in two parts of a fold.
+All other utterances train. No speaker is in two parts of a fold. :mod:`temporal_shift.ser.training.epoch_choice` says
+which epoch each protocol reports.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One division of a manifest, named after whom it tests; the numbers index ``Manifest.utterances``."""
+    """One division of a manifest, named after the session or speaker it tests; indices into ``Manifest.utterances``."""
 
     name: str
     train: tuple[int, ...]
@@ -39,7 +36,7 @@ class Fold:
 
 
 def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
-    """The folds of a protocol, in the order of the names of those they test.
+    """The folds of a protocol, in the order of their names.
 
     Raises:
         RecipeError: If there are too few sessions, or a speaker is in two parts of a fold.

@@ -62,6 +62,14 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[low] + (place - low) * (sorted(values)[high] - sorted(values)[low])
 
 
+def test_the_table_of_classes_counts_by_session_and_class_with_sums():
+    kinds = [("B", "sad"), ("A", "sad"), ("A", "sad"), ("A", "happy")]
+    utterances = [utterance(k, session=session, label=label) for k, (session, label) in enumerate(kinds)]
+    table = description.classes_by_session(Manifest(tuple(utterances), ("happy", "sad")))
+    assert table.header == ("Session", "happy", "sad", "all")
+    assert table.rows == [("A", "1", "2", "3"), ("B", "0", "1", "1"), ("all", "1", "3", "4")]
+
+
 def test_the_figures_are_those_of_a_plain_computation(manifest):
     found = description.describe(manifest)
     seconds = [u.samples / u.sample_rate for u in manifest.utterances]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from temporal_shift.ser.corpora.manifest import Manifest
 from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.utils.table import Table, escaped, millions, signed
-
-from ..training.test_protocols import utterance
 
 FIGURE = {"mean": 0.5, "fold_sd": 0.04, "seed_sd": None, "interval": [0.4, 0.6]}
 
@@ -117,18 +113,3 @@ def test_pairs_give_difference_interval_and_p(p, text):
     table = report_tables.pairs([pair])
     assert table.header == ("Pair", "UA, points", "95 %", "only one right", "McNemar p")
     assert table.rows == [("ShiftCNN − CNN", "+2.1", "[−1.0, +5.0]", "7 / 3", text)]
-
-
-def test_counts_are_by_session_and_class_with_their_sums():
-    manifest = Manifest(
-        (
-            utterance(2, "F"),
-            utterance(1, "F"),
-            utterance(1, "M"),
-            replace(utterance(1, "M", 1), label="happy"),
-        ),
-        ("happy", "sad"),
-    )
-    table = report_tables.counts(manifest)
-    assert table.header == ("Session", "happy", "sad", "all")
-    assert table.rows == [("Session1", "1", "2", "3"), ("Session2", "0", "1", "1"), ("all", "1", "3", "4")]

@@ -1,18 +1,14 @@
-"""The folds of a corpus, and the epochs that each protocol reads off a run."""
+"""The folds of a corpus under each protocol."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
-from temporal_shift.ser.training.epoch_choice import Chosen, Epoch, Scores, best_test_epochs, choose
 from temporal_shift.ser.training.folds import Kind, make_folds
 from temporal_shift.ser.utils.errors import RecipeError
 
@@ -156,45 +152,3 @@ def test_where_nobody_validates_two_sessions_are_enough_and_one_is_not(kind):
     assert str(error.value) == (
         f"the corpus has 1 session: the protocol '{kind}' needs at least 2, one to test, and one to train"
     )
-
-
-def curve(*epochs: tuple[float, float, float]) -> list[Epoch]:
-    """Epochs by their UA in validation, WA and UA in test; validation WA runs against its UA."""
-    return [
-        Epoch(number, 1.0, Scores(1.0, 1 - validation, validation), Scores(1.0, wa, ua))
-        for number, (validation, wa, ua) in enumerate(epochs, start=1)
-    ]
-
-
-CURVE = curve((0.3, 0.5, 0.2), (0.6, 0.2, 0.4), (0.6, 0.5, 0.6), (0.4, 0.1, 0.6))
-
-
-@pytest.mark.parametrize("kind", ["heldout", "speaker"])
-def test_the_best_validation_ua_chooses_one_epoch_the_first_of_equals(kind):
-    assert choose(kind, CURVE) == Chosen(wa=2, ua=2)
-
-
-def test_the_last_epoch_is_chosen_by_nobody():
-    unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
-    assert choose("last", unvalidated) == Chosen(wa=4, ua=4)
-
-
-def test_the_published_protocol_takes_the_best_test_epochs_of_wa_and_ua_apart_the_first_of_equals():
-    unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
-    assert choose("paper", unvalidated) == best_test_epochs(CURVE) == Chosen(wa=1, ua=3)
-
-
-scores = st.tuples(*[st.floats(0, 1)] * 3)
-
-
-@pytest.mark.parametrize("kind", ["heldout", "speaker", "last"])
-@given(epochs=st.lists(st.tuples(scores, st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
-def test_the_test_part_never_chooses_but_under_the_published_protocol(kind, epochs):
-    seen = curve(*(epoch for epoch, _, _ in epochs))
-    other = curve(*((epoch[0], wa, ua) for epoch, wa, ua in epochs))
-    assert choose(kind, seen) == choose(kind, other)
-
-
-def test_choosing_by_a_validation_that_was_not_made_is_an_error():
-    with pytest.raises(ValueError, match=r"^epoch 1 was not validated$"):
-        choose("heldout", [replace(epoch, validation=None) for epoch in CURVE])
