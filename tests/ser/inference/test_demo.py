@@ -132,7 +132,7 @@ def test_the_microphone_is_heard(page):
     assert float(re.search(r"([\d.]+) s of sound", page.inner_text("#answer"))[1]) > 0.5
 
 
-def test_what_is_no_recording_is_told_in_words_and_the_next_one_is_heard(page, tmp_path):
+def test_a_broken_recording_shows_the_reason_and_the_next_one_works(page, tmp_path):
     flac = tmp_path / "cut.flac"
     soundfile.write(flac, noise(32000), 16000)
     flac.write_bytes(flac.read_bytes()[:20000])
@@ -152,7 +152,7 @@ def test_what_is_no_recording_is_told_in_words_and_the_next_one_is_heard(page, t
     assert "s of sound" in answer_to(page, SAID)
 
 
-def test_a_file_of_another_kind_is_refused_in_words(page, tmp_path):
+def test_a_file_of_another_kind_shows_a_message(page, tmp_path):
     (tmp_path / "letter.txt").write_text("not a sound")
     page.set_input_files("#upload input[type=file]", tmp_path / "letter.txt")
     assert "Invalid file type: letter.txt" in page.wait_for_selector(".toast-body").inner_text()
@@ -210,12 +210,12 @@ def test_names_are_no_markup():
     assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
 
 
-def test_a_model_that_says_nothing_of_itself_is_said_to():
+def test_a_model_without_provenance_says_so():
     recognizer = Recognizer(local_model(provenance={}))
     assert "<b>mine</b> does not record what it was trained on." in caveats([("mine", recognizer)])
 
 
-def test_wrong_arguments_are_one_sentence(tmp_path, monkeypatch):
+def test_wrong_arguments_are_a_one_line_error(tmp_path, monkeypatch):
     local_model().save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
 

@@ -97,7 +97,7 @@ def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
         (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive"),
     ],
 )
-def test_what_cannot_be_heard_is_one_sentence(typed, folder, options, sentence):
+def test_a_wrong_source_or_option_is_a_one_line_error(typed, folder, options, sentence):
     soundfile.write("nan.wav", np.full(16000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
     assert f"error: {sentence}\n" in typed("--model", folder / "windows", *options, code=2)
 
@@ -166,7 +166,7 @@ def test_the_devices_are_listed(typed, devices):
     assert "Speaker" not in printed
 
 
-def test_without_a_microphone_it_is_one_sentence(typed, devices):
+def test_a_missing_microphone_is_a_one_line_error(typed, devices):
     unknown = typed("--model", "any", "--device", "foot", code=2)
     assert re.match(r"error: --device foot: No input device matching 'foot'; --list-devices ", unknown)
 
@@ -180,7 +180,7 @@ def test_without_a_microphone_it_is_one_sentence(typed, devices):
     assert re.match(r"error: .*no microphone\n$", typed("--list-devices", code=2))
 
 
-def test_without_the_package_or_its_library_it_is_one_sentence(typed, monkeypatch):
+def test_missing_sounddevice_or_portaudio_is_an_error_that_names_what_to_install(typed, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert (
         typed("--model", "any", code=2)

@@ -1,4 +1,4 @@
-"""``temporal-shift ser predict``: an answer for each file, or one line that says why not."""
+"""``temporal-shift ser predict``: a prediction for each file, or one line with the reason why there is none."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
         (("--output", "a.wav/b", "a.wav"), "--output a.wav/b cannot be written: "),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_exit_code_2(typed, arguments, sentence):
+def test_wrong_usage_is_a_one_line_error_with_exit_code_2(typed, arguments, sentence):
     write("a.wav", sound(1, 0.2))
     done = typed(*arguments, code=2)
     assert (done.out, done.err.count("\n")) == ("", 1)
