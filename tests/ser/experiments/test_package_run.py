@@ -168,7 +168,7 @@ def test_a_model_that_chose_its_epoch_on_the_test_part_is_called_optimistic(fold
             r"^there is no fold 'Session9' in the experiment: it can be Session1, Session2, Session3$",
         ),
         ({"seed": 7}, r"^there is no seed 7 in the experiment: it can be 42$"),
-        ({"out": Path(__file__)}, r"^--out .*test_packaging\.py is there already: name a folder that is not$"),
+        ({"out": Path(__file__)}, r"^--out .*test_package_run\.py is there already: name a folder that is not$"),
         ({"root": Path("/nowhere")}, r"^there is no /nowhere/experiment\.json: is /nowhere the folder of"),
     ],
 )
