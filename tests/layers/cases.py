@@ -1,4 +1,4 @@
-"""Every layer, with what it stands for and how it is told where sequences end: what the promises are tested on."""
+"""Every layer, the baseline it is compared with, and how it takes the lengths of sequences."""
 
 from __future__ import annotations
 
@@ -186,3 +186,12 @@ CASES = [
     _relative("residual"),
     _relative("inplace"),
 ]
+
+_ONE_OF_EACH = (
+    "Linear",
+    "ShiftConv(residual)",
+    "ShiftLSTM",
+    "ShiftTransformerLayer(residual)",
+    "RelativeTransformerLayer",
+)
+ONE_OF_EACH_CLASS = [next(case for case in CASES if name in case.name) for name in _ONE_OF_EACH]

@@ -1,10 +1,9 @@
-"""What every layer promises, one test a promise, over every layer."""
+"""The promises of the layers: on every layer, or on one of each class where torch keeps the promise."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import io
 import pickle
 from contextlib import contextmanager
 
@@ -13,12 +12,11 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from .cases import CASES, CHANNELS, LENGTHS, Case, first
+from .cases import CASES, CHANNELS, LENGTHS, ONE_OF_EACH_CLASS, Case, first
 
-pytestmark = [
-    pytest.mark.parametrize("case", CASES, ids=str),
-    pytest.mark.filterwarnings("ignore:enable_nested_tensor"),
-]
+pytestmark = [pytest.mark.filterwarnings("ignore:enable_nested_tensor"), pytest.mark.usefixtures("one_thread")]
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_class = pytest.mark.parametrize("case", ONE_OF_EACH_CLASS, ids=str)
 
 
 def equal(output, expected) -> bool:
@@ -40,16 +38,20 @@ def torchs_limit_on_recurrent_layers_lifted():
         yield
 
 
-def test_its_state_dict_is_that_of_what_it_stands_for(case: Case):
+@each_class
+def test_its_state_dict_is_that_of_its_baseline(case: Case):
     ours, plain = case.make().state_dict(), case.plain().state_dict()
     assert {name: value.shape for name, value in ours.items()} == {
         case.prefix + name: value.shape for name, value in plain.items()
     }
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("grad", [False, True])
-def test_with_stride_0_it_is_that_bit_for_bit(case: Case, training, grad):
+@pytest.mark.parametrize(
+    ("case", "training", "grad"),
+    [*((case, True, True) for case in CASES), *((case, False, False) for case in ONE_OF_EACH_CLASS)],
+    ids=str,
+)
+def test_with_stride_0_it_is_its_baseline_bit_for_bit(case: Case, training, grad):
     ours, plain = case.twins(stride=0)
     x = case.input().requires_grad_(grad)
     with torch.set_grad_enabled(grad):
@@ -58,54 +60,42 @@ def test_with_stride_0_it_is_that_bit_for_bit(case: Case, training, grad):
         assert equal(gradients(ours, x), gradients(plain, x))
 
 
-def test_with_a_stride_it_is_not(case: Case):
+@each_class
+def test_with_a_stride_it_differs_from_its_baseline(case: Case):
     ours, plain = case.twins(stride=1)
     x = case.input()
     assert not torch.allclose(first(ours(x)), first(plain(x)), atol=1e-3)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
-def test_a_copy_gives_the_same_output_and_is_independent(case: Case, copied):
+@each_class
+def test_an_unpickled_copy_gives_the_same_output_and_is_independent(case: Case):
     layer, x = case.make(stride=2), case.input()
     expected = layer(x)
-    twin = copied(layer)
-    assert type(twin) is type(layer)
-    assert repr(twin) == repr(layer)
-    assert equal(twin(x), expected)
+    copied = pickle.loads(pickle.dumps(layer))
+    assert type(copied) is type(layer)
+    assert repr(copied) == repr(layer)
+    assert equal(copied(x), expected)
     for parameter in layer.parameters():
         parameter.data.zero_()
-    assert equal(twin(x), expected)
+    assert equal(copied(x), expected)
 
 
-def test_its_weights_are_saved_and_loaded_without_unpickling(case: Case):
-    layer, other, x = case.make(), case.make(), case.input()
-    file = io.BytesIO()
-    torch.save(layer.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    assert equal(other(x), layer(x))
-
-
-def test_its_weights_go_through_safetensors(case: Case, tmp_path):
-    safetensors = pytest.importorskip("safetensors.torch")
-    layer, other, x = case.make(), case.make(), case.input()
-    safetensors.save_model(layer, tmp_path / "layer.safetensors")
-    safetensors.load_model(other, tmp_path / "layer.safetensors")
-    assert equal(other(x), layer(x))
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_it_compiles_as_one_graph_forward_and_backward(case: Case, dynamic):
-    if case.recurrent and dynamic:
-        pytest.skip("torch unrolls a recurrent layer, its own as well")
+@every_case
+def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
     layer, x = case.make(), case.input(5).requires_grad_()
     expected = layer(x), gradients(layer, x)
     with torchs_limit_on_recurrent_layers_lifted():
-        compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+        compiled = torch.compile(
+            layer,
+            fullgraph=True,
+            dynamic=not case.recurrent,  # torch unrolls recurrent layers
+            backend="aot_eager",
+        )
         torch.testing.assert_close(compiled(x), expected[0])
         torch.testing.assert_close(gradients(compiled, x), expected[1])
 
 
+@every_case
 def test_it_is_exported_with_any_length(case: Case):
     layer = case.make().eval()
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
@@ -115,6 +105,7 @@ def test_it_is_exported_with_any_length(case: Case):
         torch.testing.assert_close(exported(x), layer(x))
 
 
+@each_class
 def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
@@ -128,6 +119,7 @@ def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
         torch.testing.assert_close(torch.from_numpy(output), first(layer(x)), rtol=1e-4, atol=1e-5)
 
 
+@each_class
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_it_is_traced_by_torchscript_with_any_length(case: Case):
     layer = case.make().eval()
@@ -148,6 +140,7 @@ def any_length(layer: nn.Module, case: Case, batch: object, frames: object) -> d
     return {first_argument: {0: batch, 2 if case.channels_first else 1: frames}}
 
 
+@each_class
 def test_it_runs_in_bfloat16_under_autocast(case: Case):
     layer, x = case.make(), case.input().requires_grad_()
     if isinstance(layer, nn.LSTM) and not torchs_lstm_runs_in_bfloat16():
@@ -171,6 +164,7 @@ def torchs_lstm_runs_in_bfloat16() -> bool:
     return True
 
 
+@each_class
 def test_it_is_called_with_other_weights_by_functional_call(case: Case):
     layer, other, x = case.make(), case.make(), case.input()
     before = copy.deepcopy(layer.state_dict())
@@ -179,6 +173,7 @@ def test_it_is_called_with_other_weights_by_functional_call(case: Case):
     assert equal(layer.state_dict(), before)
 
 
+@each_class
 def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
     layer, x = case.make(), case.input()
     expected = layer.train()(x)
@@ -187,8 +182,15 @@ def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
     assert equal(layer(x), layer(x))
 
 
-@pytest.mark.parametrize("stride", [-2, 0, 1, 2])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("case", "stride", "training"),
+    [
+        *((case, -2, True) for case in CASES),
+        *((case, 1, False) for case in CASES),
+        *((case, 0, True) for case in ONE_OF_EACH_CLASS),
+    ],
+    ids=str,
+)
 def test_padding_reaches_no_valid_frame(case: Case, stride, training):
     layer = case.make(stride=stride).train(training)
     x = torch.randn(len(LENGTHS), max(LENGTHS), CHANNELS)
@@ -206,6 +208,7 @@ def test_padding_reaches_no_valid_frame(case: Case, stride, training):
             torch.testing.assert_close(output, expected.T if case.channels_first else expected)
 
 
+@each_class
 def test_sequences_of_a_few_frames_are_taken_however_far_the_shift(case: Case):
     layer = case.make(stride=3)
     for length in range(case.least, 6):
@@ -213,6 +216,7 @@ def test_sequences_of_a_few_frames_are_taken_however_far_the_shift(case: Case):
         assert first(layer(case.input(length))).shape[time] == length
 
 
+@each_class
 def test_it_is_made_without_memory_and_filled_later(case: Case):
     with torch.device("meta"):
         layer = case.make()
@@ -223,10 +227,20 @@ def test_it_is_made_without_memory_and_filled_later(case: Case):
     assert equal(layer(x), filled(x))
 
 
+@each_class
 def test_its_repr_says_what_is_shifted(case: Case):
     assert case.repr in repr(case.make())
 
 
+@each_class
 def test_moved_to_another_dtype_it_still_computes(case: Case):
     layer, x = case.make(), case.input()
     torch.testing.assert_close(first(layer.double()(x.double())).float(), first(layer.float()(x)))
+
+
+def test_the_weights_of_all_layers_go_through_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    layers, others = (nn.ModuleList([case.make() for case in CASES]) for _ in range(2))
+    safetensors.save_model(layers, tmp_path / "layers.safetensors")
+    safetensors.load_model(others, tmp_path / "layers.safetensors")
+    assert equal(dict(others.state_dict()), dict(layers.state_dict()))

@@ -6,23 +6,31 @@ import math
 
 import pytest
 import torch
+from einops import einsum, rearrange
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from temporal_shift.layers.relative_attention import RelativeSelfAttention, relative_attention
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def inputs(length: int, batch: int = 2, heads: int = 3, dim: int = 4) -> list[Tensor]:
     """Queries, keys and values as a projection leaves them, not contiguous, and a table."""
-    q, k, v = torch.randn(batch, length, 3, heads, dim, dtype=torch.float64).permute(2, 0, 3, 1, 4)
+    projected = torch.randn(batch, length, 3 * heads * dim, dtype=torch.float64)
+    q, k, v = rearrange(projected, "b l (three h d) -> three b h l d", three=3, h=heads)
     return [x.requires_grad_() for x in (q, k, v, torch.randn(2 * length - 1, dim, dtype=torch.float64))]
 
 
 def published(q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
     """The form of Hugging Face's ``relative_key_query``, with its ``(L, L, d)`` tensor."""
     steps = torch.arange(q.shape[2])
-    relative = table[steps[:, None] - steps[None, :] + len(steps) - 1]
-    scores = q @ k.mT + torch.einsum("bhld,lrd->bhlr", q, relative) + torch.einsum("bhrd,lrd->bhlr", k, relative)
+    relative = table[rearrange(steps, "l -> l 1") - rearrange(steps, "r -> 1 r") + len(steps) - 1]
+    of_query, of_key = (
+        einsum(q, relative, "b h l d, l r d -> b h l r"),
+        einsum(k, relative, "b h r d, l r d -> b h l r"),
+    )
+    scores = einsum(q, k, "b h l d, b h r d -> b h l r") + of_query + of_key
     scores = scores / math.sqrt(q.shape[-1])
     return (scores if bias is None else scores + bias).softmax(-1) @ v
 
@@ -32,7 +40,7 @@ def test_the_scores_are_the_formula(length):
     attention = RelativeSelfAttention(12, 3, max_frames=7, batch_first=True).double()
     x = torch.randn(2, length, 12, dtype=torch.float64)
     table = attention.distance_embedding.weight
-    q, k, v = attention.qkv(x).view(2, length, 3, 3, 4).unbind(2)  # each (B, L, H, d)
+    q, k, v = rearrange(attention.qkv(x), "b l (three h d) -> three b l h d", three=3, h=3)
     expected = torch.empty(2, length, 3, 4, dtype=torch.float64)
     for b in range(2):
         for h in range(3):
@@ -43,11 +51,13 @@ def test_the_scores_are_the_formula(length):
                     query, key = q[b, i, h], k[b, j, h]
                     scores[i, j] = (query @ key + query @ relative + key @ relative) / math.sqrt(4)
             expected[b, :, h] = scores.softmax(-1) @ v[b, :, h]
-    torch.testing.assert_close(attention(x), expected.reshape(2, length, 12))
+    torch.testing.assert_close(attention(x), rearrange(expected, "b l h d -> b l (h d)"))
 
 
-@pytest.mark.parametrize("length", [1, 2, 9])
-@pytest.mark.parametrize("bias", [None, (1, 1, 1), (2, 1, 1), (1, 3, 0), (2, 3, 0)])
+@pytest.mark.parametrize(
+    ("length", "bias"),
+    [(1, None), (2, (2, 1, 1)), (9, None), (9, (1, 1, 1)), (9, (2, 1, 1)), (9, (1, 3, 0)), (9, (2, 3, 0))],
+)
 def test_output_and_gradients_are_those_of_the_published_form(length, bias):
     ours = inputs(length)
     theirs = [x.detach().clone().requires_grad_() for x in ours]

@@ -17,6 +17,7 @@ from temporal_shift import ShiftLSTM, ShiftTransformerLayer
 from .two_processes import WITH_WEIGHTS, gradients, layer_and_input
 
 STEPS = 20
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def buckets() -> list[tuple[list[Tensor], Tensor]]:
@@ -139,20 +140,13 @@ def test_the_order_of_two_events_is_learned_with_a_shift_and_stays_at_chance_wit
     assert least <= accuracy <= most
 
 
-@pytest.fixture(scope="module")
-def gradients_of_two_processes(tmp_path_factory) -> dict[str, dict[str, Tensor]]:
-    folder = tmp_path_factory.mktemp("two_processes")
+def test_two_processes_have_the_gradients_of_one(tmp_path):
     command = [sys.executable, "-m", "tests.layers.two_processes"]
     root = Path(__file__).parents[2]
     processes = [
-        subprocess.Popen([*command, str(rank), str(folder / "meeting"), str(folder / "gradients.pt")], cwd=root)
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting"), str(tmp_path / "gradients.pt")], cwd=root)
         for rank in (0, 1)
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    return torch.load(folder / "gradients.pt", weights_only=True)
-
-
-@pytest.mark.parametrize("case", WITH_WEIGHTS, ids=str)
-def test_two_processes_have_the_gradients_of_one(case, gradients_of_two_processes):
-    expected = gradients(*layer_and_input(case))
-    torch.testing.assert_close(gradients_of_two_processes[case.name], expected)
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    torch.testing.assert_close(found, {case.name: gradients(*layer_and_input(case)) for case in WITH_WEIGHTS})

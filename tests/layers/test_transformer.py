@@ -25,10 +25,17 @@ def shifted(x: torch.Tensor) -> torch.Tensor:
     return temporal_shift(x, n_div=4, bidirectional=True)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("placement", ["residual", "inplace"])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("norm_first", "batch_first", "placement", "training"),
+    [
+        (False, True, "residual", False),
+        (False, False, "residual", True),
+        (True, False, "inplace", False),
+        (True, True, "inplace", True),
+        (False, True, "inplace", False),
+        (True, True, "residual", False),
+    ],
+)
 def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, placement, training):
     options = {"norm_first": norm_first, "batch_first": batch_first}
     ours = ShiftTransformerLayer(16, 4, 32, 0.0, **options, placement=placement, stride=0).train(training)
@@ -119,8 +126,7 @@ def test_time_major_and_unbatched_input_mean_the_same(placement):
     )
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("placement", "training"), [("replace", False), ("residual", True), ("inplace", False)])
 def test_padding_content_never_reaches_a_valid_frame_inside_torchs_encoder(placement, training):
     encoder = nn.TransformerEncoder(layer(placement), 2).train(training)
     padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2, [False] + [True] * 5])
@@ -212,7 +218,7 @@ def test_nested_input_is_shifted_within_each_sequence(layout):
         ({"stride": -1, "bidirectional": False}, "stride=-1, bidirectional=False"),
     ],
 )
-@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("placement", ["replace", "residual"])
 def test_a_shift_that_reads_the_future_refuses_to_be_causal(placement, shift, said):
     with pytest.raises(ValueError, match=f"is_causal must be False.*True.*{said}"):
         layer(placement, **shift)(torch.randn(2, 6, 16), torch.zeros(6, 6), is_causal=True)

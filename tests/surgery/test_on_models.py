@@ -96,8 +96,7 @@ def test_a_residual_without_branch_is_beside_a_module_whose_input_the_skip_carri
     assert isinstance(layer.attention(x), tuple)
 
 
-@pytest.mark.parametrize("stable", [False, True])
-@pytest.mark.parametrize("chosen", ["class", "regex", "function"])
+@pytest.mark.parametrize(("stable", "chosen"), [(False, "class"), (True, "regex"), (False, "function")])
 def test_in_a_whole_wav2vec2_every_layer_chosen_shifts_its_input(wav2vec2, stable, chosen):
     model = wav2vec2.Wav2Vec2Model(tiny_config(wav2vec2, do_stable_layer_norm=stable)).eval()
     wrapped, audio = copy.deepcopy(model), torch.randn(2, 200)
@@ -181,11 +180,17 @@ def encoders(batch_first, norm_first, placement, branch):
     return model, built
 
 
-@pytest.mark.parametrize(("placement", "branch"), [("inplace", None), ("residual", "dropout1")])
 @pytest.mark.parametrize(
-    ("batch_first", "norm_first"), [(True, False), (False, False), (True, True), (False, True)], ids=str
+    ("placement", "branch", "batch_first", "norm_first", "train"),
+    [
+        ("inplace", None, True, False, False),
+        ("inplace", None, False, True, True),
+        ("residual", "dropout1", True, False, False),
+        ("residual", "dropout1", True, True, True),
+        ("residual", "dropout1", False, False, True),
+        ("residual", "dropout1", False, True, False),
+    ],
 )
-@pytest.mark.parametrize("train", [True, False])
 def test_an_encoder_computes_what_shift_transformer_layers_do_on_valid_frames(
     placement, branch, batch_first, norm_first, train
 ):
