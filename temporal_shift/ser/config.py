@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from .utils.atomic_files import FOLDER_NAME
-from .utils.errors import RecipeError
-from .utils.validation import sentences_of
+from .utils.errors import RecipeError, sentences_of
 
 
 class _Section(BaseModel):

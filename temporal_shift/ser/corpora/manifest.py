@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 
 from ..utils.atomic_files import FOLDER_NAME, atomic_write
 from ..utils.errors import RecipeError, raise_problems
-from ..utils.json_lines import json_lines
-from ..utils.text_files import read_text
+from ..utils.text_files import json_lines, read_text
 
 _Name = Annotated[str, Field(min_length=1)]
 # results of a fold lie in a folder named after its session or speaker

@@ -16,7 +16,7 @@ from torch.export import Dim
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.atomic_files import atomic_path
 from ..utils.errors import RecipeError
-from ..utils.quiet import quiet
+from ..utils.hugging_face import quiet
 from .speech_classifier import SpeechClassifier
 
 TOLERANCE = 1e-5  # largest difference between probabilities

@@ -17,9 +17,8 @@ from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import Prediction, RunRecord, run_folder
 from ..utils.atomic_files import atomic_write
-from ..utils.errors import RecipeError, raise_problems
-from ..utils.json_lines import json_lines
-from ..utils.validation import sentences_of
+from ..utils.errors import RecipeError, raise_problems, sentences_of
+from ..utils.text_files import json_lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,12 @@
-"""The error that the command line prints as one sentence, with exit code 2."""
+"""The error that the command line prints, with exit code 2, and the reasons that libraries give for theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _SHOWN = 20  # problems in one message
 
@@ -17,6 +21,11 @@ def reason_of(error: Exception) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
+def sentences_of(error: ValidationError) -> list[str]:
+    """One sentence for each problem that pydantic found, with its key."""
+    return [_sentence(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors()]
+
+
 def raise_problems(problems: Sequence[str]) -> None:
     """Raise one :class:`RecipeError` with the first 20 of the problems, if there are any."""
     if len(problems) == 1:
@@ -26,3 +35,14 @@ def raise_problems(problems: Sequence[str]) -> None:
         if len(problems) > _SHOWN:
             lines.append(f"... and {len(problems) - _SHOWN} more")
         raise RecipeError("\n".join(lines))
+
+
+def _sentence(key: str, kind: str, message: str) -> str:
+    if not key and kind in ("json_invalid", "dataclass_type", "dict_type"):
+        return "not a JSON object"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"the key {key!r} is not known: is it misspelt?"
+    if kind in ("missing", "missing_argument"):
+        return f"the key {key!r} is missing"
+    message = message.removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

@@ -1,7 +1,9 @@
-"""Loading with Hugging Face's libraries: in silence, and without weights left at random."""
+"""Load with Hugging Face's libraries, without their reports, and check that all weights were loaded."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +12,21 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from .errors import RecipeError
-from .quiet import quiet
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Ignore warnings, and let these loggers show errors only."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

@@ -14,8 +14,7 @@ import yaml
 
 from ... import config
 from ...utils.errors import RecipeError, raise_problems
-from ...utils.json_lines import json_lines
-from ...utils.text_files import read_text
+from ...utils.text_files import json_lines, read_text
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from ... import config
 from ...utils.errors import RecipeError
-from ...utils.json_lines import json_lines
-from ...utils.text_files import read_text
+from ...utils.text_files import json_lines, read_text
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 from ..speaker_groups import wants_sessions
