@@ -75,7 +75,7 @@ def describe(
     """Describe a corpus: durations, sample rates, speakers, class balance, chance level, duplicates; with a plot."""
     from ..corpora import description
     from ..corpora.manifest import read_manifest
-    from ..utils.atomic_files import atomic_write
+    from ..utils.atomic_files import write_bytes
 
     picture = manifest.with_suffix(".png") if plot is None else plot
     if picture.suffix.lower() != ".png":
@@ -96,6 +96,5 @@ def describe(
     from ..corpora.description_plot import corpus_figure  # imports matplotlib, so the tables are printed first
     from ..utils.plot_style import to_png
 
-    with atomic_write(picture) as file:
-        file.write(to_png(corpus_figure(corpus)))
+    write_bytes(picture, to_png(corpus_figure(corpus)))
     console.print(str(picture), soft_wrap=True, markup=False, highlight=False)

@@ -21,7 +21,7 @@ import torch
 from .. import config
 from ..audio.reading import read_clip
 from ..corpora.manifest import Manifest, Utterance
-from ..utils.atomic_files import atomic_write, file_sha256, remove_leftovers
+from ..utils.atomic_files import atomic_write, file_sha256, remove_leftovers, write_bytes, write_json
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 
@@ -100,8 +100,7 @@ def cached_features(
     shape = _common_shape(shards, shapes, features)
     world.wait()  # so that all processes see the same missing files
     if world.is_first and not (folder / "key.json").exists():
-        with atomic_write(folder / "key.json") as file:
-            file.write(json.dumps(inputs, indent=1).encode())
+        write_json(folder / "key.json", inputs)
     if shape is None:
         remove_leftovers(folder)
         encoder = load_backbone(backbone, features.clip_seconds, features.average, identity)
@@ -227,8 +226,7 @@ def _encode(
                 file.write(_encode_batch(encoder, features, batch).tobytes())
                 done += len(batch)
                 report(done, total)
-        with atomic_write(_sum_path(shard.path)) as file:
-            file.write(f"{file_sha256(shard.path)}  {shard.path.name}\n".encode())
+        write_bytes(_sum_path(shard.path), f"{file_sha256(shard.path)}  {shard.path.name}\n".encode())
 
 
 def batch_size(clip_seconds: float) -> int:

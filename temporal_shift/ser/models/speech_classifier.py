@@ -35,7 +35,7 @@ from ..audio.resampling import SAMPLE_RATE
 from ..encoders.frame_encoder import FrameEncoder, normalized
 from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import check_all_loaded, quiet_loading
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
@@ -174,8 +174,7 @@ class SpeechClassifier(PreTrainedModel):
         finally:
             self.config.holds_backbone = before
         feature_extractor().save_pretrained(save_directory)
-        with atomic_write(Path(save_directory) / "README.md") as file:
-            file.write(card.encode())
+        write_bytes(Path(save_directory) / "README.md", card.encode())
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
         """Upload what :meth:`save_pretrained` saves, including the model card, to the hub; return its URL.

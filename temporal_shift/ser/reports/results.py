@@ -1,12 +1,11 @@
-"""What training left on disk, read back and summed up: the runs of an experiment -> ``metrics.json``."""
+"""The files of an experiment's runs, read back and summarised: the content of ``metrics.json``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,16 @@ from .. import config
 from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import Prediction, RunRecord, run_folder
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import write_json
 from ..utils.errors import RecipeError, raise_problems, sentences_of
-from ..utils.text_files import json_lines
+from ..utils.text_files import json_lines, read_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``experiment.json``: what was to be run, with the classes and the folds that its corpus gave."""
+    """``experiment.json``: the experiment, with the classes and folds of its corpus."""
 
     experiment: config.Experiment
     labels: tuple[str, ...]
@@ -36,21 +37,19 @@ class Plan:
 
     def write(self, root: Path) -> None:
         content = {"experiment": self.experiment.model_dump(mode="json"), "labels": self.labels, "folds": self.folds}
-        with atomic_write(root / "experiment.json") as file:
-            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+        write_json(root / "experiment.json", content)
 
     @classmethod
     def read(cls, root: Path) -> Plan:
         path = root / "experiment.json"
         if not path.is_file():
-            raise RecipeError(f"there is no {path}: is {root} the folder of an experiment's results?")
-        plan: Plan = _parsed(TypeAdapter(Plan), _read(path), str(path))
-        return plan
+            raise RecipeError(f"{root} must be the results folder of an experiment, but {path} does not exist")
+        return _read_json(path, cls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedRun:
-    """A run as it was read back; the utterances are in the order of their ids."""
+    """A run as read from its files; the utterances are sorted by id."""
 
     record: RunRecord
     utterances: tuple[str, ...]
@@ -59,13 +58,17 @@ class FinishedRun:
     logits: npt.NDArray[np.float32]  # (epochs, utterances, classes)
 
     def predictions(self, epoch: int) -> metrics.FoldPredictions:
-        """What the model of an epoch, counted from 1, said."""
+        """The predictions after an epoch, counted from 1."""
         return metrics.FoldPredictions(self.speakers, self.labels, self.logits[epoch - 1].argmax(axis=1))
+
+    def has_test_part_of(self, other: FinishedRun) -> bool:
+        """Whether both runs test the same utterances, with the same speakers and labels."""
+        return self.utterances == other.utterances and self.predictions(1).same_utterances(other.predictions(1))
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every run of a plan: of each model, by seed and then by fold, in the plan's order."""
+    """Every run of a plan: by model, seed and fold, in the plan's order."""
 
     plan: Plan
     runs: dict[str, tuple[tuple[FinishedRun, ...], ...]]
@@ -77,35 +80,43 @@ class Results:
     def predictions(
         self, model: str, epoch: Callable[[RunRecord], int] = lambda record: record.chosen.ua
     ) -> list[list[metrics.FoldPredictions]]:
-        """A model's predictions by seed and fold, at an epoch of each run; by default, the one its UA is read off."""
+        """A model's predictions by seed and fold, after an epoch of each run; by default, the epoch chosen for UA."""
         return [[run.predictions(epoch(run.record)) for run in folds] for folds in self.runs[model]]
+
+    def by_seed_and_fold(self, model: str, value: Callable[[RunRecord], T]) -> dict[str, dict[str, T]]:
+        """A value of each run of a model."""
+        return {
+            str(seed): {fold: value(run.record) for fold, run in zip(self.plan.folds, runs, strict=True)}
+            for seed, runs in zip(self.plan.seeds, self.runs[model], strict=True)
+        }
 
 
 def read_results(root: Path) -> Results:
-    """Read ``experiment.json`` and its runs; raises :class:`RecipeError` naming what is missing or broken."""
+    """Read ``experiment.json`` and its runs.
+
+    Raises:
+        RecipeError: If a file is missing or invalid, or two models are tested on different utterances.
+    """
     plan = Plan.read(root)
-    names = [model.name for model in plan.experiment.models]
-    runs = {
-        name: tuple(
-            tuple(read_run(run_folder(root, name, seed, fold), plan) for fold in plan.folds) for seed in plan.seeds
+    runs: dict[str, tuple[tuple[FinishedRun, ...], ...]] = {}
+    reference: dict[str, FinishedRun] = {}  # by fold: the first model's first run
+    for model in plan.experiment.models:
+        runs[model.name] = tuple(
+            tuple(read_run(run_folder(root, model.name, seed, fold), plan) for fold in plan.folds)
+            for seed in plan.seeds
         )
-        for name in names
-    }
-    for name in names:
-        for seed, of_seed in zip(plan.seeds, runs[name], strict=True):
-            for fold, run, reference in zip(plan.folds, of_seed, runs[names[0]][0], strict=True):
-                if run.utterances != reference.utterances or not run.predictions(1).same_utterances(
-                    reference.predictions(1)
-                ):
+        for seed, of_seed in zip(plan.seeds, runs[model.name], strict=True):
+            for fold, run in zip(plan.folds, of_seed, strict=True):
+                if not run.has_test_part_of(reference.setdefault(fold, run)):
                     raise RecipeError(
-                        f"{run_folder(root, name, seed, fold) / 'predictions.jsonl'} tests other utterances than "
-                        f"{names[0]} does: delete the run and train it again"
+                        f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the test "
+                        f"utterances of {plan.experiment.models[0].name}: delete the run and train it again"
                     )
     return Results(plan, runs)
 
 
 def summarize(results: Results) -> dict[str, Any]:
-    """The content of ``metrics.json``: fractions, not percent, and nothing that depends on the clock or the machine."""
+    """The content of ``metrics.json``: fractions, not percent. It does not depend on the clock or the machine."""
     experiment, plan = results.experiment, results.plan
     first = results.predictions(experiment.models[0].name)[0]
     return {
@@ -125,26 +136,20 @@ def summarize(results: Results) -> dict[str, Any]:
         },
         "models": [_model_summary(results, model.name) for model in experiment.models],
         "pairs": [
-            pair_summary(results, model.name, results, model.baseline)
-            for model in experiment.models
-            if model.baseline is not None
+            pair_summary(results, model.name, results, model.baseline) for model in experiment.models if model.baseline
         ],
     }
 
 
 def pair_summary(ours: Results, name: str, theirs: Results, baseline: str) -> dict[str, Any]:
-    """A model against another, which may be of other results, utterance by utterance."""
-    difference = metrics.paired_difference(
-        ours.predictions(name),
-        theirs.predictions(baseline),
-        len(ours.plan.labels),
-        ours.experiment.training.seed,
-    )
+    """A paired comparison of a model with a baseline, which may be of other results."""
+    predictions = ours.predictions(name), theirs.predictions(baseline)
+    difference = metrics.paired_difference(*predictions, len(ours.plan.labels), ours.experiment.training.seed)
     return {
         "model": name,
         "baseline": baseline,
         "ua_difference": difference.ua,
-        "interval": [difference.interval.low, difference.interval.high],
+        "interval": [*difference.interval],
         "only_model_right": difference.only_first_right,
         "only_baseline_right": difference.only_second_right,
         "mcnemar_p": difference.mcnemar_p,
@@ -152,14 +157,8 @@ def pair_summary(ours: Results, name: str, theirs: Results, baseline: str) -> di
 
 
 def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """How long each run took, by model, seed and fold."""
-    return {
-        name: {
-            str(seed): {fold: run.record.seconds for fold, run in zip(results.plan.folds, runs, strict=True)}
-            for seed, runs in zip(results.plan.seeds, by_seed, strict=True)
-        }
-        for name, by_seed in results.runs.items()
-    }
+    """The training time of each run, by model, seed and fold."""
+    return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 
 def _model_summary(results: Results, name: str) -> dict[str, Any]:
@@ -177,14 +176,8 @@ def _model_summary(results: Results, name: str) -> dict[str, Any]:
         "ua": ua,
         "wa_binomial_se": metrics.binomial_standard_error(wa["mean"], int(confusion.sum()) // len(plan.seeds)),
         "confusion": confusion.tolist(),
-        "epochs": {
-            str(seed): {
-                fold: {"wa": run.record.chosen.wa, "ua": run.record.chosen.ua}
-                for fold, run in zip(plan.folds, runs, strict=True)
-            }
-            for seed, runs in zip(plan.seeds, results.runs[name], strict=True)
-        },
-        "best_test_epoch": best,  # what the published protocol would have claimed of these very runs
+        "epochs": results.by_seed_and_fold(name, lambda record: asdict(record.chosen)),
+        "best_test_epoch": best,  # what the published protocol would have reported
         "last_epoch": last,
         "selection_bias": {key: best[key] - honest[key] for key in ("wa", "ua")},
     }
@@ -195,19 +188,18 @@ def _figure(results: Results, name: str, measure: metrics.Measure, epoch: Callab
     predictions = results.predictions(name, epoch)
     scores = np.array([measure(metrics.fold_confusion(folds, classes)) for folds in predictions])  # (seeds, folds)
     by_fold, by_seed = scores.mean(0), scores.mean(1)
-    interval = metrics.speaker_bootstrap(measure, predictions, classes, plan.experiment.training.seed)
     return {
         "mean": float(scores.mean()),
         "fold_sd": float(by_fold.std(ddof=1)),
         "seed_sd": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-        "interval": [interval.low, interval.high],
+        "interval": [*metrics.speaker_bootstrap(measure, predictions, classes, plan.experiment.training.seed)],
         "by_fold": dict(zip(plan.folds, by_fold.tolist(), strict=True)),
         "by_seed": dict(zip(map(str, plan.seeds), by_seed.tolist(), strict=True)),
     }
 
 
 def _scores(results: Results, name: str, choice: Callable[[RunRecord], Chosen]) -> dict[str, float]:
-    """Means over seeds and folds of the test scores that training wrote down, at the epochs of a choice."""
+    """Means over seeds and folds of the recorded test scores, at the chosen epochs."""
     chosen = [(run.record.epochs, choice(run.record)) for folds in results.runs[name] for run in folds]
     return {
         "wa": float(np.mean([epochs[epoch.wa - 1].test.wa for epochs, epoch in chosen])),
@@ -216,67 +208,59 @@ def _scores(results: Results, name: str, choice: Callable[[RunRecord], Chosen]) 
 
 
 def read_run(folder: Path, plan: Plan) -> FinishedRun:
+    """Read the files of one run; raises :class:`RecipeError` if one is missing or invalid."""
+    for name in ("run.json", "predictions.jsonl", "test_logits.npy"):
+        if not (folder / name).is_file():
+            raise RecipeError(f"{folder / name} does not exist: train this model on this fold first")
     record = _read_record(folder / "run.json", plan.experiment.training.epochs)
     lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
     logits = _read_logits(folder / "test_logits.npy", (len(record.epochs), len(lines), len(plan.labels)))
-    index = {label: number for number, label in enumerate(plan.labels)}
     order = sorted(range(len(lines)), key=lambda number: lines[number].id)
     return FinishedRun(
         record,
         tuple(lines[number].id for number in order),
         np.array([lines[number].speaker for number in order]),
-        np.array([index[lines[number].label] for number in order]),
+        np.array([plan.labels.index(lines[number].label) for number in order]),
         logits[:, order],
     )
 
 
 def _read_record(path: Path, epochs: int) -> RunRecord:
-    record: RunRecord = _parsed(TypeAdapter(RunRecord), _read(path), str(path))
+    record = _read_json(path, RunRecord)
     if [epoch.epoch for epoch in record.epochs] != list(range(1, epochs + 1)):
-        raise RecipeError(f"{path} does not hold the experiment's epochs 1 to {epochs}: delete the run, train it again")
-    for name, epoch in (("wa", record.chosen.wa), ("ua", record.chosen.ua)):
+        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}: delete the run and train it again")
+    for name, epoch in asdict(record.chosen).items():
         if not 1 <= epoch <= epochs:
-            raise RecipeError(f"{path}: chosen.{name} is {epoch}, it must be between 1 and {epochs}")
+            raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
     return record
 
 
 def _read_logits(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     try:
         logits: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise RecipeError(f"there is no {path}: train this model for this fold, then report") from None
     except (OSError, ValueError, EOFError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from None
     if logits.shape != shape:
-        raise RecipeError(f"{path} holds {logits.shape}, not (epochs, utterances, classes) = {shape}")
+        raise RecipeError(f"{path} must have the shape (epochs, utterances, classes) = {shape}, got {logits.shape}")
     return logits
 
 
 def _read_predictions(path: Path, labels: Sequence[str]) -> list[Prediction]:
     problems: list[str] = []
     found: dict[str, Prediction] = {}
-    for where, prediction in json_lines(_read(path), path, Prediction, problems):
+    for where, prediction in json_lines(read_text(path), path, Prediction, problems):
         for label in (prediction.label, prediction.prediction):
             if label not in labels:
-                problems.append(f"{where}: {label!r} is none of the labels {', '.join(labels)}")
+                problems.append(f"{where}: label must be one of {', '.join(labels)}, got {label!r}")
         if prediction.id in found:
-            problems.append(f"{where}: the utterance {prediction.id!r} stands there twice")
+            problems.append(f"{where}: duplicate utterance {prediction.id!r}")
         found[prediction.id] = prediction
     raise_problems(problems)
     return list(found.values())
 
 
-def _parsed(adapter: TypeAdapter[Any], text: str, where: str) -> Any:
+def _read_json(path: Path, kind: type[T]) -> T:
     try:
-        return adapter.validate_json(text)
+        return TypeAdapter(kind).validate_json(read_text(path))
     except ValidationError as error:
-        raise RecipeError(f"{where}: {sentences_of(error)[0]}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(f"there is no {path}: train this model for this fold, then report") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from None
+        raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None

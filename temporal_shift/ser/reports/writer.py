@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 import jinja2
 import yaml
 
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import write_bytes, write_json
 from ..utils.plot_style import to_png
 from ..utils.table import Table, escaped
 from ..utils.wording import is_optimistic
 from . import plots, report_tables, sentences
 from .results import Results, read_results, summarize, training_seconds
 
-_DRAWN = 12  # models at most of which each has a panel; a grid's are read off its heatmap
+_MAX_PANELS = 12  # with more models, the plots with one panel or line per model are left out
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot, as the file of that name and as bytes."""
+    """A plot: the name of its file, its caption, its content."""
 
     name: str
     caption: str
@@ -33,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it, in this order; the templates only say how each part looks."""
+    """A heading and its content, in this order. The templates format each part."""
 
     title: str
     text: str = ""
@@ -47,38 +46,36 @@ def write_report(
     root: Path,
     corpus_summary: dict[str, object],
     run_info: dict[str, object],
-    more: Callable[[Results, dict[str, Any]], list[Section]] = lambda results, metrics: [],
+    more: Callable[[Results, dict[str, Any]], list[Section]] | None = None,
 ) -> dict[str, Any]:
-    """Read the results under ``root`` and write beside them what they say.
+    """Summarise the results under ``root`` and write the report into the same folder.
 
     Args:
-        root: The results folder, with ``experiment.json`` and ``runs/<model>/<seed>/<fold>/``. ``metrics.json``,
-            ``run_info.json``, ``report.md``, ``report.html`` and ``plots/`` are written into it, each file whole or not
-            at all.
-        corpus_summary: What to say of the corpus; a ``"note"`` among it stands first of the caveats.
-        run_info: Versions, device and whatever else may differ from run to run. It goes to ``run_info.json``, with the
-            training times, so that the same predictions give the same ``metrics.json`` to the last digit.
-        more: Makes the sections that only some experiments have; they stand after the results.
+        root: The results folder, with ``experiment.json`` and ``runs/<model>/<seed>/<fold>/``. Each of
+            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/*.png`` is replaced
+            atomically.
+        corpus_summary: Facts about the corpus. A ``"note"`` becomes the first caveat.
+        run_info: JSON data that may differ between runs: versions, device and the like. It goes to ``run_info.json``
+            with the training times, so that the same predictions always give the same ``metrics.json``.
+        more: Returns further sections, which follow the results.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
-        RecipeError: If a run is missing or broken.
+        RecipeError: If a run is missing or invalid.
     """
     results = read_results(root)
     metrics = summarize(results)
-    info = {**run_info, "training_seconds": training_seconds(results)}
-    sections = _sections(results, metrics, corpus_summary, run_info, more(results, metrics))
-
+    sections = _sections(results, metrics, corpus_summary, run_info, more(results, metrics) if more else [])
     for section in sections:
         if section.picture is not None:
-            _write(root / "plots" / f"{section.picture.name}.png", section.picture.png)
+            write_bytes(root / "plots" / f"{section.picture.name}.png", section.picture.png)
     for name in ("report.md", "report.html"):
         page = _TEMPLATES.get_template(f"{name}.jinja").render(title=results.experiment.name, sections=sections)
-        _write(root / name, page.encode())
-    _write(root / "run_info.json", _json(info))
-    _write(root / "metrics.json", _json(metrics))
+        write_bytes(root / name, page.encode())
+    write_json(root / "run_info.json", {**run_info, "training_seconds": training_seconds(results)})
+    write_json(root / "metrics.json", metrics)
     return metrics
 
 
@@ -89,46 +86,29 @@ def _sections(
     run_info: dict[str, object],
     more: list[Section],
 ) -> list[Section]:
-    seconds = sum(sum(by_fold.values()) for seeds in training_seconds(results).values() for by_fold in seeds.values())
+    seconds = sum(run.record.seconds for seeds in results.runs.values() for runs in seeds for run in runs)
     facts = {name: value for name, value in corpus_summary.items() if name != "note"}
     settings = yaml.safe_dump(results.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    ua = to_png(plots.ua_by_model(results, metrics))
-    pairs = (
-        [
-            Section(
-                "Each model and its baseline",
-                sentences.pairs_of(is_optimistic(metrics)),
-                report_tables.pairs(metrics["pairs"]),
-            )
-        ]
-        if metrics["pairs"]
-        else []
-    )
+    ua = Picture("ua", "UA of every model and fold", to_png(plots.ua_by_model(results, metrics)))
+    pairs_text = sentences.pairs_of(is_optimistic(metrics))
+    pairs = Section("Each model and its baseline", pairs_text, report_tables.pairs(metrics["pairs"]))
+    time = f"{seconds / 60:.1f} minutes, all runs"
     return [
         Section("What was run", sentences.what_was_run(results.experiment, metrics)),
         Section("Protocol", sentences.protocol(metrics)),
-        Section(
-            "Results",
-            sentences.reading(metrics),
-            report_tables.results(metrics),
-            picture=Picture("ua", "UA of every model and fold", ua),
-        ),
+        Section("Results", sentences.reading(metrics), report_tables.results(metrics), picture=ua),
         *more,
-        *pairs,
+        *([pairs] if metrics["pairs"] else []),
         Section("Selection bias", sentences.selection(metrics), report_tables.selection(metrics)),
         Section("Caveats", bullets=sentences.caveats(metrics, corpus_summary.get("note"))),
-        *(_closer(results, metrics) if len(metrics["models"]) <= _DRAWN else []),
+        *(_plots_of_each_model(results, metrics) if len(metrics["models"]) <= _MAX_PANELS else []),
         Section("Corpus", bullets=sentences.facts(facts)),
         Section("Settings", code=settings.rstrip()),
-        Section(
-            "Versions, hashes and time",
-            bullets=sentences.facts({**run_info, "training": f"{seconds / 60:.1f} minutes, all runs"}),
-        ),
+        Section("Versions, hashes and time", bullets=sentences.facts({**run_info, "training": time})),
     ]
 
 
-def _closer(results: Results, metrics: dict[str, Any]) -> list[Section]:
-    """A panel or a line for each model."""
+def _plots_of_each_model(results: Results, metrics: dict[str, Any]) -> list[Section]:
     confusion = to_png(plots.confusion_matrices(results, metrics))
     curves = to_png(plots.learning_curves(results))
     return [
@@ -145,29 +125,15 @@ def _closer(results: Results, metrics: dict[str, Any]) -> list[Section]:
     ]
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(content)
-
-
-def _environment(filters: dict[str, Callable[..., str]]) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("temporal_shift.ser.reports"),
-        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters)
-    return environment
-
-
-_TEMPLATES = _environment({"markdown": Table.markdown, "escaped": escaped, "data_uri": _data_uri})
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("temporal_shift.ser.reports"),
+    autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {
+    "markdown": Table.markdown,
+    "escaped": escaped,
+    "data_uri": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
+}

@@ -1,6 +1,6 @@
-"""WA and UA of a leave-one-session-out experiment, and how sure one can be of them.
+"""WA and UA of a leave-one-session-out experiment, with their uncertainty.
 
-Everything is computed from confusion counts, so that 2000 resamples of an experiment cost milliseconds.
+Everything is computed from confusion counts, so 2000 resamples of an experiment take milliseconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldPredictions:
-    """What a model said of each test utterance of one fold; classes are indices into the experiment's labels."""
+    """A model's predictions for the test utterances of one fold; classes are indices into the experiment's labels."""
 
     speakers: NDArray[np.str_]
     labels: NDArray[np.intp]
@@ -33,16 +33,15 @@ class FoldPredictions:
     def confusion_by_speaker(self, classes: int) -> Counts:
         """Counts ``(speaker, true class, predicted class)``, speakers in sorted order."""
         speakers = np.unique(self.speakers)
-        said = [self.speakers == speaker for speaker in speakers]
-        return np.stack([confusion(self.labels[rows], self.predictions[rows], classes) for rows in said])
+        rows_of = [self.speakers == speaker for speaker in speakers]
+        return np.stack([confusion(self.labels[rows], self.predictions[rows], classes) for rows in rows_of])
 
     def same_utterances(self, other: FoldPredictions) -> bool:
-        """Whether both tell of the same speakers and labels, in the same order."""
+        """Whether both have the same speakers and labels, in the same order."""
         return np.array_equal(self.speakers, other.speakers) and np.array_equal(self.labels, other.labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """A 95 % percentile interval."""
 
     low: float
@@ -56,12 +55,12 @@ class Interval:
 
 
 Measure: TypeAlias = Callable[[NDArray[Any]], Floats]  # of confusion counts (..., true class, predicted class)
-Seeds: TypeAlias = Sequence[Sequence[FoldPredictions]]  # a model's folds, once for each seed it was trained with
+Seeds: TypeAlias = Sequence[Sequence[FoldPredictions]]  # a model's predictions by seed and fold
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """UA of one model minus that of another, both tested on the same utterances."""
+    """UA of a model minus UA of another model on the same utterances."""
 
     ua: float
     interval: Interval
@@ -84,30 +83,29 @@ def weighted_accuracy(confusion: NDArray[Any]) -> Floats:
 def unweighted_accuracy(confusion: NDArray[Any]) -> Floats:
     """UA, the mean recall over the classes that have an utterance, of confusion counts ``(..., true, predicted)``.
 
-    A class that nobody speaks in a test session has no recall: it is left out of that session's mean, as
-    scikit-learn's ``balanced_accuracy_score`` does, rather than counted as 0 or 1.
+    A class without utterances in a fold has no recall; as in scikit-learn's ``balanced_accuracy_score``, it does not
+    count in that fold's mean.
     """
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    spoken = confusion.sum(-1)
-    recall = right / np.maximum(spoken, 1)
-    return np.asarray(recall.sum(-1) / (spoken > 0).sum(-1), dtype=np.float64)
+    utterances = confusion.sum(-1)
+    recall = right / np.maximum(utterances, 1)
+    return np.asarray(recall.sum(-1) / (utterances > 0).sum(-1), dtype=np.float64)
 
 
 def binomial_standard_error(accuracy: float, utterances: int) -> float:
-    """The standard error of an accuracy, were the utterances independent."""
+    """The standard error of an accuracy, under the assumption that utterances are independent."""
     return math.sqrt(accuracy * (1 - accuracy) / utterances)
 
 
 def speaker_bootstrap(measure: Measure, seeds: Seeds, classes: int, seed: int) -> Interval:
     """The 95 % interval of the mean of a measure over seeds and folds, from 2000 resamples of the speakers.
 
-    The statistic is the headline itself, so interval and point speak of the same number. A resample draws as many folds
-    as there are, with replacement, and in each drawn fold as many speakers as it tests, with replacement. Both draws
-    are needed. Drawing speakers only inside their folds takes the sessions (and the models trained without them) as
-    given, and with two speakers a fold halves the variance even of the speakers: where scores of 5 folds with 2
-    speakers were simulated, such "95 %" intervals held the truth in 20 to 75 % of the cases. Drawing all speakers as
-    one pool held it in 74 to 89 %, and is about another number, the pooled UA; drawing folds, then speakers, held it in
-    85 to 94 %. Every seed's models are tested on the same draws; the seeds themselves are not drawn.
+    The statistic is the reported mean. A resample draws all folds with replacement, then in each drawn fold all its
+    speakers with replacement. Both draws are needed: drawing only the speakers ignores the variance between sessions
+    and, with two speakers per fold, halves the variance between speakers. In simulations of 5 folds with 2 speakers,
+    the 95 % intervals contained the true value in 20 to 75 % of the cases. With all speakers drawn from one pool it was
+    74 to 89 %, for another statistic, the pooled UA; with folds, then speakers, it is 85 to 94 %. All seeds share the
+    same draws; the seeds themselves are not drawn.
     """
     return Interval.of(_resampled_mean(measure, seeds, classes, seed))
 
@@ -115,25 +113,27 @@ def speaker_bootstrap(measure: Measure, seeds: Seeds, classes: int, seed: int) -
 def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> PairedDifference:
     """UA of ``first`` minus UA of ``second`` (means over seeds and folds), its bootstrap interval, McNemar's exact p.
 
-    Every resample draws the same speakers for both, so what makes a speaker hard for both models cancels. McNemar's
-    test asks whether the utterances that only one of the two gets right fall to either side alike, with the first seed
-    of each; it takes utterances as independent, which those of one speaker are not, so the interval is the more careful
-    of the two.
+    Each resample draws the same speakers for both models, so a speaker's difficulty cancels. McNemar's test compares
+    the utterances that only one of the two predicts correctly, with the first seed of each. It assumes independent
+    utterances, which does not hold within a speaker, so the interval is more conservative.
 
     Raises:
-        ValueError: If the two were not tested on the same utterances in the same order.
+        ValueError: If the two are not tested on the same utterances in the same order.
     """
     for one, other in product(first, second):
         if len(one) != len(other) or not all(map(FoldPredictions.same_utterances, one, other)):
-            raise ValueError("a paired difference needs both models tested on the same utterances in the same order")
-    point = _mean_ua(first, classes) - _mean_ua(second, classes)
+            raise ValueError("first and second must be tested on the same utterances in the same order")
+    ua = [
+        float(np.mean([unweighted_accuracy(fold_confusion(folds, classes)) for folds in seeds]))
+        for seeds in (first, second)
+    ]
     draws = [_resampled_mean(unweighted_accuracy, seeds, classes, seed) for seeds in (first, second)]
     first_right, second_right = (
         np.concatenate([fold.predictions == fold.labels for fold in seeds[0]]) for seeds in (first, second)
     )
     only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
     p = mcnemar_p(only_first, only_second)
-    return PairedDifference(point, Interval.of(draws[0] - draws[1]), only_first, only_second, p)
+    return PairedDifference(ua[0] - ua[1], Interval.of(draws[0] - draws[1]), only_first, only_second, p)
 
 
 def mcnemar_p(only_first_right: int, only_second_right: int) -> float:
@@ -148,7 +148,7 @@ def fold_confusion(folds: Sequence[FoldPredictions], classes: int) -> Counts:
 
 
 def resampled_confusion(folds: Sequence[FoldPredictions], classes: int, seed: int) -> Counts:
-    """Counts ``(resample, drawn fold, true class, predicted class)``, drawn by ``seed`` and speakers alone."""
+    """Counts ``(resample, drawn fold, true class, predicted class)``. Draws depend on ``seed`` and speakers only."""
     generator = np.random.default_rng(seed)
     drawn = generator.integers(len(folds), size=(RESAMPLES, len(folds)))
     confusion = np.empty((*drawn.shape, classes, classes), dtype=np.int64)
@@ -161,10 +161,6 @@ def resampled_confusion(folds: Sequence[FoldPredictions], classes: int, seed: in
 
 
 def _resampled_mean(measure: Measure, seeds: Seeds, classes: int, seed: int) -> Floats:
-    """Of every resample, the mean over seeds and folds; the same draws for every seed."""
+    """The mean over seeds and folds of each resample, with the same draws for every seed."""
     means = [measure(resampled_confusion(folds, classes, seed)).mean(-1) for folds in seeds]
     return np.asarray(np.mean(means, axis=0))
-
-
-def _mean_ua(seeds: Seeds, classes: int) -> float:
-    return float(np.mean([unweighted_accuracy(fold_confusion(folds, classes)) for folds in seeds]))

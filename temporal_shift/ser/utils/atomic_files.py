@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -43,6 +44,17 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())  # a power cut could leave the new name on empty blocks
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file; see :func:`atomic_path`."""
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file; see :func:`atomic_path`."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:

@@ -169,7 +169,7 @@ def test_a_model_that_chose_its_epoch_on_the_test_part_is_called_optimistic(fold
         ),
         ({"seed": 7}, r"^there is no seed 7 in the experiment: it can be 42$"),
         ({"out": Path(__file__)}, r"^--out .*test_package_run\.py is there already: name a folder that is not$"),
-        ({"root": Path("/nowhere")}, r"^there is no /nowhere/experiment\.json: is /nowhere the folder of"),
+        ({"root": Path("/nowhere")}, r"^/nowhere must be the results folder"),
     ],
 )
 def test_what_cannot_be_packaged_is_one_sentence_and_leaves_nothing(arguments, sentence, folder, tmp_path):

@@ -194,27 +194,24 @@ def test_what_chose_on_the_test_part_is_compared_with_the_last_epoch(summary_of)
 def test_missing_file_is_named(fake_results, read, name):
     path = fake_results / "runs" / "LSTM" / "seed-7" / "Session3" / name
     path.unlink()
-    assert error_of(read) == f"there is no {path}: train this model for this fold, then report"
+    assert error_of(read).startswith(f"{path} does not exist")
 
 
 def test_missing_run_is_named(fake_results, read):
     run = fake_results / "runs" / "LSTM" / "seed-7" / "Session3"
     shutil.rmtree(run)
-    assert error_of(read) == f"there is no {run / 'run.json'}: train this model for this fold, then report"
+    assert error_of(read).startswith(f"{run / 'run.json'} does not exist")
 
 
 def test_missing_seed_is_named(fake_results, read):
     plan = Plan.read(fake_results)
     replace(plan, experiment=plan.experiment.model_copy(update={"seeds": 2})).write(fake_results)
     missing = fake_results / "runs" / "CNN" / "seed-8" / "Session1" / "run.json"
-    assert error_of(read) == f"there is no {missing}: train this model for this fold, then report"
+    assert error_of(read).startswith(f"{missing} does not exist")
 
 
 def test_a_folder_without_a_plan_is_no_results(tmp_path):
-    path = tmp_path / "experiment.json"
-    assert error_of(lambda: read_results(tmp_path)) == (
-        f"there is no {path}: is {tmp_path} the folder of an experiment's results?"
-    )
+    assert f"{tmp_path / 'experiment.json'} does not exist" in error_of(lambda: read_results(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -248,10 +245,10 @@ def test_folds_and_seeds_of_an_earlier_experiment_are_not_counted(fake_results, 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"chosen": {"wa": 12, "ua": 13}}, "chosen.ua is 13, it must be between 1 and 12"),
-        ({"chosen": {"wa": 0, "ua": 1}}, "chosen.wa is 0, it must be between 1 and 12"),
+        ({"chosen": {"wa": 12, "ua": 13}}, "chosen.ua must be in [1, 12], got 13"),
+        ({"chosen": {"wa": 0, "ua": 1}}, "chosen.wa must be in [1, 12], got 0"),
         ({"chosen": {"wa": 1, "ua": "soon"}}, "run.json: chosen.ua: Input should be a valid integer"),
-        ({"epochs": []}, "does not hold the experiment's epochs 1 to 12: delete the run, train it again"),
+        ({"epochs": []}, "must contain the epochs 1 to 12"),
     ],
 )
 def test_broken_run_is_named(fake_results, read, changes, sentence):
@@ -272,11 +269,11 @@ def test_broken_run_is_named(fake_results, read, changes, sentence):
         ),
         (
             '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "fear", "probabilities": {}}',
-            "line 81: 'fear' is none of the labels hap, ang, sad, neu",
+            "line 81: label must be one of hap, ang, sad, neu, got 'fear'",
         ),
         (
             '{"id": "Ses1_000", "speaker": "1F", "label": "sad", "prediction": "sad", "probabilities": {}}',
-            "line 81: the utterance 'Ses1_000' stands there twice",
+            "line 81: duplicate utterance 'Ses1_000'",
         ),
     ],
 )
@@ -295,9 +292,9 @@ def test_a_run_that_tests_other_utterances_than_the_first_is_named(tmp_path, fak
     path = root / "runs" / run / "Session1" / "predictions.jsonl"
     first, *others = lines_of(path)
     path.write_text(json.dumps({**json.loads(first), **change}) + "\n" + "".join(others))
-    assert error_of(lambda: read_results(root)) == (
-        f"{path} tests other utterances than CNN does: delete the run and train it again"
-    )
+    message = error_of(lambda: read_results(root))
+    assert str(path) in message
+    assert "test utterances of CNN" in message
 
 
 def save_fewer_epochs(path):
@@ -312,7 +309,8 @@ def save_fewer_utterances(path):
 def test_logits_of_another_shape_are_named_with_both(fake_results, read, harm, shape):
     path = fake_results / "runs" / "CNN" / "seed-7" / "Session2" / "test_logits.npy"
     harm(path)
-    assert error_of(read) == f"{path} holds {shape}, not (epochs, utterances, classes) = (12, 80, 4)"
+    message = error_of(read)
+    assert all(str(part) in message for part in (path, shape, (12, 80, 4)))
 
 
 def truncate(path):
