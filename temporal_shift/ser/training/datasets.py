@@ -1,8 +1,9 @@
-"""A part of a fold as the models take it: cached frames, or clips read from the audio files for fine-tuning."""
+"""The data of a run: cached frames, or clips read from the audio files for fine-tuning; and its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -13,13 +14,13 @@ from ..audio.reading import read_clip
 from ..encoders.feature_cache import FeatureCache
 from .run_record import Run
 
-NOBODY = -100  # the label of an utterance that fills up a batch, and counts for nothing
+NOBODY = -100  # label of an utterance that pads a batch; the loss ignores it
 
 
 class Part(Dataset[dict[str, Any]]):
     """The utterances ``indices`` of a run's manifest, as arguments of its model.
 
-    Row ``~k`` is row ``k`` with nobody's label.
+    Row ``~k`` is row ``k`` with the label ``NOBODY``.
     """
 
     def __init__(self, run: Run, indices: tuple[int, ...], read: Callable[[int], dict[str, Tensor]]) -> None:
@@ -56,35 +57,30 @@ class Clips:
         return {"input_values": torch.from_numpy(read_clip(self.paths[index], self.seconds))}
 
 
+@dataclass(eq=False)
 class Batches(Sampler[list[int]]):
-    """The steps of an epoch, each divided alike among the processes, and by each of them into its passes.
+    """The batches of an epoch: each step is split evenly between the processes, and by each process into its passes.
 
-    The last step of an epoch can be smaller, and even leave a share empty: that share is one utterance of nobody's
-    label, since every process has to take part in every pass.
+    The last step can be too small for all of them. An empty share becomes one utterance with the label ``NOBODY``,
+    because every process must take part in every pass.
 
     Args:
-        rows: In all.
-        batch_size: Of a step, over all processes.
-        passes: That a process divides its share into.
-        epoch: Tells the epoch, counted from 0, when an iteration starts; the order is drawn from it and the seed.
-        shuffle: File order, where not.
+        rows: Number of utterances.
+        batch_size: Utterances per step, over all processes.
+        passes: Passes per step in each process (gradient accumulation).
+        epoch: Returns the epoch, counted from 0, when an iteration starts. It and ``seed`` determine the order.
+        shuffle: Whether to shuffle; otherwise the order is the dataset's.
     """
 
-    def __init__(
-        self,
-        rows: int,
-        batch_size: int,
-        *,
-        passes: int = 1,
-        rank: int = 0,
-        processes: int = 1,
-        epoch: Callable[[], int] = lambda: 0,
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> None:
-        self.rows, self.batch_size = rows, batch_size
-        self.passes, self.rank, self.processes = passes, rank, processes
-        self.epoch, self.shuffle, self.seed = epoch, shuffle, seed
+    rows: int
+    batch_size: int
+    _: KW_ONLY
+    passes: int = 1
+    rank: int = 0
+    processes: int = 1
+    epoch: Callable[[], int] = lambda: 0
+    shuffle: bool = False
+    seed: int = 0
 
     @property
     def steps(self) -> int:

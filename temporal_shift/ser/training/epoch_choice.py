@@ -46,7 +46,7 @@ class Chosen:
 
 
 def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
-    """The epochs that the protocol reports; of equal epochs, the first."""
+    """The epochs that the protocol reports; the first of a tie."""
     if kind == "last":
         return Chosen(len(epochs), len(epochs))
     if kind == "paper":
@@ -64,5 +64,5 @@ def best_test_epochs(epochs: Sequence[Epoch]) -> Chosen:
 
 def _validated(epoch: Epoch) -> Scores:
     if epoch.validation is None:
-        raise ValueError(f"epoch {epoch.epoch} was not validated")
+        raise ValueError(f"epochs must have validation scores, got None for epoch {epoch.epoch}")
     return epoch.validation

@@ -5,7 +5,7 @@ protocol       tests            validates
 =============  ===============  ======================================================================
 heldout        a session        the next session; after the last, the first
 speaker        a speaker        the other speakers of the session; if there are none, the next session
-last, paper    a session        nobody
+last, paper    a session        none
 =============  ===============  ======================================================================
 
 All other utterances train. No speaker is in two parts of a fold. :mod:`temporal_shift.ser.training.epoch_choice` says
@@ -36,29 +36,22 @@ class Fold:
 
 
 def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
-    """The folds of a protocol, in the order of their names.
+    """The folds of a protocol, sorted by name.
 
     Raises:
         RecipeError: If there are too few sessions, or a speaker is in two parts of a fold.
     """
     sessions = sorted({utterance.session for utterance in manifest.utterances})
-    least = 2 if kind in ("paper", "last") else 3
-    if len(sessions) < least:
-        raise RecipeError(
-            f"the corpus has {len(sessions)} session{'s' * (len(sessions) != 1)}: the protocol {kind!r} needs at least "
-            f"{least}, one to test, {'' if least == 2 else 'one to validate '}and one to train"
-        )
+    minimum = 2 if kind in ("paper", "last") else 3
+    if len(sessions) < minimum:
+        raise RecipeError(f"the protocol {kind!r} needs at least {minimum} sessions, got a corpus with {len(sessions)}")
     following = dict(zip(sessions, sessions[1:] + sessions[:1], strict=True))
     if kind == "speaker":
         folds = _speaker_folds(manifest, following)
     else:
         validating = following if kind == "heldout" else {}
-        folds = [
-            _fold(
-                manifest, name, lambda utterance: utterance.session, {validating.get(name): "validation", name: "test"}
-            )
-            for name in sessions
-        ]
+        parts = {name: {validating.get(name): "validation", name: "test"} for name in sessions}
+        folds = [_fold(manifest, name, lambda utterance: utterance.session, parts[name]) for name in sessions]
     for fold in folds:
         _check_speakers(manifest, fold)
     return folds
@@ -91,5 +84,5 @@ def _check_speakers(manifest: Manifest, fold: Fold) -> None:
     for one, other in combinations(speakers, 2):
         if shared := sorted(speakers[one] & speakers[other]):
             raise RecipeError(
-                f"the speaker {shared[0]} is in both the {one} and the {other} part of the fold {fold.name}"
+                f"the {one} and {other} parts of the fold {fold.name} must not share speakers, got {shared[0]} in both"
             )

@@ -1,4 +1,4 @@
-"""Runs side by side, each in a process of one thread; they may be stopped at any moment."""
+"""Training of several runs in parallel, each in a process with one thread. They may be stopped at any moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 
@@ -19,10 +19,10 @@ from .train_run import train
 
 
 def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None], world: World | None = None) -> None:
-    """Train each run; ``on_epoch`` is called in this process, once for each epoch of each run.
+    """Train each run; call ``on_epoch`` in this process after each epoch of each run.
 
-    With one process it is this one, with torch's threads as they are; the processes of a ``world`` train each run
-    together. An error in one run ends them all, and is raised.
+    With ``processes=1`` this process trains, with torch's current number of threads. The processes of a ``world`` train
+    each run together. An error in one run stops all runs and is raised.
     """
     world = world or World()
     if processes == 1 or world.size > 1:
@@ -40,9 +40,10 @@ def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None],
             while not epochs_done.empty():
                 epochs_done.get()
                 on_epoch()
-            _raise_error_of(finished)
+            for future in finished:
+                future.result()  # raises the run's error
     except BaseException:
-        for child in multiprocessing.active_children():  # files appear whole, so a run may end anywhere
+        for child in multiprocessing.active_children():  # files are written atomically, so a run may stop anywhere
             child.terminate()
         raise
     finally:
@@ -51,7 +52,7 @@ def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None],
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: this one is to answer it, once, and to end the others."""
+    """Ctrl-C reaches every process of a terminal; only this one must handle it and stop the others."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -59,12 +60,7 @@ def _children_ignore_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _raise_error_of(finished: set[Future[None]]) -> None:
-    for future in finished:
-        future.result()
-
-
-_epochs_done: SimpleQueue[None]  # of this process, where it is a worker
+_epochs_done: SimpleQueue[None]  # set in workers only
 
 
 def _start_worker(epochs_done: SimpleQueue[None]) -> None:
@@ -75,7 +71,7 @@ def _start_worker(epochs_done: SimpleQueue[None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Or a worker whose parent was killed would train on, in a folder that the next command works in."""
+    """Exit when the parent is killed; otherwise the worker and the next command would write to the same folder."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster, a task each. Every node needs this package and the folders of the results and the cache."""
+"""Training on a Ray cluster. Every node needs this package and access to the results and cache folders."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .run_record import Run
 
 
 def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]) -> None:
-    """Train each run as a task of one core, and of one GPU where the cluster has any.
+    """Train each run as a task with one core and, if the cluster has GPUs, one GPU.
 
-    A task whose node dies is tried again, and goes on from its last checkpoint.
+    If a node fails, Ray starts its task again, which continues from the last checkpoint.
 
     Args:
-        address: Ray's own: ``"auto"`` for the cluster that this machine belongs to, ``"ray://host:10001"``, or
-            ``"local"`` to start one here.
+        address: The address in Ray's format: ``"auto"`` for the cluster of this machine, ``"ray://host:10001"``, or
+            ``"local"`` to start a cluster here.
         on_epoch: Called for each epoch of a run when the run is done.
     Raises:
-        RecipeError: If Ray is not installed, or there is no cluster at the address.
+        RecipeError: If Ray is not installed or cannot reach the cluster.
     """
     try:
         import ray
@@ -32,7 +32,7 @@ def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RecipeError(f"there is no Ray cluster at {address}: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from None
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus)(_train)
@@ -43,19 +43,19 @@ def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]
                 for _ in range(epochs):
                     on_epoch()
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from None  # which is what the task raised, without Ray's account of it
+        raise error.cause from None  # the task's own error, without Ray's traceback
     finally:
         ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes, and then ends the process."""
+    """Fail at once; Ray itself retries for minutes, then exits the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
-            raise RecipeError(f"there is no Ray cluster at {address}: {error.strerror or error}") from None
+            raise RecipeError(f"no Ray cluster at {address}: {error.strerror or error}") from None
 
 
 def _train(run: Run) -> int:

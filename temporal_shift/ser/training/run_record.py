@@ -1,4 +1,4 @@
-"""A run, one model on one fold with one seed, and the files it leaves: ``training`` writes, ``results`` reads them."""
+"""A run (one model, one fold, one seed), and the records in its files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pydantic import TypeAdapter
 from .. import config
 from ..corpora.manifest import Manifest
 from ..encoders.feature_cache import FeatureCache
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import write_json
 from .epoch_choice import Chosen, Epoch
 from .folds import Fold
 
-# What changes how a run is done, but not what comes out of it.
+# settings that do not change a run's result; the run has its own seed
 _INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
 
-MODEL_FILE = "model.safetensors"  # in a run's folder: what it learned, at the epoch that its UA is read off
+MODEL_FILE = "model.safetensors"  # in a run's folder: the weights at the epoch chosen for UA
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that decides a run, and ``folder``, where it goes.
+    """Everything that determines a run, and the ``folder`` of its files.
 
-    ``key`` is the SHA-256 of the models' inputs. ``cache`` holds their frames; fine-tuning has none.
-    ``identity`` is the backbone's; without it, ``load_backbone`` computes it.
+    ``key`` is the SHA-256 of the models' inputs. ``cache`` contains their frames; it is ``None`` for fine-tuning.
+    ``identity`` is the backbone's; if it is ``None``, ``load_backbone`` computes it.
     """
 
     experiment: config.Experiment
@@ -44,12 +44,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The run in messages."""
         return f"{self.model.name}, fold {self.fold.name}, seed {self.seed}"
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the result depends on, as it stands in ``run.json``: a run of other inputs is another run."""
+        """Everything that the result depends on. ``run.json`` contains it."""
         parts = {
             part: [self.manifest.utterances[index].id for index in getattr(self.fold, part)]
             for part in ("train", "validation", "test")
@@ -68,9 +68,9 @@ class Run:
         }
 
     def is_done(self) -> bool:
-        """Whether the folder holds this very run: ``run.json`` is written last."""
+        """Whether the folder contains the result of a run with these inputs; ``run.json`` is written last."""
         try:
-            done = json.loads((self.folder / "run.json").read_text())
+            done = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             names = ["predictions.jsonl", "test_logits.npy", *[MODEL_FILE] * self.experiment.training.keep_models]
             return bool(done["inputs"] == self.inputs) and all((self.folder / name).is_file() for name in names)
         except (OSError, ValueError, KeyError, TypeError):
@@ -78,27 +78,27 @@ class Run:
 
 
 def run_folder(root: Path, model: str, seed: int, fold: str) -> Path:
-    """Where a run of an experiment under ``root`` lies."""
+    """The folder of a run in the results folder ``root``."""
     return root / "runs" / model / f"seed-{seed}" / fold
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """``run.json``: how one model was trained for one fold, and ``Run.inputs``, all that this depended on."""
+    """``run.json``: how a run was trained, and its :attr:`Run.inputs`."""
 
     model: str
     fold: str
     seed: int
-    parameters: int  # that learned
+    parameters: int  # trainable
     chosen: Chosen
-    seconds: float  # since the last kill, if there was one
+    seconds: float  # since the run started or was last continued
     epochs: list[Epoch]
     inputs: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A line of ``predictions.jsonl``: a test utterance, with a probability for each class, at the epoch of the UA."""
+    """A line of ``predictions.jsonl``: the probabilities of a test utterance at the epoch chosen for UA."""
 
     id: str
     speaker: str
@@ -109,8 +109,7 @@ class Prediction:
 
 def write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
     """Write the scores of a run so far."""
-    with atomic_write(path) as file:
-        file.write(json.dumps([asdict(epoch) for epoch in epochs]).encode())
+    write_json(path, [asdict(epoch) for epoch in epochs])
 
 
 def read_epochs(path: Path) -> list[Epoch]:

@@ -1,12 +1,12 @@
-"""The published code's learning rates, as they really were; the sane ones are Hugging Face's.
+"""The learning rates that the published code really used. All other schedules are Hugging Face's.
 
-The released code means a linear warm-up over five epochs, then a cosine. What it does is this:
+The published code intends a linear warm-up over five epochs, then a cosine. It does this instead:
 
-- On frozen features, with ``T`` steps in all and ``W`` of them in five epochs, a line from ``5e-7`` up while ``t < W``,
-  then a cosine that counts from 0 and not from ``W``, down to ``5e-6``. It is set after each step, so that optimizer
-  step ``k`` runs with the rate of ``t = max(k - 1, 0)``.
-- When fine-tuning, the schedule is stepped once an epoch while its warm-up counts iterations: it never leaves the
-  warm-up, whose first epoch has the rate 0.
+- On frozen features, with ``T`` steps in all and ``W`` steps in five epochs: a line from ``5e-7`` up while ``t < W``,
+  then a cosine down to ``5e-6`` that starts at ``t = 0``, not at ``W``. The rate is set after each step, so optimizer
+  step ``k`` uses the rate of ``t = max(k - 1, 0)``.
+- In fine-tuning, the schedule advances once per epoch, but its warm-up is counted in iterations. It never leaves the
+  warm-up, and the rate of the first epoch is 0.
 """
 
 from __future__ import annotations

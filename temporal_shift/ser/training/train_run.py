@@ -19,7 +19,7 @@ from transformers import set_seed
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import atomic_write, write_json
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
@@ -30,22 +30,22 @@ from .trainer import RecipeTrainer, last_checkpoint, logits_path
 
 
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
-    """Train, and predict the test utterances after each epoch; the protocol says which epoch counts.
+    """Train a run, predict its test utterances after each epoch, and write the predictions of the protocol's epoch.
 
-    A run that was stopped goes on from its last checkpoint, and ends with the same digits.
+    A stopped run continues from its last checkpoint and ends with the same digits.
 
     Args:
-        run: What to train. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl`` and,
-            last, ``run.json``; before it ``model.safetensors``, where ``training.keep_models`` asks for it.
+        run: The run. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl``,
+            ``model.safetensors`` if ``training.keep_models`` is true, and, last, ``run.json``.
         on_epoch: Called after each epoch.
-        world: The processes that train it together.
+        world: The processes that train the run together. Default: this process alone.
     Raises:
-        RecipeError: If a loss is not finite, or the settings do not fit this machine.
+        RecipeError: If a loss is not finite, or this machine does not support the settings.
     """
     world = world or World()
     started = time.perf_counter()
     transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()  # of the checkpoints: the caller shows one bar for all runs
+    transformers.logging.disable_progress_bar()  # the caller shows one bar for all runs
     unfinished = run.folder / "unfinished"
     if world.is_first:
         _clear(run, unfinished)
@@ -56,25 +56,25 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
     trainer.resume(checkpoint)
     if world.is_first:
-        _write(run, unfinished, trainer.epochs, _learning(model), time.perf_counter() - started)
+        parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        _write(run, unfinished, trainer.epochs, parameters, time.perf_counter() - started)
         shutil.rmtree(unfinished)
     world.wait()
 
 
 def _clear(run: Run, unfinished: Path) -> None:
-    """Delete what another run left in the folder, and keep what this one did."""
+    """Delete what a run with other inputs left in the folder."""
     (run.folder / "run.json").unlink(missing_ok=True)
     keeps = run.experiment.training.keep_models
     try:
-        before = json.loads((unfinished / "inputs.json").read_text())
-        # An epoch before the checkpoint may be the one to keep, and what kept nothing then does not have it.
+        before = json.loads((unfinished / "inputs.json").read_text(encoding="utf-8"))
+        # the epoch to keep may be before the checkpoint, so models must have been kept from the start
         same = before["inputs"] == run.inputs and (before["keeps_models"] or not keeps)
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:
         shutil.rmtree(unfinished, ignore_errors=True)
-    with atomic_write(unfinished / "inputs.json") as file:
-        file.write(json.dumps({"inputs": run.inputs, "keeps_models": keeps}).encode())
+    write_json(unfinished / "inputs.json", {"inputs": run.inputs, "keeps_models": keeps})
 
 
 def _model_and_parts(run: Run) -> tuple[nn.Module, dict[str, Part]]:
@@ -99,12 +99,8 @@ def _log_to_tensorboard(folder: Path) -> None:
     try:
         import tensorboard  # noqa: F401
     except ModuleNotFoundError:
-        raise RecipeError("training.tensorboard is true, but it is not installed: pip install tensorboard") from None
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the one way to tell the Trainer's callback
-
-
-def _learning(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        raise RecipeError("training.tensorboard needs the package tensorboard: pip install tensorboard") from None
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback takes no argument
 
 
 def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
@@ -112,21 +108,17 @@ def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, sec
     with atomic_write(run.folder / "test_logits.npy") as file:
         np.save(file, logits, allow_pickle=False)
     chosen = choose(run.experiment.protocol.kind, epochs)
-    _write_predictions(run, torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1))
-    if run.experiment.training.keep_models:
-        # A copy: were it moved, who is killed before run.json is there would go on without what was kept.
-        with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
-            shutil.copyfileobj(kept, file)
-    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
-    with atomic_write(run.folder / "run.json") as file:
-        file.write(json.dumps(asdict(record), indent=1).encode())
-
-
-def _write_predictions(run: Run, probabilities: Tensor) -> None:
     labels = run.manifest.labels
+    probabilities = torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1).tolist()
     with atomic_write(run.folder / "predictions.jsonl") as file:
-        for index, row in zip(run.fold.test, probabilities.tolist(), strict=True):
+        for index, row in zip(run.fold.test, probabilities, strict=True):
             utterance = run.manifest.utterances[index]
             by_label = dict(zip(labels, row, strict=True))
             line = Prediction(utterance.id, utterance.speaker, utterance.label, most_likely(labels, row), by_label)
             file.write(json.dumps(asdict(line)).encode() + b"\n")
+    if run.experiment.training.keep_models:
+        # a copy: a run that is killed before it writes run.json continues with the original
+        with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
+            shutil.copyfileobj(kept, file)
+    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
+    write_json(run.folder / "run.json", asdict(record))

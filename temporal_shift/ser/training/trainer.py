@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer, with what the recipe does otherwise: steps, rates, evaluation and checkpoints."""
+"""Hugging Face's Trainer with the recipe's steps, learning rates, evaluation and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import atomic_write, write_bytes
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from . import metrics
@@ -29,18 +29,24 @@ from .epoch_choice import Epoch, Scores, choose
 from .run_record import MODEL_FILE, Run, read_epochs, write_epochs
 from .schedules import published_factor
 
-LOGGED_AS = {"validation": "eval", "test": "test"}  # the scored parts, and the prefixes that TensorBoard groups by
+LOGGED_AS = {"validation": "eval", "test": "test"}  # scored parts, and the prefixes that TensorBoard groups by
 EPOCHS_FILE = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint without it is incomplete
+_HUGGING_FACE_SCHEDULES = {
+    "cosine": "cosine",
+    "linear": "linear",
+    "constant": "constant_with_warmup",
+    "paper": "constant",  # create_scheduler replaces it
+}
 
 
 class RecipeTrainer(Trainer):
     """Trains one run. After each epoch it scores the validation and test parts and writes the test part's logits.
 
-    ``epochs`` has the scores so far, those of a resumed checkpoint first.
+    ``epochs`` contains the scores so far, including those of a resumed checkpoint.
 
     Args:
-        parts: ``train``, ``test`` and, where somebody validates, ``validation``.
-        folder: Where checkpoints and logits go until the run is done.
+        parts: ``train``, ``test`` and, if the protocol has one, ``validation``.
+        folder: The folder of checkpoints and logits until the run is done.
         on_epoch: Called after each epoch.
     """
 
@@ -75,13 +81,12 @@ class RecipeTrainer(Trainer):
             eval_dataset=parts["test"],
             callbacks=[
                 self.losses,
-                _Checkpoints(folder, settings.checkpoint_seconds, world, self.epochs),
-                _Epochs(on_epoch),
+                _Checkpoints(folder, settings.checkpoint_seconds, world, self.epochs, on_epoch),
             ],
         )
         self.remove_callback(PrinterCallback)
         if world.size > 1:
-            torch.manual_seed(run.seed + world.rank * 1_000_003)  # or each process would mask and drop the same
+            torch.manual_seed(run.seed + world.rank * 1_000_003)  # each process draws its own masks and dropout
 
     def resume(self, checkpoint: Path | None) -> None:
         """Train from a checkpoint, or from the start."""
@@ -90,7 +95,7 @@ class RecipeTrainer(Trainer):
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Not prepared by accelerate, which would divide the steps among the processes once more."""
+        """Return a loader that accelerate does not prepare, because ``Batches`` splits the steps between processes."""
         return DataLoader(
             self.parts["train"],
             batch_sampler=self.batches,
@@ -108,7 +113,7 @@ class RecipeTrainer(Trainer):
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """The paper's: no weight decay of biases, norms and the learned mask."""
+        """Exclude biases, norms and the learned mask from weight decay, as the paper does."""
         return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -130,18 +135,17 @@ class RecipeTrainer(Trainer):
         return score(logits, self.parts[name].labels)
 
     def _keep(self) -> None:
-        """Write the weights if the protocol would report this epoch if it were the last.
+        """Write the weights if the protocol chooses this epoch among those so far.
 
-        After a kill, the epochs since the last checkpoint are trained again, with the same digits and the same file.
+        A killed run trains the epochs since its last checkpoint again and writes the same file.
         """
         if choose(self.run.experiment.protocol.kind, self.epochs).ua == len(self.epochs):
             weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
-            with atomic_write(self.folder / MODEL_FILE) as file:
-                file.write(save(weights, {"format": "pt"}))
+            write_bytes(self.folder / MODEL_FILE, save(weights, {"format": "pt"}))
 
 
 def logits_path(folder: Path, epoch: int) -> Path:
-    """The test part's logits ``(N, classes)`` after an epoch, counted from 1."""
+    """The file of the test part's logits ``(N, classes)`` after an epoch, counted from 1."""
     return folder / "logits" / f"{epoch:05d}.npy"
 
 
@@ -153,13 +157,13 @@ def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; the others are deleted."""
+    """Return the newest complete checkpoint, if there is one, and delete the others."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    whole = [path for path in found if (path / EPOCHS_FILE).is_file()]
+    last = next((path for path in reversed(found) if (path / EPOCHS_FILE).is_file()), None)
     for path in found:
-        if path not in whole[-1:]:
+        if path != last:
             shutil.rmtree(path)
-    return whole[-1] if whole else None
+    return last
 
 
 def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> TrainingArguments:
@@ -167,11 +171,11 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> Traini
     shares = settings.gradient_accumulation * world.size
     if settings.batch_size % shares:
         raise RecipeError(
-            f"training.batch_size is {settings.batch_size}: {world.size} processes with gradient_accumulation="
-            f"{settings.gradient_accumulation} divide it into {shares} parts, which must be whole"
+            f"training.batch_size must be divisible by {shares} ({world.size} processes * gradient_accumulation="
+            f"{settings.gradient_accumulation}), got {settings.batch_size}"
         )
     if settings.precision == "float16" and not torch.cuda.is_available():
-        raise RecipeError("training.precision is float16, which needs a GPU: it can be bfloat16 or float32 here")
+        raise RecipeError("training.precision must be float32 or bfloat16 on a machine without GPUs, got float16")
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -181,27 +185,24 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> Traini
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        lr_scheduler_type="constant" if settings.schedule == "paper" else _HUGGING_FACE_SCHEDULES[settings.schedule],
+        lr_scheduler_type=_HUGGING_FACE_SCHEDULES[settings.schedule],
         warmup_steps=settings.warmup_epochs * batches.steps,
         bf16=settings.precision == "bfloat16",
         fp16=settings.precision == "float16",
-        # Or bfloat16 asks for a GPU, and processes without one do not find each other.
+        # without a GPU, bfloat16 and several processes work on the CPU only if it is requested
         use_cpu=not torch.cuda.is_available() and (settings.precision == "bfloat16" or world.size > 1),
         seed=run.seed,
         eval_strategy="epoch",
         logging_strategy="epoch",
-        logging_nan_inf_filter=False,  # it would log the losses of before instead
-        save_strategy="no",  # the callback below saves
+        logging_nan_inf_filter=False,  # the filter replaces a loss that is not finite
+        save_strategy="no",  # _Checkpoints saves
         report_to=["tensorboard"] if settings.tensorboard else "none",
         disable_tqdm=True,
         dataloader_num_workers=settings.workers,
         dataloader_pin_memory=False,
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # or a process that sees several GPUs would divide each batch among them
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # with several GPUs, a process would split each batch between them
     return arguments
-
-
-_HUGGING_FACE_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
 class _Losses(TrainerCallback):
@@ -223,17 +224,18 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Requests a checkpoint at an epoch's end if enough time has passed, and deletes the one before."""
+    """Reports an epoch's end, requests a checkpoint if enough time has passed, and deletes the checkpoint before it."""
 
-    def __init__(self, folder: Path, seconds: float, world: World, epochs: list[Epoch]) -> None:
-        self.folder, self.seconds, self.world, self.epochs = folder, seconds, world, epochs
+    def __init__(
+        self, folder: Path, seconds: float, world: World, epochs: list[Epoch], on_epoch: Callable[[], None]
+    ) -> None:
+        self.folder, self.seconds, self.world, self.epochs, self.on_epoch = folder, seconds, world, epochs, on_epoch
         self.saved_at = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         due = time.monotonic() - self.saved_at >= self.seconds and state.global_step < state.max_steps
-        control.should_save = self.world.from_first(
-            due
-        )  # each process saves its random state, so all save or none does
+        control.should_save = self.world.from_first(due)  # every process saves its random state
+        self.on_epoch()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.world.wait()
@@ -241,11 +243,3 @@ class _Checkpoints(TrainerCallback):
             write_epochs(self.folder / f"checkpoint-{state.global_step}" / EPOCHS_FILE, self.epochs)
             last_checkpoint(self.folder)
         self.saved_at = time.monotonic()
-
-
-class _Epochs(TrainerCallback):
-    def __init__(self, on_epoch: Callable[[], None]) -> None:
-        self.on_epoch = on_epoch
-
-    def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        self.on_epoch()

@@ -243,13 +243,13 @@ def test_an_error_on_ray_has_the_message_of_a_local_run(typed, folder, tmp_path)
     text = text.replace("path: corpus", f"path: {folder}/corpus").replace("name: backbone", f"name: {folder}/backbone")
     (tmp_path / "experiment.yaml").write_text(text)
     printed = typed("run", "experiment.yaml", "--ray", "local", code=2)
-    assert "error: training.precision is float16, which needs a GPU: it can be bfloat16 or float32 here\n" in printed
+    assert re.search(r"error: training\.precision .*float16\n", printed)
 
 
 def test_an_unreachable_ray_cluster_is_an_error_with_its_address(typed, folder):
     pytest.importorskip("ray")
     printed = typed("run", folder / "experiment.yaml", "--ray", "127.0.0.1:1", code=2)
-    assert "error: there is no Ray cluster at 127.0.0.1:1: " in printed
+    assert "error: no Ray cluster at 127.0.0.1:1: " in printed
 
 
 def test_a_missing_ray_is_an_error_with_the_command_that_installs_it(monkeypatch):

@@ -74,7 +74,7 @@ def test_under_heldout_the_next_session_validates_and_after_the_last_the_first(f
 
 
 @pytest.mark.parametrize("kind", ["last", "paper"])
-def test_where_the_protocol_lets_nobody_validate_all_other_sessions_train(four_sessions, kind):
+def test_without_validation_all_other_sessions_train(four_sessions, kind):
     for fold in make_folds(four_sessions, kind):
         assert fold.validation == ()
         assert names(four_sessions, fold.train, "session") == [name for name in SESSIONS if name != fold.name]
@@ -85,13 +85,13 @@ def test_under_speaker_the_other_speaker_of_the_session_validates_and_the_other_
     assert validating == [["1M"], ["1F"], ["2M"], ["2F"], ["3M"], ["3F"], ["4M"], ["4F"]]
 
 
-def test_a_speaker_alone_in_the_session_is_validated_by_the_next_session():
+def test_the_next_session_validates_a_speaker_who_is_alone_in_a_session():
     manifest = manifest_of(*(utterance(session, "F") for session in (1, 2, 3)), utterance(3, "M"))
     validating = [names(manifest, fold.validation, "speaker") for fold in make_folds(manifest, "speaker")]
     assert validating == [["2F"], ["3F", "3M"], ["3M"], ["3F"]]
 
 
-def test_three_speakers_of_a_session_are_tested_apart_and_validated_by_the_two_others():
+def test_with_three_speakers_per_session_the_two_others_validate():
     manifest = manifest_of(*(utterance(session, gender) for session in (1, 2, 3) for gender in "FMX"))
     folds = {fold.name: fold for fold in make_folds(manifest, "speaker")}
     assert names(manifest, folds["2M"].validation, "speaker") == ["2F", "2X"]
@@ -118,37 +118,29 @@ def test_no_speaker_is_in_two_parts_of_a_fold(four_sessions, kind):
 )
 def test_a_speaker_in_two_parts_is_an_error_that_names_speaker_and_fold(kind, fold):
     others = (utterance(session, gender) for session in (1, 2) for gender in "FM")
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(RecipeError, match=f"train and test parts of the fold {fold} .*1F"):
         make_folds(manifest_of(*others, utterance(3, "F", speaker="1F")), kind)
-    assert str(error.value) == f"the speaker 1F is in both the train and the test part of the fold {fold}"
 
 
 def test_a_speaker_who_validates_and_trains_or_tests_is_an_error_too():
     others = [utterance(session, "F") for session in (1, 2, 3, 4)]
-    with pytest.raises(RecipeError, match=r"^the speaker 2F is in both the train and the validation part of the fold"):
+    with pytest.raises(RecipeError, match=r"train and validation parts of the fold .*2F"):
         make_folds(manifest_of(*others, utterance(4, "M", speaker="2F")), "heldout")
-    with pytest.raises(RecipeError, match=r"^the speaker 1F is in both the validation and the test part of the fold"):
+    with pytest.raises(RecipeError, match=r"validation and test parts of the fold .*1F"):
         make_folds(manifest_of(*others, utterance(2, "M", speaker="1F")), "heldout")
 
 
 @pytest.mark.parametrize("kind", ["heldout", "speaker"])
 @pytest.mark.parametrize("sessions", [1, 2])
-def test_who_validates_needs_a_session_of_their_own(kind, sessions):
+def test_a_protocol_with_validation_needs_three_sessions(kind, sessions):
     manifest = manifest_of(*(utterance(session, "F") for session in range(sessions)))
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(RecipeError, match=f"'{kind}' needs at least 3 sessions, got .*{sessions}"):
         make_folds(manifest, kind)
-    assert str(error.value) == (
-        f"the corpus has {sessions} session{'s' * (sessions > 1)}: the protocol '{kind}' needs at least 3, "
-        "one to test, one to validate and one to train"
-    )
 
 
 @pytest.mark.parametrize("kind", ["last", "paper"])
-def test_where_nobody_validates_two_sessions_are_enough_and_one_is_not(kind):
+def test_a_protocol_without_validation_needs_two_sessions(kind):
     pair = manifest_of(utterance(1, "F"), utterance(2, "F"))
     assert [(fold.train, fold.test) for fold in make_folds(pair, kind)] == [((1,), (0,)), ((0,), (1,))]
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(RecipeError, match=f"'{kind}' needs at least 2 sessions, got .*1"):
         make_folds(manifest_of(utterance(1, "F")), kind)
-    assert str(error.value) == (
-        f"the corpus has 1 session: the protocol '{kind}' needs at least 2, one to test, and one to train"
-    )
