@@ -92,8 +92,7 @@ def check_options(
     check_whole("stride", stride)
     check_flag("bidirectional", bidirectional)
     if padding_mode not in PADDING_MODES:
-        known = ", ".join(repr(mode) for mode in PADDING_MODES)
-        raise ValueError(f"padding_mode must be one of {known}, got {padding_mode!r}")
+        raise ValueError(f"padding_mode must be one of {', '.join(map(repr, PADDING_MODES))}, got {padding_mode!r}")
     return n_div, stride, bidirectional
 
 
@@ -145,14 +144,12 @@ def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
 def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(groups, (list, tuple)):
         raise TypeError(f"groups must be a list of (channels, frames), got {type(groups).__name__}")
-    pairs = []
     for group in groups:
         if not isinstance(group, (list, tuple)) or len(group) != 2:
             raise TypeError(f"groups must contain pairs (channels, frames), got {group!r}")
-        for name, value in (("channels", group[0]), ("frames", group[1])):
-            check_whole(f"the {name} of a group", value)
-        pairs.append((group[0], group[1]))
-    return tuple(pairs)
+        check_whole("the channels of a group", group[0])
+        check_whole("the frames of a group", group[1])
+    return tuple((channels, frames) for channels, frames in groups)
 
 
 def check_kind(x: Any, name: str) -> None:
@@ -228,12 +225,9 @@ def check_writable(x: Tensor) -> None:
         )
     if x.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError("x must not be an inference tensor if inplace outside inference mode: pass x.clone()")
-    if not torch.is_grad_enabled() or not x.requires_grad:
-        return
-    if x.is_leaf:
-        raise ValueError("x must not be a leaf that requires grad if inplace: pass x.clone()")
-    if is_view_of_leaf(x):
-        raise ValueError("x must not be a view of a leaf that requires grad if inplace: pass x.clone()")
+    if torch.is_grad_enabled() and x.requires_grad and (x.is_leaf or is_view_of_leaf(x)):
+        what = "a leaf" if x.is_leaf else "a view of a leaf"
+        raise ValueError(f"x must not be {what} that requires grad if inplace: pass x.clone()")
 
 
 def check_residual(x: Tensor, residual: Any) -> None:

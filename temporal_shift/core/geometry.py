@@ -21,10 +21,6 @@ class ChannelGroup(NamedTuple):
         """The number of channels."""
         return self.stop - self.start
 
-    def adjoint(self) -> ChannelGroup:
-        """The group that carries the gradients back."""
-        return self._replace(frames=-self.frames)
-
 
 class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its hash must be cheap
     """A shift of one tensor: two dims, a padding mode, and groups that cover all channels in order.
@@ -67,7 +63,7 @@ class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its h
 def _adjoint(geometry: ShiftGeometry) -> ShiftGeometry:
     if geometry.padding_mode == "replicate":
         return geometry._replace(transposed=not geometry.transposed)
-    return geometry._replace(groups=tuple(group.adjoint() for group in geometry.groups))
+    return geometry._replace(groups=tuple(group._replace(frames=-group.frames) for group in geometry.groups))
 
 
 def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:

@@ -191,16 +191,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         shift_every_layer: bool = False,
     ) -> None:
         super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         )
         self._set_shift(n_div, stride, bidirectional_shift, shift_every_layer)
 
@@ -246,16 +237,9 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
         bidirectional_shift: bool = False,
         shift_every_layer: bool = False,
     ) -> None:
+        # device and dtype by name: the next positional argument of nn.GRU is proj_size
         super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device=device, dtype=dtype
         )
         self._set_shift(n_div, stride, bidirectional_shift, shift_every_layer)
 

@@ -85,10 +85,10 @@ class ShiftStream:
             ValueError: As :func:`temporal_shift.temporal_shift`, and if the chunk differs from those before in
                 anything but its length.
         """
-        geometry = self._geometry(chunk)
-        state = _state_before(chunk, geometry) if self.state is None else _checked(self.state, chunk, geometry)
-        if state.shape[geometry.time_dim] == 0 and chunk.shape[geometry.time_dim] > 0:
-            state = _repeated(chunk, 0, _reach(geometry)[0], geometry.time_dim)
+        geometry = arguments.resolve(chunk, *self._arguments)
+        state = None if self.state is None else _checked(self.state, chunk, geometry)
+        if state is None or state.shape[geometry.time_dim] == 0:  # no frame so far
+            state = _padding(chunk, 0, _reach(geometry)[0], geometry)
         y, self.state = _advanced(state, chunk, geometry)
         return y
 
@@ -101,12 +101,8 @@ class ShiftStream:
         if self.state is None:
             raise ValueError("flush() must come after the first chunk, which may be empty")
         state, self.state = self.state, None
-        geometry = self._geometry(state)
-        time, future = geometry.time_dim, _reach(geometry)[1]
-        if geometry.padding_mode == "replicate" and state.shape[time] > 0:
-            padding = _repeated(state, state.shape[time] - 1, future, time)
-        else:
-            padding = _zeros(state, future, time)
+        geometry = arguments.resolve(state, *self._arguments)
+        padding = _padding(state, state.shape[geometry.time_dim] - 1, _reach(geometry)[1], geometry)
         return _advanced(state, padding, geometry)[0]
 
     @property
@@ -116,9 +112,6 @@ class ShiftStream:
             return max([0, *(-frames for channels, frames in groups if channels)])
         stride = 1 if stride is None else stride
         return abs(stride) if bidirectional else max(0, -stride)
-
-    def _geometry(self, x: Tensor) -> ShiftGeometry:
-        return arguments.resolve(x, *self._arguments)
 
 
 def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
@@ -159,15 +152,7 @@ def _advanced(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> tuple[Te
         for group in geometry.groups
     ]
     rest = frames.narrow(time, complete, frames.shape[time] - complete)
-    return torch.cat(
-        parts, dim=geometry.channel_dim
-    ), rest.clone()  # not a view, which would keep the whole chunk alive
-
-
-def _state_before(chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
-    """Zeros before the first frame, or nothing if the padding repeats the first frame."""
-    past = _reach(geometry)[0] if geometry.padding_mode == "zeros" else 0
-    return _zeros(chunk, past, geometry.time_dim)
+    return torch.cat(parts, dim=geometry.channel_dim), rest.clone()  # a view would keep the whole chunk alive
 
 
 def _reach(geometry: ShiftGeometry) -> tuple[int, int]:
@@ -176,9 +161,10 @@ def _reach(geometry: ShiftGeometry) -> tuple[int, int]:
     return max(0, *frames), max(0, *(-step for step in frames))
 
 
-def _zeros(like: Tensor, frames: int, time: int) -> Tensor:
-    return like.new_zeros([frames if dim == time else size for dim, size in enumerate(like.shape)])
-
-
-def _repeated(x: Tensor, frame: int, times: int, time: int) -> Tensor:
-    return x.narrow(time, frame, 1).expand([times if dim == time else size for dim, size in enumerate(x.shape)])
+def _padding(x: Tensor, edge: int, frames: int, geometry: ShiftGeometry) -> Tensor:
+    """Padding beside the frame ``edge`` of ``x``: zeros, or copies of that frame (none if ``x`` has no frame)."""
+    time = geometry.time_dim
+    if geometry.padding_mode == "replicate" and x.shape[time] == 0:
+        return x
+    shape = [frames if dim == time else size for dim, size in enumerate(x.shape)]
+    return x.new_zeros(shape) if geometry.padding_mode == "zeros" else x.narrow(time, edge, 1).expand(shape)

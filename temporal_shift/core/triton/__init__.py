@@ -13,12 +13,8 @@ from ..geometry import ShiftGeometry
 from .kernels import shift_inplace_kernel, shift_kernel
 from .launches import MAX_CARRIED, plan, plan_inplace
 
-_WORDS = {
-    1: torch.uint8,
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-}  # elements that only move are copied as integers of their size
+# elements that only move are copied as integers of their size
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -34,9 +30,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     y = torch.empty_like(x, dtype=x.dtype if residual is None else torch.result_type(x, residual))
     if x.numel() == 0:
         return y
-    if (
-        geometry.ragged == "cu_seqlens" and bounds is not None and len(bounds) == 1
-    ):  # no sequence: every frame is padding
+    if geometry.ragged == "cu_seqlens" and bounds is not None and len(bounds) == 1:  # every frame is padding
         return y.zero_() if residual is None else y.copy_(residual)
     source, target = x, y
     if residual is None and not geometry.transposed:

@@ -12,7 +12,7 @@ import soundfile
 NO_LENGTH = 0x7FFF0000
 
 
-def promised_samples(file: soundfile.SoundFile) -> int:
+def stated_samples(file: soundfile.SoundFile) -> int:
     """The number of samples in the header, if libsndfile's log says that it is too large; else 0."""
     sizes = r"^ *(?:data|Data Size|SSND|Riff size|riff) *: (\d+) \(should be (\d+)\)"  # WAV, AU, AIFF, RF64, W64
     found = re.search(sizes, file.extra_info, flags=re.MULTILINE)

@@ -19,7 +19,7 @@ import soundfile
 import soxr
 
 from ..utils.errors import RecipeError
-from .headers import NO_LENGTH, SizeFilledIn, blank_size_position, promised_samples
+from .headers import NO_LENGTH, SizeFilledIn, blank_size_position, stated_samples
 from .resampling import SAMPLE_RATE, resampled_mono
 
 # The resampler looks ahead. With this much more than the clip, its last samples equal those of the whole file.
@@ -42,8 +42,7 @@ def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> n
         wave = file.next(math.ceil((seconds + look_ahead) * file.samplerate))
         mono = resampled_mono(wave, file.samplerate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
-    heard = mono[: len(clip)]
-    clip[: len(heard)] = heard
+    clip[: len(mono)] = mono[: len(clip)]
     return clip
 
 
@@ -81,7 +80,7 @@ def read_header(path: Source) -> tuple[int, int]:
         if file.frames >= NO_LENGTH:  # a streamed FLAC or Ogg: only decoding gives the length
             while len(file.next(file.samplerate)):
                 pass
-            return file.heard, int(file.samplerate)
+            return file.samples_read, int(file.samplerate)
         return int(file.frames), int(file.samplerate)
 
 
@@ -89,7 +88,7 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
     """An open file, read once from start to end."""
 
     path: Source
-    heard = 0  # samples so far
+    samples_read = 0
 
     def seekable(self) -> bool:
         """False: soundfile would seek after each read, which is slow and loses the samples before a FLAC's cut."""
@@ -97,25 +96,26 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
 
     def next(self, samples: int) -> npt.NDArray[np.float32]:
         """The next ``samples`` samples, or fewer at the end, with the channels averaged."""
-        asked = min(samples, self.frames - self.heard)
+        asked = min(samples, self.frames - self.samples_read)
         try:
             wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise self.cut_off(f" or damaged: {_reason(error)}") from None
-        self.heard += len(wave)
+        self.samples_read += len(wave)
         if len(wave) < asked and self.frames < NO_LENGTH:
-            self.hold_against(self.frames, self.heard)
+            self.check_length(self.frames, self.samples_read)
         if not np.isfinite(wave).all():
-            raise RecipeError(f"the audio file {_name(self.path)} holds samples that are not finite")
+            raise RecipeError(f"the audio file {_name(self.path)} contains samples that are not finite")
         with np.errstate(over="ignore"):  # callers check the result if they need finite samples
             mean: npt.NDArray[np.float32] = wave.T.mean(axis=0)
         return mean
 
-    def hold_against(self, promised: int, held: int) -> None:
+    def check_length(self, stated: int, held: int) -> None:
         """Raise if the header states more samples than the file has."""
-        if promised > held + _SLACK * self.samplerate:
-            said, there = promised / self.samplerate, held / self.samplerate
-            raise self.cut_off(f": its header says {said:.2f} s, it holds {there:.2f} s")
+        if stated > held + _SLACK * self.samplerate:
+            raise self.cut_off(
+                f": its header states {stated / self.samplerate:.2f} s, it has {held / self.samplerate:.2f} s"
+            )
 
     def cut_off(self, how: str) -> RecipeError:
         return RecipeError(f"the audio file {_name(self.path)} is cut off{how}")
@@ -134,7 +134,7 @@ def _opened(path: Source) -> Iterator[_Recording]:
             raise file.cut_off(": it ends within a page")  # Ogg: its header has no length
         if file.frames == 0:
             raise RecipeError(f"the audio file {_name(path)} is empty")
-        file.hold_against(promised_samples(file), file.frames)
+        file.check_length(stated_samples(file), file.frames)
         yield file
 
 
@@ -150,9 +150,7 @@ def _recording(path: Source, stack: ExitStack) -> _Recording:
         raw.seek(0)
         if place is not None:
             return _Recording(SizeFilledIn(raw, place))
-    return _Recording(
-        raw.fileno(), closefd=False
-    )  # by descriptor: soundfile guesses the format from a name's extension
+    return _Recording(raw.fileno(), closefd=False)  # not by name: soundfile guesses the format from its extension
 
 
 def _unreadable(path: Source, error: Exception) -> RecipeError:

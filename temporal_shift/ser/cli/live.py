@@ -68,12 +68,12 @@ def live(
     sound = _sound(file, device, seconds)  # a wrong file or device is an error before the model loads
     recognizer = Recognizer.load(name)
     view = _view(format, recognizer.labels)
-    ear, way = _live.ear_of(recognizer)
+    predictor, way = _live.predictor_of(recognizer)
     view.begin(Path(name).name, way)
     summary = _live.Summary()
     # Ctrl-C is the normal way to end it
     with suppress(KeyboardInterrupt), _live.reading(sound, recognizer.window + hop) as inbox, view.shown():
-        for update in _live.updates(ear, inbox, hop):
+        for update in _live.updates(predictor, inbox, hop):
             summary.add(update)
             view.show(update, summary)
     view.end(summary)

@@ -60,8 +60,12 @@ def describe(manifest: Manifest) -> Description:
         largest=largest,
         chance_wa=labels[largest] / len(utterances),
         chance_ua=1 / len(labels),
-        roamers=_roamers(utterances),
-        duplicates=_duplicates(utterances),
+        roamers={
+            speaker: sessions
+            for speaker, of_speaker in sorted(_grouped(utterances, "speaker").items())
+            if len(sessions := tuple(sorted({utterance.session for utterance in of_speaker}))) > 1
+        },
+        duplicates=tuple(tuple(same) for same in _grouped(utterances, "sha256").values() if len(same) > 1),
     )
 
 
@@ -102,11 +106,8 @@ def classes_by_session(manifest: Manifest) -> Table:
 
 def speakers(manifest: Manifest) -> Table:
     """One row per speaker: sessions, minutes, utterances by class."""
-    of_speaker: dict[str, list[Utterance]] = {}
-    for utterance in manifest.utterances:
-        of_speaker.setdefault(utterance.speaker, []).append(utterance)
     rows = []
-    for speaker, said in sorted(of_speaker.items()):
+    for speaker, said in sorted(_grouped(manifest.utterances, "speaker").items()):
         labels = Counter(utterance.label for utterance in said)
         sessions = ", ".join(sorted({utterance.session for utterance in said}))
         minutes = f"{sum(utterance.seconds for utterance in said) / 60:.1f}"
@@ -127,32 +128,21 @@ def findings(found: Description) -> list[str]:
     ]
 
 
-def _roamers(utterances: Sequence[Utterance]) -> dict[str, tuple[str, ...]]:
-    sessions: dict[str, set[str]] = {}
+def _grouped(utterances: Sequence[Utterance], field: str) -> dict[str, list[Utterance]]:
+    groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
-        sessions.setdefault(utterance.speaker, set()).add(utterance.session)
-    return {speaker: tuple(sorted(these)) for speaker, these in sorted(sessions.items()) if len(these) > 1}
-
-
-def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[Utterance, ...], ...]:
-    same: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        same.setdefault(utterance.sha256, []).append(utterance)
-    return tuple(tuple(these) for these in same.values() if len(these) > 1)
+        groups.setdefault(getattr(utterance, field), []).append(utterance)
+    return groups
 
 
 def _duplicate_sentence(same: Sequence[Utterance]) -> str:
     ids = " and ".join(utterance.id for utterance in same)
-    told = [
-        f"{what} {' and '.join(sorted(values))}"
-        for what, values in (
-            ("the labels", {utterance.label for utterance in same}),
-            ("the speakers", {utterance.speaker for utterance in same}),
-            ("the sessions", {utterance.session for utterance in same}),
-        )
-        if len(values) > 1
+    differences = [
+        f"the {field}s {' and '.join(sorted(values))}"
+        for field in ("label", "speaker", "session")
+        if len(values := _grouped(same, field)) > 1
     ]
-    return f"{ids} are one recording{', with ' + ', '.join(told) if told else ''}"
+    return f"{ids} are one recording{', with ' + ', '.join(differences) if differences else ''}"
 
 
 def _first(sentences: list[str]) -> list[str]:

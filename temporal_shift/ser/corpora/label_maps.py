@@ -12,6 +12,7 @@ import yaml
 
 from ..utils.errors import RecipeError
 from ..utils.text_files import read_text
+from ..utils.wording import counted
 
 LabelMap: TypeAlias = Mapping[str, str | None]  # None: utterances with this label are left out
 
@@ -34,7 +35,7 @@ def shipped_map(corpus: str) -> dict[str, str | None]:
 
 
 def read_label_map(path: Path) -> dict[str, str | None]:
-    """Read a user's YAML file, a line ``code: class`` or ``code: null`` each.
+    """Read a user's YAML file with lines ``code: class`` or ``code: null``.
 
     Raises:
         RecipeError: If the file does not exist or does not contain such a map.
@@ -70,7 +71,10 @@ def classes_of(
         else:
             unknown.append(code)
     if unknown:
-        listed = ", ".join(f"{_called(code, names)} ({_utterances(codes[code])})" for code in sorted(unknown))
+        called = {
+            code: repr(code) if names.get(code) in (None, code) else f"{code!r}, {names[code]}" for code in unknown
+        }
+        listed = ", ".join(f"{called[code]} ({counted(codes[code], 'utterance')})" for code in sorted(unknown))
         raise RecipeError(f"the label map lacks {listed}: give each a class, or null to leave it out")
     return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
 
@@ -88,12 +92,3 @@ def _checked(text: str, name: str) -> dict[str, str | None]:
     if not any(found.values()):
         raise RecipeError(f"the label map {name} leaves out everything")
     return found
-
-
-def _called(code: str, names: LabelMap) -> str:
-    name = names.get(code)
-    return repr(code) if name in (None, code) else f"{code!r}, {name}"
-
-
-def _utterances(count: int) -> str:
-    return f"{count} utterance{'s' * (count != 1)}"

@@ -36,8 +36,8 @@ class Utterance:
     label: _Name
     speaker: _FolderName
     session: _FolderName
-    start: _Seconds  # in the conversation; 0 where there is none
-    end: _Seconds  # in the conversation; the duration where there is none
+    start: _Seconds  # in the conversation; 0 if there is none
+    end: _Seconds  # in the conversation; the duration if there is none
     samples: _Count  # of each channel
     sample_rate: _Count  # Hz
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
@@ -62,15 +62,15 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not self.utterances:
-            raise RecipeError("the manifest holds no utterance")
+            raise RecipeError("the manifest contains no utterance")
         seen: set[str] = set()
         for utterance in self.utterances:
             if utterance.id in seen:
                 raise RecipeError(f"the utterance {utterance.id} occurs twice")
             if utterance.label not in self.labels:
                 raise RecipeError(
-                    f"the utterance {utterance.id} has the label {utterance.label!r}, "
-                    f"which is not among {', '.join(self.labels)}"
+                    f"the label of the utterance {utterance.id} must be one of {', '.join(self.labels)}, got "
+                    f"{utterance.label!r}"
                 )
             seen.add(utterance.id)
 
@@ -106,7 +106,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
         path: The file. Relative paths in it start from the file's folder.
         labels: The classes, in the order of the model's outputs. Default: those that occur, sorted.
     Raises:
-        RecipeError: If the file does not exist or is empty, or lines are invalid; the message says which and why.
+        RecipeError: If the file does not exist or is empty, or lines are invalid. The message names each line.
     """
     folder = path.resolve().parent
     utterances: list[Utterance] = []
@@ -118,7 +118,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
         utterances.append(replace(utterance, path=folder / utterance.path))
     raise_problems(problems)
     if not utterances:
-        raise RecipeError(f"the manifest {path} holds no utterance")
+        raise RecipeError(f"the manifest {path} contains no utterance")
     return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
 
 
@@ -127,7 +127,7 @@ def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Map
     if utterance.id in first:
         reasons.append(f"the utterance {utterance.id} occurs already in {first[utterance.id]}")
     if labels is not None and utterance.label not in labels:
-        reasons.append(f"the label {utterance.label!r} is none of {', '.join(labels)}")
+        reasons.append(f"label must be one of {', '.join(labels)}, got {utterance.label!r}")
     if utterance.end < utterance.start:
-        reasons.append(f"end: {utterance.end} is before the start, {utterance.start}")
+        reasons.append(f"end must be at least the start, {utterance.start}, got {utterance.end}")
     return reasons

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,27 +55,23 @@ def audio_files(root: Path) -> list[Path]:
 def named_files(
     root: Path, name: re.Pattern[str], example: str, problems: list[str]
 ) -> list[tuple[Path, re.Match[str]]]:
-    """The recordings below a folder with the match of their names; other names are problems."""
-    found = []
-    paths = audio_files(root)
-    for path in without_copies(paths, problems):
-        if match := name.fullmatch(path.stem):
-            found.append((path, match))
-        else:
-            problems.append(f"the file {path} is not named like {example}")
-    if not paths:
-        problems.append(f"the corpus folder {root} holds no recordings named like {example}")
-    return found
+    """The recordings below a folder with the match of their names.
 
-
-def without_copies(paths: Iterable[Path], problems: list[str]) -> list[Path]:
-    """Drop copies: some downloads contain a folder twice. Different files with the same name are a problem."""
+    Copies are dropped, because some downloads contain a folder twice. Adds to ``problems``: files with the same name
+    that differ, other names, and a folder without recordings.
+    """
     first: dict[str, Path] = {}
-    for path in paths:
+    for path in audio_files(root):
         other = first.setdefault(path.stem, path)
         if other is not path and file_sha256(other) != file_sha256(path):
             problems.append(f"the files {other} and {path} have the same name but differ: keep one")
-    return list(first.values())
+    found = [(path, match) for path in first.values() if (match := name.fullmatch(path.stem))]
+    problems += [
+        f"the file {path} is not named like {example}" for path in first.values() if not name.fullmatch(path.stem)
+    ]
+    if not first:
+        problems.append(f"the corpus folder {root} contains no recordings named like {example}")
+    return found
 
 
 def make_manifest(
@@ -89,12 +85,12 @@ def make_manifest(
     """Read the audio of the rows whose labels have a class, and sort them by session and id.
 
     Args:
-        problems: What the reader found wrong.
+        problems: Problems that the reader found.
         own: The corpus's label map, as for :func:`.label_maps.classes_of`.
         genders: By speaker, if the corpus states them.
     Raises:
-        RecipeError: Naming all problems: these, labels without a class, ids that occur twice, names that no folder
-            can have, audio that is missing or broken.
+        RecipeError: If there are problems. The message lists all: also labels without a class, ids that occur twice,
+            names that a folder cannot have, and audio that is missing or broken.
     """
     problems = [*problems, *_twice(rows), *_no_folders(rows)]
     try:
@@ -133,7 +129,7 @@ def read_utterance(
     try:
         samples, sample_rate = read_header(path)
     except RecipeError:
-        if _is_pointer(path):
+        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
             raise RecipeError(f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'") from None
         raise
     return Utterance(
@@ -155,7 +151,7 @@ def _classified(
     rows: Sequence[Row], corpus: config.Corpus, own: LabelMap | None
 ) -> tuple[list[tuple[Row, str]], tuple[str, ...]]:
     if not rows:
-        raise RecipeError(f"{corpus.path} holds no speech for the reader {corpus.reader}")
+        raise RecipeError(f"{corpus.path} contains no speech for the reader {corpus.reader}")
     classes, labels = classes_of(Counter(row.label for row in rows), own, corpus.label_map)
     kept = [(row, label) for row in rows if (label := classes[row.label]) is not None]
     if not kept:
@@ -165,29 +161,17 @@ def _classified(
 
 def _twice(rows: Sequence[Row]) -> list[str]:
     first: dict[str, Row] = {}
-    problems = []
-    for row in rows:
-        other = first.setdefault(row.id, row)
-        if other is not row:
-            problems.append(
-                f"{row.where or row.path}: the utterance {row.id} occurs already in {other.where or other.path}"
-            )
-    return problems
-
-
-def _no_folders(rows: Sequence[Row]) -> list[str]:
-    names = dict.fromkeys(
-        (what, name) for row in rows for what, name in (("speaker", row.speaker), ("session", row.session)) if name
-    )
     return [
-        f"the {what} {name!r} cannot name a folder of results: it must have no slash, and no dot in front"
-        for what, name in names
-        if not re.match(FOLDER_NAME, name)
+        f"{row.where or row.path}: the utterance {row.id} occurs already in {other.where or other.path}"
+        for row in rows
+        if (other := first.setdefault(row.id, row)) is not row
     ]
 
 
-def _is_pointer(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_LFS)) == _LFS
+def _no_folders(rows: Sequence[Row]) -> list[str]:
+    names = dict.fromkeys(pair for row in rows for pair in (("speaker", row.speaker), ("session", row.session)))
+    return [
+        f"the {what} {name!r} cannot name a folder of results: it must have no slash, and no dot in front"
+        for what, name in names
+        if name and not re.match(FOLDER_NAME, name)
+    ]

@@ -73,9 +73,8 @@ def find(root: Path, name: str) -> CacheEntry:
     """The cache whose name starts with ``name``; raises :class:`RecipeError` unless there is exactly one."""
     found = [entry for entry in entries(root) if entry.name.startswith(name)]
     if len(found) != 1:
-        known = ", ".join(entry.name for entry in found or entries(root)) or "none at all"
-        number = "more than one" if found else "no"
-        raise RecipeError(f"{number} cache in {root} has a name that starts with {name!r}: there are {known}")
+        known = ", ".join(entry.name for entry in found or entries(root)) or "none"
+        raise RecipeError(f"the name must be the start of one cache's name in {root} ({known}), got {name!r}")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""The feature cache: the frozen encoder runs once per utterance, and training maps the frames from disk.
+"""The feature cache: the frozen encoder runs once per utterance, and training memory-maps the frames.
 
 A cache is a folder named after the SHA-256 of everything that determines its features. ``key.json`` contains these
 inputs, each of ``frames-00000.npy``, ``frames-00001.npy``, ... the frames of 64 utterances. Each has a checksum in
@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .pretrained import PretrainedEncoder
 
 _FORMAT = 2  # of the files in a cache's folder; part of the key
-_SHARD = 64  # utterances a file
-_BATCH_SECONDS = 40  # of audio in a forward pass, at most: 7.5 s go through a base encoder's convolutions 4 at a time
+_SHARD = 64  # utterances per file
+_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass: 4 clips of 7.5 s in memory
 
 Shape = tuple[int, ...]
 OnProgress = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class FeatureCache:
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
         """The frames of one utterance, as a copy."""
         if not 0 <= index < len(self):
-            raise IndexError(f"the cache holds utterances 0 to {len(self) - 1}, not {index}")
+            raise IndexError(f"index must be in [0, {len(self) - 1}], got {index}")
         return np.array(self._shards[index // _SHARD][index % _SHARD], dtype=np.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:  # pickling would copy the frames: another process maps the files again
@@ -97,7 +97,9 @@ def cached_features(
     folder = root / key[:16]
     shards = _shards(manifest, folder)
     shapes = [verified_shape(shard.path) for shard in shards]
-    shape = _common_shape(shards, shapes, features)
+    shape = None if shapes[0] is None else shapes[0][0][1:]
+    if not all(shard.fits(found, shape, features) for shard, found in zip(shards, shapes, strict=True)):
+        shape = None
     world.wait()  # so that all processes see the same missing files
     if world.is_first and not (folder / "key.json").exists():
         write_json(folder / "key.json", inputs)
@@ -120,7 +122,7 @@ def feature_inputs(
     identity: dict[str, object] | None = None,
     audio_is_verified: bool = False,
 ) -> dict[str, Any]:
-    """Everything that decides the inputs of training, as JSON-able data that a person can read.
+    """Everything that determines the inputs of training, as readable, JSON-serialisable data.
 
     Args:
         identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, if the caller has it.
@@ -133,7 +135,7 @@ def feature_inputs(
         "format": _FORMAT,
         "backbone": identity or backbone_identity(backbone),
         "features": features.model_dump(),
-        # Contents, not dates or sizes: 12 h of audio are hashed in seconds.
+        # hashes of contents, not dates or sizes: 12 h of audio take seconds
         "utterances": [
             [utterance.id, utterance.sha256 if audio_is_verified else _audio_sha256(utterance)]
             for utterance in manifest.utterances
@@ -176,8 +178,8 @@ class _Shard:
     path: Path
     utterances: tuple[Utterance, ...]
 
-    def fits(self, found: tuple[Shape, str] | None, shape: Shape, features: config.Features) -> bool:
-        return found == ((len(self.utterances), *shape), features.dtype)
+    def fits(self, found: tuple[Shape, str] | None, shape: Shape | None, features: config.Features) -> bool:
+        return shape is not None and found == ((len(self.utterances), *shape), features.dtype)
 
 
 def _shards(manifest: Manifest, folder: Path) -> list[_Shard]:
@@ -196,17 +198,6 @@ def _map(path: Path) -> npt.NDArray[np.floating]:
     return frames
 
 
-def _common_shape(
-    shards: Sequence[_Shard], shapes: Sequence[tuple[Shape, str] | None], features: config.Features
-) -> Shape | None:
-    """The shape of an utterance's frames if no file is missing or wrong, else ``None``."""
-    if shapes[0] is None:
-        return None
-    shape = shapes[0][0][1:]
-    fit = all(shard.fits(found, shape, features) for shard, found in zip(shards, shapes, strict=True))
-    return shape if fit else None
-
-
 def _encode(
     encoder: PretrainedEncoder,
     features: config.Features,
@@ -220,7 +211,9 @@ def _encode(
     size = batch_size(features.clip_seconds)
     for shard in missing:
         with atomic_write(shard.path) as file:
-            _write_header(file, (len(shard.utterances), *encoder.shape), features.dtype)
+            descr = np.lib.format.dtype_to_descr(np.dtype(features.dtype))
+            header = {"descr": descr, "fortran_order": False, "shape": (len(shard.utterances), *encoder.shape)}
+            np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(shard.utterances), size):
                 batch = shard.utterances[start : start + size]
                 file.write(_encode_batch(encoder, features, batch).tobytes())
@@ -233,11 +226,6 @@ def batch_size(clip_seconds: float) -> int:
     """A power of two: it divides a shard, so the bytes of a shard depend on its own utterances only."""
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)
-
-
-def _write_header(file: BinaryIO, shape: Shape, dtype: str) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _encode_batch(

@@ -23,9 +23,8 @@ class FrameEncoder(nn.Module):
     def __init__(self, model: Any, layer: int | str, average: int) -> None:
         super().__init__()
         self.model = model
-        self.model.config.apply_spec_augment = (
-            False  # ours masks frames; Hugging Face's fails on clips of at most 0.2 s
-        )
+        # FeatureSpecAugment masks frames instead; Hugging Face's fails on clips of at most 0.2 s
+        self.model.config.apply_spec_augment = False
         self.average = average
         self.choose(layer)
 
@@ -43,7 +42,10 @@ class FrameEncoder(nn.Module):
             frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
         elif self.layer != "last":
             frames = output.hidden_states[self.layer]
-        return _averaged(frames, self.average)
+        if self.average == 1:
+            return frames
+        groups = torch.split(frames, self.average, dim=-2)  # the last group may be shorter
+        return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
     def learn(self) -> None:
         """Make all parameters trainable except the input convolutions, as in the paper."""
@@ -60,10 +62,3 @@ def normalized(waves: Tensor) -> Tensor:
     """Shift and scale each waveform of ``(B, samples)`` to zero mean and unit variance, as Wav2Vec2FeatureExtractor."""
     centred = waves - waves.mean(dim=1, keepdim=True)
     return centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()
-
-
-def _averaged(frames: Tensor, neighbours: int) -> Tensor:
-    if neighbours == 1:
-        return frames
-    groups = torch.split(frames, neighbours, dim=-2)  # the last group may be shorter
-    return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -139,7 +140,6 @@ class PretrainedEncoder(FrameEncoder):
 
 
 def _layer(backbone: config.Backbone, last: int) -> int | str:
-    """An index of the hidden states, ``"last"`` for the model's output, or ``"weighted"``."""
     if isinstance(backbone.layer, str):
         return backbone.layer
     if not -last - 1 <= backbone.layer <= last:
@@ -178,30 +178,20 @@ def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callabl
     table = model.embed_positions.weight
     if positions > len(table):
         raise RecipeError(
-            f"the backbone {backbone.name} reads clips of {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} s "
-            f"at the longest, not of {samples / SAMPLE_RATE:g} s"
+            f"clip_seconds must be at most {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} for the backbone "
+            f"{backbone.name}, got {samples / SAMPLE_RATE:g}"
         )
     model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
     model.config.max_source_positions = model.max_source_positions = positions
+    return model, partial(_spectrogram, extractor, positions)
 
-    return model, _Spectrogram(extractor, positions)
 
-
-@dataclass(frozen=True, slots=True)
-class _Spectrogram:
-    extractor: WhisperFeatureExtractor
-    positions: int
-
-    def __call__(self, clips: Waveforms) -> Tensor:
-        features = self.extractor(
-            list(clips),
-            sampling_rate=SAMPLE_RATE,
-            padding="max_length",
-            max_length=self.positions * _WHISPER_STRIDE,
-            return_tensors="pt",
-        )
-        mel: Tensor = features["input_features"]  # (B, mel bins, 2 * positions)
-        return mel
+def _spectrogram(extractor: WhisperFeatureExtractor, positions: int, clips: Waveforms) -> Tensor:
+    samples = positions * _WHISPER_STRIDE
+    features = extractor(
+        list(clips), sampling_rate=SAMPLE_RATE, padding="max_length", max_length=samples, return_tensors="pt"
+    )
+    return features["input_features"]  # type: ignore[no-any-return]  # (B, mel bins, 2 * positions)
 
 
 def _load_weights(model_class: Any, backbone: config.Backbone, **options: object) -> Any:

@@ -20,10 +20,10 @@ from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
 from ..corpora.readers.iemocap import read_iemocap
 from ..utils.errors import RecipeError
-from .demo_views import CSS, INVITATION, Heard, cards, caveats, introduction, message
-from .recognizer import Recognizer, Samples, Window, mean_probabilities
+from .demo_views import CSS, INVITATION, Prediction, cards, caveats, introduction, message
+from .recognizer import Recognizer, Samples, mean_probabilities
 
-_LONGEST = 300.0  # maximum seconds of a recording
+MAX_SECONDS = 300.0  # of a recording
 _POINTS = 24  # number of points of a curve over time
 _BATCH = 8  # windows in a forward pass
 _MIN_HOP = 0.1  # seconds between two points
@@ -51,10 +51,8 @@ def serve(
         RecipeError: If gradio is missing, or the address is not available.
     """
     with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder:
-        os.environ |= {
-            "GRADIO_TEMP_DIR": folder,
-            "GRADIO_ANALYTICS_ENABLED": "False",
-        }  # gradio reads them when it is imported
+        # gradio reads them when it is imported
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         gradio = _gradio()
         page = _page(gradio, models, examples)
         page.queue(api_open=False, default_concurrency_limit=1)
@@ -72,7 +70,12 @@ def serve(
                 mcp_server=False,
                 pwa=False,
                 ssr_mode=False,
-                theme=_theme(gradio),
+                theme=gradio.themes.Base(
+                    primary_hue="blue",
+                    neutral_hue="gray",
+                    font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # no download
+                    font_mono=("ui-monospace", "Consolas", "monospace"),
+                ),
                 css=CSS,
             )
         except OSError:
@@ -101,28 +104,39 @@ def quickstart_examples(corpus: Path) -> list[Example]:
     return [found[key] for key in sorted(found)]
 
 
-def hear(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tuple[str, Samples | None]:
+def answer_to(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tuple[str, Samples | None]:
     """Return the predictions for a recording, or the error, as HTML; and its samples, ``None`` after an error."""
     try:
         wave = _wave(path)
     except RecipeError as error:
         return message(str(error).replace(str(path), name)), None
-    return cards([_heard(each, recognizer, wave) for each, recognizer in models], wave), wave
+    return cards([predict(each, recognizer, wave) for each, recognizer in models], wave), wave
+
+
+def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
+    """The prediction of one model for a whole recording, and for the windows that end at up to 24 points of it."""
+    begun = time.perf_counter()
+    windows = list(recognizer.windows([wave]))
+    latency = time.perf_counter() - begun
+    points = min(_POINTS, max(1, len(wave) // round(_MIN_HOP * SAMPLE_RATE)))
+    course = tuple(recognizer.latest([wave], len(wave) // points / SAMPLE_RATE, batch=_BATCH))
+    duration, whole = len(wave) / SAMPLE_RATE, mean_probabilities(windows)
+    return Prediction(name, recognizer.labels, whole, course, recognizer.window, duration, latency)
 
 
 def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:
-    def answer_to(path: str | Path | None, name: str = "") -> tuple[Any, ...]:
+    def answer_to_file(path: str | Path | None, name: str = "") -> tuple[Any, ...]:
         if path is None:
             return gradio.skip(), gradio.skip(), None, None
         name = name or Path(path).name
-        said, wave = hear(models, Path(path), name)
+        said, wave = answer_to(models, Path(path), name)
         if wave is None:
             return said, gradio.Audio(value=None, visible=False), None, None
         sound = (SAMPLE_RATE, (wave.clip(-1, 1) * 32767).astype(np.int16))
         return said, gradio.Audio(value=sound, label=name, visible=True), None, None
 
     def answer_to_example(number: int) -> tuple[Any, ...]:
-        return answer_to(examples[number].path, examples[number].label)
+        return answer_to_file(examples[number].path, examples[number].label)
 
     with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
         gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
@@ -138,7 +152,7 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
                     clicked = gradio.Dataset(
                         components=[gradio.Textbox(visible=False)],
                         samples=[[example.label] for example in examples],
-                        label="Examples of unheard speakers",
+                        label="Examples of speakers outside the training data",
                         type="index",
                         elem_id="examples",
                     )
@@ -155,36 +169,11 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
             "api_visibility": "private",
             "show_progress_on": [answer],
         }
-        upload.upload(answer_to, upload, shown, **how)
-        microphone.stop_recording(answer_to, microphone, shown, **how)
+        upload.upload(answer_to_file, upload, shown, **how)
+        microphone.stop_recording(answer_to_file, microphone, shown, **how)
         if examples:
             clicked.click(answer_to_example, clicked, shown, **how)
     return page
-
-
-def _theme(gradio: Any) -> Any:
-    """A theme with system fonts, because others would be downloaded."""
-    return gradio.themes.Base(
-        primary_hue="blue",
-        neutral_hue="gray",
-        font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),
-        font_mono=("ui-monospace", "Consolas", "monospace"),
-    )
-
-
-def _heard(name: str, recognizer: Recognizer, wave: Samples) -> Heard:
-    begun = time.perf_counter()
-    windows = list(recognizer.windows([wave]))
-    latency = time.perf_counter() - begun
-    duration = len(wave) / SAMPLE_RATE
-    whole, course = mean_probabilities(windows), _course(recognizer, wave)
-    return Heard(name, recognizer.labels, whole, course, recognizer.window, duration, latency)
-
-
-def _course(recognizer: Recognizer, wave: Samples) -> tuple[Window, ...]:
-    points = min(_POINTS, max(1, len(wave) // round(_MIN_HOP * SAMPLE_RATE)))
-    hop = len(wave) // points / SAMPLE_RATE
-    return tuple(recognizer.latest([wave], hop, batch=_BATCH))
 
 
 def _wave(path: Path) -> Samples:
@@ -192,8 +181,8 @@ def _wave(path: Path) -> Samples:
     for block in read_blocks(path):
         blocks.append(block)
         samples += len(block)
-        if samples > _LONGEST * SAMPLE_RATE:
-            raise RecipeError(f"the recording must be at most {_LONGEST / 60:g} minutes long")
+        if samples > MAX_SECONDS * SAMPLE_RATE:
+            raise RecipeError(f"the recording must be at most {MAX_SECONDS / 60:g} minutes long")
     return np.concatenate(blocks)
 
 

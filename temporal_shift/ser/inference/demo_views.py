@@ -21,7 +21,6 @@ from .recognizer import Recognizer, Samples, Window
 _DASHES = ("-", "--", "-.", ":")  # for readers who cannot tell the colours apart
 _COLUMNS = 600  # columns of the waveform's outline
 
-
 INVITATION = '<div class="invitation">Choose an example, upload a recording, or record yourself.</div>'
 
 CSS = """
@@ -59,7 +58,7 @@ CSS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Prediction:
     """A model's prediction for a recording: for all of it, and over time for the window that ends there."""
 
     name: str
@@ -81,14 +80,14 @@ class Heard:
         return ", ".join(f"{label} {100 * share:.0f} %" for label, share in shares)
 
 
-def course_figure(heard: Heard, wave: Samples) -> Figure:
+def course_figure(prediction: Prediction, wave: Samples) -> Figure:
     """Plot the probabilities over time below the waveform, on one time axis."""
     with house_style():
         figure = Figure(figsize=(3.9, 3.0), layout="constrained")
         sound, classes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
         _draw_wave(sound, wave)
-        _draw_course(classes, heard)
-        classes.set_xlim(0, heard.duration)
+        _draw_course(classes, prediction)
+        classes.set_xlim(0, prediction.duration)
         handles, labels = classes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), columnspacing=1.4)
     return figure
@@ -105,9 +104,9 @@ def introduction(names: list[str]) -> str:
     )
 
 
-def cards(found: list[Heard], wave: Samples) -> str:
+def cards(found: list[Prediction], wave: Samples) -> str:
     """The models' predictions side by side, as HTML."""
-    return f'<div class="cards">{"".join(_card(heard, wave) for heard in found)}</div>'
+    return f'<div class="cards">{"".join(_card(prediction, wave) for prediction in found)}</div>'
 
 
 def message(text: str) -> str:
@@ -128,24 +127,23 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
     )
 
 
-def _card(heard: Heard, wave: Samples) -> str:
-    name = html.escape(heard.name)
+def _card(prediction: Prediction, wave: Samples) -> str:
+    name = html.escape(prediction.name)
     rows = "".join(
         f'<li><span class="name">{html.escape(label)}</span>'
         f'<span class="bar"><i style="width: {100 * share:.1f}%; background: {_colour(number)}"></i></span>'
         f'<span class="share">{100 * share:.0f} %</span></li>'
-        for number, (label, share) in enumerate(zip(heard.labels, heard.probabilities, strict=True))
+        for number, (label, share) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True))
     )
-    picture = base64.b64encode(to_png(course_figure(heard, wave))).decode()
-    alt = (
-        f"{name}: the probability of each class over time under the waveform; of the whole: {html.escape(heard.words)}"
-    )
+    picture = base64.b64encode(to_png(course_figure(prediction, wave))).decode()
+    words = html.escape(prediction.words)
+    alt = f"{name}: the probability of each class over time under the waveform; of the whole: {words}"
     return (
         f'<section class="card" aria-label="{name}"><h2>{name}</h2>'
-        f'<p class="label">{html.escape(heard.label)}</p><ul class="shares">{rows}</ul>'
+        f'<p class="label">{html.escape(prediction.label)}</p><ul class="shares">{rows}</ul>'
         f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
-        f'<p class="figures">{heard.duration:.2f} s of sound, answered in {1000 * heard.latency:.0f} ms: '
-        f"real-time factor {heard.latency / heard.duration:.3f}</p></section>"
+        f'<p class="figures">{prediction.duration:.2f} s of sound, answered in {1000 * prediction.latency:.0f} ms: '
+        f"real-time factor {prediction.latency / prediction.duration:.3f}</p></section>"
     )
 
 
@@ -175,17 +173,17 @@ def _draw_wave(axes: Axes, wave: Samples) -> None:
     axes.tick_params(bottom=False)
 
 
-def _draw_course(axes: Axes, heard: Heard) -> None:
-    times = [window.end for window in heard.course]
-    for number, label in enumerate(heard.labels):
-        shares = [window.probabilities[number] for window in heard.course]
+def _draw_course(axes: Axes, prediction: Prediction) -> None:
+    times = [window.end for window in prediction.course]
+    for number, label in enumerate(prediction.labels):
+        shares = [window.probabilities[number] for window in prediction.course]
         dashes = _DASHES[number % len(_DASHES)]
         axes.plot(times, shares, color=_colour(number), linestyle=dashes, linewidth=1.8, label=label)
         axes.plot(times[-1:], shares[-1:], "o", color=_colour(number), markersize=4, clip_on=False)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(axis="y")
-    axes.set_xlabel(f"time, s; each point covers the {heard.window:g} s before it")
+    axes.set_xlabel(f"time, s; each point covers the {prediction.window:g} s before it")
 
 
 def _colour(number: int) -> str:

@@ -30,36 +30,36 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The prediction for the last window, or for the last frames.
+    """The prediction for the latest window, or for the latest frames.
 
     Attributes:
-        heard: Seconds of sound so far.
+        seconds: Seconds of sound so far.
         probabilities: One per class.
-        latency: Seconds from the arrival of the last sample to the prediction.
-        rtf: Real-time factor: seconds of computation per second of sound. Above 1, updates are skipped.
+        latency: Seconds from the arrival of the latest sample to the prediction.
+        rtf: Real-time factor, seconds of computation per second of sound. Above 1, updates are skipped.
         skipped: Number of updates skipped so far.
     """
 
-    heard: float
+    seconds: float
     probabilities: tuple[float, ...]
     latency: float
     rtf: float
     skipped: int
 
 
-class Ear(Protocol):
+class LivePredictor(Protocol):
     """Maps new samples to probabilities."""
 
-    hears_all: bool  # whether it processes all new samples, or one window per update
+    uses_all: bool  # whether it processes all new samples, or one window per update
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
         """Add samples; ``gap`` says that samples before them were dropped, ``last`` that the sound ends with them."""
 
 
-class WindowEar:
-    """Encodes the whole last window at each update, as :meth:`Recognizer.latest` does."""
+class WindowPredictor:
+    """Encodes the whole latest window at each update, as :meth:`Recognizer.latest` does."""
 
-    hears_all = False
+    uses_all = False
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
@@ -68,17 +68,16 @@ class WindowEar:
         self._kept = np.zeros(0, dtype=np.float32)
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
-        before = self._kept[:0] if gap else self._kept
-        self._kept = np.concatenate([before, samples])[-self._full :]
+        self._kept = np.concatenate([self._kept[:0] if gap else self._kept, samples])[-self._full :]
         if len(samples) == 0:
             return None
         return tuple(map(float, self._recognizer.probabilities(self._kept[None])[0]))
 
 
-class StreamEar:
-    """Encodes each frame once, and averages those of the last window."""
+class StreamPredictor:
+    """Encodes each frame once, and averages the frames of the latest window."""
 
-    hears_all = True
+    uses_all = True
 
     def __init__(self, stream: SpeechStream) -> None:
         self._stream = stream
@@ -92,13 +91,13 @@ class StreamEar:
         return None if logits is None else tuple(torch.from_numpy(logits).softmax(dim=0).tolist())
 
 
-def ear_of(recognizer: Recognizer) -> tuple[Ear, str]:
+def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
     """Return how a model processes live sound, and a line that describes it with the reason."""
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
-        return WindowEar(recognizer), f"by windows of {recognizer.window:g} s, because {error}"
-    return StreamEar(stream), (
+        return WindowPredictor(recognizer), f"by windows of {recognizer.window:g} s, because {error}"
+    return StreamPredictor(stream), (
         f"streaming, because each frame of its encoder depends on {stream.past:.2g} s before and {stream.future:.2g} s "
         f"after it; an update covers {recognizer.window:g} s, up to {stream.delay:.2g} s ago"
     )
@@ -115,10 +114,10 @@ class Delivery:
 
 
 class Inbox:
-    """A queue of blocks between two threads, of at most ``most`` samples: a full queue drops the oldest blocks."""
+    """A queue of blocks between two threads, of at most ``max_samples``: a full queue drops the oldest blocks."""
 
-    def __init__(self, most: int, clock: Clock = time.perf_counter) -> None:
-        self._most = most
+    def __init__(self, max_samples: int, clock: Clock = time.perf_counter) -> None:
+        self._max_samples = max_samples
         self._clock = clock
         self._blocks: deque[Samples] = deque()
         self._waiting = self._lost = 0
@@ -133,7 +132,7 @@ class Inbox:
             self._arrived = self._clock() - late
             self._blocks.append(samples)
             self._waiting += len(samples)
-            while self._waiting > self._most and len(self._blocks) > 1:
+            while self._waiting > self._max_samples and len(self._blocks) > 1:
                 dropped = len(self._blocks.popleft())
                 self._waiting -= dropped
                 self._lost += dropped
@@ -145,10 +144,10 @@ class Inbox:
             self._closed, self._error = True, error
             self._changed.notify()
 
-    def take(self, least: int) -> Delivery:
-        """Wait for ``least`` samples, dropped ones included, or for the end; return all samples."""
+    def take(self, min_samples: int) -> Delivery:
+        """Wait for ``min_samples``, dropped ones included, or for the end; return all samples."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting + self._lost >= least or self._closed)
+            self._changed.wait_for(lambda: self._waiting + self._lost >= min_samples or self._closed)
             if self._error is not None:
                 raise self._error
             samples = np.concatenate([np.zeros(0, dtype=np.float32), *self._blocks])
@@ -158,29 +157,29 @@ class Inbox:
         return delivery
 
 
-def updates(ear: Ear, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
+def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
     """Yield an update after each ``hop`` seconds of sound and at its end; fewer if the model is slower."""
     step = round(hop * SAMPLE_RATE)
-    heard = skipped = 0
+    total = skipped = 0
     last = False
     while not last:
-        before = heard // step
-        delivery = inbox.take((before + 1) * step - heard)
-        heard, last = heard + delivery.lost + len(delivery.samples), delivery.last
-        skipped += max(0, heard // step - before - 1)
+        before = total // step
+        delivery = inbox.take((before + 1) * step - total)
+        total, last = total + delivery.lost + len(delivery.samples), delivery.last
+        skipped += max(0, total // step - before - 1)
         begun = clock()
-        probabilities = ear(delivery.samples, gap=delivery.lost > 0, last=last)
+        probabilities = predictor(delivery.samples, gap=delivery.lost > 0, last=last)
         done = clock()
         if probabilities is not None:
-            sound = max(1, len(delivery.samples)) if ear.hears_all else step
-            rtf = (done - begun) * SAMPLE_RATE / sound
-            yield Update(heard / SAMPLE_RATE, probabilities, done - delivery.arrived, rtf, skipped)
+            used = max(1, len(delivery.samples)) if predictor.uses_all else step
+            rtf = (done - begun) * SAMPLE_RATE / used
+            yield Update(total / SAMPLE_RATE, probabilities, done - delivery.arrived, rtf, skipped)
 
 
 @contextmanager
-def reading(sound: Sound, most: float) -> Iterator[Inbox]:
-    """An inbox of ``most`` seconds; inside the block, a thread fills it."""
-    inbox, stop = Inbox(round(most * SAMPLE_RATE)), Event()
+def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
+    """An inbox of ``max_seconds``; inside the block, a thread fills it."""
+    inbox, stop = Inbox(round(max_seconds * SAMPLE_RATE)), Event()
     thread = Thread(target=_read, args=(sound, inbox, stop), daemon=True)
     thread.start()
     try:
@@ -220,21 +219,21 @@ class Summary:
 
     latencies: list[float] = field(default_factory=list)
     rtfs: list[float] = field(default_factory=list)
-    heard: float = 0.0
+    seconds: float = 0.0
     skipped: int = 0
 
     def add(self, update: Update) -> None:
         self.latencies.append(update.latency)
         self.rtfs.append(update.rtf)
-        self.heard, self.skipped = update.heard, update.skipped
+        self.seconds, self.skipped = update.seconds, update.skipped
 
     def figures(self) -> dict[str, float]:
         """Medians and 95th percentiles, as plain data."""
-        found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.heard, 2)}
-        for name, values, digits in (("latency_s", self.latencies, 4), ("rtf", self.rtfs, 4)):
+        found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.seconds, 2)}
+        for name, values in (("latency_s", self.latencies), ("rtf", self.rtfs)):
             if values:
-                middle, high = np.percentile(values, [50, 95])
-                found |= {f"{name}_median": round(float(middle), digits), f"{name}_95": round(float(high), digits)}
+                middle, high = np.percentile(values, [50, 95]).round(4).tolist()
+                found |= {f"{name}_median": middle, f"{name}_95": high}
         return found
 
 

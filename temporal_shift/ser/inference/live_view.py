@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,27 +20,34 @@ from .live import Summary, Update
 _BAR = 40  # columns
 
 
-class View(Protocol):
+class View(ABC):
     """Shows updates."""
 
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+
+    @abstractmethod
     def begin(self, model: str, way: str) -> None:
         """Print the model and how it processes the sound."""
 
     def shown(self) -> AbstractContextManager[Any]:
         """The context in which updates are shown."""
+        return nullcontext()
 
+    @abstractmethod
     def show(self, update: Update, summary: Summary) -> None:
         """Show an update; the summary already includes it."""
 
+    @abstractmethod
     def end(self, summary: Summary) -> None:
         """Print the summary."""
 
 
-class Drawing:
+class Drawing(View):
     """A bar for each class, redrawn in place."""
 
     def __init__(self, labels: Sequence[str], console: Console) -> None:
-        self._labels = labels
+        super().__init__(labels)
         self._console = console
         self._live = Live(console=console, auto_refresh=False)
 
@@ -62,24 +70,18 @@ class Drawing:
         self._console.print(_summary(summary), highlight=False, soft_wrap=True)
 
 
-class Lines:
+class Lines(View):
     """A line for each update."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
 
     def begin(self, model: str, way: str) -> None:
         print(f"{model}, {way}", flush=True)
 
-    def shown(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
     def show(self, update: Update, summary: Summary) -> None:
         shares = zip(self._labels, update.probabilities, strict=True)
         classes = "  ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
-        label = self._labels[update.probabilities.index(max(update.probabilities))]
+        label = most_likely(self._labels, update.probabilities)
         print(
-            f"{update.heard:8.2f} s  {label}  ({classes})  latency {1000 * update.latency:.0f} ms  "
+            f"{update.seconds:8.2f} s  {label}  ({classes})  latency {1000 * update.latency:.0f} ms  "
             f"RTF {update.rtf:.2f}  {update.skipped} skipped",
             flush=True,
         )
@@ -88,28 +90,20 @@ class Lines:
         print(_summary(summary), flush=True)
 
 
-class JsonLines:
+class JsonLines(View):
     """A JSON object for each update, between a ``begin`` and an ``end`` object."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
 
     def begin(self, model: str, way: str) -> None:
         self._print({"event": "begin", "model": model, "way": way, "labels": list(self._labels)})
 
-    def shown(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
     def show(self, update: Update, summary: Summary) -> None:
-        probabilities = {
-            label: round(share, 4) for label, share in zip(self._labels, update.probabilities, strict=True)
-        }
+        shares = zip(self._labels, update.probabilities, strict=True)
         self._print(
             {
                 "event": "update",
-                "heard_s": round(update.heard, 3),
+                "heard_s": round(update.seconds, 3),
                 "label": most_likely(self._labels, update.probabilities),
-                "probabilities": probabilities,
+                "probabilities": {label: round(share, 4) for label, share in shares},
                 "latency_s": round(update.latency, 4),
                 "rtf": round(update.rtf, 4),
                 "skipped": update.skipped,
@@ -128,7 +122,7 @@ def _figures(update: Update, summary: Summary) -> str:
     """The measurements of this update and of all so far."""
     so_far = summary.figures()
     return (
-        f"{update.heard:.1f} s heard\n"
+        f"{update.seconds:.1f} s of sound\n"
         f"latency {1000 * update.latency:4.0f} ms   median {1000 * so_far['latency_s_median']:.0f} ms, "
         f"95 % below {1000 * so_far['latency_s_95']:.0f} ms\n"
         f"RTF {update.rtf:8.2f}      median {so_far['rtf_median']:.2f}, 95 % below {so_far['rtf_95']:.2f}\n"
@@ -141,7 +135,7 @@ def _summary(summary: Summary) -> str:
         return "no updates"
     found = summary.figures()
     return (
-        f"{len(summary.rtfs)} updates of {summary.heard:.1f} s, {summary.skipped} skipped; "
+        f"{len(summary.rtfs)} updates of {summary.seconds:.1f} s, {summary.skipped} skipped; "
         f"latency median {1000 * found['latency_s_median']:.0f} ms, 95 % below {1000 * found['latency_s_95']:.0f} ms; "
         f"RTF median {found['rtf_median']:.3f}, 95 % below {found['rtf_95']:.3f}"
     )

@@ -29,7 +29,7 @@ def microphone(device: str | None = None) -> Sound:
         if device is None:
             raise RecipeError("the system has no microphone: give a recording with --file") from None
         raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices lists the devices") from None
-    return _heard(portaudio, info)
+    return _recorded(portaudio, info)
 
 
 def devices_table() -> Table:
@@ -48,10 +48,9 @@ def devices_table() -> Table:
     return Table(("Device", "Channels", "Rate, Hz"), rows)
 
 
-def _heard(portaudio: Any, info: dict[str, Any]) -> Sound:
-    rate = info[
-        "default_samplerate"
-    ]  # the device's own rate, because conversions in the driver have unknown delay and quality
+def _recorded(portaudio: Any, info: dict[str, Any]) -> Sound:
+    # the device's own rate, because conversions in the driver have unknown delay and quality
+    rate = info["default_samplerate"]
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     try:
         with portaudio.InputStream(rate, device=info["index"], channels=1, dtype="float32") as stream:

@@ -18,6 +18,7 @@ from ..audio.resampling import SAMPLE_RATE
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
 from ..utils.table import Table, percent
+from ..utils.wording import counted
 from .recognizer import Recognizer, Samples, Window, mean_probabilities
 
 _MIN_SECONDS = 0.1  # shorter recordings contain no speech
@@ -54,13 +55,9 @@ class Outcome:
 
     @classmethod
     def of(cls, model: str, recognizer: Recognizer, results: Iterable[Answer | Refusal]) -> Outcome:
-        answers: list[Answer] = []
-        refusals: list[Refusal] = []
-        for result in results:
-            if isinstance(result, Answer):
-                answers.append(result)
-            else:
-                refusals.append(result)
+        results = list(results)
+        answers = [result for result in results if isinstance(result, Answer)]
+        refusals = [result for result in results if isinstance(result, Refusal)]
         return cls(model, recognizer.labels, recognizer.window, answers, refusals)
 
     def json(self) -> bytes:
@@ -106,11 +103,8 @@ class Outcome:
         return Table(("File", *times, "Label", *(f"{one_line(label)}, %" for label in self.labels)), rows)
 
     def _said(self, probabilities: Sequence[float]) -> dict[str, Any]:
-        shares = map(_digits, probabilities)
-        return {
-            "label": most_likely(self.labels, probabilities),
-            "probabilities": dict(zip(self.labels, shares, strict=True)),
-        }
+        shares = dict(zip(self.labels, map(_digits, probabilities), strict=True))
+        return {"label": most_likely(self.labels, probabilities), "probabilities": shares}
 
 
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
@@ -172,8 +166,8 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callab
     if seconds < _MIN_SECONDS:
         length = f"{seconds:.5f}".rstrip("0").rstrip(".")
         raise RecipeError(
-            f"the audio file {file} is {length} s long ({samples} sample{'s' * (samples != 1)} at 16 kHz): "
-            f"at least {_MIN_SECONDS} s is needed"
+            f"the audio file {file} must be at least {_MIN_SECONDS} s long, got {length} s "
+            f"({counted(samples, 'sample')} at 16 kHz)"
         )
     probabilities = mean_probabilities(windows)
     if not all(map(math.isfinite, probabilities)):
@@ -182,11 +176,8 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callab
 
 
 def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[float, ...]]]:
-    if not windows:
-        yield 0.0, answer.seconds, answer.probabilities
-        return
-    for window in answer.windows:
-        yield window.start, window.end, window.probabilities
+    for part in answer.windows if windows else [Window(0.0, answer.seconds, answer.probabilities)]:
+        yield part.start, part.end, part.probabilities
 
 
 def _digits(share: float) -> float:

@@ -74,9 +74,7 @@ class Recognizer:
             Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
             window is one window, zero-padded as in training; an empty recording has none.
         """
-        cuts = _windows(blocks, self._samples(self.window), self._step(hop))
-        while clips := list(islice(cuts, batch)):
-            yield from self._heard(clips)
+        return self._predicted(_windows(blocks, round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
     def latest(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = 1) -> Iterator[Window]:
         """Predict the latest window after each ``hop`` seconds of a recording that continues.
@@ -86,25 +84,20 @@ class Recognizer:
             hop: Seconds from one update to the next. Default: half a window.
             batch: Number of windows in a forward pass; above 1, the first one waits for the others.
         """
-        cuts = _latest(blocks, self._samples(self.window), self._step(hop))
-        while clips := list(islice(cuts, batch)):
-            yield from self._heard(clips)
+        return self._predicted(_latest(blocks, round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
-    def _heard(self, clips: list[_Cut]) -> Iterator[Window]:
-        longest = max(len(clip) for _, clip in clips)
-        rows = self.probabilities(np.stack([np.pad(clip, (0, longest - len(clip))) for _, clip in clips]))
-        for (start, clip), row in zip(clips, rows, strict=True):
-            yield Window(start / SAMPLE_RATE, (start + len(clip)) / SAMPLE_RATE, tuple(map(float, row)))
+    def _predicted(self, cuts: Iterator[_Cut], batch: int) -> Iterator[Window]:
+        while clips := list(islice(cuts, batch)):
+            longest = max(len(clip) for _, clip in clips)
+            rows = self.probabilities(np.stack([np.pad(clip, (0, longest - len(clip))) for _, clip in clips]))
+            for (start, clip), row in zip(clips, rows, strict=True):
+                yield Window(start / SAMPLE_RATE, (start + len(clip)) / SAMPLE_RATE, tuple(map(float, row)))
 
     def _step(self, hop: float | None) -> int:
-        step = self._samples(self.window / 2 if hop is None else hop)
+        step = round((self.window / 2 if hop is None else hop) * SAMPLE_RATE)
         if step < 1:
             raise ValueError(f"hop must be at least one sample ({1 / SAMPLE_RATE} s), got {hop}")
         return step
-
-    @staticmethod
-    def _samples(seconds: float) -> int:
-        return round(seconds * SAMPLE_RATE)
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:

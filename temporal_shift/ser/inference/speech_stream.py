@@ -33,13 +33,13 @@ class Locality:
     Attributes:
         hop: Samples from one frame to the next.
         past, future: Context in frames; ``future`` includes the frame's own samples.
-        least: Number of samples of the shortest input, which gives one frame.
+        min_samples: Number of samples of the shortest input, which gives one frame.
     """
 
     hop: int
     past: int
     future: int
-    least: int
+    min_samples: int
 
 
 def locality_of(encoder: FrameEncoder) -> Locality | None:
@@ -117,9 +117,8 @@ class SpeechStream:
         return cls(model, locality, window)
 
     def _begin(self) -> None:
-        self._kept: Samples = np.zeros(
-            0, dtype=np.float32
-        )  # the samples that may still be needed, from frame ``_start`` on
+        # the samples that may still be needed, from frame ``_start`` on
+        self._kept: Samples = np.zeros(0, dtype=np.float32)
         self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include ``_given``
         self._blocks: Any = None  # the state of the classifier's blocks
         self._sums: deque[tuple[int, Logits]] = deque()  # number of frames, and the sum of their logits
@@ -134,7 +133,7 @@ class SpeechStream:
 
     def flush(self) -> Logits | None:
         """Finish the recording and return its logits, ``None`` if it has no frame; then start a new recording."""
-        if self._encoded or len(self._kept) >= self._locality.least:
+        if self._encoded or len(self._kept) >= self._locality.min_samples:
             self._feed(self._encode())
             with torch.inference_mode():
                 logits = self._model.classifier.stream((self._blocks, None)).flush()
@@ -156,9 +155,8 @@ class SpeechStream:
             logits = stream(new)
         self._blocks, of_mean = stream.state
         self._take(logits, of_mean[1])
-        start = max(
-            0, self._encoded - max(1, self._locality.past)
-        )  # at least one, because the encoder has a minimum input
+        # keep at least one frame, because the encoder has a minimum input
+        start = max(0, self._encoded - max(1, self._locality.past))
         self._kept = self._kept[(start - self._start) * self._locality.hop :]
         self._start = start
 

@@ -20,39 +20,39 @@ UNKNOWN = "not known: the model was saved by hand"
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
     """The card of a model, filled in from the ``provenance`` in its configuration.
 
-    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, the card says so.
+    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, fields are marked unknown.
     """
-    told = config.provenance
+    provenance = config.provenance
     backbone = config.backbone.get("name", "an encoder")
     backbone = backbone if is_hub_name(backbone) else Path(backbone).name
     with as_file(files(__package__) / "templates" / "card.md.jinja") as template:
         card: ModelCard = ModelCard.from_template(
-            _data(told, backbone),
+            _data(provenance, backbone),
             template_path=str(template),
-            title=told.get("model", "A speech emotion classifier"),
-            summary=_summary(config, told, backbone),
-            corpus=f"its corpus, {told['corpus']['name']}," if told else "its corpus",
+            title=provenance.get("model", "A speech emotion classifier"),
+            summary=_summary(config, provenance, backbone),
+            corpus=f"its corpus, {provenance['corpus']['name']}," if provenance else "its corpus",
             labels=", ".join(labels),
             window=f"{config.clip_seconds:g}",
-            training=_bullets(_training(told, backbone, labels)),
-            protocol=_protocol(told),
-            table=f"\n{_table(told).markdown()}\n" if told else "",
-            caveats=_bullets(_caveats(told)),
+            training=_bullets(_training(provenance, backbone, labels)),
+            protocol=_protocol(provenance),
+            table=f"\n{_table(provenance).markdown()}\n" if provenance else "",
+            caveats=_bullets(_caveats(provenance)),
         )
     return card
 
 
-def _data(told: dict[str, Any], backbone: str) -> ModelCardData:
+def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
     results = []
-    if told:
+    if provenance:
         results = [
             EvalResult(
                 task_type="audio-classification",
                 dataset_type="other",
-                dataset_name=f"{told['corpus']['name']}, {told['fold']} held out",
+                dataset_name=f"{provenance['corpus']['name']}, {provenance['fold']} held out",
                 metric_type=kind,
                 metric_name=name,
-                metric_value=round(told["test"][key], 4),
+                metric_value=round(provenance["test"][key], 4),
             )
             for kind, name, key in (("accuracy", "WA", "wa"), ("recall", "UA", "ua"))
         ]
@@ -61,7 +61,7 @@ def _data(told: dict[str, Any], backbone: str) -> ModelCardData:
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "temporal-shift"],
         base_model=backbone if is_hub_name(backbone) else None,
-        model_name=told.get("model") if results else None,
+        model_name=provenance.get("model") if results else None,
         eval_results=results or None,
     )
 
@@ -74,45 +74,49 @@ def _bullets(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _summary(config: SpeechClassifierConfig, told: dict[str, Any], backbone: str) -> str:
-    told_shift = config.classifier_config.get("shift")
+def _summary(config: SpeechClassifierConfig, provenance: dict[str, Any], backbone: str) -> str:
+    fields = config.classifier_config.get("shift")
     blocks = config.classifier_config.get("blocks", "transformer")
     moved = "without a temporal shift"
-    if told_shift is not None:
-        shift = Shift.model_validate(told_shift)
+    if fields is not None:
+        shift = Shift.model_validate(fields)
         ways = "both ways" if shift.bidirectional else "one way"
         moved = f"with a temporal shift ({shift.placement}, n_div {shift.n_div}, {ways}, stride {shift.stride})"
-    learned = "fine-tuned" if told.get("setting") == "finetune" else "frozen"
+    learned = "fine-tuned" if provenance.get("setting") == "finetune" else "frozen"
     return (
         f"Emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone} ({learned})."
     )
 
 
-def _training(told: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:
-    if not told:
+def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:
+    if not provenance:
         return [f"Corpus, protocol and metrics are {UNKNOWN}."]
-    corpus = told["corpus"]
+    corpus = provenance["corpus"]
+    learned = "fine-tuned except for its convolutions" if provenance["setting"] == "finetune" else "frozen"
     return [
         f"Corpus: {corpus['name']}, {corpus['utterances']} utterances of "
         f"{counted(corpus['speakers'], 'speaker')}, {corpus['minutes']:g} minutes; "
         + ", ".join(f"{label} {corpus['classes'][label]}" for label in labels),
-        f"Trained on {told['trained_on']} of them; {told['validated_on'] or 'none'} chose the epoch, "
-        f"{told['test']['utterances']} were tested; no speaker is in two of the parts.",
-        f"Encoder: {backbone}, {'fine-tuned but for its convolutions' if told['setting'] == 'finetune' else 'frozen'}.",
-        f"{told['epochs']} epochs, of which number {told['epoch']} was kept; seed {told['seed']}.",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(told["versions"].items())) + ".",
+        f"Trained on {provenance['trained_on']} of them; {provenance['validated_on'] or 'none'} chose the epoch, "
+        f"{provenance['test']['utterances']} were tested; no speaker is in two of the parts.",
+        f"Encoder: {backbone}, {learned}.",
+        f"{provenance['epochs']} epochs, of which number {provenance['epoch']} was kept; seed {provenance['seed']}.",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(provenance["versions"].items())) + ".",
     ]
 
 
-def _protocol(told: dict[str, Any]) -> str:
-    if not told:
-        return f"Its protocol is {UNKNOWN}. So are its metrics."
-    return f"This model was tested on {told['fold']}, which it was not trained on. " + PROTOCOLS[told["protocol"]]
+def _protocol(provenance: dict[str, Any]) -> str:
+    if not provenance:
+        return f"Its protocol and its metrics are {UNKNOWN}."
+    return (
+        f"This model was tested on {provenance['fold']}, which it was not trained on. "
+        + PROTOCOLS[provenance["protocol"]]
+    )
 
 
-def _table(told: dict[str, Any]) -> Table:
-    test, folds = told["test"], told["all_folds"]
-    rows: list[tuple[str, ...]] = [(f"this model, on {told['fold']}", percent(test["wa"]), percent(test["ua"]))]
+def _table(provenance: dict[str, Any]) -> Table:
+    test, folds = provenance["test"], provenance["all_folds"]
+    rows: list[tuple[str, ...]] = [(f"this model, on {provenance['fold']}", percent(test["wa"]), percent(test["ua"]))]
     if folds is not None:
         rows.append(
             (
@@ -120,18 +124,18 @@ def _table(told: dict[str, Any]) -> Table:
                 *(f"{percent(folds[key]['mean'])} {interval(folds[key]['interval'])}" for key in ("wa", "ua")),
             )
         )
-    rows.append(("chance", *[percent(told["chance"])] * 2))
+    rows.append(("chance", *[percent(provenance["chance"])] * 2))
     return Table(("", "WA, %", "UA, %"), rows)
 
 
-def _caveats(told: dict[str, Any]) -> list[str]:
-    if not told:
+def _caveats(provenance: dict[str, Any]) -> list[str]:
+    if not provenance:
         return []
-    found = [
+    caveats = [
         "WA is the accuracy, UA the mean of the classes' recalls; in brackets, 95 % intervals over folds and speakers."
     ]
-    if told["protocol"] == "paper":
-        found.append("The tested utterances chose the epoch: these figures are optimistic.")
-    if told["corpus"]["note"]:
-        found.append(told["corpus"]["note"])
-    return found
+    if provenance["protocol"] == "paper":
+        caveats.append("The tested utterances chose the epoch: these figures are optimistic.")
+    if provenance["corpus"]["note"]:
+        caveats.append(provenance["corpus"]["note"])
+    return caveats

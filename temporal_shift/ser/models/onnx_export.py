@@ -19,7 +19,7 @@ from ..utils.errors import RecipeError
 from ..utils.hugging_face import quiet
 from .speech_classifier import SpeechClassifier
 
-TOLERANCE = 1e-5  # largest difference between probabilities
+TOLERANCE = 1e-5  # maximum difference between probabilities
 LARGEST = 1_900_000_000  # bytes of weights: a protobuf file has at most 2 GiB
 
 
@@ -28,17 +28,21 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
 
     The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions dynamic; it is cut or
     zero-padded to one window, as by the model itself. The output ``probabilities`` is ``(batch, classes)``. The file's
-    metadata holds ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
+    metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
 
     Raises:
-        RecipeError: If the packages for it are missing, the model is larger than such a file can be, or onnxruntime
-            computes something else than PyTorch; then there is no file.
+        RecipeError: If the packages for it are missing, the model is too large for the format, or the probabilities
+            of onnxruntime and PyTorch differ. ``path`` is then unchanged.
     """
-    _check_installed()
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise RecipeError(f'{error.name} is not installed: pip install "temporal-shift[onnx]"') from None
     size = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
     if size > LARGEST:
         raise RecipeError(
-            f"the model has {size / 1e9:.1f} GB of weights: an ONNX file holds {LARGEST / 1e9:.1f} at most"
+            f"the weights must have at most {LARGEST / 1e9:.1f} GB for an ONNX file, got {size / 1e9:.1f} GB"
         )
     network = _Probabilities(model).eval()
     with atomic_path(path) as temporary:
@@ -46,8 +50,8 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
         difference = _largest_difference(network, temporary, model.config.clip_samples)
         if not difference <= TOLERANCE:
             raise RecipeError(
-                f"the exported model's probabilities differ from PyTorch's by {difference:.1e}: "
-                f"it must be at most {TOLERANCE:g}"
+                "the difference between the exported model's probabilities and PyTorch's must be at most "
+                f"{TOLERANCE:g}, got {difference:.1e}"
             )
     return difference
 
@@ -61,18 +65,8 @@ class _Probabilities(nn.Module):
         return self.model(waveform).logits.softmax(dim=1)  # type: ignore[no-any-return]
 
 
-def _check_installed() -> None:
-    try:
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise RecipeError(f'{error.name} is not installed: pip install "temporal-shift[onnx]"') from None
-
-
 def _write(network: _Probabilities, path: Path) -> None:
-    example = torch.zeros(
-        2, network.model.config.clip_samples // 2 + 1
-    )  # no length that anything could take for its own
+    example = torch.zeros(2, network.model.config.clip_samples // 2 + 1)  # a length that equals no size of the model
     reporters = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     with quiet(*reporters), redirect_stdout(StringIO()), torch.inference_mode(False), torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
@@ -86,17 +80,16 @@ def _write(network: _Probabilities, path: Path) -> None:
         )
     if written is None:
         raise AssertionError("the exporter returned no program")
-    facts = {
-        "labels": json.dumps(network.model.labels),
-        "sample_rate": str(SAMPLE_RATE),
-        "window_seconds": str(network.model.config.clip_seconds),
-    }
-    written.model.metadata_props.update(facts)
+    written.model.metadata_props.update(
+        labels=json.dumps(network.model.labels),
+        sample_rate=str(SAMPLE_RATE),
+        window_seconds=str(network.model.config.clip_seconds),
+    )
     written.save(str(path))
 
 
 def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
-    """On noise of one sample, half a window, one window and two windows."""
+    """The largest difference on noise of one sample, half a window, one window and two windows."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""The checkpoints of ShiftSER, the paper's reference implementation: its names to ours, and the way back."""
+"""Convert checkpoints of ShiftSER, the paper's reference implementation, to this package's names, and back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ ShiftArgument = dict[str, Any] | Literal["by name"] | None
 
 
 def from_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by name", **config: Any) -> FrameClassifier:
-    """The model of a ShiftSER checkpoint, in eval mode, with a copy of its weights, in their dtype and on their device.
+    """Build the model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
 
-    The kind of blocks, the channels, the number of classes and, where there is a table of relative positions, the
-    heads and the frames are read from names and shapes.
+    Names and shapes determine the kind of blocks, the channels, the number of classes and, if there is a table of
+    relative positions, the heads and the frames.
 
     Args:
-        state_dict: What ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)`` gives. Of a
-            whole checkpoint, its ``checkpoint["model"]``.
+        state_dict: The result of ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)``; for
+            a whole checkpoint, its ``checkpoint["model"]``.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
-            for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It must be given for a CNN or
-            ShiftCNN, which have the same names, and wherever the shift is not the paper's: it is not stored.
+            for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It is required for a CNN or
+            ShiftCNN, which have the same names, and for other shifts than the paper's: checkpoints do not store it.
         config: Other arguments of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`, such as
             ``id2label``.
 
     Raises:
-        ValueError: If the names or shapes are not those of one of the six models, or ``shift`` does not fit them.
+        ValueError: If names or shapes do not match one of the six models, or ``shift`` does not fit them.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -47,41 +47,49 @@ def from_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by n
     model = FrameClassifier(FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config}))
     if named.keys() != model.state_dict().keys():
         raise ValueError(
-            f"shift={shift!r} does not fit the names of a {kind}: they hold a token_mixer unless the shift replaces it"
+            f"shift must fit the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
+            f"got {shift!r}"
         )
-    _check_shapes(named, model.state_dict(), _NAMES[kind])
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    unfit = [
+        f"{theirs} must be {tuple(shapes[ours])}, got {tuple(named[ours].shape)}"
+        for theirs, ours in _NAMES[kind].items()
+        if named[ours].shape != shapes[ours]
+    ]
+    if unfit:
+        raise ValueError(f"the shapes must fit each other and the arguments: {'; '.join(unfit)}")
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
 
 def convert_shiftser(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`; no tensor is copied.
+    """Return a ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`. Copies no tensor.
 
-    A ``module.`` in front of every name is dropped, and so is the last dimension of a 1x1 convolution's weight, which
-    makes it a linear layer's. The ``norm1`` of a Shiftformer is left out: its block does not use it.
+    Drops a ``module.`` in front of every name, the last dim of the weights of 1x1 convolutions (here they are linear
+    layers), and the ``norm1`` of a Shiftformer, which its block does not use.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
 
     Raises:
-        ValueError: If the names are not those of one of the six models.
+        ValueError: If the names do not match one of the six models.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
     """
     return _recognised(state_dict)[1]
 
 
 def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by name") -> dict[str, Tensor]:
-    """The way back: the ``state_dict`` of a :class:`FrameClassifier` with ShiftSER's names; no tensor is copied.
+    """Return the ``state_dict`` of a :class:`FrameClassifier` with ShiftSER's names. Copies no tensor.
 
-    The weights of the 1x1 convolutions are those of ``nn.Conv1d``, ``(out, in, 1)``.
+    The weights of 1x1 convolutions get the shape of ``nn.Conv1d``, ``(out, in, 1)``.
 
     Args:
-        state_dict: A :class:`FrameClassifier`'s.
-        shift: Its ``config.shift``. It must be given for an LSTM or ShiftLSTM only: ShiftSER names them differently.
+        state_dict: The ``state_dict`` of a :class:`FrameClassifier`.
+        shift: Its ``config.shift``. Required only for an LSTM or ShiftLSTM: ShiftSER names them differently.
 
     Raises:
-        ValueError: If the names are not those of a :class:`FrameClassifier`, or ``shift`` must be given.
+        ValueError: If the names do not match a :class:`FrameClassifier`, or ``shift`` is required.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
     """
     _check_tensors(state_dict)
@@ -90,9 +98,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     _check_names(state_dict, kind, ours_to_theirs[kind])
     if kind == "LSTM":  # or ShiftLSTM, whose names are the same
         if shift == "by name":
-            raise ValueError(
-                "the names of an LSTM and of a ShiftLSTM are the same: shift must be given, None or a dict"
-            )
+            raise ValueError("shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same names")
         kind = "LSTM" if shift is None else "ShiftLSTM"
     converted = {ours_to_theirs[kind][name]: tensor for name, tensor in state_dict.items()}
     return {name: tensor.unsqueeze(-1) if name in _POINTWISE else tensor for name, tensor in converted.items()}
@@ -106,19 +112,17 @@ def _recognised(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor
     if kind == "Shiftformer":
         named = {name: tensor for name, tensor in named.items() if name not in _UNUSED}
     _check_names(named, kind, _NAMES[kind])
-    return kind, {_NAMES[kind][name]: _linear(name, tensor) for name, tensor in named.items()}
-
-
-def _linear(name: str, tensor: Tensor) -> Tensor:
-    pointwise = name in _POINTWISE and tensor.dim() == 3 and tensor.shape[-1] == 1
-    return tensor.squeeze(-1) if pointwise else tensor
+    pointwise = {name for name in named.keys() & _POINTWISE if named[name].shape[2:] == (1,)}
+    return kind, {
+        _NAMES[kind][name]: tensor.squeeze(-1) if name in pointwise else tensor for name, tensor in named.items()
+    }
 
 
 def _shift_of(kind: str) -> dict[str, Any] | None:
     if kind == "CNN":
         raise ValueError(
-            "the names of a CNN and of a ShiftCNN are the same: shift must be given, None or the paper's "
-            "{'placement': 'residual', 'n_div': 16}"
+            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same names (the paper's is "
+            "{'placement': 'residual', 'n_div': 16})"
         )
     if kind == "ShiftLSTM":
         return Shift(placement="inplace", n_div=4).model_dump()
@@ -134,21 +138,19 @@ def _sizes(named: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, 
         sizes["num_labels"] = named["head.bias"].numel()
     table = named.get("encoder.0.self_attn.distance_embedding.weight")
     if table is not None:
-        rows, width = (max(1, size) for size in (*table.shape, 1, 1)[:2])  # any shape: what does not fit is told later
+        rows, width = (max(1, size) for size in (*table.shape, 1, 1)[:2])  # any shape: checked later
         sizes.update(num_frames=(rows + 1) // 2, num_attention_heads=dim // width)
     return sizes
 
 
 def _check_tensors(state_dict: object) -> None:
     if not isinstance(state_dict, Mapping):
-        raise TypeError(f"state_dict must map names to tensors, and is of type {type(state_dict).__name__}")
+        raise TypeError(f"state_dict must map names to tensors, got {type(state_dict).__name__}")
     for name, value in state_dict.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             nested = [key for key in ("model", "state_dict") if isinstance(state_dict.get(key), Mapping)]
             advice = f": pass checkpoint[{nested[0]!r}] of a whole checkpoint" if nested else ""
-            raise TypeError(
-                f"state_dict must map names to tensors, and maps {name!r} to {type(value).__name__}{advice}"
-            )
+            raise TypeError(f"state_dict must map names to tensors, got {name!r}: {type(value).__name__}{advice}")
 
 
 def _nearest(given: Mapping[str, Tensor], kinds: Mapping[str, Mapping[str, str]]) -> str:
@@ -160,21 +162,11 @@ def _check_names(given: Mapping[str, Tensor], kind: str, names: Mapping[str, str
     missing = [name for name in names if name not in given]
     if unknown or missing:
         found = [f"{what} {', '.join(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
-        raise ValueError(f"the names must be those of one model, and are nearest to the {kind}'s: {'; '.join(found)}")
-
-
-def _check_shapes(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
-    unfit = [
-        f"{theirs} is {tuple(given[ours].shape)}, not {tuple(expected[ours].shape)}"
-        for theirs, ours in names.items()
-        if given[ours].shape != expected[ours].shape
-    ]
-    if unfit:
-        raise ValueError(f"the shapes do not fit each other or the arguments: {'; '.join(unfit)}")
+        raise ValueError(f"the names must match one model; the closest is the {kind}: {'; '.join(found)}")
 
 
 def _full_names(*patterns: tuple[str, str]) -> dict[str, str]:
-    """Theirs to ours, from patterns with ``{i}``, the block, and ``{p}``, weight or bias."""
+    """Map ShiftSER's names to ours. In a pattern ``{i}`` is the block and ``{p}`` is weight or bias."""
     shared = (("specaugment.masked_spec_embed", "spec_augment.masked_frame"), ("head.{p}", "head.{p}"))
     return {
         theirs.format(i=i, p=p): ours.format(i=i, p=p)

@@ -110,10 +110,10 @@ class SpeechClassifier(PreTrainedModel):
     def forward(
         self, input_values: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
     ) -> SequenceClassifierOutput:
-        frames = self.backbone(self._heard(input_values))
+        frames = self.backbone(self._encoder_input(input_values))
         return self.classifier(frames, labels, num_items_in_batch)  # type: ignore[no-any-return]
 
-    def _heard(self, waves: Tensor) -> Tensor:
+    def _encoder_input(self, waves: Tensor) -> Tensor:
         """The encoder's input: clips, or their spectrograms."""
         samples = self.config.clip_samples
         clips = F.pad(waves, (0, samples))[:, :samples]  # works for any length without a branch: one graph

@@ -1,4 +1,4 @@
-"""The processes that ``torchrun`` or ``accelerate launch`` started: they work on one experiment together."""
+"""The processes of one experiment, started by ``torchrun`` or ``accelerate launch``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ T = TypeVar("T")
 class World:
     """The rank of this process and the number of processes; a single process is rank 0 of 1.
 
-    A plain value over :class:`accelerate.PartialState`, which is one mutable object per process, opens the device when
-    it is made, and cannot describe another rank.
+    Unlike :class:`accelerate.PartialState`, it is immutable, opens no device, and can describe other ranks.
     """
 
     rank: int = 0
@@ -27,7 +26,7 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """Join the processes that the launcher's environment announces."""
+        """Join the processes of the launcher, which sets ``WORLD_SIZE``; without one, this is a single process."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         state = _state()

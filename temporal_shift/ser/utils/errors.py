@@ -12,11 +12,11 @@ _SHOWN = 20  # problems in one message
 
 
 class RecipeError(ValueError):
-    """The user's input is wrong: the message says what, where, and what would be right."""
+    """The user's input is invalid. The message says which input, where it is, and what is valid."""
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of a library's error, without its last full stop; the error's type where it has no message."""
+    """The first line of a library's error, without its last full stop, or the error's type if it has no message."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:") if lines else type(error).__name__
 

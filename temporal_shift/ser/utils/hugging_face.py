@@ -50,8 +50,8 @@ def check_all_loaded(loading: Mapping[str, Any], model: str) -> None:
     """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random.
 
     Args:
-        loading: What ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`` reports.
-        model: What was loaded, for the message.
+        loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.
+        model: Name of the model, for the message.
     """
     random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     random = {name for name in random if not name.endswith("masked_spec_embed")}  # used in training only

@@ -17,7 +17,7 @@ def read_text(path: Path, what: str = "file") -> str:
     """The content of a UTF-8 file, without a byte order mark.
 
     Args:
-        what: What the file is, for messages.
+        what: The kind of file, for messages.
     Raises:
         RecipeError: If the file does not exist or cannot be read.
     """
@@ -35,9 +35,9 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
     """Parse each line of ``text`` as a ``kind``; skip empty lines.
 
     Args:
-        path: Where the text comes from, for messages.
-        kind: What pydantic validates a line as: a dataclass, or ``dict[str, Any]`` for any object.
-        problems: Gets a sentence for each thing wrong with a line; such a line is not yielded.
+        path: The file of the text, for messages.
+        kind: The type that pydantic validates a line as: a dataclass, or ``dict[str, Any]`` for any object.
+        problems: Receives a sentence for each problem of a line. Such a line is not yielded.
     Yields:
         The file and the line number, for messages, and the object.
     """

@@ -186,7 +186,7 @@ def test_audio_that_is_not_finite_is_an_error(tmp_path, noise, bad):
     noise[100] = bad
     soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
     for read in (read_clip, whole):
-        with pytest.raises(RecipeError, match=r"a\.wav holds samples that are not finite"):
+        with pytest.raises(RecipeError, match=r"a\.wav contains samples that are not finite"):
             read(tmp_path / "a.wav", 0.5)
     with pytest.raises(RecipeError, match="not finite"):
         whole(tmp_path / "a.wav", 0.001)
@@ -210,7 +210,7 @@ def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, format, subty
     ("extension", "how"),
     [
         ("flac", " or damaged: flac decoder lost sync"),
-        ("mp3", r": its header says 1\.00 s, it holds 0\.\d\d s"),
+        ("mp3", r": its header states 1\.00 s, it has 0\.\d\d s"),
         ("ogg", ": it ends within a page"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 from temporal_shift.ser import config
@@ -13,7 +14,7 @@ from temporal_shift.ser.training.folds import make_folds
 from ..corpus_trees import emobox_line, write, write_emobox, write_emobox_emodb, write_emobox_emovo
 from .test_readers import groups_of, labels_of, reading_error
 
-INSTEAD = "use folds: speakers, which keeps all that a speaker says in one group"
+INSTEAD = "use folds: speakers, which keeps all utterances of a speaker in one group"
 
 
 SPEAKERS = {
@@ -140,8 +141,8 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
     assert reading_error(reader="emobox", path=folder).split("\n") == [
         "5 problems:",
         f"{path}, line 2: not a JSON object",
-        f"{path}, line 3: the key 'savee-01' does not say who speaks, as savee's keys do",
-        f"{path}, line 6: 'key', 'wav' and 'emo' must be there, and text",
+        f"{path}, line 3: the key 'savee-01' does not contain a speaker as savee's keys do",
+        f"{path}, line 6: 'key', 'wav' and 'emo' must be non-empty strings",
         f"{path}, line 5: the utterance savee-DC-a01 occurs already in {path}, line 1",
         f"{path}, line 4: there is no audio file {missing}",
     ]
@@ -150,14 +151,10 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
 def test_a_dataset_whose_keys_do_not_name_speakers_is_a_sentence(tmp_path):
     (tmp_path / "data" / "meld").mkdir(parents=True)
     said = reading_error(reader="emobox", path=tmp_path / "data" / "meld")
-    assert said.startswith(
-        f"{tmp_path}/data/meld is not the metadata of a dataset whose speakers are known from its keys: "
-        "these are ased, "
-    )
-    assert said.endswith(", tess; a table can say who speaks in others")
+    assert re.search(rf"\(ased, .*, tess\), got {tmp_path}/data/meld", said)
     (tmp_path / "data" / "savee").mkdir()
     assert reading_error(reader="emobox", path=tmp_path / "data" / "savee") == (
-        f"{tmp_path}/data/savee holds no savee.jsonl and no fold_1/savee_test_fold_1.jsonl"
+        f"{tmp_path}/data/savee contains no savee.jsonl and no fold_1/savee_test_fold_1.jsonl"
     )
 
 
@@ -166,7 +163,7 @@ def test_a_broken_map_and_labels_that_it_lacks_are_sentences(tmp_path):
     (folder / "label_map.json").write_text("{")
     assert reading_error(reader="emobox", path=folder).startswith(f"{folder}/label_map.json cannot be read as JSON: ")
     (folder / "label_map.json").write_text('{"a": 1}')
-    assert reading_error(reader="emobox", path=folder) == f"{folder}/label_map.json must hold a class for each label"
+    assert reading_error(reader="emobox", path=folder) == f"{folder}/label_map.json must contain a class for each label"
     (folder / "label_map.json").write_text('{"su": "Surprise"}')
     assert reading_error(reader="emobox", path=folder) == (
         "the label map lacks 'a' (4 utterances): give each a class, or null to leave it out"

@@ -109,9 +109,7 @@ def test_a_session_without_its_label_folder_is_named(corpus):
 
 def test_sessions_without_labels_are_a_sentence(tmp_path):
     write_dialog(tmp_path, 1, "Ses01F_impro01", ("fru",))
-    with pytest.raises(
-        RecipeError, match=r"EmoEvaluation/Ses\*\.txt labels an utterance happy, angry, sad or neutral$"
-    ):
+    with pytest.raises(RecipeError, match=r"EmoEvaluation/Ses\*\.txt .*happy, angry, sad, neutral$"):
         read_iemocap(tmp_path)
 
 

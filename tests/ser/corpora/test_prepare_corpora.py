@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from temporal_shift.ser import config
-from temporal_shift.ser.cli import corpora as commands
 from temporal_shift.ser.corpora import READERS, read_corpus
 from temporal_shift.ser.corpora.manifest import read_manifest
 from temporal_shift.ser.reports.results import Plan
@@ -96,8 +96,9 @@ def test_what_cannot_be_is_one_sentence(here, arguments, sentence):
     assert printed.count("\n") == 1
 
 
-def test_the_help_names_every_reader():
-    assert commands._CORPORA.split(", ") == [name for name in READERS if name != "manifest"]
+def test_an_unknown_corpus_is_an_error_that_names_every_reader(here):
+    known = re.search(r"corpus must be one of (.*), got 'nonsense'", typed("prepare", "nonsense", "corpus", code=2))[1]
+    assert known.split(", ") == [name for name in READERS if name != "manifest"]
 
 
 def experiment(folder: Path, corpus: dict[str, object]) -> Path:

@@ -190,14 +190,14 @@ def test_files_of_other_names_and_broken_ones_are_named_together(tmp_path):
 )
 def test_the_wrong_folder_is_a_sentence_that_says_what_should_be_there(tmp_path, reader, example):
     assert reading_error(reader=reader, path=tmp_path) == (
-        f"the corpus folder {tmp_path} holds no recordings named like {example}"
+        f"the corpus folder {tmp_path} contains no recordings named like {example}"
     )
     assert reading_error(reader=reader, path=tmp_path / "gone") == f"there is no corpus folder {tmp_path}/gone"
 
 
 def test_songs_alone_are_no_speech(tmp_path):
     write(tmp_path / "Actor_01" / "03-02-05-01-01-01-01.wav")
-    assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} holds no speech for the reader ravdess"
+    assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} contains no speech for the reader ravdess"
 
 
 def test_a_code_that_no_one_knows_is_not_dropped_in_silence(tmp_path):
@@ -280,7 +280,7 @@ def test_no_speaker_of_any_reader_is_in_two_parts_of_a_fold_and_a_manifest_with_
             assert train
             assert test
         name = first.speaker if kind == "speaker" else first.session
-        with pytest.raises(RecipeError, match=rf"{first.speaker} .*train.*test.* {name}"):
+        with pytest.raises(RecipeError, match=rf"train and test .*{name}.*{first.speaker}"):
             make_folds(leaking, kind)
 
 

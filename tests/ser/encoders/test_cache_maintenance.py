@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -113,14 +114,11 @@ def test_a_cache_is_found_by_the_beginning_of_its_name(root):
 
 
 def test_a_name_that_fits_none_or_two_is_an_error_that_says_what_there_is(root, tmp_path):
-    names = [entry.name for entry in cache_maintenance.entries(root)]
-    for given, number in (("xyz", "no"), ("", "more than one")):
-        with pytest.raises(RecipeError) as error:
+    names = ", ".join(entry.name for entry in cache_maintenance.entries(root))
+    for given in ("xyz", ""):
+        with pytest.raises(RecipeError, match=rf"name .*{root} \({names}\), got {given!r}$"):
             cache_maintenance.find(root, given)
-        assert str(error.value) == (
-            f"{number} cache in {root} has a name that starts with {given!r}: there are {', '.join(names)}"
-        )
-    with pytest.raises(RecipeError, match=r"^no cache in .* has a name that starts with 'a': there are none at all$"):
+    with pytest.raises(RecipeError, match=r"name .*\(none\), got 'a'$"):
         cache_maintenance.find(tmp_path / "empty", "a")
 
 
@@ -224,7 +222,7 @@ def test_a_name_that_fits_no_cache_is_one_sentence_and_exit_code_2(root, verb):
     done = command(verb, "xyz", "--cache", root)
     assert done.exit_code == 2
     names = ", ".join(entry.name for entry in cache_maintenance.entries(root))
-    assert done.stderr == f"error: no cache in {root} has a name that starts with 'xyz': there are {names}\n"
+    assert re.search(rf"name .*{root} \({names}\), got 'xyz'\n$", done.stderr)
     assert snapshot(root) == before
 
 

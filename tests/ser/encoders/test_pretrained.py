@@ -250,7 +250,7 @@ def test_a_whisper_clip_need_not_be_a_whole_number_of_frames(folders):
 
 
 def test_a_clip_beyond_whispers_positions_is_an_error_that_names_the_longest():
-    with pytest.raises(RecipeError, match=r"reads clips of 7\.5 s at the longest, not of 8 s$"):
+    with pytest.raises(RecipeError, match=r"clip_seconds .* 7\.5 .*, got 8$"):
         load_backbone(settings(QUICKSTART), 8.0)
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.inference import demo
-from temporal_shift.ser.inference.demo_views import Heard, cards, caveats
+from temporal_shift.ser.inference.demo_views import Prediction, cards, caveats
 from temporal_shift.ser.inference.recognizer import Recognizer, Window
 
 from ..small_model import LABELS, local_model
@@ -114,7 +114,7 @@ def test_an_upload_gets_the_label_and_the_course_of_both_models(page):
     for name in ("Shifted", "Plain"):
         course = page.get_by_role("img", name=f"{name}: the probability of each class over time under the waveform")
         assert course.evaluate("image => image.complete && image.naturalWidth") > 400
-    assert page.locator("#player audio").get_attribute("src")  # it can be heard again
+    assert page.locator("#player audio").get_attribute("src")
     assert "The corpus is noise." in page.inner_text(".words.small")
 
 
@@ -124,7 +124,7 @@ def test_an_example_is_one_click(page):
     assert len(page.query_selector_all(".card img")) == 2
 
 
-def test_the_microphone_is_heard(page):
+def test_the_microphone_records(page):
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(1200)
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -142,7 +142,7 @@ def test_a_broken_recording_shows_the_reason_and_the_next_one_works(page, tmp_pa
     (tmp_path / "empty.wav").touch()
     for name, sentence in {
         "cut.flac": "The audio file cut.flac is cut off",
-        "nan.wav": "The audio file nan.wav holds samples that are not finite.",
+        "nan.wav": "The audio file nan.wav contains samples that are not finite.",
         "silent.wav": "The audio file silent.wav is empty.",
         "text.wav": "The audio file text.wav cannot be read: Format not recognised.",
         "empty.wav": "The audio file empty.wav cannot be read",
@@ -183,7 +183,7 @@ def test_only_loopback_is_this_machine_alone():
 
 def test_the_course_ends_with_the_recording_and_is_what_each_window_alone_says():
     recognizer, wave = Recognizer(local_model("last")), noise(19200)
-    course = demo._course(recognizer, wave)
+    course = demo.predict("mine", recognizer, wave).course
     step = course[0].end
     expected = [*recognizer.latest([wave], step)]
     assert [window.end for window in course] == pytest.approx([window.end for window in expected])
@@ -191,20 +191,20 @@ def test_the_course_ends_with_the_recording_and_is_what_each_window_alone_says()
         [window.probabilities for window in course], [window.probabilities for window in expected], atol=1e-5
     )
     assert course[-1].end == 1.2
-    assert [window.end for window in demo._course(recognizer, wave[:100])] == [100 / 16000]
+    assert [window.end for window in demo.predict("mine", recognizer, wave[:100]).course] == [100 / 16000]
 
 
 def test_a_recording_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "_LONGEST", 0.5)
+    monkeypatch.setattr(demo, "MAX_SECONDS", 0.5)
     soundfile.write(tmp_path / "long.wav", noise(16000), 16000)
-    said, wave = demo.hear([], tmp_path / "long.wav", "long.wav")
+    said, wave = demo.answer_to([], tmp_path / "long.wav", "long.wav")
     assert "at most 0.00833333 minutes" in said
     assert wave is None
 
 
 def test_names_are_no_markup():
-    heard = Heard("<b>", ("<i>", "&"), (0.6, 0.4), (Window(0, 0.1, (0.6, 0.4)),), 0.5, 0.1, 0.01)
-    shown = cards([heard], noise(1600))
+    prediction = Prediction("<b>", ("<i>", "&"), (0.6, 0.4), (Window(0, 0.1, (0.6, 0.4)),), 0.5, 0.1, 0.01)
+    shown = cards([prediction], noise(1600))
     assert "<b>" not in shown
     assert '<p class="label">&lt;i&gt;</p>' in shown
     assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])

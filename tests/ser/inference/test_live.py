@@ -1,4 +1,4 @@
-"""Updates while one listens: in time, or fewer of them."""
+"""Updates in real time: one for every hop of sound, fewer if the model is slower."""
 
 from __future__ import annotations
 
@@ -44,33 +44,34 @@ class FakeClock:
 class FakeInbox(live.Inbox):
     """One into which a wave arrives by the clock, which waiting puts forward."""
 
-    def __init__(self, clock: FakeClock, wave: np.ndarray, most: int = 16000) -> None:
-        super().__init__(most, clock)
+    def __init__(self, clock: FakeClock, wave: np.ndarray) -> None:
+        super().__init__(16000, clock)
         self.clock = clock
         self.blocks = [wave[place : place + BLOCK] for place in range(0, len(wave), BLOCK)]
-        self.arrived = 0
+        self.arrived = self.taken = 0
 
-    def take(self, least: int) -> live.Delivery:
+    def take(self, min_samples: int) -> live.Delivery:
         passed = self.clock.now
-        while self.blocks and (self._waiting + self._lost < least or self.due <= passed + 1e-9):
+        while self.blocks and (self.arrived - self.taken < min_samples or self.due <= passed + 1e-9):
             self.clock.now = self.due
             self.arrived += len(self.blocks[0])
             self.put(self.blocks.pop(0))
         self.clock.now = max(passed, self.clock.now)
         if not self.blocks:
             self.close()
-        return super().take(least)
+        self.taken = self.arrived
+        return super().take(min_samples)
 
     @property
     def due(self) -> float:
         return (self.arrived + len(self.blocks[0])) / 16000
 
 
-class FakeEar:
-    """Says the first and the last sample that it was fed, in a fixed time."""
+class FakePredictor:
+    """Returns the first and the last of its samples, after a fixed time."""
 
-    def __init__(self, clock: FakeClock, seconds: float, hears_all: bool = False) -> None:
-        self.clock, self.seconds, self.hears_all = clock, seconds, hears_all
+    def __init__(self, clock: FakeClock, seconds: float, uses_all: bool = False) -> None:
+        self.clock, self.seconds, self.uses_all = clock, seconds, uses_all
         self.gaps = 0
 
     def __call__(self, samples: np.ndarray, *, gap: bool, last: bool) -> tuple[float, ...] | None:
@@ -79,16 +80,16 @@ class FakeEar:
         return (float(samples[0]), float(samples[-1])) if len(samples) else None
 
 
-def fake_updates(seconds: float, of: float, hop: float = 0.5, **kinds) -> tuple[list[live.Update], FakeEar]:
+def fake_updates(seconds: float, of: float, hop: float = 0.5, **kinds) -> tuple[list[live.Update], FakePredictor]:
     clock = FakeClock()
-    ear = FakeEar(clock, seconds, **kinds)
+    predictor = FakePredictor(clock, seconds, **kinds)
     inbox = FakeInbox(clock, np.arange(round(of * 16000), dtype=np.float32))
-    return list(live.updates(ear, inbox, hop, clock)), ear
+    return list(live.updates(predictor, inbox, hop, clock)), predictor
 
 
 def test_a_fast_model_answers_after_every_hop_and_at_the_end():
     found, _ = fake_updates(0.1, of=1.7)
-    assert [update.heard for update in found] == [0.5, 1.0, 1.5, 1.7]
+    assert [update.seconds for update in found] == [0.5, 1.0, 1.5, 1.7]
     assert [update.probabilities[1] for update in found] == [7999, 15999, 23999, 27199]
     np.testing.assert_allclose([update.latency for update in found], 0.1)
     np.testing.assert_allclose([update.rtf for update in found], 0.2)
@@ -96,22 +97,24 @@ def test_a_fast_model_answers_after_every_hop_and_at_the_end():
 
 
 def test_a_slow_model_skips_updates_and_does_not_fall_behind():
-    found, ear = fake_updates(1.2, of=60)
-    assert [update.heard for update in found[:4]] == pytest.approx([0.5, 1.7, 2.9, 4.1])  # the newest sound, each time
+    found, predictor = fake_updates(1.2, of=60)
+    assert [update.seconds for update in found[:4]] == pytest.approx(
+        [0.5, 1.7, 2.9, 4.1]
+    )  # the newest sound, each time
     assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound came while it was busy
     assert len(found) + found[-1].skipped == 120
     assert {round(update.rtf, 6) for update in found} == {2.4}
-    assert ear.gaps > 0  # the inbox holds one second
+    assert predictor.gaps > 0  # the inbox holds one second
 
 
-def test_the_factor_of_a_stream_counts_all_that_it_hears():
-    found, _ = fake_updates(0.9, of=6, hears_all=True)
-    assert [update.heard for update in found[:3]] == pytest.approx([0.5, 1.4, 2.3])
+def test_the_real_time_factor_of_a_stream_counts_all_samples_that_it_processes():
+    found, _ = fake_updates(0.9, of=6, uses_all=True)
+    assert [update.seconds for update in found[:3]] == pytest.approx([0.5, 1.4, 2.3])
     assert [update.rtf for update in found[:3]] == pytest.approx([1.8, 1.0, 1.0])
 
 
 def test_an_inbox_drops_the_oldest_and_says_how_many():
-    inbox = live.Inbox(most=10, clock=FakeClock())
+    inbox = live.Inbox(10, clock=FakeClock())
     for block in np.arange(18, dtype=np.float32).reshape(6, 3):
         inbox.put(block)
     delivery = inbox.take(18)
@@ -123,32 +126,32 @@ def test_an_inbox_drops_the_oldest_and_says_how_many():
 def test_updates_of_windows_are_those_of_latest(windows):
     wave = noise(24000)
     blocks = np.split(wave, range(BLOCK, len(wave), BLOCK))
-    ear, way = live.ear_of(windows)
+    predictor, way = live.predictor_of(windows)
     assert (
         way == "by windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) depend on the whole clip"
     )
     clock = FakeClock()
-    found = list(live.updates(ear, FakeInbox(clock, wave), 0.3, clock))
+    found = list(live.updates(predictor, FakeInbox(clock, wave), 0.3, clock))
     np.testing.assert_allclose(
-        [(update.heard, *update.probabilities) for update in found],
+        [(update.seconds, *update.probabilities) for update in found],
         [(window.end, *window.probabilities) for window in windows.latest(blocks, 0.3)],
         atol=1e-6,
     )
 
 
 def test_a_stream_ends_with_the_last_frames_of_the_recording(streaming):
-    ear, way = live.ear_of(streaming)
+    predictor, way = live.predictor_of(streaming)
     assert re.match(r"streaming, .* 0\.08 s before .* 0\.1 s after .* 0\.5 s, up to 0\.14 s ago$", way)
     clock, wave = FakeClock(), noise(7000)  # less than a window: the last frames are all
-    *_, end = live.updates(ear, FakeInbox(clock, wave), 0.1, clock)
+    *_, end = live.updates(predictor, FakeInbox(clock, wave), 0.1, clock)
     logits = offline(streaming.model, wave)
     assert end.probabilities == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
 
 
 def test_a_stream_begins_anew_after_a_gap(streaming):
-    ear, _ = live.ear_of(streaming)
-    ear(noise(9000), gap=False, last=False)
-    after = ear(noise(5000), gap=True, last=True)
+    predictor, _ = live.predictor_of(streaming)
+    predictor(noise(9000), gap=False, last=False)
+    after = predictor(noise(5000), gap=True, last=True)
     logits = offline(streaming.model, noise(5000))
     assert after == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
 
@@ -165,16 +168,16 @@ def test_a_recording_is_played_at_the_speed_of_its_sound():
     assert slept == pytest.approx([0.05, 0.03, 0.03])
 
 
-def test_what_goes_wrong_in_the_reader_is_raised_where_it_is_heard():
+def test_an_error_of_the_reader_is_raised_in_the_consumer():
     def broken() -> Iterator[tuple[np.ndarray, float]]:
         yield noise(800), 0.0
         raise RecipeError("unplugged")
 
-    with live.reading(broken(), most=1.0) as inbox, pytest.raises(RecipeError, match="unplugged"):
-        list(live.updates(FakeEar(FakeClock(), 0.0), inbox, 0.5))
+    with live.reading(broken(), max_seconds=1.0) as inbox, pytest.raises(RecipeError, match="unplugged"):
+        list(live.updates(FakePredictor(FakeClock(), 0.0), inbox, 0.5))
 
 
-def test_the_sound_is_let_go_when_nobody_listens_any_more():
+def test_the_sound_is_closed_when_the_block_ends():
     closed = []
 
     def endless() -> Iterator[tuple[np.ndarray, float]]:
@@ -184,7 +187,7 @@ def test_the_sound_is_let_go_when_nobody_listens_any_more():
         finally:
             closed.append(True)
 
-    with live.reading(endless(), most=1.0) as inbox:
+    with live.reading(endless(), max_seconds=1.0) as inbox:
         inbox.take(1)
     assert closed == [True]
 

@@ -90,7 +90,7 @@ def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
     ("options", "sentence"),
     [
         (("--file", "gone.wav"), "there is no audio file gone.wav"),
-        (("--file", "nan.wav"), "the audio file nan.wav holds samples that are not finite"),
+        (("--file", "nan.wav"), "the audio file nan.wav contains samples that are not finite"),
         (("--hop", "0"), "--hop must be in [0.02, 60] seconds, got 0"),
         (("--hop", "nan"), "--hop must be in [0.02, 60] seconds, got nan"),
         (("--seconds", "-1"), "--seconds must be above 0, got -1"),

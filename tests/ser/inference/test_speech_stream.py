@@ -64,10 +64,12 @@ def test_a_recording_too_short_for_a_frame_has_no_answer(stream):
 
 
 def test_it_keeps_no_more_samples_than_it_needs():
-    stream = SpeechStream.of(local_model())
+    model, encoded = local_model(), []
+    stream = SpeechStream.of(model)
+    model.backbone.register_forward_pre_hook(lambda module, waves: encoded.append(waves[0].shape[1]))
     for _ in range(50):
         stream(noise(4000))
-    assert len(stream._kept) <= 320 * (4 + 5 + 1)
+    assert max(encoded) <= 320 * (4 + 5 + 1) + 4000
 
 
 def test_with_a_window_only_the_last_frames_count():
@@ -84,8 +86,8 @@ def test_with_a_window_only_the_last_frames_count():
 
 def test_the_context_is_measured():
     # 8 frames of positional convolution: 4 before, and 3 after, of which each is made of 325 samples
-    assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, least=325)
-    assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, least=325)
+    assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, min_samples=325)
+    assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, min_samples=325)
 
 
 @pytest.mark.parametrize("kind", [{"layer": 1}, {"layer": "last"}, {"layer": "weighted"}, {"norm": "group"}])

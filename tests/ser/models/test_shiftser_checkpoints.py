@@ -169,8 +169,9 @@ def without(state_dict, *names):
     return {name: tensor for name, tensor in state_dict.items() if name not in names}
 
 
-def raises(error, message):
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
+def raises(error, *parts):
+    """The message contains these parts, in this order."""
+    return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
 @pytest.mark.parametrize("name", SHIFTS)
@@ -232,7 +233,7 @@ def test_the_way_back_needs_a_shift_for_an_lstm_only():
     for name in ("CNN", "Transformer", "Shiftformer"):
         state_dict = weights(name)
         assert equal(to_shiftser(convert_shiftser(state_dict)), state_dict)
-    with pytest.raises(ValueError, match=r"LSTM.*ShiftLSTM.*shift must be given"):
+    with pytest.raises(ValueError, match=r"shift must be .*LSTM.*ShiftLSTM"):
         to_shiftser(convert_shiftser(weights("LSTM")))
 
 
@@ -263,11 +264,7 @@ def test_the_prefix_of_distributed_training_is_dropped():
 def test_a_prefix_on_some_names_only_is_not_that_of_distributed_training():
     state_dict = weights("LSTM")
     state_dict["module.head.bias"] = state_dict.pop("head.bias")
-    with raises(
-        ValueError,
-        "the names must be those of one model, and are nearest to the LSTM's: unknown module.head.bias; "
-        "missing head.bias",
-    ):
+    with raises(ValueError, "the LSTM: unknown module.head.bias; missing head.bias"):
         convert_shiftser(state_dict)
 
 
@@ -315,12 +312,8 @@ def test_weights_keep_their_dtype(name, dtype):
     assert equal(converted, convert_shiftser(state_dict))
 
 
-def test_conv_blocks_must_be_told_whether_they_shift():
-    with raises(
-        ValueError,
-        "the names of a CNN and of a ShiftCNN are the same: shift must be given, None or the paper's "
-        "{'placement': 'residual', 'n_div': 16}",
-    ):
+def test_a_cnn_needs_a_shift_argument():
+    with raises(ValueError, "shift must be", "CNN", "ShiftCNN", "{'placement': 'residual', 'n_div': 16}"):
         from_shiftser(weights("ShiftCNN"))
 
 
@@ -333,46 +326,29 @@ def test_conv_blocks_must_be_told_whether_they_shift():
     ],
 )
 def test_a_shift_that_the_names_contradict_is_refused(name, given):
-    with raises(
-        ValueError,
-        f"shift={given!r} does not fit the names of a {name}: they hold a token_mixer unless the shift replaces it",
-    ):
+    with raises(ValueError, "shift", name, "placement='replace'", f"got {given!r}"):
         from_shiftser(weights(name), given)
 
 
 def test_names_that_are_unknown_or_missing_are_listed():
     state_dict = without(weights("LSTM"), "head.bias", "rnn.bias_ih_l0")
     state_dict["rnn.weight_ih_l1"] = state_dict["odd"] = torch.zeros(1)
-    with raises(
-        ValueError,
-        "the names must be those of one model, and are nearest to the LSTM's: unknown rnn.weight_ih_l1, odd; "
-        "missing head.bias, rnn.bias_ih_l0",
-    ):
+    with raises(ValueError, "the LSTM: unknown rnn.weight_ih_l1, odd; missing head.bias, rnn.bias_ih_l0"):
         convert_shiftser(state_dict)
-    with raises(
-        ValueError,
-        "the names must be those of one model, and are nearest to the CNN's: missing specaugment.masked_spec_embed",
-    ):
+    with raises(ValueError, "the CNN: missing specaugment.masked_spec_embed"):
         convert_shiftser(without(weights("CNN"), "specaugment.masked_spec_embed"))
 
 
 def test_the_names_of_two_kinds_of_blocks_are_refused():
     transformer, lstm = weights("Transformer"), weights("LSTM")
     unknown = [name for name in lstm if name not in transformer]
-    with raises(
-        ValueError,
-        f"the names must be those of one model, and are nearest to the Transformer's: unknown {', '.join(unknown)}",
-    ):
+    with raises(ValueError, f"the Transformer: unknown {', '.join(unknown)}"):
         convert_shiftser({**transformer, **lstm})
 
 
 def test_the_way_back_lists_the_names_of_a_model_that_is_not_ours():
     ours = convert_shiftser(weights("Shiftformer"))
-    with raises(
-        ValueError,
-        "the names must be those of one model, and are nearest to the Shiftformer's: unknown classifier.weight; "
-        "missing head.weight",
-    ):
+    with raises(ValueError, "the Shiftformer: unknown classifier.weight; missing head.weight"):
         to_shiftser({**without(ours, "head.weight"), "classifier.weight": ours["head.weight"]})
 
 
@@ -381,9 +357,7 @@ def test_shapes_that_do_not_fit_are_listed():
     state_dict["transformer.1.norm2.bias"] = torch.zeros(DIM + 1)
     state_dict["head.weight"] = torch.zeros(5)
     with raises(
-        ValueError,
-        "the shapes do not fit each other or the arguments: head.weight is (5,), not (5, 32); "
-        "transformer.1.norm2.bias is (33,), not (32,)",
+        ValueError, "head.weight must be (5, 32), got (5,)", "transformer.1.norm2.bias must be (32,), got (33,)"
     ):
         from_shiftser(state_dict)
 
@@ -392,28 +366,24 @@ def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
     state_dict = weights("Transformer")
     for shape in ((), (0, 8), (21,), (20, 8), (21, 12), (21, 0)):
         state_dict["transformer.0.token_mixer.distance_embedding.weight"] = torch.zeros(shape)
-        with pytest.raises(ValueError, match=r"the shapes do not fit .*: transformer\.0\.token_mixer"):
+        with pytest.raises(ValueError, match=r"shapes .* transformer\.0\.token_mixer.* must be .*, got"):
             from_shiftser(state_dict)
 
 
 def test_an_argument_that_contradicts_the_shapes_is_refused():
-    with raises(
-        ValueError,
-        "the shapes do not fit each other or the arguments: head.weight is (5, 64), not (2, 64); "
-        "head.bias is (5,), not (2,)",
-    ):
+    with raises(ValueError, "head.weight must be (2, 64), got (5, 64)", "head.bias must be (2,), got (5,)"):
         from_shiftser(weights("LSTM"), id2label={0: "calm", 1: "tense"})
 
 
 @pytest.mark.parametrize("convert", [convert_shiftser, from_shiftser, to_shiftser])
 def test_a_whole_checkpoint_is_refused_with_the_key_to_pass(convert):
     for key in ("model", "state_dict"):
-        with pytest.raises(TypeError, match=rf"state_dict .* 'epoch' .*int.* checkpoint\['{key}'\]"):
+        with pytest.raises(TypeError, match=rf"state_dict .*'epoch': int.* checkpoint\['{key}'\]"):
             convert({"epoch": 3, key: weights("LSTM")})
 
 
 def test_what_is_not_a_mapping_of_tensors_is_refused():
-    with raises(TypeError, "state_dict must map names to tensors, and is of type Linear"):
+    with raises(TypeError, "state_dict", "got Linear"):
         convert_shiftser(nn.Linear(2, 2))
-    with raises(TypeError, "state_dict must map names to tensors, and maps 'head.bias' to list"):
+    with raises(TypeError, "state_dict", "got 'head.bias': list"):
         convert_shiftser({"head.bias": [1.0]})

@@ -1,4 +1,4 @@
-"""CREMA-D: 91 actors, twelve sentences, six emotions, as the actors were asked for them."""
+"""Read CREMA-D: 91 actors, twelve sentences, six emotions, labelled as the actors intended them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PUBLISHED = PublishedCounts.by_class(
 
 
 def read_cremad(corpus: config.Corpus) -> Manifest:
-    """Read ``AudioWAV/1001_DFA_ANG_XX.wav`` and its like; the folder may be ``AudioWAV`` itself, too.
+    """Read files such as ``AudioWAV/1001_DFA_ANG_XX.wav``. The corpus folder can also be ``AudioWAV`` itself.
 
-    ``1076_MTI_SAD_XX``, of which the publishers say that it has no sound, is read like any other and counts.
+    ``1076_MTI_SAD_XX``, which has no sound according to the publishers, is included.
 
     Raises:
-        RecipeError: If there is no speech, or files are named otherwise, or cannot be read.
+        RecipeError: If there is no speech, or files have other names or cannot be read.
     """
     root = corpus_folder(corpus.path)
     root = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root

@@ -1,4 +1,4 @@
-"""The metadata of EmoBox, one of its datasets at a time; the audio is the corpora's own."""
+"""Read the metadata of one of EmoBox's datasets; the audio comes from the corpus itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """A published fold: who is in which part, by key."""
+    """A published fold: the rows of each part, by key."""
 
     name: str
     parts: dict[str, dict[str, Row]]
@@ -33,22 +33,22 @@ class _Fold:
 def read_emobox(corpus: config.Corpus) -> Manifest:
     """Read ``EmoBox/data/<dataset>``: its ``label_map.json``, ``<dataset>.jsonl`` and ``fold_*/``.
 
-    Paths of recordings, such as ``downloads/emodb/wav/03a01Fa.wav``, start from ``corpus.audio``, or from the folder
-    ``EmoBox``. The speaker is in an utterance's key; where is known of each dataset in ``emobox_speakers.yaml``.
+    Paths of recordings, such as ``downloads/emodb/wav/03a01Fa.wav``, are relative to ``corpus.audio``, by default the
+    folder ``EmoBox``. The speaker is part of an utterance's key; ``emobox_speakers.yaml`` has a pattern per dataset.
 
-    With ``folds: published``, the session of an utterance is the fold that tests it. Many of these folds have the
-    same speakers in train and test, or do not test everyone; those are refused.
+    With ``folds: published``, the session of an utterance is the fold that tests it. This is an error for folds that
+    have a speaker in both train and test, or do not test every utterance.
 
     Raises:
-        RecipeError: If the folder is not such a dataset, or one whose speakers are not known, if its published folds
-            are asked for and leak, or if lines or recordings cannot be read. The message names the line of each.
+        RecipeError: If the folder is not a dataset with known speakers, if the published folds leak, or if lines or
+            recordings cannot be read. The message names each line.
     """
     folder = corpus_folder(corpus.path)
     dataset = folder.name
     if dataset not in speaker_patterns():
         raise RecipeError(
-            f"{folder} is not the metadata of a dataset whose speakers are known from its keys: "
-            f"these are {', '.join(speaker_patterns())}; a table can say who speaks in others"
+            f"the folder must be the metadata of a dataset with speakers in its keys "
+            f"({', '.join(speaker_patterns())}), got {folder}: use a table for others"
         )
     audio = (corpus.audio or folder.parent.parent).resolve()
     problems: list[str] = []
@@ -58,7 +58,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     if not rows and folds:
         rows = [row for part in folds[0].parts.values() for row in part.values()]
     if not rows and not problems:
-        problems.append(f"{folder} holds no {dataset}.jsonl and no fold_1/{dataset}_test_fold_1.jsonl")
+        problems.append(f"{folder} contains no {dataset}.jsonl and no fold_1/{dataset}_test_fold_1.jsonl")
     if corpus.folds == "published":
         raise_problems(problems)
         rows = _tested(rows, folds, dataset)
@@ -84,17 +84,17 @@ def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Ro
     for where, entry in json_lines(read_text(path), path, dict[str, Any], problems):
         key, wav, label = (entry.get(name) for name in ("key", "wav", "emo"))
         if not (isinstance(key, str) and isinstance(wav, str) and isinstance(label, str) and key and wav and label):
-            problems.append(f"{where}: 'key', 'wav' and 'emo' must be there, and text")
+            problems.append(f"{where}: 'key', 'wav' and 'emo' must be non-empty strings")
         elif (said := re.match(speaker_patterns()[dataset], key)) is None:
-            problems.append(f"{where}: the key {key!r} does not say who speaks, as {dataset}'s keys do")
+            problems.append(f"{where}: the key {key!r} does not contain a speaker as {dataset}'s keys do")
         else:
             rows.append(Row(key, audio / wav, label, "".join(said.groups()), where=where))
     return rows
 
 
 def _tested(rows: list[Row], folds: list[_Fold], dataset: str) -> list[Row]:
-    """The rows with the folds that test them as their sessions."""
-    instead = "use folds: speakers, which keeps all that a speaker says in one group"
+    """The rows, each with the fold that tests it as its session."""
+    instead = "use folds: speakers, which keeps all utterances of a speaker in one group"
     sessions: dict[str, str] = {}
     for fold in folds:
         speakers = {part: {row.speaker for row in keyed.values()} for part, keyed in fold.parts.items()}
@@ -128,9 +128,9 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
     except ValueError as error:
         raise RecipeError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(label, str) and label for label in found.values()):
-        raise RecipeError(f"{path} must hold a class for each label")
+        raise RecipeError(f"{path} must contain a class for each label")
     capitals = {code.lower(): label for code, label in found.items()}
-    for row in rows:  # EmoDB's labels say neutral, its map says Neutral
+    for row in rows:  # EmoDB has the label neutral and the key Neutral
         if row.label not in found and row.label.lower() in capitals:
             found[row.label] = capitals[row.label.lower()]
     return found
@@ -138,6 +138,6 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
 
 @cache
 def speaker_patterns() -> dict[str, str]:
-    """What of a key says who speaks: an expression for each dataset, whose groups are put together."""
+    """A regular expression for the keys of each dataset. Its groups, concatenated, are the speaker."""
     patterns: dict[str, str] = yaml.safe_load((files(__package__) / "emobox_speakers.yaml").read_text(encoding="utf-8"))
     return patterns

@@ -1,4 +1,4 @@
-"""EmoDB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions."""
+"""Read EmoDB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PUBLISHED = PublishedCounts.by_class(
 
 
 def read_emodb(corpus: config.Corpus) -> Manifest:
-    """Read ``wav/03a01Fa.wav`` and its like; the folder may be ``wav`` itself, too.
+    """Read files such as ``wav/03a01Fa.wav``. The corpus folder can also be ``wav`` itself.
 
     Raises:
-        RecipeError: If there is no speech, or files are named otherwise, or cannot be read.
+        RecipeError: If there is no speech, or files have other names or cannot be read.
     """
     root = corpus_folder(corpus.path)
     root = root / "wav" if (root / "wav").is_dir() else root

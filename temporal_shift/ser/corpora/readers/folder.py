@@ -1,4 +1,4 @@
-"""Any folder whose paths say who speaks and how."""
+"""Read any folder of recordings with labels and speakers in their paths."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 def read_folder(corpus: config.Corpus) -> Manifest:
     """Read every recording below a folder, by ``corpus.pattern``, such as ``{speaker}_{label}_{name}``.
 
-    A field stands for at least one character and no slash, as few as will do. ``{label}`` and ``{speaker}`` must be
-    there; ``{session}`` makes the folds, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers;
-    others say nothing. A field that stands there twice must be the same twice. The extension is not part of it.
+    A field matches at least one character and no slash, as few as possible. ``{label}`` and ``{speaker}`` are required.
+    ``{session}`` defines the folds, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers. Other
+    fields are ignored. A field that occurs twice must match the same text. The pattern does not include the extension.
 
     Raises:
-        RecipeError: If the pattern has no label or speaker, or recordings do not fit it, or cannot be read.
+        RecipeError: If the pattern has no label or speaker, or recordings do not fit it or cannot be read.
     """
     root = corpus_folder(corpus.path)
     pattern = corpus.pattern or PATTERN

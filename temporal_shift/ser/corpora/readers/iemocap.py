@@ -1,4 +1,4 @@
-"""IEMOCAP as its publishers unpack it, with the field's four classes."""
+"""Read IEMOCAP as its publishers distribute it, with the usual four classes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PUBLISHED = PublishedCounts(
     },
 )
 
-# "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. Below it
-# stand the evaluators' own lines, which start with C-, A- or W-.
+# "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. The lines
+# of the evaluators follow it; they start with C-, A- or W-.
 _VOTE = re.compile(
     r"\[(?P<start>\d+(\.\d+)?) - (?P<end>\d+(\.\d+)?)\]\t"
     r"(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t"
@@ -58,16 +58,16 @@ class _Line:
 def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     """Read the happy (and excited), angry, sad and neutral utterances of an IEMOCAP tree, sorted by session and id.
 
-    Or those that ``label_map`` names, by the corpus's codes (``hap``, ``fru``, ...) or by these four.
+    ``label_map`` replaces these classes; its keys are the corpus's codes (``hap``, ``fru``, ...) or these four.
 
-    The tree is ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
-    (or ``.flac``, or ``.ogg``), and so for each session. A speaker is a session's woman or man: ``Ses01F``, ``Ses01M``.
-    Nothing is written there.
+    The tree contains ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
+    (or ``.flac``, or ``.ogg``), and the same for the other sessions. Each session has two speakers, such as ``Ses01F``
+    and ``Ses01M``. Nothing is written to the tree.
 
     Raises:
         RecipeError: If the folder or its sessions are missing, a label line cannot be read, an utterance is labelled
-            twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names the
-            label file and the line of each.
+            twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names each
+            label file and line.
     """
     root = corpus_folder(root)
     sessions = sorted(path for path in root.glob("Session*") if re.fullmatch(r"Session\d+", path.name))
@@ -78,7 +78,7 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     classes, labels = classes_of(codes, shipped_map("iemocap"), label_map)
     problems: list[str] = []
     utterances: list[Utterance] = []
-    first: dict[str, _Line] = {}  # where an id stands
+    first: dict[str, _Line] = {}  # the first line of each id
     for session in sessions:
         if not _evaluation(session).is_dir():
             problems.append(f"the corpus has no {_evaluation(session)}, where the labels of {session.name} should be")
@@ -86,13 +86,18 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
             try:
                 vote = _parsed(line, first)
                 if (label := classes[vote["emotion"]]) is not None:
-                    utterances.append(_utterance(vote, label, session, line.dialog.stem))
+                    dialog, id = line.dialog.stem, vote["id"]
+                    path = _find_audio(session / "sentences" / "wav" / dialog, id)
+                    style: Style = next((style for part, style in _STYLES.items() if part in dialog), "")
+                    speaker, start, end = vote["pair"] + vote["gender"], float(vote["start"]), float(vote["end"])
+                    utterances.append(
+                        read_utterance(path, id, label, speaker, session.name, start=start, end=end, style=style)
+                    )
             except RecipeError as error:
                 problems.append(f"{line}: {error}")
     raise_problems(problems)
     if not utterances:
-        listed = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
-        raise RecipeError(f"no file {root}/Session*/dialog/EmoEvaluation/Ses*.txt labels an utterance {listed}")
+        raise RecipeError(f"{root}/Session*/dialog/EmoEvaluation/Ses*.txt label no utterance as {', '.join(labels)}")
     return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
 
 
@@ -121,19 +126,6 @@ def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     if float(vote["end"]) < float(vote["start"]):
         raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")
     return vote
-
-
-def _utterance(vote: re.Match[str], label: str, session: Path, dialog: str) -> Utterance:
-    return read_utterance(
-        _find_audio(session / "sentences" / "wav" / dialog, vote["id"]),
-        vote["id"],
-        label,
-        vote["pair"] + vote["gender"],
-        session.name,
-        start=float(vote["start"]),
-        end=float(vote["end"]),
-        style=next((style for part, style in _STYLES.items() if part in dialog), ""),
-    )
 
 
 def _find_audio(folder: Path, utterance: str) -> Path:

@@ -1,4 +1,4 @@
-"""RAVDESS, the speech of it: 24 actors, two sentences, eight emotions."""
+"""Read the speech of RAVDESS: 24 actors, two sentences, eight emotions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PUBLISHED = PublishedCounts.by_class(
 
 
 def read_ravdess(corpus: config.Corpus) -> Manifest:
-    """Read the speech, audio alone, of ``Actor_*/03-01-05-01-02-01-12.wav``, however deep the folders of actors lie.
+    """Read the audio-only speech, ``Actor_*/03-01-05-01-02-01-12.wav``, at any depth of folders.
 
-    Songs and films are passed over. A speaker is ``Actor_12``; odd ones are men, even ones women.
+    Songs and videos are skipped. A speaker is named like ``Actor_12``; odd numbers are men, even numbers are women.
 
     Raises:
-        RecipeError: If there is no speech, or files are named otherwise, or cannot be read.
+        RecipeError: If there is no speech, or files have other names or cannot be read.
     """
     problems: list[str] = []
     files = named_files(corpus_folder(corpus.path), _NAME, "03-01-05-01-02-01-12.wav", problems)
