@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,7 @@ def test_ctrl_c_ends_every_process_with_one_line(folder, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore SIGINT
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/small/runs/*/*/*/*")) and time.monotonic() < deadline:
@@ -310,7 +312,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(folder, tmp_path
     [
         (
             ["--layer", "first"],
-            "error: --layer is 'first': it must be last, weighted, or an index of the hidden states",
+            "error: --layer must be last, weighted or an index of the hidden states, got 'first'",
         ),
         (["--protocol", "best"], "error: {config}: protocol.kind: Input should be 'heldout'"),
         (["--seeds", "0"], "error: {config}: seeds: Input should be greater than 0"),
