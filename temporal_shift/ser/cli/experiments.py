@@ -11,25 +11,7 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import (
-    CACHE,
-    Backbone,
-    Cache,
-    Corpus,
-    Epochs,
-    KeepModels,
-    Layer,
-    Output,
-    Overrides,
-    Processes,
-    Protocol,
-    Ray,
-    Revision,
-    Seeds,
-    integers,
-    overrides_of,
-    split,
-)
+from .options import CACHE, Cache, Corpus, KeepModels, Output, Overrides, Ray, integers, split, with_overrides
 
 if TYPE_CHECKING:
     from ..config import Experiment
@@ -42,65 +24,53 @@ def quickstart(
     config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")] = _QUICKSTART,
     output: Output = None,
     cache: Cache = CACHE,
-    keep_models: KeepModels = False,
+    keep_models: KeepModels = None,
 ) -> None:
     """Run a small version of the paper's experiment: no download, no GPU, four to six minutes."""
     if config == _QUICKSTART and not config.exists():
         raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
-    overrides: Overrides = {"training": {"keep_models": True}} if keep_models else {}
-    _run(_read(config, overrides), output, cache)
+    _run(_read(config, None, {"training": {"keep_models": True}} if keep_models else {}), output, cache)
 
 
 @exit_on_error(resumes=True)
+@with_overrides
 def run(
     config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")],
+    overrides: Overrides,
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
-    backbone: Backbone = None,
-    revision: Revision = None,
-    layer: Layer = None,
-    protocol: Protocol = None,
-    seeds: Seeds = None,
-    epochs: Epochs = None,
-    processes: Processes = None,
-    keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
     """Encode the corpus, train every model on every fold, write the report. A second call continues a stopped one."""
-    overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
-    _run(_read(config, overrides), output, cache, ray=ray)
+    _run(_read(config, corpus, overrides), output, cache, ray)
 
 
 @exit_on_error(resumes=True)
+@with_overrides
 def reproduce(
     iemocap: Annotated[Path, typer.Option(help="IEMOCAP folder, which contains Session1 to Session5.")],
+    overrides: Overrides,
     setting: Annotated[
         list[str] | None, typer.Option(help="Setting: features or finetune (repeatable; default: both).")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="One of the six models (repeatable; default: all).")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
-    backbone: Backbone = None,
-    revision: Revision = None,
-    layer: Layer = None,
-    protocol: Protocol = None,
-    seeds: Seeds = None,
-    epochs: Epochs = None,
-    processes: Processes = None,
-    keep_models: KeepModels = False,
     ray: Ray = None,
 ) -> None:
     """Train the paper's six models in its two settings, five folds each, and compare with the published figures."""
     from ..experiments.reproduce import reproduce as _reproduce
 
-    overrides = overrides_of(iemocap, backbone, revision, layer, protocol, seeds, epochs, processes, keep_models)
+    overrides["corpus"] = {"path": str(iemocap.resolve())}
     _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
 
 
 @exit_on_error(resumes=True)
+@with_overrides
 def ablate(
     config: Annotated[Path, typer.Argument(help="Experiment, a YAML file; the grid replaces its models.")],
+    overrides: Overrides,
     blocks: Annotated[str, typer.Option(help="Blocks: conv, lstm, transformer.")] = "conv,lstm,transformer",
     placement: Annotated[
         str, typer.Option(help="Placements: residual, inplace, replace.")
@@ -113,13 +83,6 @@ def ablate(
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
-    backbone: Backbone = None,
-    revision: Revision = None,
-    layer: Layer = None,
-    protocol: Protocol = None,
-    seeds: Seeds = None,
-    epochs: Epochs = None,
-    processes: Processes = None,
     ray: Ray = None,
 ) -> None:
     """Train every combination of placement, n_div, direction and stride of the shift; report a table and a heatmap."""
@@ -128,10 +91,8 @@ def ablate(
     grid = Grid(
         split(blocks), split(placement), integers("--n-div", n_div), split(direction), integers("--stride", stride)
     )
-    overrides = overrides_of(corpus, backbone, revision, layer, protocol, seeds, epochs, processes)
-    experiment = grid.experiment(_read(config, overrides))
-    output = output or Path("results") / f"{experiment.name}-ablation"
-    _run(experiment, output, cache, ray=ray, more=ablation_section)
+    experiment = grid.experiment(_read(config, corpus, overrides))
+    _run(experiment, output or Path("results") / f"{experiment.name}-ablation", cache, ray, ablation_section)
 
 
 @exit_on_error()
@@ -149,9 +110,11 @@ def compare(
     Console().print(table.for_terminal(), reading)
 
 
-def _read(config: Path, overrides: Overrides) -> Experiment:
+def _read(config: Path, corpus: Path | None, overrides: Overrides) -> Experiment:
     from ..config import read_experiment
 
+    if corpus is not None:
+        overrides["corpus"] = {"path": str(corpus.resolve())}
     return read_experiment(config, overrides)
 
 
@@ -159,11 +122,9 @@ def _run(
     experiment: Experiment,
     output: Path | None,
     cache: Path,
-    *,
     ray: str | None = None,
     more: Callable[..., Any] | None = None,
 ) -> None:
     from ..experiments.run_experiment import run_experiment
 
-    root = output or Path("results") / experiment.name
-    run_experiment(experiment, root, cache, Console(), ray=ray, more=more or (lambda results, metrics: []))
+    run_experiment(experiment, output or Path("results") / experiment.name, cache, Console(), ray=ray, more=more)

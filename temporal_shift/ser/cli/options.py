@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,47 +22,58 @@ Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared 
 CACHE = Path("results/features")
 Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]
 Corpus = Annotated[Path | None, typer.Option(help="Corpus (overrides the YAML).")]
-Backbone = Annotated[str | None, typer.Option(help="Hub name or folder of the encoder (overrides the YAML).")]
 Revision = Annotated[str | None, typer.Option(help="Revision on the hub: a commit, a tag or a branch.")]
-Layer = Annotated[
-    str | None, typer.Option(help="Encoder layer: last, an index of the hidden states, or weighted (a learned sum).")
-]
-Protocol = Annotated[
-    str | None, typer.Option(help="Evaluation protocol: heldout, speaker, last, or paper (optimistic).")
-]
-Seeds = Annotated[int | None, typer.Option(help="Number of seeds for each model and fold (overrides the YAML).")]
-Epochs = Annotated[int | None, typer.Option(help="Training epochs (overrides the YAML).")]
-KeepModels = Annotated[bool, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
-Processes = Annotated[int | None, typer.Option(help="Number of runs trained in parallel (overrides the YAML).")]
+KeepModels = Annotated[bool | None, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
+
+_OVERRIDES: dict[str, Any] = {
+    "backbone": Annotated[str | None, typer.Option(help="Hub name or folder of the encoder (overrides the YAML).")],
+    "revision": Revision,
+    "layer": Annotated[
+        str | None,
+        typer.Option(help="Encoder layer: last, an index of the hidden states, or weighted (a learned sum)."),
+    ],
+    "protocol": Annotated[
+        str | None, typer.Option(help="Evaluation protocol: heldout, speaker, last, or paper (optimistic).")
+    ],
+    "seeds": Annotated[int | None, typer.Option(help="Number of seeds for each model and fold (overrides the YAML).")],
+    "epochs": Annotated[int | None, typer.Option(help="Training epochs (overrides the YAML).")],
+    "processes": Annotated[int | None, typer.Option(help="Number of runs trained in parallel (overrides the YAML).")],
+    "keep_models": KeepModels,
+}
 
 
-def overrides_of(
-    corpus: Path | None,
-    backbone: str | None,
-    revision: str | None,
-    layer: str | None,
-    protocol: str | None,
-    seeds: int | None,
-    epochs: int | None,
-    processes: int | None,
-    keep_models: bool = False,
-) -> Overrides:
-    """Return the options that were given, as sections of an experiment."""
+def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that override an experiment's settings to a command, which gets them as ``overrides``."""
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        command(overrides=_sections({name: values.pop(name) for name in _OVERRIDES}), **values)
+
+    own = inspect.signature(command, eval_str=True).parameters
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _OVERRIDES.items()
+    ]
+    parameters = [*(own[name] for name in own if name != "overrides"), *added]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    return with_options
+
+
+def _sections(given: dict[str, Any]) -> Overrides:
+    """The options that were given, as sections of an experiment."""
+    backbone = given["backbone"]
     if backbone is not None and Path(backbone).is_dir():
         backbone = str(Path(backbone).resolve())
     sections: Overrides = {
-        "": {"seeds": seeds, "processes": processes},
-        "corpus": {"path": None if corpus is None else str(corpus.resolve())},
-        "backbone": {"name": backbone, "revision": revision, "layer": _layer(layer)},
-        "protocol": {"kind": protocol},
-        "training": {"epochs": epochs, "keep_models": keep_models or None},
+        "": {"seeds": given["seeds"], "processes": given["processes"]},
+        "backbone": {"name": backbone, "revision": given["revision"], "layer": _layer(given["layer"])},
+        "protocol": {"kind": given["protocol"]},
+        "training": {"epochs": given["epochs"], "keep_models": given["keep_models"]},
     }
-    given = {
-        name: {key: value for key, value in section.items() if value is not None} for name, section in sections.items()
-    }
-    if backbone is not None and revision is None:
-        given["backbone"]["revision"] = None  # the experiment's revision belongs to another model
-    return {name: section for name, section in given.items() if section}
+    found = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in sections.items()}
+    if backbone is not None and given["revision"] is None:
+        found["backbone"]["revision"] = None  # the experiment's revision belongs to another model
+    return {name: keys for name, keys in found.items() if keys}
 
 
 def _layer(text: str | None) -> int | str | None:

@@ -1,8 +1,7 @@
-"""The paper's two strategies as a grid: where the shift sits, how much it moves, which way and how far."""
+"""A grid over the paper's two strategies: placement, proportion, direction and stride of the shift."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
@@ -20,7 +19,7 @@ Direction = Literal["past", "future", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The axes of an ablation; every combination that a kind of blocks can have is a model."""
+    """The axes of an ablation. Every combination that the blocks support is a model."""
 
     blocks: tuple[str, ...] = ("conv", "lstm", "transformer")
     placements: tuple[str, ...] = ("residual", "inplace", "replace")
@@ -29,10 +28,10 @@ class Grid:
     strides: tuple[int, ...] = (1, 2)
 
     def experiment(self, base: Experiment) -> Experiment:
-        """``base`` with the models of the grid instead of its own, and beside them each kind of blocks without a shift.
+        """``base`` with the models of the grid instead of its own, and one model without a shift for each blocks.
 
         Raises:
-            RecipeError: If an axis holds a value that does not exist, or the grid is empty.
+            RecipeError: If an axis contains an invalid value, or no combination is possible.
         """
         self._check()
         models = [Model(name=blocks, blocks=blocks) for blocks in self.blocks]  # type: ignore[arg-type]
@@ -42,64 +41,50 @@ class Grid:
             if placement in PLACEMENTS[blocks] and not (direction == "both" and n_div < 2):
                 models.append(_model(blocks, placement, n_div, direction, stride))
         if len(models) == len(self.blocks):
-            raise RecipeError(f"no blocks of {', '.join(self.blocks)} take the placement {', '.join(self.placements)}")
+            allowed = (f"{' or '.join(PLACEMENTS[blocks])} for {blocks}" for blocks in self.blocks)
+            raise RecipeError(f"placement must be {', '.join(allowed)}, got {', '.join(self.placements)}")
         return base.model_copy(update={"models": models})
 
     def _check(self) -> None:
-        known: dict[str, tuple[str, ...]] = {
+        allowed: dict[str, tuple[str, ...]] = {
             "blocks": tuple(PLACEMENTS),
             "placements": tuple(dict.fromkeys(name for names in PLACEMENTS.values() for name in names)),
             "directions": get_args(Direction),
         }
-        for axis, values in known.items():
+        for axis in ("blocks", "placements", "directions", "n_divs", "strides"):
             for value in getattr(self, axis):
-                if value not in values:
-                    raise RecipeError(f"there is no {axis.removesuffix('s')} {value!r}: it can be {', '.join(values)}")
-        for axis in ("n_divs", "strides"):
-            for value in getattr(self, axis):
-                if value < 1:
-                    raise RecipeError(f"{axis.removesuffix('s')} is {value} in the grid: it must be 1 or more")
+                if axis in allowed and value not in allowed[axis]:
+                    name = axis.removesuffix("s")
+                    raise RecipeError(f"{name} must be one of {', '.join(allowed[axis])}, got {value!r}")
+                if axis not in allowed and value < 1:
+                    raise RecipeError(f"{axis.removesuffix('s')} must be at least 1, got {value}")
 
 
 def ablation_section(results: Results, metrics: dict[str, Any]) -> list[Section]:
     """The heatmap and the table of a grid."""
     ua = {model["name"]: model["ua"]["mean"] for model in metrics["models"]}
-    shifted = [model for model in results.experiment.models if model.shift is not None]
-    panels = list(dict.fromkeys(_panel(model) for model in shifted))
-    maps = []
-    for panel in panels:
-        of_panel = [model for model in shifted if _panel(model) == panel]
-        cells = {_cell(model.shift): ua[model.name] for model in of_panel if model.shift}
-        rows = tuple(dict.fromkeys(row for row, _ in cells))
-        columns = tuple(dict.fromkeys(column for _, column in cells))
-        maps.append(plots.Heatmap(panel, rows, columns, cells))
-    picture = Picture("ablation", "UA by placement and proportion", to_png(plots.heatmaps(maps)))
+    shifted = [(model, model.shift) for model in results.experiment.models if model.shift is not None]
+    maps: dict[str, dict[tuple[str, str], float]] = {}
+    for model, shift in shifted:
+        title = f"{model.blocks}, {_direction(shift)}, stride {abs(shift.stride)}"
+        maps.setdefault(title, {})[shift.placement, f"1/{shift.n_div}"] = ua[model.name]
+    heatmaps = plots.heatmaps([plots.Heatmap(title, cells) for title, cells in maps.items()])
     text = (
-        "UA in percent by placement (down) and proportion of the channels that move each way (across), a map for each "
-        "kind of blocks, direction and stride. Read it with the intervals of the table above: the best of many cells "
-        "is better than the others by luck, too. Each difference is to the same blocks without a shift."
+        "UA in percent by placement (rows) and proportion of the channels that move in each direction (columns): one "
+        "map per blocks, direction and stride. Compare differences with the intervals in the table above: with many "
+        "cells, the best one is partly luck. Each difference is to the same blocks without a shift."
     )
-    return [Section("Ablation", text, _table(shifted, ua), picture=picture)]
-
-
-def _table(shifted: Sequence[Model], ua: dict[str, float]) -> Table:
-    rows = []
-    for model in sorted(shifted, key=lambda model: -ua[model.name]):
-        shift = model.shift
-        assert shift is not None
-        difference = signed(ua[model.name] - ua[model.blocks])
-        rows.append(
-            (
-                model.blocks,
-                shift.placement,
-                _proportion(shift),
-                _direction(shift),
-                str(abs(shift.stride)),
-                percent(ua[model.name]),
-                difference,
-            )
+    rows = [
+        (
+            *(model.blocks, shift.placement, f"1/{shift.n_div}", _direction(shift), str(abs(shift.stride))),
+            percent(ua[model.name]),
+            signed(ua[model.name] - ua[model.blocks]),
         )
-    return Table(("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "to no shift"), rows)
+        for model, shift in sorted(shifted, key=lambda pair: -ua[pair[0].name])
+    ]
+    table = Table(("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "to no shift"), rows)
+    picture = Picture("ablation", "UA by placement and proportion", to_png(heatmaps))
+    return [Section("Ablation", text, table, picture=picture)]
 
 
 def _model(blocks: str, placement: str, n_div: int, direction: str, stride: int) -> Model:
@@ -111,19 +96,6 @@ def _model(blocks: str, placement: str, n_div: int, direction: str, stride: int)
     )
     name = f"{blocks} {placement} n_div={n_div} {direction} stride={stride}"
     return Model(name=name, blocks=blocks, shift=shift, baseline=blocks)  # type: ignore[arg-type]
-
-
-def _panel(model: Model) -> str:
-    assert model.shift is not None
-    return f"{model.blocks}, {_direction(model.shift)}, stride {abs(model.shift.stride)}"
-
-
-def _cell(shift: Shift) -> tuple[str, str]:
-    return shift.placement, _proportion(shift)
-
-
-def _proportion(shift: Shift) -> str:
-    return f"1/{shift.n_div}"
 
 
 def _direction(shift: Shift) -> Direction:

@@ -1,9 +1,10 @@
-"""From the results of an experiment to a model that can be used: one folder, with its card."""
+"""Package the model of a run: one folder, with its card."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..config import Experiment
+from ..config import Experiment, Model
 from ..corpora.manifest import Manifest, read_manifest
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
@@ -34,69 +35,70 @@ def package(
     holds_backbone: bool = True,
     half: bool = False,
 ) -> None:
-    """Write the model of one run of an experiment as a folder that Hugging Face's libraries load.
+    """Write the model of one run of an experiment to a folder that Hugging Face's libraries load.
 
     Args:
-        root: The experiment's results; its models must have been kept (``training.keep_models``).
-        model: Its name in the experiment.
-        out: The folder, which must not be there yet. It appears whole or not at all.
-        fold: Whom the model was tested on, and not trained on. Default: the first.
-        seed: Of the run. Default: the first.
-        holds_backbone: Whether the encoder's weights go into the folder. Without them the folder is small and names the
-            encoder, which must not have learned.
-        half: Whether the weights are stored in 16 bits.
+        root: The results folder of an experiment with ``training.keep_models``.
+        model: The model's name in the experiment.
+        out: The folder to write. It must not exist. It is written atomically.
+        fold: The fold that tests the model. Default: the first.
+        seed: The seed of the run. Default: the first.
+        holds_backbone: Whether to store the encoder's weights. Without them, the folder is small and refers to the
+            encoder by name; this needs a frozen encoder.
+        half: Whether to store the weights in 16 bits.
     Raises:
-        RecipeError: If there is no such run, its model was not kept, or ``out`` is there already.
+        RecipeError: If the run does not exist or did not keep its model, or ``out`` exists.
     """
     plan = Plan.read(root)
     experiment = plan.experiment
     fold, seed = fold or plan.folds[0], plan.seeds[0] if seed is None else seed
-    _check("model", model, [each.name for each in experiment.models])
-    _check("fold", fold, plan.folds)
-    _check("seed", seed, plan.seeds)
+    models = {each.name: each for each in experiment.models}
+    allowed: dict[str, tuple[object, Collection[object]]]
+    allowed = {"model": (model, models.keys()), "fold": (fold, plan.folds), "seed": (seed, plan.seeds)}
+    for name, (value, known) in allowed.items():
+        if value not in known:
+            raise RecipeError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
     if out.exists():
-        raise RecipeError(f"--out {out} is there already: name a folder that is not")
+        raise RecipeError(f"--out must be a folder that does not exist, got {out}")
     if not holds_backbone and experiment.setting == "finetune":
-        raise RecipeError("the encoder learned with the model: it has to go into the folder")
+        raise RecipeError("a fine-tuned encoder must be stored with the model: leave out --without-backbone")
     folder = run_folder(root, model, seed, fold)
     if not (folder / MODEL_FILE).is_file():
-        raise RecipeError(
-            f"there is no {folder / MODEL_FILE}: run the experiment again with --keep-models, "
-            "which trains what is missing"
-        )
+        raise RecipeError(f"{folder / MODEL_FILE} does not exist: run the experiment again with --keep-models")
     manifest = read_manifest(root / "manifest.jsonl", plan.labels)
     record = read_run(folder, plan).record
-    whole = _put_together(experiment, manifest, folder, model, _provenance(root, plan, manifest, record))
-    if not holds_backbone:
-        whole.config.backbone["name"] = _from_folder(experiment.backbone.name, out)
-    elif Path(experiment.backbone.name).is_absolute():
-        whole.config.backbone["name"] = Path(experiment.backbone.name).name  # where it lay is nobody's business
+    whole = _trained(experiment, manifest, folder, models[model], _provenance(root, plan, manifest, record))
+    encoder = Path(experiment.backbone.name)
+    if holds_backbone and encoder.is_absolute():
+        whole.config.backbone["name"] = encoder.name  # local paths are private
+    elif not holds_backbone and encoder.is_dir():  # relative, so that both folders can move together
+        whole.config.backbone["name"] = os.path.relpath(encoder.resolve(), out.resolve())
     with atomic_path(out) as temporary, quiet_loading():
         whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
 
 
-def _put_together(
-    experiment: Experiment, manifest: Manifest, folder: Path, model: str, provenance: dict[str, Any]
+def _trained(
+    experiment: Experiment, manifest: Manifest, folder: Path, model: Model, provenance: dict[str, Any]
 ) -> SpeechClassifier:
     settings = experiment.features
     backbone = load_backbone(experiment.backbone, settings.clip_seconds, settings.average)
-    made_of = next(each for each in experiment.models if each.name == model)
-    classifier = frame_classifier(made_of, backbone.shape, manifest.labels, experiment.spec_augment)
+    classifier = frame_classifier(model, backbone.shape, manifest.labels, experiment.spec_augment)
     whole = SpeechClassifier.of(backbone, classifier, experiment.backbone, settings.clip_seconds, provenance)
     learned = whole if experiment.setting == "finetune" else classifier
     try:
         learned.load_state_dict(load_file(folder / MODEL_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(f"{folder / MODEL_FILE} is not the model of this experiment: {reason_of(error)}") from None
+        raise RecipeError(f"{folder / MODEL_FILE} must match the experiment: {reason_of(error)}") from None
     whole.eval()  # type: ignore[no-untyped-call]
     return whole
 
 
 def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -> dict[str, Any]:
-    """What the card says of a run: plain data, as it stands in the model's ``config.json``."""
+    """The facts of a run that the model card states: JSON data for the model's ``config.json``."""
     experiment = plan.experiment
     parts = next(fold for fold in make_folds(manifest, experiment.protocol.kind) if fold.name == record.fold)
     chosen = record.epochs[record.chosen.ua - 1]
+    corpus = experiment.corpus.path.stem
     return {
         "experiment": experiment.name,
         "model": record.model,
@@ -112,7 +114,7 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
         "all_folds": _all_folds(root, record.model),
         "chance": 1 / len(plan.labels),
         "corpus": {
-            "name": _corpus_name(experiment),
+            "name": experiment.name if corpus in ("", "corpus", "manifest") else corpus,
             "note": experiment.corpus.note,
             "utterances": len(manifest.utterances),
             "speakers": len(manifest.count("speaker")),
@@ -123,14 +125,8 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
     }
 
 
-def _corpus_name(experiment: Experiment) -> str:
-    """Of its folder or manifest, unless that says nothing."""
-    name = experiment.corpus.path.stem
-    return experiment.name if name in ("", "corpus", "manifest") else name
-
-
 def _all_folds(root: Path, model: str) -> dict[str, Any] | None:
-    """WA and UA over the whole experiment, as it was reported; none where it was not."""
+    """WA and UA of the whole experiment, if its report exists."""
     try:
         metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
         found = next(each for each in metrics["models"] if each["name"] == model)
@@ -138,15 +134,3 @@ def _all_folds(root: Path, model: str) -> dict[str, Any] | None:
         return {"folds": len(metrics["folds"]), **figures}
     except (OSError, ValueError, KeyError, StopIteration):
         return None
-
-
-def _from_folder(backbone: str, out: Path) -> str:
-    """A hub name as it is; a folder as it is found from the model's, so that the two can move together."""
-    if not Path(backbone).is_dir():
-        return backbone
-    return os.path.relpath(Path(backbone).resolve(), out.resolve())
-
-
-def _check(option: str, value: object, known: Any) -> None:
-    if value not in known:
-        raise RecipeError(f"there is no {option} {value!r} in the experiment: it can be {', '.join(map(str, known))}")

@@ -1,4 +1,4 @@
-"""The whole way, step by step: corpus -> manifest -> features -> runs -> report. Each arrow is a file."""
+"""Run an experiment: corpus -> manifest -> features -> runs -> report. Each step writes files."""
 
 from __future__ import annotations
 
@@ -34,31 +34,30 @@ def run_experiment(
     console: Console,
     *,
     ray: str | None = None,
-    more: Callable[[Results, dict[str, Any]], list[Section]] = lambda results, metrics: [],
+    more: Callable[[Results, dict[str, Any]], list[Section]] | None = None,
     manifest: Manifest | None = None,
     identity: dict[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Do what is not done yet, report all of it, and print the tables.
+    """Encode the corpus, train every run that is not finished, write the report, and print its tables.
 
-    Started by ``torchrun`` or ``accelerate launch``, the processes encode the corpus side by side and train each run
-    together.
+    The processes that ``torchrun`` or ``accelerate launch`` starts share the encoding and train each run together.
 
     Args:
-        experiment: What to run.
-        root: The results: ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``, ``metrics.json``,
-            ``report.md`` and ``report.html``, ``plots/``.
+        experiment: The experiment.
+        root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``,
+            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``.
         cache: The folder of the feature caches.
-        console: Where the progress and the tables go.
-        ray: The address of a Ray cluster to train on, instead of this machine.
-        more: Makes further sections of the report.
-        manifest: The corpus, if the caller has read it already.
-        identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, likewise.
+        console: Shows the progress and the tables.
+        ray: The address of a Ray cluster to train on. Default: train on this machine.
+        more: Returns further sections of the report.
+        manifest: The corpus. Default: read from ``experiment.corpus``.
+        identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
 
     Returns:
-        The content of ``metrics.json``; nothing in processes other than the first.
+        The content of ``metrics.json``; an empty dictionary in all processes but the first.
 
     Raises:
-        RecipeError: If the corpus, the backbone or earlier results are not as they must be.
+        RecipeError: If the corpus or the backbone cannot be read, or earlier results are invalid.
     """
     started = time.perf_counter()
     world = World.joined()
@@ -73,17 +72,14 @@ def run_experiment(
     if world.is_first:
         write_manifest(manifest, root / "manifest.jsonl")
         plan.write(root)
-    identity = identity or _identity(experiment)
+    if identity is None:
+        from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
+
+        identity = backbone_identity(experiment.backbone)
     key, features = _data(experiment, manifest, identity, cache, console, world)
     runs = [
         Run(
-            experiment,
-            model,
-            fold,
-            seed,
-            manifest,
-            key,
-            features,
+            *(experiment, model, fold, seed, manifest, key, features),
             run_folder(root, model.name, seed, fold.name),
             identity,
         )
@@ -96,17 +92,11 @@ def run_experiment(
     if world.is_first:
         metrics = write_report(root, summary, _run_info(experiment, manifest, key, identity), more)
         console.print(report_tables.results(metrics).for_terminal())
-        console.print("Selection bias, in points: what choosing the epoch on the test part would add")
+        console.print("Selection bias: points that choosing the epoch on the test part would add")
         console.print(report_tables.selection(metrics).for_terminal())
         console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
     world.wait()
     return metrics
-
-
-def _identity(experiment: Experiment) -> dict[str, object]:
-    from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
-
-    return backbone_identity(experiment.backbone)
 
 
 def _data(
@@ -152,7 +142,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
 
             train_on_ray(waiting, ray, lambda: progress.advance(task))
         elif waiting:
-            from ..training.local_pool import train_all  # with it comes transformers, which takes seconds to import
+            from ..training.local_pool import train_all  # imports transformers, which takes seconds
 
             train_all(waiting, experiment.processes, lambda: progress.advance(task), world)
         progress.update(task, completed=len(runs) * epochs)
@@ -170,24 +160,20 @@ def _progress(console: Console) -> Progress:
 
 
 def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, object]:
-    utterances = manifest.utterances
+    seconds = [utterance.seconds for utterance in manifest.utterances]
     clip = experiment.features.clip_seconds
+    padding = 1 - sum(min(each, clip) for each in seconds) / (clip * len(seconds))
     return {
         "note": experiment.corpus.note,
-        "utterances": len(utterances),
+        "utterances": len(seconds),
         "speakers": len(manifest.count("speaker")),
         "sessions": len(manifest.count("session")),
         "style": {style or "unknown": count for style, count in manifest.count("style").items()},
         "classes": dict(manifest.count("label")),
         "minutes": round(manifest.minutes, 1),
-        "cut at the clip's end": sum(utterance.seconds > clip for utterance in utterances),
-        "padding of the clips": f"{100 * _padding(manifest, clip):.1f} %",
+        "cut at the clip's end": sum(each > clip for each in seconds),
+        "padding of the clips": f"{100 * padding:.1f} %",
     }
-
-
-def _padding(manifest: Manifest, clip: float) -> float:
-    heard = sum(min(utterance.seconds, clip) for utterance in manifest.utterances)
-    return 1 - heard / (clip * len(manifest.utterances))
 
 
 def _run_info(experiment: Experiment, manifest: Manifest, key: str, identity: dict[str, object]) -> dict[str, object]:

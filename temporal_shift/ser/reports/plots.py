@@ -45,9 +45,15 @@ class Heatmap:
     """One map of an ablation; ``ua[row, column]`` is a fraction."""
 
     title: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
     ua: dict[tuple[str, str], float]
+
+    @property
+    def rows(self) -> list[str]:
+        return list(dict.fromkeys(row for row, _ in self.ua))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for _, column in self.ua))
 
 
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:

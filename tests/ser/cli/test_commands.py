@@ -130,7 +130,7 @@ def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are
     for setting in ("features", "finetune"):
         for model in ("ShiftCNN", "Shiftformer"):
             row = next(line for line in printed.splitlines() if line.startswith(f"{setting}, {model}"))
-            assert f" {FIGURES[setting, model].ua} " in row
+            assert f" {FIGURES[setting, model]['ua']} " in row
         page = Path("out", setting, "report.html").read_text()
         assert "Beside the published figures" in page
         assert "optimistic" in page
@@ -140,7 +140,7 @@ def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are
     table = Path("out/table.md").read_text()
     assert table.count("| features, ") == table.count("| finetune, ") == 2
     for text in (printed, table):
-        assert "as a survey of that conference transcribed it" in text
+        assert "as transcribed in a survey of that conference" in text
 
 
 def test_every_row_of_reproduce_is_a_file_that_runs_by_itself(typed, folder):
@@ -191,14 +191,14 @@ def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        (("--direction", "sideways"), "there is no direction 'sideways': it can be past, future, both"),
-        (("--n-div", "0"), "n_div is 0 in the grid: it must be 1 or more"),
-        (("--stride", "1,two"), "--stride must be integers separated by commas, got '1,two'"),
-        (("--blocks", "lstm", "--placement", "replace"), "no blocks of lstm take the placement replace"),
+        (("--direction", "sideways"), "direction .*past, future, both.*'sideways'"),
+        (("--n-div", "0"), "n_div .*at least 1.*0"),
+        (("--stride", "1,two"), "--stride .*integers separated by commas.*'1,two'"),
+        (("--blocks", "lstm", "--placement", "replace"), "placement .*inplace for lstm.*replace"),
     ],
 )
 def test_a_wrong_grid_is_a_one_line_error(typed, folder, option, sentence):
-    assert typed("ablate", folder / "experiment.yaml", *option, code=2) == f"error: {sentence}\n"
+    assert re.fullmatch(f"error: {sentence}\n", typed("ablate", folder / "experiment.yaml", *option, code=2))
 
 
 def test_two_experiments_are_compared_utterance_by_utterance(typed, folder):
@@ -217,15 +217,13 @@ def test_two_experiments_are_compared_utterance_by_utterance(typed, folder):
     assert "Each is at its own best test epochs: optimistic." in typed("compare", "first", "third")
 
 
-def test_experiments_that_cannot_be_paired_are_a_one_line_error(typed, folder):
+def test_experiments_that_cannot_be_compared_are_a_one_line_error(typed, folder):
     typed("run", folder / "experiment.yaml", "-o", "sessions")
     typed("run", folder / "experiment.yaml", "--protocol", "speaker", "-o", "speakers")
-    assert typed("compare", "sessions", "speakers", code=2) == (
-        "error: sessions and speakers were not tested on the same utterances in the same folds: nothing can be paired\n"
-    )
-    assert typed("compare", "sessions", "sessions", "--model", "CNN", "RNN", code=2) == (
-        "error: sessions has no model 'RNN': it has CNN\n"
-    )
+    different = typed("compare", "sessions", "speakers", code=2)
+    assert re.fullmatch(r"error: sessions and speakers must have the same folds.*\n", different)
+    unknown = typed("compare", "sessions", "sessions", "--model", "CNN", "RNN", code=2)
+    assert re.fullmatch(r"error: model must be one of CNN in sessions, got 'RNN'\n", unknown)
     missing = typed("compare", "sessions", "nowhere", code=2)
     assert re.match(r"error: nowhere must be the results folder .*nowhere/experiment\.json.*\n$", missing)
 

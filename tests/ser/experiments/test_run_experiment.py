@@ -131,7 +131,7 @@ def test_the_table_is_printed_with_the_place_of_the_report(finished):
     assert "small: 48 utterances, 6 speakers" in printed
     assert "ShiftCNN" in printed
     assert "chance" in printed
-    assert "Selection bias, in points: what choosing the epoch on the test part would add" in printed
+    assert "Selection bias: points that choosing the epoch on the test part would add" in printed
     assert "optimistic" not in printed
     assert str(Path("results") / "small" / "report.html") in printed
 
