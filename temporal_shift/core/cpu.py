@@ -6,13 +6,14 @@ Copy the whole tensor, then overwrite each group that moves: one copy of its fra
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from .geometry import ShiftGeometry
+
+_Sequence: TypeAlias = tuple[tuple[int, ...], int, int, int]
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -22,9 +23,15 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     if bounds is None:
         _move_groups(y, x, residual, geometry)
         return y
-    for frames, padding in _sequences(bounds, geometry, y, x, residual):
-        _move_groups(frames[0], frames[1], frames[2], geometry.of_last_dims())
-        _write(padding[0], None, padding[2])
+    geometry, sequences, tensors = _by_sequence(bounds, geometry, y, x, residual)
+    for group in geometry.moved:
+        channels = [_narrow(tensor, -1, group.start, group.channels) for tensor in tensors]
+        for index, start, end, _ in sequences:
+            frames = [_frames(tensor, index, start, end) for tensor in channels]
+            _move(frames[0], frames[1], frames[2], group.frames, geometry)
+    for index, _, end, stop in sequences:
+        if end < stop:
+            _write(_frames(tensors[0], index, end, stop), None, _frames(tensors[2], index, end, stop))
     return y
 
 
@@ -33,9 +40,11 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     if bounds is None:
         _overwrite_groups(x, geometry)
         return x
-    for (frames,), (padding,) in _sequences(bounds, geometry, x):
-        _overwrite_groups(frames, geometry.of_last_dims())
-        padding.zero_()
+    geometry, sequences, (last_dims,) = _by_sequence(bounds, geometry, x)
+    for index, start, end, stop in sequences:
+        _overwrite_groups(_frames(last_dims, index, start, end), geometry)
+        if end < stop:
+            _frames(last_dims, index, end, stop).zero_()
     return x
 
 
@@ -95,24 +104,26 @@ def _narrow(x: Tensor | None, dim: int, start: int, length: int) -> Tensor | Non
     return None if x is None else x.narrow(dim, start, length)
 
 
-def _sequences(
-    bounds: Tensor, geometry: ShiftGeometry, y: Tensor, *others: Tensor | None
-) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The frames of each sequence in each tensor, then its padding, both as ``(..., frames, D)``."""
+def _frames(x: Any, index: tuple[int, ...], start: int, end: int) -> Any:
+    """Frames ``start:end`` of one element of the batch, ``(..., frames, D)``."""
+    return None if x is None else (x[index] if index else x).narrow(-2, start, end - start)
+
+
+def _by_sequence(
+    bounds: Tensor, geometry: ShiftGeometry, *tensors: Tensor | None
+) -> tuple[ShiftGeometry, list[_Sequence], list[Any]]:
+    """The tensors as ``(batch, ..., L, D)``. For each sequence: index in the batch, first frame, end, end of padding."""
     dims = (geometry.time_dim, geometry.channel_dim)
+    x: Any = tensors[0]
+    ends = bounds.flatten().tolist()
     batch: list[int] = []  # the dims of x that lengths has
-    spans: list[tuple[tuple[int, ...], int, int, int]]
+    sequences: list[_Sequence]
     if geometry.ragged == "cu_seqlens":
-        spans = [((), start, end, end) for start, end in itertools.pairwise(bounds.tolist())]
+        sequences = [((), start, end, end) for start, end in itertools.pairwise(ends)]
     else:
-        batch = [dim for dim in range(y.dim()) if dim not in dims][: bounds.dim()]
-        indices, ends = itertools.product(*map(range, bounds.shape)), bounds.flatten().tolist()
-        spans = [(index, 0, end, y.shape[geometry.time_dim]) for index, end in zip(indices, ends, strict=True)]
+        batch = [dim for dim in range(x.dim()) if dim not in dims][: bounds.dim()]
+        indices = itertools.product(*map(range, bounds.shape))
+        sequences = [(index, 0, end, x.shape[dims[0]]) for index, end in zip(indices, ends, strict=True)]
     order = ((*batch, *dims), (*range(len(batch)), -2, -1))
-    tensors = [None if x is None else x.movedim(*order) for x in (y, *others)]
-    for index, start, end, stop in spans:
-        sequences = [None if x is None else x[index] for x in tensors]
-        yield (
-            [_narrow(x, -2, start, end - start) for x in sequences],
-            [_narrow(x, -2, end, stop - end) for x in sequences],
-        )
+    moved = [None if tensor is None else tensor.movedim(*order) for tensor in tensors]
+    return geometry.of_last_dims(), sequences, moved
