@@ -112,7 +112,7 @@ def _frames(x: Any, index: tuple[int, ...], start: int, end: int) -> Any:
 def _by_sequence(
     bounds: Tensor, geometry: ShiftGeometry, *tensors: Tensor | None
 ) -> tuple[ShiftGeometry, list[_Sequence], list[Any]]:
-    """The tensors as ``(batch, ..., L, D)``. For each sequence: index in the batch, first frame, end, end of padding."""
+    """The tensors as ``(batch, ..., L, D)``, and per sequence: index in the batch, first frame, end, end of padding."""
     dims = (geometry.time_dim, geometry.channel_dim)
     x: Any = tensors[0]
     ends = bounds.flatten().tolist()

@@ -98,16 +98,16 @@ def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Ch
 
 
 def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
-    covering: list[ChannelGroup] = []
+    covering: list[ChannelGroup] = []  # no _replace here: Dynamo of torch 2.6 does not support it
     start = 0
     for count, frames in groups:
         if covering and covering[-1].frames == frames:  # merge neighbours that move alike
-            covering[-1] = covering[-1]._replace(stop=start + count)
+            covering[-1] = ChannelGroup(covering[-1].start, start + count, frames)
         elif count > 0:
             covering.append(ChannelGroup(start, start + count, frames))
         start += count
     if covering and covering[-1].frames == 0:
-        covering[-1] = covering[-1]._replace(stop=channels)
+        covering[-1] = ChannelGroup(covering[-1].start, channels, 0)
     elif start < channels or not covering:
         covering.append(ChannelGroup(start, channels, 0))
     return tuple(covering)

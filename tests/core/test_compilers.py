@@ -9,6 +9,7 @@ from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
 from temporal_shift import temporal_shift, temporal_shift_add
+from tests.versions import not_on_torch_2_6
 
 from .samples import PADDING_MODES, Sample, gallery, kinds, small
 
@@ -77,7 +78,10 @@ def module_and_inputs():
     return Shifts(), *all_inputs()
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+LENGTHS_OF_A_LATER_DIM = not_on_torch_2_6("Dynamo rejects the valid lengths of one sample with time_dim=0")
+
+
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=LENGTHS_OF_A_LATER_DIM)])
 def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
     """Inductor takes minutes, so it compiles each kind once, dynamic or static. AOT autograd compiles the rest."""
     inputs, bounds = all_inputs()
@@ -181,7 +185,7 @@ def test_onnx_equals_eager_on_every_sample(tmp_path):
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
 def test_onnx_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, tmp_path):
     module = Shift(padding_mode=padding_mode)
-    dynamic = {"dynamic_shapes": {"x": {0: "batch", 1: "frames"}}}
+    dynamic = {"dynamic_shapes": {"x": {0: Dim("batch"), 1: Dim("frames")}}}
     session, feed = onnx_session(module, (torch.randn(2, 7, 9),), dynamic, tmp_path)
     for shape in ((2, 7, 9), (5, 374, 9), (1, 3, 9)):
         x = torch.randn(shape)

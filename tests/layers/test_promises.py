@@ -99,7 +99,7 @@ def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
 def test_it_is_exported_with_any_length(case: Case):
     layer = case.make().eval()
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
-    exported = torch.export.export(layer, (case.input(),), dynamic_shapes=dynamic).module()
+    exported = torch.export.export(layer, (case.input(),), dynamic_shapes=dynamic, strict=False).module()
     for length in lengths(case):
         x = case.input(length)
         torch.testing.assert_close(exported(x), layer(x))
@@ -109,7 +109,7 @@ def test_it_is_exported_with_any_length(case: Case):
 def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
-    dynamic = None if case.recurrent else any_length(layer, case, "batch", "frames")
+    dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
     path = tmp_path / "layer.onnx"
     torch.onnx.export(layer, (case.input(),), path, dynamo=True, verbose=False, dynamic_shapes=dynamic)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -323,5 +323,4 @@ def shift_inplace_kernel(
         for i in range(tl.cdiv(frames - end, BLOCK_T)):
             t = end + i * BLOCK_T + tile
             inside = (t < frames) & (c < stop)
-            zeros = tl.zeros_like(inside).to(x_ptr.dtype.element_ty)
-            tl.store(columns + t.to(OFFSET) * x_t, zeros, mask=inside)
+            tl.store(columns + t.to(OFFSET) * x_t, 0, mask=inside)
