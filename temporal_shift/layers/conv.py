@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.arguments import check_whole
 from ..functional import temporal_shift, temporal_shift_add
 from .layouts import check_placement, check_shift
 
@@ -65,6 +66,8 @@ class ShiftConv(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_whole("kernel_size", kernel_size)
+        check_whole("expansion", expansion)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
         check_shift(dim, n_div, stride, bidirectional)

@@ -65,3 +65,9 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*16"):
         ShiftConv(8)
     ShiftConv(8, stride=0)  # without a shift n_div has no effect
+
+
+@pytest.mark.parametrize(("name", "value"), [("kernel_size", "7"), ("expansion", 2.0)])
+def test_sizes_must_be_ints(name, value):
+    with pytest.raises(TypeError, match=rf"{name} must be an int, got {value!r}"):
+        ShiftConv(16, **{name: value})

@@ -92,3 +92,11 @@ def test_packed_and_nested_input_refuse_what_they_cannot_honour(form):
 
 def test_the_repr_shows_groups_in_place_of_n_div():
     assert repr(TemporalShift(groups=[(2, 1)])) == "TemporalShift(groups=[(2, 1)])"
+
+
+def test_without_a_net_unknown_arguments_are_refused():
+    x = torch.randn(2, 4, 8)
+    with pytest.raises(TypeError, match=r"lengths.*lenghts"):
+        TemporalShift()(x, lenghts=torch.tensor([1, 2]))
+    with pytest.raises(TypeError, match=r"lengths.*Tensor"):
+        TemporalShift()(x, torch.tensor([1, 2]))
