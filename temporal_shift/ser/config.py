@@ -131,9 +131,9 @@ class Model(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _twin_was_renamed(cls, found: Any) -> Any:
-        if isinstance(found, dict) and "twin" in found:
-            raise ValueError("the key 'twin' was renamed to 'baseline'")
+    def _former_key_of_the_baseline(cls, found: Any) -> Any:
+        if isinstance(found, dict) and "twin" in found:  # in files of version 0.1
+            return {"baseline": found["twin"], **{key: value for key, value in found.items() if key != "twin"}}
         return found
 
     @model_validator(mode="after")

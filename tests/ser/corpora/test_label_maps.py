@@ -72,10 +72,7 @@ def test_an_inline_map_whose_codes_yaml_takes_for_numbers_is_a_sentence(tmp_path
     )
     with pytest.raises(RecipeError) as raised:
         config.read_experiment(tmp_path / "experiment.yaml")
-    assert str(raised.value) == (
-        f"{tmp_path}/experiment.yaml: corpus.label_map: the label 1 is not text in YAML: "
-        "put quotes around it, as it stands there"
-    )
+    assert re.search(r"label_map: labels must be text, got 1\b", str(raised.value))
 
 
 def test_the_maps_are_in_the_package():

@@ -75,15 +75,18 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
             ("manifest",),
             "corpus must be one of iemocap, ravdess, cremad, emodb, emobox, table, folder, got 'manifest'",
         ),
-        (("ravdess", "--pattern", "{label}"), "pattern is for folder: ravdess has no use for it"),
-        (("folder", "--audio", "."), "audio is for emobox, table: folder has no use for it"),
-        (("emodb", "--folds", "published"), "folds is for emobox, table, folder: emodb has no use for it"),
+        (("ravdess", "--pattern", "{label}"), "pattern needs a reader of folder, got ravdess"),
+        (("folder", "--audio", "."), "audio needs a reader of emobox, table, got folder"),
+        (("emodb", "--folds", "published"), "folds needs a reader of emobox, table, folder, got emodb"),
         (("table", "--folds", "mine"), "folds: Input should be 'speakers' or 'published'"),
-        (("iemocap", "--groups", "5"), "groups is for ravdess, cremad, emodb, emobox, table, folder: "),
+        (
+            ("iemocap", "--groups", "5"),
+            "groups needs a reader of ravdess, cremad, emodb, emobox, table, folder, got i",
+        ),
         (("emodb", "--groups", "1"), "groups: Input should be greater than or equal to 2"),
         (
             ("table", "--groups", "3", "--folds", "published"),
-            "groups=3 is of speakers, and folds: published is not: leave one of them out",
+            "groups and folds: published are mutually exclusive, got groups=3",
         ),
         (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
         (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),
@@ -117,12 +120,8 @@ def test_an_experiment_names_a_corpus_with_its_options_and_paths_from_its_folder
 
 def test_an_option_that_its_reader_has_no_use_for_is_a_sentence(here):
     path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "label_map": {"a": "b"}})
-    with pytest.raises(RecipeError) as raised:
+    with pytest.raises(RecipeError, match=r"label_map .*iemocap, ravdess, .*, folder.* manifest"):
         config.read_experiment(path)
-    assert str(raised.value) == (
-        f"{path}: corpus: label_map is for iemocap, ravdess, cremad, emodb, emobox, table, folder: "
-        "manifest has no use for it"
-    )
     path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
     with pytest.raises(RecipeError, match=r"corpus\.label_map: it leaves out everything$"):
         config.read_experiment(path)
@@ -133,7 +132,10 @@ def test_an_experiment_json_of_before_is_still_read(here):
         "experiment": {
             "name": "old",
             "corpus": {"reader": "iemocap", "path": "/IEMOCAP", "labels": None, "note": ""},
-            "models": [{"name": "CNN", "blocks": "conv"}],
+            "models": [
+                {"name": "CNN", "blocks": "conv", "twin": None},
+                {"name": "LSTM", "blocks": "lstm", "twin": "CNN"},
+            ],
         },
         "labels": ["happy", "sad"],
         "folds": ["Session1"],
@@ -141,5 +143,6 @@ def test_an_experiment_json_of_before_is_still_read(here):
     (here / "experiment.json").write_text(json.dumps(content))
     plan = Plan.read(here)
     assert plan.experiment.corpus == config.Corpus(path=Path("/IEMOCAP"))
+    assert [model.baseline for model in plan.experiment.models] == [None, "CNN"]
     plan.write(here)
     assert Plan.read(here) == plan

@@ -285,11 +285,11 @@ def in_process(*arguments: object) -> Result:
         ),
         (
             {"training": {"batch_size": 8, "gradient_accumulation": 3}},
-            "error: {tmp_path}/experiment.yaml: training: gradient_accumulation=3 does not divide batch_size=8",
+            "error: {tmp_path}/experiment.yaml: training: gradient_accumulation must divide batch_size 8, got 3",
         ),
         (
             {"models": [{"name": "m", "blocks": "lstm", "shift": {"placement": "replace", "n_div": 4}}]},
-            "error: {tmp_path}/experiment.yaml: models.0: lstm blocks take the placement inplace",
+            "error: {tmp_path}/experiment.yaml: models.0: placement must be inplace for lstm, got replace",
         ),
         ({"models": []}, "error: {tmp_path}/experiment.yaml: models: List should have at least 1 item"),
         ({"protocol": {"kind": "best"}}, "error: {tmp_path}/experiment.yaml: protocol.kind: Input should be 'heldout'"),
