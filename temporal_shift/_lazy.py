@@ -29,7 +29,7 @@ def lazy_exports(
         return value
 
     def dir_() -> list[str]:
-        submodules = {module for module in exports if module.isidentifier()}
-        return sorted({*namespace, *module_of, *submodules})
+        special = {name for name in namespace if name.startswith("__")}
+        return sorted({*special, *module_of, *(module for module in exports if module.isidentifier())})
 
     return getattr_, dir_
