@@ -132,7 +132,7 @@ class Model(_Section):
     @model_validator(mode="before")
     @classmethod
     def _former_key_of_the_baseline(cls, found: Any) -> Any:
-        if isinstance(found, dict) and "twin" in found:  # in files of version 0.1
+        if isinstance(found, dict) and "twin" in found:  # its former name
             return {"baseline": found["twin"], **{key: value for key, value in found.items() if key != "twin"}}
         return found
 

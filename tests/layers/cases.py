@@ -38,7 +38,7 @@ class Case:
         x = torch.randn(batch, length, CHANNELS)
         return x.transpose(1, 2).contiguous() if self.channels_first else x
 
-    def twins(self, **options: Any) -> tuple[nn.Module, nn.Module]:
+    def layer_pair(self, **options: Any) -> tuple[nn.Module, nn.Module]:
         """The layer, and what it stands for with the same weights."""
         ours, plain = self.make(**options), self.plain()
         weights = {name.removeprefix(self.prefix): value for name, value in ours.state_dict().items()}

@@ -52,7 +52,7 @@ def test_its_state_dict_is_that_of_its_baseline(case: Case):
     ids=str,
 )
 def test_with_stride_0_it_is_its_baseline_bit_for_bit(case: Case, training, grad):
-    ours, plain = case.twins(stride=0)
+    ours, plain = case.layer_pair(stride=0)
     x = case.input().requires_grad_(grad)
     with torch.set_grad_enabled(grad):
         assert equal(ours.train(training)(x), plain.train(training)(x))
@@ -62,7 +62,7 @@ def test_with_stride_0_it_is_its_baseline_bit_for_bit(case: Case, training, grad
 
 @each_class
 def test_with_a_stride_it_differs_from_its_baseline(case: Case):
-    ours, plain = case.twins(stride=1)
+    ours, plain = case.layer_pair(stride=1)
     x = case.input()
     assert not torch.allclose(first(ours(x)), first(plain(x)), atol=1e-3)
 

@@ -63,7 +63,7 @@ def spread(all_options: list[dict[str, Any]], **axes: list[Any]) -> pytest.MarkD
     return pytest.mark.parametrize(("ours", "torchs", "options", *axes), cases)
 
 
-def twins(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[str, Any], **shift: Any) -> Any:
+def layer_pair(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[str, Any], **shift: Any) -> Any:
     """Our layer and torch's with the same weights."""
     layer, plain = ours(12, 8, **options, **shift), torchs(12, 8, **options)
     plain.load_state_dict(layer.state_dict())
@@ -155,7 +155,7 @@ def test_it_is_what_torchs_layer_is(ours, torchs):
 
 @spread(OPTIONS, form=["batched", "packed unsorted", "unbatched", "packed"], every=[False, True])
 def test_with_stride_0_it_is_torchs_layer_bit_for_bit(ours, torchs, options, form, every):
-    layer, plain = twins(ours, torchs, options, stride=0, shift_every_layer=every)
+    layer, plain = layer_pair(ours, torchs, options, stride=0, shift_every_layer=every)
     x, state = inputs(form), initial_state(layer, form)
     assert_equal(seeded(layer, x), seeded(plain, x))
     assert_equal(seeded(layer, x, state), seeded(plain, x, state))
@@ -163,7 +163,7 @@ def test_with_stride_0_it_is_torchs_layer_bit_for_bit(ours, torchs, options, for
 
 @spread(OPTIONS, form=["batched", "unbatched"])
 def test_it_is_torchs_layer_on_the_shifted_input(ours, torchs, options, form):
-    layer, plain = twins(ours, torchs, options, **BOTH_WAYS)
+    layer, plain = layer_pair(ours, torchs, options, **BOTH_WAYS)
     x, state = inputs(form), initial_state(layer, form)
     assert_equal(seeded(layer, x), seeded(plain, shifted(x, layer)))
     assert_equal(seeded(layer, x, state), seeded(plain, shifted(x, layer), state))
@@ -171,7 +171,7 @@ def test_it_is_torchs_layer_on_the_shifted_input(ours, torchs, options, form):
 
 @each_kind
 def test_by_default_one_channel_in_four_reads_the_frame_before(ours, torchs):
-    layer, plain = twins(ours, torchs, {})
+    layer, plain = layer_pair(ours, torchs, {})
     x = torch.randn(5, 2, 12)
     moved = x.clone()
     moved[1:, :, :3], moved[0, :, :3] = x[:-1, :, :3], 0
@@ -180,7 +180,7 @@ def test_by_default_one_channel_in_four_reads_the_frame_before(ours, torchs):
 
 @spread(OPTIONS, form=["packed", "packed unsorted", "packed single frames"], stride=[1, -2])
 def test_a_packed_batch_is_shifted_within_each_sequence(ours, torchs, options, form, stride):
-    layer, plain = twins(ours, torchs, options, stride=stride, bidirectional_shift=True)
+    layer, plain = layer_pair(ours, torchs, options, stride=stride, bidirectional_shift=True)
     x, state = inputs(form), initial_state(layer, form)
     output = seeded(layer, x)
     assert isinstance(output[0], PackedSequence)
@@ -225,7 +225,7 @@ def test_shift_every_layer_shifts_more_than_the_first(ours, torchs):
     form=["batched", "unbatched", "packed unsorted"],
 )
 def test_with_one_layer_shift_every_layer_changes_nothing(ours, torchs, options, form):
-    every, plain = twins(ours, torchs, options, shift_every_layer=True)
+    every, plain = layer_pair(ours, torchs, options, shift_every_layer=True)
     x = inputs(form)
     assert_equal(every(x), plain(shifted(x, every)))
 
@@ -236,7 +236,7 @@ def test_with_one_layer_shift_every_layer_changes_nothing(ours, torchs, options,
     [("batched", {"rows": 1}, True), ("batched", {"batch": 4}, True), ("unbatched", {"rows": 3}, False)],
 )
 def test_an_initial_state_that_does_not_fit_raises_torchs_own_error(ours, torchs, every, form, changed):
-    layer, plain = twins(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
+    layer, plain = layer_pair(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
     x, state = inputs(form), initial_state(layer, form, **changed)
     assert message_of(lambda: layer(x, state)) == message_of(lambda: plain(x, state))
 
@@ -263,7 +263,7 @@ def test_a_state_with_a_dim_too_many_or_too_few_is_refused(ours, torchs, every, 
 @each_kind
 @pytest.mark.parametrize(("shape", "every"), [((5, 2, 13), False), ((5, 11), True)])
 def test_an_input_of_another_width_raises_torchs_own_error(ours, torchs, every, shape):
-    layer, plain = twins(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
+    layer, plain = layer_pair(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
     assert message_of(lambda: layer(torch.randn(shape))) == message_of(lambda: plain(torch.randn(shape)))
 
 
@@ -278,7 +278,7 @@ def test_an_input_of_four_dims_is_refused(ours, torchs, every):
 
 @each_kind
 def test_gradients_are_those_of_torchs_layer_on_the_shifted_input(ours, torchs):
-    layer, plain = twins(ours, torchs, {"num_layers": 2, "bidirectional": True}, **BOTH_WAYS)
+    layer, plain = layer_pair(ours, torchs, {"num_layers": 2, "bidirectional": True}, **BOTH_WAYS)
     x, weight = torch.randn(5, 3, 12, requires_grad=True), torch.randn(5, 3, 16)
     gradients = torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], weight)
     assert_equal(gradients, torch.autograd.grad(plain(shifted(x, layer))[0], [x, *plain.parameters()], weight))

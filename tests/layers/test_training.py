@@ -67,7 +67,7 @@ def losses(model: nn.Module) -> list[float]:
     return found
 
 
-def twin(model: nn.Module, other: nn.Module) -> nn.Module:
+def with_weights_of(model: nn.Module, other: nn.Module) -> nn.Module:
     other.load_state_dict(model.state_dict())
     return other
 
@@ -75,8 +75,8 @@ def twin(model: nn.Module, other: nn.Module) -> nn.Module:
 def test_an_lstm_replaced_by_ours_with_stride_0_has_the_same_losses_for_20_steps():
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.2}
     torchs = ByPackedSequences(nn.LSTM(12, 8, **options))
-    ours = twin(torchs, ByPackedSequences(ShiftLSTM(12, 8, **options, stride=0)))
-    shifted = twin(torchs, ByPackedSequences(ShiftLSTM(12, 8, **options)))
+    ours = with_weights_of(torchs, ByPackedSequences(ShiftLSTM(12, 8, **options, stride=0)))
+    shifted = with_weights_of(torchs, ByPackedSequences(ShiftLSTM(12, 8, **options)))
     expected = losses(torchs)
     assert losses(ours) == expected
     assert losses(shifted) != expected
@@ -89,9 +89,12 @@ def test_a_transformer_layer_replaced_by_ours_with_stride_0_has_the_same_losses_
     torchs = ByPaddedSequences(nn.TransformerEncoderLayer(12, 4, **options))
     unshifted = ShiftTransformerLayer(12, 4, **options, placement="inplace", stride=0)
     shifted = ShiftTransformerLayer(12, 4, **options, placement="inplace")
-    expected = losses(twin(torchs, torchs))
+    expected = losses(with_weights_of(torchs, torchs))
     torchs = ByPaddedSequences(nn.TransformerEncoderLayer(12, 4, **options))
-    ours, moved = twin(torchs, ByPaddedSequences(unshifted)), twin(torchs, ByPaddedSequences(shifted))
+    ours, moved = (
+        with_weights_of(torchs, ByPaddedSequences(unshifted)),
+        with_weights_of(torchs, ByPaddedSequences(shifted)),
+    )
     expected = losses(torchs)
     assert losses(ours) == expected
     assert losses(moved) != expected

@@ -125,12 +125,12 @@ def saved(model):
 def test_a_copy_has_a_shift_of_its_own(put, copied):
     model, x = put(blocks()), torch.randn(2, 5, 8)
     expected = model(x)
-    twin = copied(model)
-    assert torch.equal(twin(x), expected)
-    remove_temporal_shift(twin)
-    assert hooks_of(twin) == []
+    duplicate = copied(model)
+    assert torch.equal(duplicate(x), expected)
+    remove_temporal_shift(duplicate)
+    assert hooks_of(duplicate) == []
     assert torch.equal(model(x), expected)
-    assert not torch.allclose(twin(x), expected)
+    assert not torch.allclose(duplicate(x), expected)
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
