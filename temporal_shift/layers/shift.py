@@ -88,8 +88,8 @@ class TemporalShift(nn.Module):
         self, x: Tensor, *args: Any, lengths: Tensor | None = None, cu_seqlens: Tensor | None = None, **kwargs: Any
     ) -> Any:
         if self.net is None and (args or kwargs):
-            given = [*map(type, args), *kwargs]
-            raise TypeError(f"TemporalShift without net must get x, lengths and cu_seqlens only, got {given}")
+            given = ", ".join([*(type(each).__name__ for each in args), *kwargs])
+            raise TypeError(f"arguments must be x, lengths and cu_seqlens where net is None, got also {given}")
         shifted = shift_sequences(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
