@@ -33,9 +33,9 @@ from temporal_shift.ser.training import local_pool, train_run
 from temporal_shift.ser.training.folds import make_folds
 from temporal_shift.ser.training.train_run import train
 
-from .tiny import TINY
+from ..tiny import TINY
 
-CORPUS = Path(__file__).parents[2] / "examples" / "quickstart" / "corpus"
+CORPUS = Path(__file__).parents[3] / "examples" / "quickstart" / "corpus"
 SECONDS = 1.0  # of the 2.5 that the longest utterance has
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "whisper")
 WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
