@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from .utils.atomic_files import FOLDER_NAME
 from .utils.errors import RecipeError, sentences_of
+from .utils.names import PathName, look_alikes
 from .utils.text_files import read_text
 
 
@@ -124,10 +124,10 @@ PLACEMENTS: dict[str, tuple[str, ...]] = {  # of the shift, by blocks
 class Model(_Section):
     """A stack of blocks on the frames, with or without a shift."""
 
-    name: str = Field(pattern=FOLDER_NAME)  # also the name of its results folder
+    name: PathName  # also the name of its results folder
     blocks: Literal["conv", "lstm", "transformer"]
     shift: Shift | None = None
-    baseline: str | None = None  # the model to compare it with, utterance by utterance
+    baseline: PathName | None = None  # the model to compare it with, utterance by utterance
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +193,7 @@ class Training(_Section):
 class Experiment(_Section):
     """An experiment. Relative paths in a YAML file start from the file's folder."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: PathName  # also the default name of its results folder
     setting: Literal["features", "finetune"] = "features"  # backbone frozen, or trained except for its convolutions
     corpus: Corpus
     backbone: Backbone = Backbone()
@@ -213,6 +213,8 @@ class Experiment(_Section):
                 raise ValueError(f"names of models must be unique, got {model.name!r} twice")
             if model.baseline is not None and model.baseline not in names:
                 raise ValueError(f"baseline of {model.name!r} must be one of the models, got {model.baseline!r}")
+        if alike := look_alikes(names):
+            raise ValueError(f"names of models must not look alike, got {' and '.join(map(repr, alike[0]))}")
         return self
 
 

@@ -12,13 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
-from ..utils.atomic_files import FOLDER_NAME, atomic_write
+from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError, raise_problems
+from ..utils.names import PathName
 from ..utils.text_files import json_lines, read_text
 
 _Name = Annotated[str, Field(min_length=1)]
-# results of a fold lie in a folder named after its session or speaker
-_FolderName = Annotated[str, Field(min_length=1, pattern=FOLDER_NAME)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
 _Count = Annotated[int, Field(gt=0)]
 
@@ -34,8 +33,8 @@ class Utterance:
     id: _Name
     path: Path
     label: _Name
-    speaker: _FolderName
-    session: _FolderName
+    speaker: PathName  # the results of a fold lie in a folder named after its session or speaker
+    session: PathName
     start: _Seconds  # in the conversation; 0 if there is none
     end: _Seconds  # in the conversation; the duration if there is none
     samples: _Count  # of each channel

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from .. import config
 from ..audio.reading import read_header
-from ..utils.atomic_files import FOLDER_NAME, file_sha256
+from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, raise_problems
+from ..utils.names import check_path_name
 from .label_maps import LabelMap, classes_of
 from .manifest import Manifest, Style, Utterance
 from .speaker_groups import group_speakers
@@ -169,9 +170,12 @@ def _twice(rows: Sequence[Row]) -> list[str]:
 
 
 def _no_folders(rows: Sequence[Row]) -> list[str]:
+    """The names of speakers and sessions that no folder of results can have."""
+    problems = []
     names = dict.fromkeys(pair for row in rows for pair in (("speaker", row.speaker), ("session", row.session)))
-    return [
-        f"the {what} {name!r} cannot name a folder of results: it must have no slash, and no dot in front"
-        for what, name in names
-        if name and not re.match(FOLDER_NAME, name)
-    ]
+    for what, name in names:
+        try:
+            check_path_name(name or "-", what)  # an empty session: the speaker's group
+        except RecipeError as error:
+            problems.append(str(error))
+    return problems

@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-FOLDER_NAME = r"^[^/\\.][^/\\]*$"  # a name that a visible folder can have
-
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

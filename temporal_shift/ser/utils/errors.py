@@ -45,4 +45,6 @@ def _sentence(key: str, kind: str, message: str) -> str:
     if kind in ("missing", "missing_argument"):
         return f"the key {key!r} is missing"
     message = message.removeprefix("Value error, ")
+    if key and message.startswith("must "):
+        return f"{key} {message}"
     return f"{key}: {message}" if key else message

@@ -1,0 +1,91 @@
+"""One rule for every name that becomes a file or a folder, and for names that look alike."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from .errors import RecipeError
+
+MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
+
+# Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens, byte order marks, ...
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_SEPARATORS = '/\\:*?"<>|'  # Windows forbids all of them
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # on Windows
+_SHOWN = 60  # characters of a name in a message
+
+
+def check_path_name(value: str, argument: str) -> str:
+    """Check a name that becomes a file or a folder, and return it in Unicode's form NFC.
+
+    Use it for names of experiments, models, runs, sessions and speakers. Whole paths, such as ``--output``, need no
+    check. In a pydantic class, use the type :data:`PathName`.
+
+    Args:
+        argument: What the name is, for the message, such as ``"name"``.
+    Raises:
+        RecipeError: If the name is empty, longer than 200 bytes in UTF-8, or reserved on Windows, if it begins or ends
+            with a dot or white space, or contains one of ``/ \\ : * ? " < > |``, a control character, an invisible
+            character or a byte that is not UTF-8.
+    """
+    value = unicodedata.normalize("NFC", value)
+    if problem := _problem(value):
+        shown = repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}... ({len(value)} characters)"
+        raise RecipeError(f"{argument} {problem}, got {shown}".lstrip())
+    return value
+
+
+PathName = Annotated[str, AfterValidator(lambda value: check_path_name(value, ""))]
+
+
+def clean_name(text: str) -> str:
+    """A name as a person reads it: Unicode's form NFC, without invisible characters and outer white space.
+
+    ``René`` is the same in NFC and NFD, and ``happy`` is the same with and without a zero-width space.
+    """
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip()
+
+
+def look_alike_key(name: str) -> str:
+    """Equal for names that differ only by case, width (NFKC), white space, leading zeros or invisible characters.
+
+    ``Anna`` and ``anna`` have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
+    """
+    key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
+    key = unicodedata.normalize("NFKC", key.casefold())
+    key = re.sub(r"(?<![\d.])0+(?=\d)", "", key)  # not in decimals: 1.05 is not 1.5
+    return re.sub(r"^(\d+)\.0+$", r"\1", key)  # a spreadsheet's 3.0
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """The groups of different names with the same :func:`look_alike_key`, in the order of ``names``."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(look_alike_key(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _problem(value: str) -> str | None:
+    if not value:
+        return "must not be empty"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        return "must be UTF-8 text without control characters and line breaks"
+    if _INVISIBLE.search(value):
+        return "must not contain invisible characters"
+    if any(character in _SEPARATORS for character in value):
+        return f"must not contain {' '.join(_SEPARATORS)}"
+    if value != value.strip() or value != value.strip("."):
+        return "must not begin or end with a dot or a space"
+    if len(value.encode()) > MAX_BYTES:
+        return f"must have at most {MAX_BYTES} bytes in UTF-8"
+    if _DEVICES.fullmatch(value):
+        return "must not be a name that Windows reserves for devices"
+    return None
