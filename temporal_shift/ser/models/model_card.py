@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..config import Shift
+from ..utils.markdown import escape_markdown, one_line
 from ..utils.table import Table, interval, percent
 from ..utils.wording import PROTOCOLS, counted
 from .speech_classifier_config import SpeechClassifierConfig
@@ -29,13 +31,13 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
         card: ModelCard = ModelCard.from_template(
             _data(provenance, backbone),
             template_path=str(template),
-            title=provenance.get("model", "A speech emotion classifier"),
-            summary=_summary(config, provenance, backbone),
-            corpus=f"its corpus, {provenance['corpus']['name']}," if provenance else "its corpus",
-            labels=", ".join(labels),
+            title=escape_markdown(provenance.get("model", "A speech emotion classifier")),
+            summary=escape_markdown(_summary(config, provenance, backbone)),
+            corpus=escape_markdown(f"its corpus, {provenance['corpus']['name']}," if provenance else "its corpus"),
+            labels=escape_markdown(", ".join(labels)),
             window=f"{config.clip_seconds:g}",
             training=_bullets(_training(provenance, backbone, labels)),
-            protocol=_protocol(provenance),
+            protocol=escape_markdown(_protocol(provenance)),
             table=f"\n{_table(provenance).markdown()}\n" if provenance else "",
             caveats=_bullets(_caveats(provenance)),
         )
@@ -49,7 +51,7 @@ def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
             EvalResult(
                 task_type="audio-classification",
                 dataset_type="other",
-                dataset_name=f"{provenance['corpus']['name']}, {provenance['fold']} held out",
+                dataset_name=one_line(f"{provenance['corpus']['name']}, {provenance['fold']} held out"),
                 metric_type=kind,
                 metric_name=name,
                 metric_value=round(provenance["test"][key], 4),
@@ -61,17 +63,17 @@ def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "temporal-shift"],
         base_model=backbone if is_hub_name(backbone) else None,
-        model_name=provenance.get("model") if results else None,
+        model_name=one_line(provenance["model"]) if results else None,
         eval_results=results or None,
     )
 
 
 def is_hub_name(backbone: str) -> bool:
-    return backbone.count("/") == 1 and not backbone.startswith((".", "/"))
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", backbone, re.ASCII) is not None
 
 
 def _bullets(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences)
 
 
 def _summary(config: SpeechClassifierConfig, provenance: dict[str, Any], backbone: str) -> str:

@@ -12,8 +12,9 @@ import jinja2
 import yaml
 
 from ..utils.atomic_files import write_bytes, write_json
+from ..utils.markdown import escape_markdown
 from ..utils.plot_style import to_png
-from ..utils.table import Table, escaped
+from ..utils.table import Table
 from ..utils.wording import is_optimistic
 from . import plots, report_tables, sentences
 from .results import Results, read_results, summarize, training_seconds
@@ -134,6 +135,6 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters |= {
     "markdown": Table.markdown,
-    "escaped": escaped,
+    "escaped": escape_markdown,
     "data_uri": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.box
 import rich.table
 from rich.text import Text
+
+from .markdown import escape_markdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,9 @@ class Table:
     rows: Sequence[tuple[str, ...]]
 
     def markdown(self) -> str:
-        header = [cell.replace("\n", " ") for cell in self.header]
+        header, *rows = [[escape_markdown(cell) for cell in line] for line in (self.header, *self.rows)]
         align = [":--", *["--:"] * (len(header) - 1)]
-        lines = [header, align, *(map(escaped, row) for row in self.rows)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return "\n".join(f"| {' | '.join(line)} |" for line in (header, align, *rows))
 
     def for_terminal(self) -> rich.table.Table:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
@@ -50,8 +49,3 @@ def interval(bounds: Sequence[float]) -> str:
 
 def millions(parameters: int) -> str:
     return f"{parameters / 1e6:.2f} M" if parameters >= 1e4 else str(parameters)
-
-
-def escaped(text: str) -> str:
-    """Plain text with Markdown and HTML markup escaped."""
-    return re.sub(r"([\\`*|])", r"\\\1", html.escape(text, quote=False))

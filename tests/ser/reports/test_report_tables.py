@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from temporal_shift.ser.reports import report_tables
-from temporal_shift.ser.utils.table import Table, escaped, millions, signed
+from temporal_shift.ser.utils.table import Table, millions, signed
 
 FIGURE = {"mean": 0.5, "fold_sd": 0.04, "seed_sd": None, "interval": [0.4, 0.6]}
 
@@ -39,15 +39,6 @@ def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(share, text):
 @pytest.mark.parametrize(("parameters", "text"), [(9999, "9999"), (10_000, "0.01 M"), (94_371_712, "94.37 M")])
 def test_parameters_are_counted_in_millions_where_there_are_many(parameters, text):
     assert millions(parameters) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "markdown"),
-    [("a|b", r"a\|b"), ("*a*", r"\*a\*"), ("`a`", r"\`a\`"), ("a\\b", r"a\\b"), ("<a> & b", "&lt;a&gt; &amp; b")],
-)
-def test_what_would_be_markup_in_markdown_is_text_again(text, markdown):
-    assert escaped(text) == markdown
-    assert f"| {markdown} | 1 |" in Table(("x", "y"), [(text, "1")]).markdown()
 
 
 def test_names_stand_left_and_numbers_right():
