@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -12,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from ..core import torch_private
 from ..layers.layouts import check_placement, layout_of
 from ..layers.shift import TemporalShift
-from .hooks import AddToOutput, ForgetInput, Hook, KeepInput, ShiftInput, Site, named
+from .hooks import AddToOutput, ForgetInput, Hook, KeepInput, ShiftInput, Site, hide_from_repr, named, show_in_repr
 
 Model = TypeVar("Model", bound=nn.Module)
 Where: TypeAlias = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[[str, nn.Module], bool]
@@ -103,10 +105,11 @@ def add_temporal_shift(
         raise ValueError(f"branch must be None with placement={placement!r}, got {branch!r}")
     chosen = _choose(model, where)
     for name, module in chosen:
-        if _shift_of(module) is not None:
+        if _site_of(module) is not None:
             raise ValueError(f"{named(name, module)} already has a temporal shift; call remove_temporal_shift() first")
     branches = [_branch(name, module, branch) for name, module in chosen]
     planned: list[tuple[Callable[..., RemovableHandle], Hook, dict[str, bool]]] = []
+    sites: list[tuple[nn.Module, Site]] = []
     for (name, module), owner in zip(chosen, branches, strict=True):
         time_of_module, channel_of_module = _layout(module, owner)
         shift = TemporalShift(
@@ -118,7 +121,8 @@ def add_temporal_shift(
             time_dim=time_of_module if time_dim is None else time_dim,
             channel_dim=channel_of_module if channel_dim is None else channel_dim,
         )
-        site = Site(name, module, branch, shift)
+        site = Site(name, module, placement, branch, shift)
+        sites.append((module, site))
         if placement == "inplace":
             planned += [(module.register_forward_pre_hook, ShiftInput(site), {})]
         else:
@@ -129,6 +133,8 @@ def add_temporal_shift(
             ]
     for register, hook, options in planned:
         hook.key = register(hook, with_kwargs=True, **options).id
+    for module, site in sites:
+        show_in_repr(module, site)
     return model
 
 
@@ -150,11 +156,13 @@ def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
         >>> find_temporal_shifts(remove_temporal_shift(model, "0"))
         {'1': TemporalShift(n_div=8, stride=1, bidirectional=False)}
     """
-    chosen = None if where is None else {_shift_of(module) for _, module in _choose(model, where)}
+    chosen = None if where is None else {_site_of(module) for _, module in _choose(model, where)}
     for module in model.modules():
+        if (site := _site_of(module)) is not None and (chosen is None or site in chosen):
+            hide_from_repr(module)
         for hooks, *options in (torch_private.pre_hooks(module), torch_private.forward_hooks(module)):
             for key, hook in list(hooks.items()):
-                if isinstance(hook, Hook) and (chosen is None or hook.site.shift in chosen):
+                if isinstance(hook, Hook) and (chosen is None or hook.site in chosen):
                     for entries in (hooks, *options):
                         entries.pop(key, None)
     return model
@@ -167,8 +175,58 @@ def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
         >>> find_temporal_shifts(add_temporal_shift(nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Conv1d, n_div=4))
         {'0': TemporalShift(n_div=4, stride=1, bidirectional=False, time_dim=-1, channel_dim=-2)}
     """
-    shifts = ((name, _shift_of(module)) for name, module in model.named_modules())
-    return {name: shift for name, shift in shifts if shift is not None}
+    return {name: site.shift for name, site in _sites(model)}
+
+
+def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """The arguments of :func:`add_temporal_shift` for each shift that it added, by the names of the chosen modules.
+
+    They are plain values, which JSON and YAML can store: a ``state_dict`` does not contain the shifts.
+
+    Example:
+        >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8)), nn.Linear, n_div=4)
+        >>> settings = json.loads(json.dumps(temporal_shift_settings(model)))
+        >>> find_temporal_shifts(restore_temporal_shifts(nn.Sequential(nn.Linear(8, 8)), settings))
+        {'0': TemporalShift(n_div=4, stride=1, bidirectional=False)}
+    """
+    return {name: dict(site.settings) for name, site in _sites(model)}
+
+
+def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -> Model:
+    """Add the shifts of :func:`temporal_shift_settings` to another model with the same names.
+
+    Args:
+        model: A model without shifts in the named modules. It is changed and returned.
+        settings: For each name of a module the arguments of :func:`add_temporal_shift`.
+
+    Raises:
+        TypeError: If ``settings`` is not a dict of dicts, or as :func:`add_temporal_shift`.
+        ValueError: If a module does not exist or an argument is unknown; as :func:`add_temporal_shift`. The model is
+            then unchanged.
+    """
+    if not isinstance(settings, dict):
+        raise TypeError(f"settings must be a dict of the names of modules, got {type(settings).__name__}")
+    names = [name for name, _ in model.named_modules(remove_duplicate=False)]
+    added: list[str] = []
+    try:
+        for name, arguments in settings.items():
+            if name not in names:
+                known, hint = _names(names[1:], re.escape(str(name)))
+                raise ValueError(f"settings must name modules of {type(model).__name__} ({known}), got {name!r}{hint}")
+            if not isinstance(arguments, dict):
+                raise TypeError(f"settings must have a dict for {name!r}, got {type(arguments).__name__}")
+            if unknown := [given for given in arguments if given not in _SETTINGS]:
+                raise ValueError(f"settings of {name!r} must be among {', '.join(_SETTINGS)}, got {unknown[0]!r}")
+            add_temporal_shift(model, re.escape(name), **arguments)
+            added.append(name)
+    except (TypeError, ValueError):
+        for name in added:
+            remove_temporal_shift(model, re.escape(name))
+        raise
+    return model
+
+
+_SETTINGS = tuple(name for name in inspect.signature(add_temporal_shift).parameters if name not in ("model", "where"))
 
 
 def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
@@ -180,6 +238,11 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
             "where must be a class of modules, a tuple of classes, a regular expression for names, or a function of "
             f"name and module, got {where!r}"
         )
+    if isinstance(where, str):
+        try:
+            re.compile(where)
+        except re.error as error:
+            raise ValueError(f"where must be a regular expression ({error}), got {where!r}") from None
     names = list(model.named_modules(remove_duplicate=False))  # a shared module may be chosen by any of its names
     chosen: dict[nn.Module, str] = {}
     for name, module in names:
@@ -190,10 +253,28 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
         if right:
             chosen.setdefault(module, name)
     if not chosen:
-        few = [repr(name) for name, _ in names if name][:5]
-        known = ", ".join([*few, "..."]) if few else "only itself"
-        raise ValueError(f"where must match a module of {type(model).__name__} ({known}), got {where!r}")
+        known, hint = _names([name for name, _ in names if name], where)
+        raise ValueError(f"where must match a module of {type(model).__name__} ({known}), got {where!r}{hint}")
     return [(name, module) for module, name in chosen.items()]
+
+
+def _names(names: list[str], where: Any) -> tuple[str, str]:
+    """The first names of a model, and a hint with those that ``where`` may mean."""
+    known = _listed(names, 5) or "only itself"
+    if not isinstance(where, str):
+        return known, ""
+    meant = [name for name in names if any(re.fullmatch(where, end) for end in _ends(name))]
+    meant = meant or difflib.get_close_matches(where, names, n=3)
+    return known, f"; did you mean {_listed(meant, 3)}?" if meant else ""
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(1, len(parts))]
+
+
+def _listed(names: list[str], count: int) -> str:
+    return ", ".join([*map(repr, names[:count]), *(["..."] if len(names) > count else [])])
 
 
 def _branch(name: str, module: nn.Module, branch: str | None) -> nn.Module:
@@ -209,6 +290,11 @@ def _layout(module: nn.Module, branch: nn.Module) -> tuple[int, int]:
     return layout_of(branch) if layout == layout_of(None) else layout
 
 
-def _shift_of(module: nn.Module) -> TemporalShift | None:
+def _site_of(module: nn.Module) -> Site | None:
     hooks = torch_private.pre_hooks(module)[0].values()
-    return next((hook.site.shift for hook in hooks if isinstance(hook, Hook)), None)
+    return next((hook.site for hook in hooks if isinstance(hook, Hook)), None)
+
+
+def _sites(model: nn.Module) -> list[tuple[str, Site]]:
+    sites = ((name, _site_of(module)) for name, module in model.named_modules())
+    return [(name, site) for name, site in sites if site is not None]

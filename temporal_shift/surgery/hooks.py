@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,12 +30,13 @@ def named(name: str, module: nn.Module) -> str:
 class Site:
     """A chosen module: its shift, and the places of the input and the padding mask in its call."""
 
-    def __init__(self, name: str, module: nn.Module, branch: str | None, shift: TemporalShift) -> None:
+    def __init__(self, name: str, module: nn.Module, placement: str, branch: str | None, shift: TemporalShift) -> None:
         parameters = list(inspect.signature(module.forward).parameters)
         masks = [mask for mask in ("src_key_padding_mask", "tgt_key_padding_mask") if mask in parameters]
         self.name = named(name, module)
         self.branch = self.name if branch is None else f"branch {branch!r} of {self.name}"
         self.shift = shift
+        self.settings = {"placement": placement, "branch": branch, **shift._arguments()}
         self.first = parameters[0] if parameters else ""
         self.mask = masks[0] if masks else ""
         self.mask_at = parameters.index(self.mask) if masks else sys.maxsize
@@ -131,6 +133,26 @@ class ForgetInput(Hook):
         site, output = self.site, kwargs_and_output[-1]
         if site.kept.pop(_thread(), None) is not None and output is not None and site.shift.stride != 0:
             raise ValueError(f"branch must be a submodule that the forward calls, but {site.branch} was not called")
+
+
+def show_in_repr(module: nn.Module, site: Site) -> None:
+    """Show the shift in ``repr(module)``, which has no hook."""
+    module.extra_repr = partial(_extra_repr, module, site)  # type: ignore[method-assign]
+
+
+def hide_from_repr(module: nn.Module) -> None:
+    """Undo :func:`show_in_repr`."""
+    if getattr(vars(module).get("extra_repr"), "func", None) is _extra_repr:
+        del module.extra_repr
+
+
+def _extra_repr(module: nn.Module, site: Site) -> str:
+    of_class = type(module).extra_repr(module)
+    where = f", placement={site.settings['placement']!r}"
+    if site.settings["branch"] is not None:
+        where += f", branch={site.settings['branch']!r}"
+    shift = f"temporal_shift=({site.shift.extra_repr()}{where})"
+    return f"{of_class}, {shift}" if of_class else shift
 
 
 def _sum_where_moved(output: Tensor, x: Tensor, shifted: Tensor, shift: TemporalShift) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import json
 import pickle
+import re
 import threading
 import weakref
 from functools import partial
@@ -19,7 +21,13 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 
 from temporal_shift import temporal_shift
-from temporal_shift.surgery import add_temporal_shift, find_temporal_shifts, remove_temporal_shift
+from temporal_shift.surgery import (
+    add_temporal_shift,
+    find_temporal_shifts,
+    remove_temporal_shift,
+    restore_temporal_shifts,
+    temporal_shift_settings,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:torch.ao.quantization is deprecated", "ignore:The PyTorch API of nested tensors"
@@ -82,11 +90,10 @@ def hooks_of(model):
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
 def test_the_model_keeps_its_class_its_names_and_its_state(put):
     model = blocks()
-    names, keys, attributes = dict(model.named_modules()), list(model.state_dict()), set(vars(model[0]))
+    names, keys = dict(model.named_modules()), list(model.state_dict())
     assert put(model) is model
     assert dict(model.named_modules()) == names
     assert list(model.state_dict()) == keys
-    assert set(vars(model[0])) == attributes
     assert type(model[0]) is Block
 
 
@@ -101,6 +108,7 @@ def test_added_and_removed_it_leaves_the_model_as_it_was(put):
     assert torch.equal(model(x), expected)
     assert hooks_of(model) == []
     assert find_temporal_shifts(model) == {}
+    assert repr(model) == repr(blocks())
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
@@ -436,6 +444,7 @@ X = torch.zeros(2, 5, 8)
             ValueError,
             r"'1' \(Block\) already has a temporal shift; call remove_temporal_shift\(\)",
         ),
+        (lambda: add_temporal_shift(blocks(), "*.0"), ValueError, r"where must be a regular expression.*'\*\.0'"),
         (lambda: add_temporal_shift(blocks(), ["0"]), TypeError, r"where must be a class.*\['0'\]"),
         (lambda: remove_temporal_shift(blocks(), nn.ELU()), TypeError, "where must be a class.*ELU"),
         (
@@ -470,6 +479,72 @@ X = torch.zeros(2, 5, 8)
 def test_wrong_arguments_and_modules_are_named(act, error, message):
     with pytest.raises(error, match=message):
         act()
+
+
+def test_a_repr_shows_each_shift_also_of_a_copy_and_only_while_it_is_there():
+    model = nn.Sequential(nn.Linear(8, 8), Block())
+    plain = repr(model)
+    add_temporal_shift(model, "0", n_div=4)
+    add_temporal_shift(model, "1", placement="residual", branch="dropout", stride=2)
+    lines = repr(model).splitlines()
+    assert lines[1] == (
+        "  (0): Linear(in_features=8, out_features=8, bias=True, "
+        "temporal_shift=(n_div=4, stride=1, bidirectional=False, placement='inplace'))"
+    )
+    assert lines[3] == (
+        "    temporal_shift=(n_div=8, stride=2, bidirectional=False, placement='residual', branch='dropout')"
+    )
+    duplicate = copy.deepcopy(model)
+    assert repr(duplicate) == repr(saved(model)) == repr(model)
+    duplicate[0].out_features = 9
+    assert "out_features=9" in repr(duplicate)
+    assert "out_features=9" not in repr(model)
+    assert repr(remove_temporal_shift(model)) == plain
+
+
+def test_settings_survive_json_and_give_another_model_the_same_shifts():
+    model = nn.Sequential(nn.Sequential(nn.Linear(8, 8), Block()), nn.Conv1d(5, 5, 1))
+    duplicate, x = copy.deepcopy(model), torch.randn(2, 5, 8)
+    add_temporal_shift(model, "0.1", placement="residual", branch="dropout", groups=[(2, 1), (1, -2)])
+    add_temporal_shift(model, "1", n_div=4, padding_mode="replicate", bidirectional=True)
+    settings = json.loads(json.dumps(temporal_shift_settings(model)))
+    assert restore_temporal_shifts(duplicate, settings) is duplicate
+    assert torch.equal(duplicate(x), model(x))
+    assert json.loads(json.dumps(temporal_shift_settings(duplicate))) == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ([], TypeError, "settings.*dict.*list"),
+        ({"0": {}, "1": None}, TypeError, "settings.*dict.*'1'.*NoneType"),
+        ({"0": {}, "dropout": {}}, ValueError, "settings.*'dropout'.*'0.dropout', '1.dropout'"),
+        ({"0": {}, "1": {"where": "0"}}, ValueError, "'1' must be among placement, .*'where'"),
+        ({"0": {}, "1": {"n_div": 0}}, ValueError, "n_div.*0"),
+    ],
+)
+def test_wrong_settings_are_named_and_leave_the_model_as_it_was(settings, error, message):
+    model = blocks()
+    with pytest.raises(error, match=message):
+        restore_temporal_shifts(model, settings)
+    assert hooks_of(model) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "meant"),
+    [
+        ("encoder.layers.0", "'model.encoder.layers.0'"),
+        (r"encoder\.layers\.\d", "'model.encoder.layers.0', 'model.encoder.layers.1'"),
+        ("model.encoder.layer.0", "'model.encoder.layers.0', .*"),
+        ("(?i)LAYERS.1", "'model.encoder.layers.1'"),
+    ],
+)
+def test_names_that_end_so_or_are_close_are_suggested(where, meant):
+    layers = nn.ModuleDict({"layers": blocks()})
+    model = nn.ModuleDict({"model": nn.ModuleDict({"encoder": layers})})
+    for act in (add_temporal_shift, remove_temporal_shift):
+        with pytest.raises(ValueError, match=rf"where must.*got {re.escape(repr(where))}; did you mean {meant}\?$"):
+            act(model, where)
 
 
 def test_an_error_leaves_the_model_as_it_was():
