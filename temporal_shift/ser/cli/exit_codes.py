@@ -2,29 +2,76 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, reason_of
 
 USAGE, INTERRUPTED = 2, 130
+_CLOSED_PIPE = 1  # as Typer and rich do
 
 
 @contextmanager
 def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
-    """Print a :class:`RecipeError` as one line and exit with code 2; on Ctrl-C, exit with code 130.
+    """Print the user's and the machine's errors as one line and exit with code 2; on Ctrl-C, exit with code 130.
+
+    The errors are :class:`RecipeError`, and those of files, memory, nesting and text encoding. Others are bugs: they
+    keep their traceback. If the reader of standard output stops reading (``| head``), the command ends silently.
 
     Args:
         resumes: Whether the same command continues where Ctrl-C stopped it, which the message then says.
     """
     try:
         yield
-    except RecipeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(USAGE) from None
+        sys.stdout.flush()  # here, where a full disk or a closed pipe is still a message
+    except BrokenPipeError:
+        _discard_output()
+        raise typer.Exit(_CLOSED_PIPE) from None
     except KeyboardInterrupt:
         print("\nstopped" + ": run the same command to continue" * resumes, file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        with suppress(OSError):  # nobody reads standard error
+            print(f"error: {message}", file=sys.stderr)
+        raise typer.Exit(USAGE) from None
+
+
+def _message(error: Exception) -> str | None:
+    """The error as a sentence, or None if it is a bug."""
+    if isinstance(error, RecipeError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = error.filename if error.filename2 is None else error.filename2  # the target of a rename
+        reason = error.strerror or reason_of(error)
+        return reason if name is None else f"{os.fsdecode(name)}: {reason}"
+    if isinstance(error, MemoryError) or _is_allocation(error):
+        return "not enough memory" + (f": {reason_of(error)}" if str(error) else "")
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return f"text cannot be encoded or decoded: {reason_of(error)}"
+    return None
+
+
+def _is_allocation(error: Exception) -> bool:
+    """Whether it is torch's RuntimeError for memory."""
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _discard_output() -> None:
+    """Send what is left in the buffer of standard output nowhere: Python's last flush would fail again."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

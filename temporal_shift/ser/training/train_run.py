@@ -19,7 +19,7 @@ from transformers import set_seed
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
-from ..utils.atomic_files import atomic_write, write_json
+from ..utils.atomic_files import atomic_write, write_array, write_json
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
@@ -105,8 +105,7 @@ def _log_to_tensorboard(folder: Path) -> None:
 
 def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
     logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
-    with atomic_write(run.folder / "test_logits.npy") as file:
-        np.save(file, logits, allow_pickle=False)
+    write_array(run.folder / "test_logits.npy", logits)
     chosen = choose(run.experiment.protocol.kind, epochs)
     labels = run.manifest.labels
     probabilities = torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1).tolist()

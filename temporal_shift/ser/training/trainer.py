@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from ..utils.atomic_files import atomic_write, write_bytes
+from ..utils.atomic_files import write_array, write_bytes
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from . import metrics
@@ -130,8 +130,7 @@ class RecipeTrainer(Trainer):
     def _score(self, name: str) -> Scores:
         logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
         if name == "test" and self.world.is_first:
-            with atomic_write(logits_path(self.folder, len(self.epochs) + 1)) as file:
-                np.save(file, logits, allow_pickle=False)
+            write_array(logits_path(self.folder, len(self.epochs) + 1), logits)
         return score(logits, self.parts[name].labels)
 
     def _keep(self) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @contextmanager
@@ -21,18 +26,49 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     It replaces ``path`` if the block succeeds, and is deleted if not, with everything that begins with its name. The
     name is new each time, so that two processes can write the same path: the last one to finish wins.
+
+    Raises:
+        OSError: If writing fails. It names ``path``, not the temporary path.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         yield temporary
         os.replace(temporary, path)
+    except Exception as error:
+        if (code := _code_of(error, temporary)) is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
     finally:
-        for left in path.parent.glob(f"{glob.escape(temporary.name)}*"):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+        _delete(temporary)  # before the search, which needs a file descriptor
+        with suppress(OSError):
+            for left in path.parent.glob(f"{glob.escape(temporary.name)}*"):
+                _delete(left)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; raises :class:`NotADirectoryError` if one of them is a file."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
+
+
+def _code_of(error: Exception, temporary: Path) -> int | None:
+    """The number of a system error in writing the temporary path; None for other errors."""
+    if isinstance(error, OSError):
+        about = error.filename is None or str(error.filename).startswith(str(temporary))
+        return error.errno if about else None
+    in_rust = re.search(r"(?:\bos error |\bOs \{ code: )(\d+)", str(error))  # safetensors quotes it
+    return int(in_rust[1]) if in_rust else None
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,6 +84,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file; see :func:`atomic_path`."""
     with atomic_write(path) as file:
         file.write(content)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as a ``.npy`` file; see :func:`atomic_path`."""
+    import numpy as np  # here, because the command line imports this module before it knows the command
+
+    array = np.ascontiguousarray(array)
+    with atomic_write(path) as file:  # np.save would hide the number of a system error
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def write_json(path: Path, content: object) -> None:
