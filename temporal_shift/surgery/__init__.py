@@ -185,9 +185,9 @@ def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8)), nn.Linear, n_div=4)
-        >>> settings = json.loads(json.dumps(temporal_shift_settings(model)))
-        >>> find_temporal_shifts(restore_temporal_shifts(nn.Sequential(nn.Linear(8, 8)), settings))
-        {'0': TemporalShift(n_div=4, stride=1, bidirectional=False)}
+        >>> settings = temporal_shift_settings(model)
+        >>> list(settings), settings["0"]["n_div"]
+        (['0'], 4)
     """
     return {name: dict(site.settings) for name, site in _sites(model)}
 
