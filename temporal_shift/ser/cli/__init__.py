@@ -5,21 +5,47 @@ Nothing here imports torch, NumPy or pydantic before a command runs, so that hel
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from ... import __version__
 from . import cache, corpora, experiments, live, models, predict
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},  # inherited by all commands
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"temporal-shift {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
 
 
 @app.callback()
-def _temporal_shift() -> None:
+def _temporal_shift(version: _Version = False) -> None:
     """The temporal shift: experiments on the command line."""
 
 
 _ser = typer.Typer(no_args_is_help=True)
+
+
+@_ser.callback()
+def _speech(version: _Version = False) -> None:
+    """Speech emotion recognition on pre-trained encoders."""
+
+
 for _command in (
     experiments.quickstart,
     corpora.prepare,
@@ -41,5 +67,5 @@ _cache.command("ls")(cache.list_caches)
 _cache.command("verify")(cache.verify)
 _cache.command("rm")(cache.remove_cache)
 
-app.add_typer(_ser, name="ser", help="Speech emotion recognition on pre-trained encoders.")
+app.add_typer(_ser, name="ser")
 _ser.add_typer(_cache, name="cache", help="List, verify and delete cached features.")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import CACHE, Cache, Corpus, KeepModels, Output, Overrides, Ray, integers, split, with_overrides
+from .options import CACHE, OUT, Cache, Corpus, KeepModels, Output, Overrides, Ray, integers, split, with_overrides
 
 if TYPE_CHECKING:
     from ..config import Experiment
@@ -55,7 +55,7 @@ def reproduce(
         list[str] | None, typer.Option(help="Setting: features or finetune (repeatable; default: both).")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="One of the six models (repeatable; default: all).")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Results folder.")] = Path("results/reproduce"),
+    output: Annotated[Path, typer.Option(*OUT, help="Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
     ray: Ray = None,
 ) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
+from .options import Revision
 
 if TYPE_CHECKING:
     from ..inference.live import Sound
@@ -38,6 +39,7 @@ class Format(str, Enum):
 @exit_on_error()
 def live(
     model: Model = None,
+    revision: Revision = None,
     file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
     device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
     hop: Annotated[float, typer.Option(help="Seconds from one update to the next.")] = 0.5,
@@ -66,7 +68,7 @@ def live(
     from ..inference.recognizer import Recognizer
 
     sound = _sound(file, device, seconds)  # a wrong file or device is an error before the model loads
-    recognizer = Recognizer.load(name)
+    recognizer = Recognizer.load(name, revision)
     view = _view(format, recognizer.labels)
     predictor, way = _live.predictor_of(recognizer)
     view.begin(Path(name).name, way)
@@ -82,10 +84,12 @@ def live(
 @exit_on_error()
 def demo(
     model: Model = None,
+    revision: Revision = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="Second model, shown beside it.", show_default="without --model, the plain Transformer"),
     ] = None,
+    baseline_revision: Annotated[str | None, typer.Option(help="Revision of the second model on the hub.")] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; by default only this machine can connect.")
     ] = "127.0.0.1",
@@ -93,13 +97,16 @@ def demo(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
-    names = [model, baseline]
     if model is None:
-        names = [_quickstart_model("Shiftformer"), baseline or _quickstart_model("Transformer")]
+        model, baseline = _quickstart_model("Shiftformer"), baseline or _quickstart_model("Transformer")
+    if baseline is None and baseline_revision is not None:
+        raise RecipeError("--baseline-revision needs --baseline")
     from ..inference.demo import quickstart_examples, serve
     from ..inference.recognizer import Recognizer
 
-    models = [(Path(name).name, Recognizer.load(name)) for name in names if name]
+    models = [(Path(model).name, Recognizer.load(model, revision))]
+    if baseline is not None:
+        models.append((Path(baseline).name, Recognizer.load(baseline, baseline_revision)))
     examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
     serve(models, examples, host, port, browser=browser)
 

@@ -14,9 +14,10 @@ from ..utils.errors import RecipeError
 
 Overrides = dict[str, dict[str, Any]]
 
+OUT = ("--out", "-o", "--output")  # the names of the option that says where a command writes
+
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="Results folder.", show_default="results/<name of the experiment>"),
+    Path | None, typer.Option(*OUT, help="Results folder.", show_default="results/<name of the experiment>")
 ]
 Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared by experiments.")]
 CACHE = Path("results/features")

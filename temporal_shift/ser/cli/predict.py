@@ -16,8 +16,8 @@ from rich.console import Console
 
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
-from .exit_codes import INTERRUPTED, exit_on_error
-from .options import Revision
+from .exit_codes import INTERRUPTED, USAGE, exit_on_error
+from .options import OUT, Revision
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..inference.predict_files import Answer, Outcome, Refusal
     from ..inference.recognizer import Recognizer
 
+_SOME_REFUSED = 1
 _UNLIMITED = 10_000  # columns of a table that is not printed to a terminal: no name is cut
 
 
@@ -56,13 +57,11 @@ def predict(
     windows: Annotated[
         bool, typer.Option("--windows/--no-windows", help="Print one row per window in tables and CSV.")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output file.", show_default="standard output")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(*OUT, help="Output file.", show_default="standard output")] = None,
 ) -> None:
     """Predict the emotion of audio files: a label and its probabilities, and both over time for long files.
 
-    Exit code 1 if some files have no prediction; standard error names the reason, one line per file.
+    Exit code 1 if some files have no prediction, 2 if none has; standard error names the reason, one line per file.
     """
     with _sink(output) as sink:
         from ..inference.predict_files import Outcome, Refusal, check_hop, expand
@@ -88,21 +87,21 @@ def predict(
     if stopped:
         raise typer.Exit(INTERRUPTED)
     if outcome.refusals:
-        raise typer.Exit(1)
+        raise typer.Exit(_SOME_REFUSED if outcome.answers else USAGE)
 
 
 @contextmanager
 def _sink(output: Path | None) -> Iterator[BinaryIO]:
     """Open the output before the work, so that a file that cannot be written is an error at once."""
     if output is not None and output.is_dir():
-        raise RecipeError(f"--output must be a file, got the folder {output}")
+        raise RecipeError(f"--out must be a file, got the folder {output}")
     try:
         with nullcontext(sys.stdout.buffer) if output is None else atomic_write(output) as file:
             yield file
     except BrokenPipeError:  # `| head` has closed the pipe: send Python's last flush to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        name = "standard output" if output is None else f"--output {output}"
+        name = "standard output" if output is None else f"--out {output}"
         raise RecipeError(f"{name} cannot be written: {error.strerror}") from None
 
 
@@ -122,7 +121,8 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
 
 def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
     """Yield a result for each file; print refusals as they come, and a progress bar in a terminal."""
-    from ..inference.predict_files import Refusal, answer_or_refuse, one_line
+    from ..inference.predict_files import Refusal, answer_or_refuse
+    from ..utils.wording import one_line
 
     with _progress() as progress:
         bar = progress.add_task("", total=len(named))

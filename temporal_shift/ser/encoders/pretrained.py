@@ -24,7 +24,7 @@ from .. import config
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, reason_of
-from ..utils.hugging_face import check_all_loaded, quiet_loading
+from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
 from .frame_encoder import FrameEncoder, normalized
 from .whisper_spectrogram import HOP, WINDOW
 
@@ -216,6 +216,7 @@ def _load_weights(model_class: Any, backbone: config.Backbone, **options: object
 
 
 def _find_config(backbone: config.Backbone) -> Path:
+    check_folder_or_hub_name(backbone.name, "backbone")
     folder = Path(backbone.name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -21,7 +21,8 @@ from ..audio.resampling import SAMPLE_RATE
 from ..corpora.readers.iemocap import read_iemocap
 from ..utils.errors import RecipeError
 from .demo_views import CSS, INVITATION, Prediction, cards, caveats, introduction, message
-from .recognizer import Recognizer, Samples, mean_probabilities
+from .recognizer import Recognizer, Samples, check_finite, mean_probabilities
+from .remarks import level_of
 
 MAX_SECONDS = 300.0  # of a recording
 _POINTS = 24  # number of points of a curve over time
@@ -108,9 +109,9 @@ def answer_to(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tu
     """Return the predictions for a recording, or the error, as HTML; and its samples, ``None`` after an error."""
     try:
         wave = _wave(path)
+        return cards([predict(each, recognizer, wave) for each, recognizer in models], wave), wave
     except RecipeError as error:
         return message(str(error).replace(str(path), name)), None
-    return cards([predict(each, recognizer, wave) for each, recognizer in models], wave), wave
 
 
 def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
@@ -120,8 +121,9 @@ def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
     latency = time.perf_counter() - begun
     points = min(_POINTS, max(1, len(wave) // round(_MIN_HOP * SAMPLE_RATE)))
     course = tuple(recognizer.latest([wave], len(wave) // points / SAMPLE_RATE, batch=_BATCH))
-    duration, whole = len(wave) / SAMPLE_RATE, mean_probabilities(windows)
-    return Prediction(name, recognizer.labels, whole, course, recognizer.window, duration, latency)
+    duration, whole, level = len(wave) / SAMPLE_RATE, mean_probabilities(windows), level_of(wave)
+    check_finite(whole, "the recording")
+    return Prediction(name, recognizer.labels, whole, level, course, recognizer.window, duration, latency)
 
 
 def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:

@@ -17,6 +17,7 @@ from ..utils.labels import most_likely
 from ..utils.plot_style import CLASS_HUES, house_style, to_png
 from ..utils.table import percent
 from .recognizer import Recognizer, Samples, Window
+from .remarks import remark
 
 _DASHES = ("-", "--", "-.", ":")  # for readers who cannot tell the colours apart
 _COLUMNS = 600  # columns of the waveform's outline
@@ -41,6 +42,8 @@ CSS = """
   border-radius: 10px; }
 .card h2 { margin: 0; font-size: 1rem; font-weight: 600; opacity: 0.75; }
 .card .label { margin: 0 0 0.6rem; font-size: 1.9rem; font-weight: 650; line-height: 1.25; }
+.card .remark { margin: 0 0 0.6rem; font-weight: 600; color: #B24A00; }
+.dark .card .remark { color: #F0A060; }
 .card .shares { margin: 0 0 0.9rem; padding: 0; list-style: none; }
 .card .shares li { display: grid; grid-template-columns: minmax(4.2rem, max-content) 1fr 3rem; gap: 12px;
   align-items: center; margin: 0; line-height: 1.75; }
@@ -64,6 +67,7 @@ class Prediction:
     name: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    level: float  # dBFS
     course: tuple[Window, ...]
     window: float  # seconds
     duration: float  # seconds of sound
@@ -72,6 +76,10 @@ class Prediction:
     @property
     def label(self) -> str:
         return most_likely(self.labels, self.probabilities)
+
+    @property
+    def remark(self) -> str:
+        return remark(self.labels, self.probabilities, self.level)
 
     @property
     def words(self) -> str:
@@ -137,10 +145,11 @@ def _card(prediction: Prediction, wave: Samples) -> str:
     )
     picture = base64.b64encode(to_png(course_figure(prediction, wave))).decode()
     words = html.escape(prediction.words)
+    beside = f'<p class="remark">{html.escape(prediction.remark)}</p>' if prediction.remark else ""
     alt = f"{name}: the probability of each class over time under the waveform; of the whole: {words}"
     return (
         f'<section class="card" aria-label="{name}"><h2>{name}</h2>'
-        f'<p class="label">{html.escape(prediction.label)}</p><ul class="shares">{rows}</ul>'
+        f'<p class="label">{html.escape(prediction.label)}</p>{beside}<ul class="shares">{rows}</ul>'
         f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
         f'<p class="figures">{prediction.duration:.2f} s of sound, answered in {1000 * prediction.latency:.0f} ms: '
         f"real-time factor {prediction.latency / prediction.duration:.3f}</p></section>"

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from ..audio.resampling import SAMPLE_RATE
-from .recognizer import Recognizer, Samples
+from .recognizer import Recognizer, Samples, check_finite
+from .remarks import level_of
 from .speech_stream import SpeechStream
 
 BLOCK = 0.05  # seconds per block of a reader
@@ -35,6 +36,7 @@ class Update:
     Attributes:
         seconds: Seconds of sound so far.
         probabilities: One per class.
+        level: dBFS of the loudest 25 ms of the latest window; see :func:`level_of`.
         latency: Seconds from the arrival of the latest sample to the prediction.
         rtf: Real-time factor, seconds of computation per second of sound. Above 1, updates are skipped.
         skipped: Number of updates skipped so far.
@@ -42,6 +44,7 @@ class Update:
 
     seconds: float
     probabilities: tuple[float, ...]
+    level: float
     latency: float
     rtf: float
     skipped: int
@@ -51,6 +54,7 @@ class LivePredictor(Protocol):
     """Maps new samples to probabilities."""
 
     uses_all: bool  # whether it processes all new samples, or one window per update
+    window: float  # seconds of sound that a prediction covers
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
         """Add samples; ``gap`` says that samples before them were dropped, ``last`` that the sound ends with them."""
@@ -63,6 +67,7 @@ class WindowPredictor:
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
+        self.window = recognizer.window
         self._full = round(recognizer.window * SAMPLE_RATE)
         recognizer.probabilities(np.zeros((1, self._full), dtype=np.float32))  # warm-up: the first call is slower
         self._kept = np.zeros(0, dtype=np.float32)
@@ -79,8 +84,9 @@ class StreamPredictor:
 
     uses_all = True
 
-    def __init__(self, stream: SpeechStream) -> None:
+    def __init__(self, stream: SpeechStream, window: float) -> None:
         self._stream = stream
+        self.window = window
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
         if gap:
@@ -97,7 +103,7 @@ def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
         return WindowPredictor(recognizer), f"by windows of {recognizer.window:g} s, because {error}"
-    return StreamPredictor(stream), (
+    return StreamPredictor(stream, recognizer.window), (
         f"streaming, because each frame of its encoder depends on {stream.past:.2g} s before and {stream.future:.2g} s "
         f"after it; an update covers {recognizer.window:g} s, up to {stream.delay:.2g} s ago"
     )
@@ -159,7 +165,8 @@ class Inbox:
 
 def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
     """Yield an update after each ``hop`` seconds of sound and at its end; fewer if the model is slower."""
-    step = round(hop * SAMPLE_RATE)
+    step, full = round(hop * SAMPLE_RATE), round(predictor.window * SAMPLE_RATE)
+    latest = np.zeros(0, dtype=np.float32)
     total = skipped = 0
     last = False
     while not last:
@@ -170,10 +177,13 @@ def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = t
         begun = clock()
         probabilities = predictor(delivery.samples, gap=delivery.lost > 0, last=last)
         done = clock()
+        latest = np.concatenate([latest[:0] if delivery.lost else latest, delivery.samples])[-full:]
         if probabilities is not None:
+            check_finite(probabilities, f"the sound at {total / SAMPLE_RATE:.2f} s")
             used = max(1, len(delivery.samples)) if predictor.uses_all else step
             rtf = (done - begun) * SAMPLE_RATE / used
-            yield Update(total / SAMPLE_RATE, probabilities, done - delivery.arrived, rtf, skipped)
+            latency = done - delivery.arrived
+            yield Update(total / SAMPLE_RATE, probabilities, level_of(latest), latency, rtf, skipped)
 
 
 @contextmanager

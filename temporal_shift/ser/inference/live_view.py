@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..utils.labels import most_likely
+from ..utils.wording import one_line
 from .live import Summary, Update
+from .remarks import remark
 
 _BAR = 40  # columns
 
@@ -42,6 +44,9 @@ class View(ABC):
     def end(self, summary: Summary) -> None:
         """Print the summary."""
 
+    def _remark(self, update: Update) -> str:
+        return remark(self._labels, update.probabilities, update.level)
+
 
 class Drawing(View):
     """A bar for each class, redrawn in place."""
@@ -52,7 +57,7 @@ class Drawing(View):
         self._live = Live(console=console, auto_refresh=False)
 
     def begin(self, model: str, way: str) -> None:
-        self._console.print(Text.assemble((model, "bold"), f", {way}"))
+        self._console.print(Text.assemble((one_line(model), "bold"), f", {one_line(way)}"))
 
     def shown(self) -> AbstractContextManager[Any]:
         return self._live
@@ -63,8 +68,9 @@ class Drawing(View):
         for label, share in zip(self._labels, update.probabilities, strict=True):
             style = "bold" if share == best else "dim"
             bar = ProgressBar(total=1.0, completed=share, width=_BAR, complete_style="cyan", finished_style="cyan")
-            bars.add_row(Text(label, style), bar, Text(f"{100 * share:5.1f} %", style))
-        self._live.update(Group(Text(), bars, Text(), Text(_figures(update, summary), "dim")), refresh=True)
+            bars.add_row(Text(one_line(label), style), bar, Text(f"{100 * share:5.1f} %", style))
+        beside = Text(one_line(self._remark(update)), "yellow")
+        self._live.update(Group(Text(), bars, beside, Text(_figures(update, summary), "dim")), refresh=True)
 
     def end(self, summary: Summary) -> None:
         self._console.print(_summary(summary), highlight=False, soft_wrap=True)
@@ -74,17 +80,18 @@ class Lines(View):
     """A line for each update."""
 
     def begin(self, model: str, way: str) -> None:
-        print(f"{model}, {way}", flush=True)
+        print(one_line(f"{model}, {way}"), flush=True)
 
     def show(self, update: Update, summary: Summary) -> None:
         shares = zip(self._labels, update.probabilities, strict=True)
         classes = "  ".join(f"{label} {100 * share:.1f} %" for label, share in shares)
         label = most_likely(self._labels, update.probabilities)
-        print(
-            f"{update.seconds:8.2f} s  {label}  ({classes})  latency {1000 * update.latency:.0f} ms  "
-            f"RTF {update.rtf:.2f}  {update.skipped} skipped",
-            flush=True,
+        beside = f"  [{said}]" if (said := self._remark(update)) else ""
+        line = (
+            f"{update.seconds:8.2f} s  {label}{beside}  ({classes})  latency {1000 * update.latency:.0f} ms  "
+            f"RTF {update.rtf:.2f}  {update.skipped} skipped"
         )
+        print(one_line(line), flush=True)
 
     def end(self, summary: Summary) -> None:
         print(_summary(summary), flush=True)
@@ -103,6 +110,7 @@ class JsonLines(View):
                 "event": "update",
                 "heard_s": round(update.seconds, 3),
                 "label": most_likely(self._labels, update.probabilities),
+                "remark": self._remark(update),
                 "probabilities": {label: round(share, 4) for label, share in shares},
                 "latency_s": round(update.latency, 4),
                 "rtf": round(update.rtf, 4),
@@ -115,7 +123,7 @@ class JsonLines(View):
 
     @staticmethod
     def _print(event: dict[str, Any]) -> None:
-        print(json.dumps(event, ensure_ascii=False), flush=True)
+        print(json.dumps(event, allow_nan=False), flush=True)  # ASCII: safe in every terminal and code page
 
 
 def _figures(update: Update, summary: Summary) -> str:

@@ -6,7 +6,6 @@ import csv
 import glob
 import io
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,13 @@ from typing import Any
 
 from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
+from ..utils.csv_cells import csv_cell
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
 from ..utils.table import Table, percent
-from ..utils.wording import counted
-from .recognizer import Recognizer, Samples, Window, mean_probabilities
+from ..utils.wording import counted, one_line
+from .recognizer import Recognizer, Samples, Window, check_finite, mean_probabilities
+from .remarks import remark
 
 _MIN_SECONDS = 0.1  # shorter recordings contain no speech
 
@@ -33,6 +34,11 @@ class Answer:
     label: str
     probabilities: tuple[float, ...]
     windows: tuple[Window, ...]  # one, if the recording fits into one window
+
+    @property
+    def level(self) -> float:
+        """The level of the loudest 25 ms in dBFS."""
+        return max(window.level for window in self.windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,11 @@ class Outcome:
         """One JSON document, with windows for files that have several. Undecodable bytes of a name become escapes."""
         files = []
         for answer in self.answers:
-            files.append({"file": answer.file, "seconds": answer.seconds, **self._said(answer.probabilities)})
+            whole = self._said(answer.probabilities, answer.level)
+            files.append({"file": answer.file, "seconds": answer.seconds, **whole})
             if len(answer.windows) > 1:
                 files[-1]["windows"] = [
-                    {"start": window.start, "end": window.end, **self._said(window.probabilities)}
+                    {"start": window.start, "end": window.end, **self._said(window.probabilities, window.level)}
                     for window in answer.windows
                 ]
         document = {
@@ -81,30 +88,44 @@ class Outcome:
         return (text + "\n").encode(errors="backslashreplace")  # a lone surrogate: JSON escapes it as Python does
 
     def csv(self, windows: bool) -> bytes:
-        """One row per file, or per window. Undecodable bytes of a name are written unchanged."""
+        """One row per file, or per window. Undecodable bytes of a name are written unchanged.
+
+        A name or a label that a spreadsheet would run as a formula gets an apostrophe in front.
+        """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["file", "seconds", "start", "end", "label", *self.labels])
+        rows.writerow(map(csv_cell, ["file", "seconds", "start", "end", "label", "remark", *self.labels]))
         for answer in self.answers:
-            for start, end, probabilities in _rows(answer, windows):
-                label = most_likely(self.labels, probabilities)
-                rows.writerow([answer.file, answer.seconds, start, end, label, *map(_digits, probabilities)])
+            for part in _parts(answer, windows):
+                said = (most_likely(self.labels, part.probabilities), self._remark(part))
+                row = (answer.file, answer.seconds, part.start, part.end, *said, *map(_digits, part.probabilities))
+                rows.writerow(map(csv_cell, row))
         return text.getvalue().encode(errors="surrogateescape")
 
     def table(self, windows: bool) -> Table:
-        """The same rows as a table, in seconds and per cent."""
-        times = ("Start", "End") if windows else ("Seconds",)
+        """The same rows as a table, in seconds and per cent; without the column of remarks if there are none."""
+        parts = [(answer, part) for answer in self.answers for part in _parts(answer, windows)]
+        remarks = [one_line(self._remark(part)) for _, part in parts]
         rows = []
-        for answer in self.answers:
-            for start, end, probabilities in _rows(answer, windows):
-                shown = (f"{start:.2f}", f"{end:.2f}") if windows else (f"{answer.seconds:.2f}",)
-                label = most_likely(self.labels, probabilities)
-                rows.append((one_line(answer.file), *shown, one_line(label), *map(percent, probabilities)))
-        return Table(("File", *times, "Label", *(f"{one_line(label)}, %" for label in self.labels)), rows)
+        for (answer, part), said in zip(parts, remarks, strict=True):
+            shown = (f"{part.start:.2f}", f"{part.end:.2f}") if windows else (f"{answer.seconds:.2f}",)
+            label = one_line(most_likely(self.labels, part.probabilities))
+            beside = (said,) if any(remarks) else ()
+            rows.append((one_line(answer.file), *shown, label, *beside, *map(percent, part.probabilities)))
+        times = ("Start", "End") if windows else ("Seconds",)
+        remark_header = ("Remark",) if any(remarks) else ()
+        classes = (f"{one_line(label)}, %" for label in self.labels)
+        return Table(("File", *times, "Label", *remark_header, *classes), rows)
 
-    def _said(self, probabilities: Sequence[float]) -> dict[str, Any]:
-        shares = dict(zip(self.labels, map(_digits, probabilities), strict=True))
-        return {"label": most_likely(self.labels, probabilities), "probabilities": shares}
+    def _said(self, probabilities: Sequence[float], level: float) -> dict[str, Any]:
+        return {
+            "label": most_likely(self.labels, probabilities),
+            "remark": remark(self.labels, probabilities, level),
+            "probabilities": dict(zip(self.labels, map(_digits, probabilities), strict=True)),
+        }
+
+    def _remark(self, part: Window) -> str:
+        return remark(self.labels, part.probabilities, part.level)
 
 
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
@@ -140,11 +161,6 @@ def check_hop(recognizer: Recognizer, hop: float | None) -> None:
         raise RecipeError(f"--hop must be above 0 and at most {recognizer.window:g} s, the model's window, got {hop:g}")
 
 
-def one_line(text: str) -> str:
-    """Replace line breaks and other unprintable characters by their escapes."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callable[[float], None]) -> Answer:
     if not file:
         raise RecipeError("the name of a file must not be empty")  # e.g. an unset shell variable
@@ -170,14 +186,12 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callab
             f"({counted(samples, 'sample')} at 16 kHz)"
         )
     probabilities = mean_probabilities(windows)
-    if not all(map(math.isfinite, probabilities)):
-        raise RecipeError(f"the model's output for the audio file {file} is not finite: are its samples very large?")
+    check_finite(probabilities, f"the audio file {file}")
     return Answer(file, seconds, most_likely(recognizer.labels, probabilities), probabilities, tuple(windows))
 
 
-def _rows(answer: Answer, windows: bool) -> Iterator[tuple[float, float, tuple[float, ...]]]:
-    for part in answer.windows if windows else [Window(0.0, answer.seconds, answer.probabilities)]:
-        yield part.start, part.end, part.probabilities
+def _parts(answer: Answer, windows: bool) -> Sequence[Window]:
+    return answer.windows if windows else [Window(0.0, answer.seconds, answer.probabilities, answer.level)]
 
 
 def _digits(share: float) -> float:

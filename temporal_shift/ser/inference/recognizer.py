@@ -5,6 +5,7 @@ Files and microphones both give blocks, so the same code handles both, in bounde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,8 @@ import torch
 
 from ..audio.resampling import SAMPLE_RATE
 from ..models.speech_classifier import SpeechClassifier, load_speech_classifier
+from ..utils.errors import RecipeError
+from .remarks import level_of
 
 Samples = npt.NDArray[np.float32]
 
@@ -31,6 +34,7 @@ class Window:
     start: float
     end: float
     probabilities: tuple[float, ...]  # one per class, in the order of the model's labels
+    level: float  # dBFS of the loudest 25 ms; see remarks.level_of
 
 
 class Recognizer:
@@ -91,7 +95,8 @@ class Recognizer:
             longest = max(len(clip) for _, clip in clips)
             rows = self.probabilities(np.stack([np.pad(clip, (0, longest - len(clip))) for _, clip in clips]))
             for (start, clip), row in zip(clips, rows, strict=True):
-                yield Window(start / SAMPLE_RATE, (start + len(clip)) / SAMPLE_RATE, tuple(map(float, row)))
+                end = (start + len(clip)) / SAMPLE_RATE
+                yield Window(start / SAMPLE_RATE, end, tuple(map(float, row)), level_of(clip))
 
     def _step(self, hop: float | None) -> int:
         step = round((self.window / 2 if hop is None else hop) * SAMPLE_RATE)
@@ -103,6 +108,12 @@ class Recognizer:
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
     """The probabilities of a whole recording: the mean over its windows."""
     return tuple(float(share) for share in np.mean([window.probabilities for window in windows], axis=0))
+
+
+def check_finite(probabilities: Sequence[float], sound: str) -> None:
+    """Raise a :class:`RecipeError` if a model answers with a NaN, which samples beyond its range cause."""
+    if not all(map(math.isfinite, probabilities)):
+        raise RecipeError(f"the model's output for {sound} is not finite: are its samples very large?")
 
 
 def _windows(blocks: Iterable[Samples], full: int, step: int) -> Iterator[_Cut]:

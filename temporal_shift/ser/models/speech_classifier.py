@@ -37,7 +37,7 @@ from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, reason_of
-from ..utils.hugging_face import check_all_loaded, quiet_loading
+from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .model_card import model_card
 from .speech_classifier_config import SpeechClassifierConfig
@@ -200,11 +200,12 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
     Raises:
         RecipeError: If the model does not exist or is not a speech classifier of this package.
     """
+    check_folder_or_hub_name(name, "model")
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise RecipeError(f"the model folder {folder} has no config.json")
-    if not folder.is_dir() and (folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise RecipeError(f"there is no model folder {folder}")
+    if folder.is_dir() and revision is not None:
+        raise RecipeError(f"revision must not be given with a model folder, got {revision!r}")
     try:
         with quiet_loading():
             settings = AutoConfig.from_pretrained(name, revision=revision or "main")
@@ -224,7 +225,8 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
     except RecipeError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(f"the model {name} cannot be loaded: {reason_of(error)}") from None
+        found = "" if folder.is_dir() else f"there is no folder {name}, and "
+        raise RecipeError(f"{found}the model {name} cannot be loaded: {reason_of(error)}") from None
     check_all_loaded(loading, f"the model {name}")
     return model  # type: ignore[no-any-return]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,24 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from .errors import RecipeError
+
+
+def check_folder_or_hub_name(name: str, what: str) -> None:
+    """Raise a :class:`RecipeError` unless a model's name is a folder, or possible on the hub: ``owner/name``, ``name``.
+
+    Args:
+        what: The kind of model, for messages.
+    """
+    if not name.strip():
+        raise RecipeError(f"the name of the {what} must not be empty, got {name!r}")
+    if os.path.isdir(name):
+        return
+    if os.path.exists(name):
+        raise RecipeError(f"the {what} must be a folder or a hub name, got the file {name}")
+    parts = name.split("/")
+    if name[0] in ".~" or len(parts) > 2 or not all(parts) or "\\" in name:
+        hint = ": write the home folder in full, not as ~" if name[0] == "~" else ""
+        raise RecipeError(f"there is no {what} folder {name}{hint}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Wording that several texts share: the protocols in full, and counted nouns."""
+"""Wording that several texts share: the protocols in full, counted nouns, and one line of printable text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ PROTOCOLS = {
 def is_optimistic(metrics: dict[str, Any]) -> bool:
     """Whether the test sessions chose the epochs that they are reported at."""
     return bool(metrics["protocol"] == "paper")
+
+
+def one_line(text: str) -> str:
+    """Replace line breaks, escape sequences of terminals and other unprintable characters by their escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ import yaml
 from transformers import HubertConfig, HubertModel
 from typer.testing import CliRunner
 
+import temporal_shift
 from temporal_shift.ser import config
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.experiments.reproduce import FIGURES, MODELS, config_path
@@ -58,6 +59,29 @@ def typed(tmp_path, monkeypatch):
         return done.output
 
     return run
+
+
+@pytest.mark.parametrize("command", [(), ("ser",), ("ser", "predict"), ("ser", "cache", "ls"), ("ser", "demo")])
+def test_h_is_help(command):
+    short, long = (CliRunner().invoke(app, [*command, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+    assert "Usage: " in short.output
+
+
+def test_the_version_is_that_of_the_package():
+    for command in ([], ["ser"]):
+        done = CliRunner().invoke(app, [*command, "--version"])
+        assert (done.exit_code, done.output) == (0, f"temporal-shift {temporal_shift.__version__}\n")
+
+
+def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "220")
+    for command in ("quickstart", "prepare", "run", "reproduce", "ablate", "package", "predict"):
+        printed = CliRunner().invoke(app, ["ser", command, "--help"]).output
+        assert re.search(r"--out\b", printed), command
+        assert re.search(r"--output\b", printed), command
+        assert re.search(r" -o\b", printed), command
 
 
 def test_prepare_writes_a_manifest_and_says_nothing_differs_from_the_published_corpus(typed, tmp_path):

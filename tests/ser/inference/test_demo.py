@@ -203,11 +203,19 @@ def test_a_recording_that_is_too_long_is_refused(tmp_path, monkeypatch):
 
 
 def test_names_are_no_markup():
-    prediction = Prediction("<b>", ("<i>", "&"), (0.6, 0.4), (Window(0, 0.1, (0.6, 0.4)),), 0.5, 0.1, 0.01)
+    prediction = Prediction(
+        "<b>", ("<i>", "&"), (0.6, 0.4), -20.0, (Window(0, 0.1, (0.6, 0.4), -20.0),), 0.5, 0.1, 0.01
+    )
     shown = cards([prediction], noise(1600))
     assert "<b>" not in shown
     assert '<p class="label">&lt;i&gt;</p>' in shown
     assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
+
+
+def test_a_card_shows_the_remark_of_a_recording_without_sound():
+    recognizer = Recognizer(local_model())
+    assert "no speech found" in cards([demo.predict("mine", recognizer, np.zeros(8000, dtype=np.float32))], noise(8000))
+    assert "no speech found" not in cards([demo.predict("mine", recognizer, noise(8000))], noise(8000))
 
 
 def test_a_model_without_provenance_says_so():

@@ -70,6 +70,8 @@ class FakeInbox(live.Inbox):
 class FakePredictor:
     """Returns the first and the last of its samples, after a fixed time."""
 
+    window = 0.5
+
     def __init__(self, clock: FakeClock, seconds: float, uses_all: bool = False) -> None:
         self.clock, self.seconds, self.uses_all = clock, seconds, uses_all
         self.gaps = 0
@@ -195,7 +197,7 @@ def test_the_sound_is_closed_when_the_block_ends():
 def test_the_summary_has_the_median_and_what_95_percent_stay_below():
     summary = live.Summary()
     for number in range(101):
-        summary.add(live.Update(number / 2, (1.0,), number / 1000, number / 100, 7))
+        summary.add(live.Update(number / 2, (1.0,), -20.0, number / 1000, number / 100, 7))
     assert summary.figures() == {
         "updates": 101,
         "skipped": 7,
@@ -210,7 +212,7 @@ def test_the_summary_has_the_median_and_what_95_percent_stay_below():
 def test_a_terminal_gets_bars_and_figures():
     console = Console(force_terminal=True, width=100, record=True)
     view, summary = Drawing(LABELS, console), live.Summary()
-    update = live.Update(1.5, (0.7, 0.1, 0.1, 0.1), 0.048, 0.09, 2)
+    update = live.Update(1.5, (0.7, 0.1, 0.1, 0.1), -20.0, 0.048, 0.09, 2)
     summary.add(update)
     view.begin("Shiftformer", "by windows of 2.5 s")
     with view.shown():

@@ -71,6 +71,14 @@ def test_a_recording_as_json(typed, folder):
     assert (end["event"], end["updates"], end["heard_s"]) == ("end", len(updates), 1.2)
 
 
+def test_silence_has_a_remark_beside_its_label(typed, folder):
+    soundfile.write("silent.wav", np.zeros(3200), 16000)
+    printed = typed("--model", folder / "streaming", "--file", "silent.wav", "--format", "json")
+    assert json.loads(printed.splitlines()[1])["remark"] == "no speech found"
+    printed = typed("--model", folder / "windows", "--file", "silent.wav")
+    assert re.search(r" s  \w+  \[no speech found\]  \(", printed)
+
+
 def test_it_stops_after_so_many_seconds(typed, folder):
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav", "--seconds", 0.7).splitlines()
     assert lines[-2].split()[0] == "0.70"
@@ -78,7 +86,7 @@ def test_it_stops_after_so_many_seconds(typed, folder):
 
 def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
     def interrupted(*arguments):
-        yield live.Update(0.5, (0.25,) * 4, 0.01, 0.02, 0)
+        yield live.Update(0.5, (0.25,) * 4, -20.0, 0.01, 0.02, 0)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(live, "updates", interrupted)
@@ -93,12 +101,14 @@ def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
         (("--file", "nan.wav"), "the audio file nan.wav contains samples that are not finite"),
         (("--hop", "0"), "--hop must be in [0.02, 60] seconds, got 0"),
         (("--hop", "nan"), "--hop must be in [0.02, 60] seconds, got nan"),
+        (("--file", "silent.wav", "--revision", "v1"), "revision must not be given with a model folder, got 'v1'"),
         (("--seconds", "-1"), "--seconds must be above 0, got -1"),
         (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive"),
     ],
 )
 def test_a_wrong_source_or_option_is_a_one_line_error(typed, folder, options, sentence):
     soundfile.write("nan.wav", np.full(16000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
+    soundfile.write("silent.wav", np.zeros(3200), 16000)
     assert f"error: {sentence}\n" in typed("--model", folder / "windows", *options, code=2)
 
 

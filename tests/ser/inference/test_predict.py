@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import soundfile
@@ -22,8 +23,10 @@ from temporal_shift.ser.audio.reading import read_blocks
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.cli.predict import predict as command
 from temporal_shift.ser.inference import predict_files
-from temporal_shift.ser.inference.predict_files import expand, one_line
-from temporal_shift.ser.inference.recognizer import mean_probabilities
+from temporal_shift.ser.inference.predict_files import Answer, Outcome, expand
+from temporal_shift.ser.inference.recognizer import Window, mean_probabilities
+from temporal_shift.ser.inference.remarks import level_of, remark
+from temporal_shift.ser.utils.wording import one_line
 
 from ..small_model import LABELS, small_model
 
@@ -193,7 +196,7 @@ def test_rows_of_csv_hold_the_numbers_of_the_document(typed):
     files = [write("a, b.wav", sound(1, 0.3)), write("long.wav", sound(2, 1.2))]
     said = json.loads(typed("--format", "json", *files).out)["files"]
     rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", *files).out)))
-    assert [*rows[0]] == ["file", "seconds", "start", "end", "label", *LABELS]
+    assert [*rows[0]] == ["file", "seconds", "start", "end", "label", "remark", *LABELS]
     assert len(rows) == 2
     for row, answer in zip(rows, said, strict=True):
         assert (row["file"], row["label"]) == (answer["file"], answer["label"])
@@ -265,6 +268,65 @@ def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
     assert r"\udcff.wav" in typed(odd).out
 
 
+def test_csv_is_no_formula_and_json_keeps_the_name(typed):
+    names = [write(name, sound(1, 0.2)) for name in ("=cmd|' !A0'.wav", "+1.wav", "@a.wav", "-1-2.wav")]
+    rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", "--", *names).out)))
+    assert [row["file"] for row in rows] == [f"'{name}" for name in names]
+    said = json.loads(typed("--format", "json", "--", *names).out)
+    assert [answer["file"] for answer in said["files"]] == names
+
+
+def test_labels_of_a_model_are_no_formulas_and_no_escape_sequences():
+    labels = ("=1+1", "\x1b[31mred\x9b2J")
+    window = Window(0.0, 1.0, (0.75, 0.25), -20.0)
+    answer = Answer("a.wav", 1.0, labels[0], window.probabilities, (window,))
+    outcome = Outcome("model", labels, 1.0, [answer], [])
+    (row,) = csv.reader(io.StringIO(outcome.csv(windows=False).decode().splitlines()[1]))
+    assert row[4] == "'=1+1"
+    assert "'=1+1" in outcome.csv(windows=False).decode().splitlines()[0]
+    assert outcome.table(windows=False).header[-1] == r"\x1b[31mred\x9b2J, %"
+
+
+SOUNDS = {  # name: samples, whether they are silence
+    "digital silence": (np.zeros(8000), True),
+    "a constant offset": (np.full(8000, 0.5), True),
+    "the noise of 16 bits": (np.random.default_rng(0).integers(-1, 2, 8000) / 32768, True),
+    "noise of -66 dBFS": (np.random.default_rng(0).normal(0, 5e-4, 8000), True),
+    "noise of -54 dBFS": (np.random.default_rng(0).normal(0, 2e-3, 8000), False),
+    "a word of 0.1 s in silence": (np.pad(sound(1, 0.1), (3000, 3400)), False),
+}
+
+
+def test_a_recording_without_sound_says_so_in_every_format(typed):
+    files = [write(f"{name}.wav", wave) for name, (wave, _) in SOUNDS.items()]
+    expected = ["no speech found" if silent else "" for _, silent in SOUNDS.values()]
+    assert [each["remark"] for each in json.loads(typed("--format", "json", *files).out)["files"]] == expected
+    rows = csv.DictReader(io.StringIO(typed("--format", "csv", *files).out))
+    assert [row["remark"] for row in rows] == expected
+    header, _, *lines = typed(*files).out.splitlines()
+    assert header.split()[3] == "Remark"
+    assert ["no speech found" in line for line in lines] == [silent for _, silent in SOUNDS.values()]
+
+
+def test_each_window_of_a_long_file_has_its_own_remark(typed):
+    write("a.wav", np.concatenate([sound(1, 0.5), np.zeros(8000, dtype=np.float32)]))
+    (answer,) = json.loads(typed("--format", "json", "--hop", "0.5", "a.wav").out)["files"]
+    assert answer["remark"] == ""
+    assert [window["remark"] for window in answer["windows"]] == ["", "no speech found"]
+
+
+def test_a_tie_names_its_classes():
+    assert remark(("a", "b", "c"), (0.4, 0.4 + 1e-9, 0.2), -20.0) == "tie: a, b"
+    assert remark(("a", "b"), (0.50001, 0.49999), -20.0) == ""
+    assert remark(("a", "b"), (0.5, 0.5), -90.0) == "no speech found; tie: a, b"
+
+
+def test_the_level_is_that_of_the_loudest_25_ms_in_dbfs():
+    sine = np.sin(2 * np.pi * np.arange(16000) / 16).astype(np.float32)
+    assert level_of(sine) == pytest.approx(-3.01, abs=0.01)
+    assert level_of(np.concatenate([0.001 * sine, 0.1 * sine[:800]])) == pytest.approx(-23.01, abs=0.01)
+
+
 def test_one_line_leaves_what_can_be_read_as_it_is():
     assert one_line("Grüße 問 a'b\\c") == "Grüße 問 a'b\\c"
     assert one_line("a\tb\u2028c") == r"a\tb\u2028c"
@@ -274,14 +336,14 @@ def test_one_line_leaves_what_can_be_read_as_it_is():
 def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_not(typed, samples):
     write("a.wav", np.ones(samples) / 2)
     plural = "s" * (samples > 1)
-    assert re.search(rf"at least 0\.1 s.* s \({samples} sample{plural} at 16 kHz\)", typed("a.wav", code=1).err)
+    assert re.search(rf"at least 0\.1 s.* s \({samples} sample{plural} at 16 kHz\)", typed("a.wav", code=2).err)
     write("a.wav", np.ones(1600) / 2)
     assert typed("a.wav").err == ""
 
 
 def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
     write("huge.wav", np.full((4000, 8), 3e38, dtype=np.float32))
-    assert typed("--format", "json", "huge.wav", code=1).err == (
+    assert typed("--format", "json", "huge.wav", code=2).err == (
         "the model's output for the audio file huge.wav is not finite: are its samples very large?\n"
     )
 
@@ -293,8 +355,13 @@ def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
         (("--hop", "nan", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got nan"),
         (("--hop", "0.6", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0.6"),
         (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
-        (("--output", ".", "a.wav"), "--output must be a file, got the folder ."),
-        (("--output", "a.wav/b", "a.wav"), "--output a.wav/b cannot be written: "),
+        (("--model", "./gone", "a.wav"), "there is no model folder ./gone"),
+        (("--model", "~/gone", "a.wav"), "there is no model folder ~/gone"),
+        (("--model", "a.wav", "a.wav"), "the model must be a folder or a hub name, got the file a.wav"),
+        (("--model", "", "a.wav"), "the name of the model must not be empty"),
+        (("--revision", "v1", "a.wav"), "revision must not be given with a model folder, got 'v1'"),
+        (("--output", ".", "a.wav"), "--out must be a file, got the folder ."),
+        (("-o", "a.wav/b", "a.wav"), "--out a.wav/b cannot be written: "),
     ],
 )
 def test_wrong_usage_is_a_one_line_error_with_exit_code_2(typed, arguments, sentence):
@@ -302,6 +369,23 @@ def test_wrong_usage_is_a_one_line_error_with_exit_code_2(typed, arguments, sent
     done = typed(*arguments, code=2)
     assert (done.out, done.err.count("\n")) == ("", 1)
     assert done.err.startswith(f"error: {sentence}")
+
+
+def test_a_name_that_could_be_on_the_hub_is_first_said_to_be_no_folder(typed, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    write("a.wav", sound(1, 0.2))
+    done = typed("--model", "models/gone", "a.wav", code=2)
+    assert re.match(
+        r"error: there is no folder models/gone, and the model models/gone cannot be loaded: .+\n$", done.err
+    )
+
+
+def test_the_exit_code_says_how_many_files_have_an_answer(typed):
+    write("a.wav", sound(1, 0.2))
+    assert typed("a.wav").err == ""
+    assert typed("a.wav", "gone.wav", code=1).err == "there is no audio file gone.wav\n"
+    for format in ("table", "csv", "json"):
+        typed("gone.wav", "no*.wav", "--format", format, code=2)
 
 
 def test_no_files_at_all_is_wrong_usage(typed):

@@ -112,7 +112,7 @@ def test_the_windows_of_a_model_are_what_it_gives_for_each_and_a_recording_is_th
         expected = model(clips).logits.softmax(1).numpy()
     np.testing.assert_allclose([window.probabilities for window in windows], expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(mean_probabilities(windows), expected.mean(0), rtol=0, atol=1e-6)
-    assert isinstance(mean_probabilities([Window(0, 1, (0.25, 0.75))])[0], float)
+    assert isinstance(mean_probabilities([Window(0, 1, (0.25, 0.75), -20.0)])[0], float)
 
 
 @pytest.mark.parametrize("hop", [0, -1.0, 1e-6])
