@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import typer
 
 from ..utils.errors import RecipeError, reason_of
+from ..utils.wording import printable_lines
 
 USAGE, INTERRUPTED = 2, 130
 _CLOSED_PIPE = 1  # as Typer and rich do
@@ -43,7 +44,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
         except OSError:
             _discard_output()
         with suppress(OSError):  # nobody reads standard error
-            print(f"error: {message}", file=sys.stderr)
+            print(f"error: {printable_lines(message)}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
+from ..utils.wording import printable
 from .exit_codes import INTERRUPTED, USAGE, exit_on_error
 from .options import OUT, Revision
 
@@ -122,7 +123,6 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
 def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
     """Yield a result for each file; print refusals as they come, and a progress bar in a terminal."""
     from ..inference.predict_files import Refusal, answer_or_refuse
-    from ..utils.wording import one_line
 
     with _progress() as progress:
         bar = progress.add_task("", total=len(named))
@@ -130,7 +130,7 @@ def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float 
             if isinstance(file, Refusal):
                 result: Answer | Refusal = file
             else:
-                name = one_line(Path(file).name)
+                name = printable(Path(file).name)
 
                 def report(seconds: float, name: str = name) -> None:
                     progress.update(bar, description=f"{name}: {seconds:.0f} s")

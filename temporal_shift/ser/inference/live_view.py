@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..utils.labels import most_likely
-from ..utils.wording import one_line
+from ..utils.wording import printable
 from .live import Summary, Update
 from .remarks import remark
 
@@ -57,7 +57,7 @@ class Drawing(View):
         self._live = Live(console=console, auto_refresh=False)
 
     def begin(self, model: str, way: str) -> None:
-        self._console.print(Text.assemble((one_line(model), "bold"), f", {one_line(way)}"))
+        self._console.print(Text.assemble((printable(model), "bold"), f", {printable(way)}"))
 
     def shown(self) -> AbstractContextManager[Any]:
         return self._live
@@ -68,8 +68,8 @@ class Drawing(View):
         for label, share in zip(self._labels, update.probabilities, strict=True):
             style = "bold" if share == best else "dim"
             bar = ProgressBar(total=1.0, completed=share, width=_BAR, complete_style="cyan", finished_style="cyan")
-            bars.add_row(Text(one_line(label), style), bar, Text(f"{100 * share:5.1f} %", style))
-        beside = Text(one_line(self._remark(update)), "yellow")
+            bars.add_row(Text(printable(label), style), bar, Text(f"{100 * share:5.1f} %", style))
+        beside = Text(printable(self._remark(update)), "yellow")
         self._live.update(Group(Text(), bars, beside, Text(_figures(update, summary), "dim")), refresh=True)
 
     def end(self, summary: Summary) -> None:
@@ -80,7 +80,7 @@ class Lines(View):
     """A line for each update."""
 
     def begin(self, model: str, way: str) -> None:
-        print(one_line(f"{model}, {way}"), flush=True)
+        print(printable(f"{model}, {way}"), flush=True)
 
     def show(self, update: Update, summary: Summary) -> None:
         shares = zip(self._labels, update.probabilities, strict=True)
@@ -91,7 +91,7 @@ class Lines(View):
             f"{update.seconds:8.2f} s  {label}{beside}  ({classes})  latency {1000 * update.latency:.0f} ms  "
             f"RTF {update.rtf:.2f}  {update.skipped} skipped"
         )
-        print(one_line(line), flush=True)
+        print(printable(line), flush=True)
 
     def end(self, summary: Summary) -> None:
         print(_summary(summary), flush=True)

@@ -18,7 +18,7 @@ from ..utils.csv_cells import csv_cell
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
 from ..utils.table import Table, percent
-from ..utils.wording import counted, one_line
+from ..utils.wording import counted, printable
 from .recognizer import Recognizer, Samples, Window, check_finite, mean_probabilities
 from .remarks import remark
 
@@ -105,16 +105,16 @@ class Outcome:
     def table(self, windows: bool) -> Table:
         """The same rows as a table, in seconds and per cent; without the column of remarks if there are none."""
         parts = [(answer, part) for answer in self.answers for part in _parts(answer, windows)]
-        remarks = [one_line(self._remark(part)) for _, part in parts]
+        remarks = [self._remark(part) for _, part in parts]
         rows = []
         for (answer, part), said in zip(parts, remarks, strict=True):
             shown = (f"{part.start:.2f}", f"{part.end:.2f}") if windows else (f"{answer.seconds:.2f}",)
-            label = one_line(most_likely(self.labels, part.probabilities))
+            label = most_likely(self.labels, part.probabilities)
             beside = (said,) if any(remarks) else ()
-            rows.append((one_line(answer.file), *shown, label, *beside, *map(percent, part.probabilities)))
+            rows.append((answer.file, *shown, label, *beside, *map(percent, part.probabilities)))
         times = ("Start", "End") if windows else ("Seconds",)
         remark_header = ("Remark",) if any(remarks) else ()
-        classes = (f"{one_line(label)}, %" for label in self.labels)
+        classes = (f"{label}, %" for label in self.labels)
         return Table(("File", *times, "Label", *remark_header, *classes), rows)
 
     def _said(self, probabilities: Sequence[float], level: float) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refus
             found = sorted(file for file in glob.glob(name, recursive=True) if not os.path.isdir(file))
             yield from found
             if not found:
-                yield Refusal(name, f"no file matches {one_line(name)}")
+                yield Refusal(name, f"no file matches {printable(name)}")
         else:
             yield name
 
@@ -152,7 +152,7 @@ def answer_or_refuse(
     try:
         return _answer(recognizer, file, hop, report)
     except RecipeError as error:
-        return Refusal(file, one_line(str(error)))
+        return Refusal(file, printable(str(error)))
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:

@@ -10,6 +10,7 @@ import rich.table
 from rich.text import Text
 
 from .markdown import escape_markdown
+from .wording import printable, printable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,10 @@ class Table:
     def for_terminal(self) -> rich.table.Table:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for column, name in enumerate(self.header):
-            table.add_column(name, justify="right" if column else "left", no_wrap=not column)
+            table.add_column(printable_lines(name), justify="right" if column else "left", no_wrap=not column)
         for row in self.rows:
-            table.add_row(*map(Text, row))  # Text, because square brackets in a str are rich's markup
+            # Text, because square brackets in a str are rich's markup
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
 

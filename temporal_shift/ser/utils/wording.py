@@ -22,9 +22,14 @@ def is_optimistic(metrics: dict[str, Any]) -> bool:
     return bool(metrics["protocol"] == "paper")
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     """Replace line breaks, escape sequences of terminals and other unprintable characters by their escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def counted(number: int, noun: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from rich.console import Console
 from typer.testing import CliRunner
 
 from temporal_shift.ser import Recognizer
@@ -26,7 +27,7 @@ from temporal_shift.ser.inference import predict_files
 from temporal_shift.ser.inference.predict_files import Answer, Outcome, expand
 from temporal_shift.ser.inference.recognizer import Window, mean_probabilities
 from temporal_shift.ser.inference.remarks import level_of, remark
-from temporal_shift.ser.utils.wording import one_line
+from temporal_shift.ser.utils.wording import printable
 
 from ..small_model import LABELS, small_model
 
@@ -284,7 +285,9 @@ def test_labels_of_a_model_are_no_formulas_and_no_escape_sequences():
     (row,) = csv.reader(io.StringIO(outcome.csv(windows=False).decode().splitlines()[1]))
     assert row[4] == "'=1+1"
     assert "'=1+1" in outcome.csv(windows=False).decode().splitlines()[0]
-    assert outcome.table(windows=False).header[-1] == r"\x1b[31mred\x9b2J, %"
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(outcome.table(windows=False).for_terminal())
+    assert r"\x1b[31mred\x9b2J, %" in shown.getvalue()
 
 
 SOUNDS = {  # name: samples, whether they are silence
@@ -328,8 +331,8 @@ def test_the_level_is_that_of_the_loudest_25_ms_in_dbfs():
 
 
 def test_one_line_leaves_what_can_be_read_as_it_is():
-    assert one_line("Grüße 問 a'b\\c") == "Grüße 問 a'b\\c"
-    assert one_line("a\tb\u2028c") == r"a\tb\u2028c"
+    assert printable("Grüße 問 a'b\\c") == "Grüße 問 a'b\\c"
+    assert printable("a\tb\u2028c") == r"a\tb\u2028c"
 
 
 @pytest.mark.parametrize("samples", [1, 100, 1599])
@@ -356,6 +359,7 @@ def test_samples_too_large_for_the_model_are_a_reason_and_never_a_nan(typed):
         (("--hop", "0.6", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0.6"),
         (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
         (("--model", "./gone", "a.wav"), "there is no model folder ./gone"),
+        (("--model", "./\x1b[31m", "a.wav"), r"there is no model folder ./\x1b[31m"),
         (("--model", "~/gone", "a.wav"), "there is no model folder ~/gone"),
         (("--model", "a.wav", "a.wav"), "the model must be a folder or a hub name, got the file a.wav"),
         (("--model", "", "a.wav"), "the name of the model must not be empty"),
