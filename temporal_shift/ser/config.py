@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,11 +18,14 @@ from pydantic import (
 
 from .utils.errors import RecipeError, sentences_of
 from .utils.names import PathName, look_alikes
-from .utils.text_files import read_text
+from .utils.yaml_files import read_yaml
+
+_MAX_SEED = 2**32 - 1  # NumPy's
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)  # a misspelt key is an error
+    # a misspelt key is an error, and so is an infinite number
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that make groups of speakers
@@ -100,8 +102,8 @@ class Backbone(_Section):
 class Features(_Section):
     """The cached features of each utterance."""
 
-    clip_seconds: PositiveFloat = 7.5  # utterances are cut or zero-padded to this length
-    average: PositiveInt = 1  # adjacent frames averaged into one: 5 turns 50 Hz into 10 Hz
+    clip_seconds: float = Field(default=7.5, gt=0, le=3600)  # utterances are cut or zero-padded to this length
+    average: int = Field(default=1, ge=1, le=100_000)  # adjacent frames averaged into one: 5 turns 50 Hz into 10 Hz
     dtype: Literal["float16", "float32"] = "float32"
 
 
@@ -110,7 +112,7 @@ class Shift(_Section):
 
     placement: Literal["residual", "inplace", "replace"]
     n_div: PositiveInt
-    stride: int = 1
+    stride: int = Field(default=1, ge=-100_000, le=100_000)
     bidirectional: bool = False
 
 
@@ -148,11 +150,11 @@ class SpecAugment(_Section):
     """Masks on the frames in training, with the probabilities and lengths of Hugging Face's Wav2Vec2."""
 
     time_prob: float = Field(default=0.08, ge=0, le=1)  # approximate share of masked frames
-    time_length: PositiveInt = 15  # frames
-    time_min_masks: int = Field(default=2, ge=0)
+    time_length: int = Field(default=15, ge=1, le=100_000)  # frames
+    time_min_masks: int = Field(default=2, ge=0, le=100_000)
     feature_prob: float = Field(default=0.05, ge=0, le=1)
-    feature_length: PositiveInt = 64  # channels
-    feature_min_masks: int = Field(default=1, ge=0)
+    feature_length: int = Field(default=64, ge=1, le=100_000)  # channels
+    feature_min_masks: int = Field(default=1, ge=0, le=100_000)
 
 
 class Protocol(_Section):
@@ -164,20 +166,20 @@ class Protocol(_Section):
 class Training(_Section):
     """The optimiser (AdamW with the paper's settings) and its schedule."""
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 32  # utterances per step, over all processes
+    epochs: int = Field(default=100, ge=1, le=1_000_000)
+    batch_size: int = Field(default=32, ge=1, le=1_000_000)  # utterances per step, over all processes
     gradient_accumulation: PositiveInt = 1  # passes per step; more passes need less memory
     learning_rate: PositiveFloat = 5e-4
     weight_decay: float = Field(default=0.05, ge=0)  # not for biases, norms and other one-dimensional parameters
     # after a linear warm-up; "paper" is the published code's rate, see :mod:`temporal_shift.ser.training.schedules`
     schedule: Literal["cosine", "linear", "constant", "paper"] = "cosine"
-    warmup_epochs: int = Field(default=5, ge=0)
+    warmup_epochs: int = Field(default=5, ge=0, le=1_000_000)
     max_grad_norm: PositiveFloat = 5.0
     shuffle: bool = True
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # others: mixed precision
-    seed: int = 42  # the first seed; the others count up from it
+    seed: int = Field(default=42, ge=0, le=_MAX_SEED)  # the first seed; the others count up from it
     checkpoint_seconds: float = Field(default=60, ge=0)  # minimum time between checkpoints, written at epoch ends
-    workers: int = Field(default=0, ge=0)  # processes that read audio in fine-tuning
+    workers: int = Field(default=0, ge=0, le=1024)  # processes that read audio in fine-tuning
     keep_models: bool = False  # keep the weights at the reported epoch, for ``temporal-shift ser package``
     tensorboard: bool = False  # write curves to the run's folder during training
 
@@ -202,8 +204,8 @@ class Experiment(_Section):
     protocol: Protocol = Protocol()
     training: Training = Training()
     models: list[Model] = Field(min_length=1)
-    seeds: PositiveInt = 1  # number of seeds that each model is trained with on each fold
-    processes: PositiveInt = 1  # runs trained in parallel, with one thread each
+    seeds: int = Field(default=1, ge=1, le=10_000)  # number of seeds that each model is trained with on each fold
+    processes: int = Field(default=1, ge=1, le=1024)  # runs trained in parallel, with one thread each
 
     @model_validator(mode="after")
     def _names_are_unique_and_baselines_exist(self) -> Experiment:
@@ -215,6 +217,8 @@ class Experiment(_Section):
                 raise ValueError(f"baseline of {model.name!r} must be one of the models, got {model.baseline!r}")
         if alike := look_alikes(names):
             raise ValueError(f"names of models must not look alike, got {' and '.join(map(repr, alike[0]))}")
+        if (last := self.training.seed + self.seeds - 1) > _MAX_SEED:
+            raise ValueError(f"training.seed + seeds - 1 must be at most {_MAX_SEED}, got {last}")
         return self
 
 
@@ -226,12 +230,10 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     Raises:
         RecipeError: If the file cannot be read or a value is invalid; the message names the key.
     """
-    try:
-        data = yaml.safe_load(read_text(path, "experiment file"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, "experiment file")
     if not isinstance(data, dict):
-        raise RecipeError(f"{path} must contain keys and values (name, corpus, models, ...), got {type(data).__name__}")
+        found = "an empty file" if data is None else type(data).__name__
+        raise RecipeError(f"{path} must contain keys and values (name, corpus, models, ...), got {found}")
     for section, values in (overrides or {}).items():
         target = data.setdefault(section, {}) if section else data
         if isinstance(target, dict):  # otherwise the validation reports the section

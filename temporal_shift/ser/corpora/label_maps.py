@@ -6,32 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias
-
-import yaml
+from typing import Any, TypeAlias
 
 from ..utils.errors import RecipeError
-from ..utils.text_files import read_text
 from ..utils.wording import counted
+from ..utils.yaml_files import parse_yaml, read_yaml
 
 LabelMap: TypeAlias = Mapping[str, str | None]  # None: utterances with this label are left out
-
-_NULL = "tag:yaml.org,2002:null"
-
-
-class _Words(yaml.SafeLoader):
-    """Loads every scalar except null as text: 01 is not the number one, and no is not false."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag == _NULL]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 def shipped_map(corpus: str) -> dict[str, str | None]:
     """The map of this package for a corpus, in the order of the classes."""
     name = f"labels/{corpus}.yaml"
-    return _checked((files(__package__) / name).read_text(encoding="utf-8"), name)
+    return _checked(parse_yaml((files(__package__) / name).read_text(encoding="utf-8"), name), name)
 
 
 def read_label_map(path: Path) -> dict[str, str | None]:
@@ -40,7 +27,7 @@ def read_label_map(path: Path) -> dict[str, str | None]:
     Raises:
         RecipeError: If the file does not exist or does not contain such a map.
     """
-    return _checked(read_text(path, "label map"), str(path))
+    return _checked(read_yaml(path, "label map"), str(path))
 
 
 def classes_of(
@@ -79,11 +66,7 @@ def classes_of(
     return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
 
 
-def _checked(text: str, name: str) -> dict[str, str | None]:
-    try:
-        found = yaml.load(text, _Words)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"the label map {name} cannot be read as YAML: {' '.join(str(error).split())}") from None
+def _checked(found: Any, name: str) -> dict[str, str | None]:
     if not isinstance(found, dict) or not found:
         raise RecipeError(f"the label map {name} must hold lines 'code: class' or 'code: null'")
     for code, label in found.items():

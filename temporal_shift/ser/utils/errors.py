@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,9 @@ def reason_of(error: Exception) -> str:
 
 def sentences_of(error: ValidationError) -> list[str]:
     """One sentence for each problem that pydantic found, with its key."""
-    return [_sentence(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors()]
+    return [
+        _sentence(".".join(map(str, each["loc"])), each["type"], each["msg"], each["input"]) for each in error.errors()
+    ]
 
 
 def raise_problems(problems: Sequence[str]) -> None:
@@ -37,7 +40,14 @@ def raise_problems(problems: Sequence[str]) -> None:
         raise RecipeError("\n".join(lines))
 
 
-def _sentence(key: str, kind: str, message: str) -> str:
+def shortened(value: object, limit: int = 60) -> str:
+    """The repr of a value for a message, cut after ``limit`` characters of a text."""
+    if isinstance(value, str) and len(value) > limit:
+        return f"{value[:limit]!r}... ({len(value)} characters)"
+    return repr(value)
+
+
+def _sentence(key: str, kind: str, message: str, value: object) -> str:
     if not key and kind in ("json_invalid", "dataclass_type", "dict_type"):
         return "not a JSON object"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -45,6 +55,10 @@ def _sentence(key: str, kind: str, message: str) -> str:
     if kind in ("missing", "missing_argument"):
         return f"the key {key!r} is missing"
     message = message.removeprefix("Value error, ")
+    if kind not in ("value_error", "assertion_error"):  # pydantic's own: Input should be ...
+        message = re.sub(r"^\w+ should ", "must ", message).partition(", unable to")[0]
+        is_plain = value is None or isinstance(value, str | int | float)
+        message += f", got {shortened(value)}" if is_plain else f", got {type(value).__name__}"
     if key and message.startswith("must "):
         return f"{key} {message}"
     return f"{key}: {message}" if key else message

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from .errors import RecipeError
+from .errors import RecipeError, shortened
 
 MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
 
@@ -20,7 +20,6 @@ _INVISIBLE = re.compile(
 )
 _SEPARATORS = '/\\:*?"<>|'  # Windows forbids all of them
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # on Windows
-_SHOWN = 60  # characters of a name in a message
 
 
 def check_path_name(value: str, argument: str) -> str:
@@ -38,8 +37,7 @@ def check_path_name(value: str, argument: str) -> str:
     """
     value = unicodedata.normalize("NFC", value)
     if problem := _problem(value):
-        shown = repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}... ({len(value)} characters)"
-        raise RecipeError(f"{argument} {problem}, got {shown}".lstrip())
+        raise RecipeError(f"{argument} {problem}, got {shortened(value)}".lstrip())
     return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,23 +14,43 @@ from .errors import RecipeError, sentences_of
 
 T = TypeVar("T")
 
+_MAX_BYTES = 1 << 30  # the manifest of a million utterances is smaller
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-def read_text(path: Path, what: str = "file") -> str:
-    """The content of a UTF-8 file, without a byte order mark.
+
+def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> str:
+    r"""The content of a UTF-8 file, without a byte order mark. Every line ends with ``\n``, whatever the system's ends.
 
     Args:
         what: The kind of file, for messages.
+        max_bytes: Size from which a file is refused; at most one byte more is read.
     Raises:
-        RecipeError: If the file does not exist or cannot be read.
+        RecipeError: If the file does not exist, cannot be read, is a folder or too large, or is not UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise RecipeError(f"there is no {what} {path}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"the {what} {path} cannot be read: it must be UTF-8 text") from None
-    except OSError as error:
-        raise RecipeError(f"the {what} {path} cannot be read: {error.strerror}") from None
+    except IsADirectoryError:
+        raise RecipeError(f"the {what} must be a file, got the folder {path}") from None
+    except (OSError, ValueError) as error:  # a null byte in a name is a ValueError
+        raise RecipeError(f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > max_bytes:
+        raise RecipeError(f"the {what} {path} must have at most {max_bytes >> 10} KiB, got more")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if content.startswith(_WIDE):
+            raise RecipeError(f"the {what} {path} must be UTF-8 text, got UTF-16: save it as UTF-8") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(
+            f"the {what} {path} must be UTF-8 text, got the byte 0x{content[error.start]:02x} in line {line}"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise RecipeError(f"the {what} {path} must be text, got a null byte in line {line}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Iterator[tuple[str, T]]:
@@ -37,7 +59,8 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
     Args:
         path: The file of the text, for messages.
         kind: The type that pydantic validates a line as: a dataclass, or ``dict[str, Any]`` for any object.
-        problems: Receives a sentence for each problem of a line. Such a line is not yielded.
+        problems: Receives a sentence for each problem of a line, such as a key that occurs twice. Such a line is not
+            yielded.
     Yields:
         The file and the line number, for messages, and the object.
     """
@@ -48,7 +71,20 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
             continue
         try:
             found = adapter.validate_json(line)
+            json.loads(line, object_pairs_hook=_unique)
         except ValidationError as error:
             problems += [f"{where}: {sentence}" for sentence in sentences_of(error)]
+        except RecipeError as error:
+            problems.append(f"{where}: {error}")
         else:
             yield where, found
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of the pairs; pydantic and json would keep the last one of equal keys."""
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RecipeError(f"the key {key!r} occurs twice")
+        found[key] = value
+    return found

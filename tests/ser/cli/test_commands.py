@@ -134,8 +134,8 @@ def test_options_of_the_command_line_go_before_the_file(typed, folder, tmp_path)
     ("option", "sentence"),
     [
         (("--layer", "top"), "--layer must be last, weighted or an index of the hidden states, got 'top'"),
-        (("--protocol", "best"), "protocol.kind: Input should be 'heldout', 'paper', 'last' or 'speaker'"),
-        (("--seeds", "0"), "seeds: Input should be greater than 0"),
+        (("--protocol", "best"), "protocol.kind must be 'heldout', 'paper', 'last' or 'speaker', got 'best'"),
+        (("--seeds", "0"), "seeds must be greater than or equal to 1, got 0"),
         (("--corpus", "gone"), "there is no corpus folder "),
     ],
 )

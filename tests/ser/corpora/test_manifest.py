@@ -136,14 +136,14 @@ def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"id": ""}, "id: .* at least 1 character"),
-        ({"path": 7}, "path: Input "),
-        ({"samples": "20000"}, "samples: .* integer"),
-        ({"sample_rate": 0}, "sample_rate: .* greater than 0"),
-        ({"start": float("nan")}, "start: .* finite"),
+        ({"id": ""}, "id must have at least 1 character"),
+        ({"path": 7}, "path must be a valid string, got 7"),
+        ({"samples": "20000"}, "samples must be .* integer, got '20000'"),
+        ({"sample_rate": 0}, "sample_rate must be greater than 0, got 0"),
+        ({"start": float("nan")}, "start must be .* finite"),
         ({"end": 6.0}, r"end must be .* 6\.2901, got 6\.0"),
-        ({"sha256": "0123"}, "sha256: .* pattern"),
-        ({"style": "sung"}, "style: .*'improvised', 'scripted' or ''"),
+        ({"sha256": "0123"}, "sha256 must match pattern .*, got '0123'"),
+        ({"style": "sung"}, "style must be 'improvised', 'scripted' or '', got 'sung'"),
         ({"colour": "red"}, "the key 'colour' is not known"),
         ({"label": "bored"}, "label must be one of happy, sad, got 'bored'"),
         ({"id": "s3M0"}, "the utterance s3M0 occurs already in .*, line 2"),
@@ -191,7 +191,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path, four_sessions):
     assert first == "5 problems:"
     assert problems == [
         f"{path}, line 2: not a JSON object",
-        f"{path}, line 4: samples: Input should be greater than 0",
+        f"{path}, line 4: samples must be greater than 0, got -1",
         f"{path}, line 4: the key 'colour' is not known: is it misspelt?",
         f"{path}, line 8: the utterance s3F0 occurs already in {path}, line 1",
         f"{path}, line 8: label must be one of happy, sad, got 'bored'",

@@ -78,12 +78,12 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
         (("ravdess", "--pattern", "{label}"), "pattern needs a reader of folder, got ravdess"),
         (("folder", "--audio", "."), "audio needs a reader of emobox, table, got folder"),
         (("emodb", "--folds", "published"), "folds needs a reader of emobox, table, folder, got emodb"),
-        (("table", "--folds", "mine"), "folds: Input should be 'speakers' or 'published'"),
+        (("table", "--folds", "mine"), "folds must be 'speakers' or 'published', got 'mine'"),
         (
             ("iemocap", "--groups", "5"),
             "groups needs a reader of ravdess, cremad, emodb, emobox, table, folder, got i",
         ),
-        (("emodb", "--groups", "1"), "groups: Input should be greater than or equal to 2"),
+        (("emodb", "--groups", "1"), "groups must be greater than or equal to 2, got 1"),
         (
             ("table", "--groups", "3", "--folds", "published"),
             "groups and folds: published are mutually exclusive, got groups=3",

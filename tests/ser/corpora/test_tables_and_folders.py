@@ -144,7 +144,9 @@ def test_a_table_that_is_not_there_or_not_text_or_empty_is_a_sentence(tmp_path):
     path = tmp_path / "t.csv"
     assert reading_error(reader="table", path=path) == f"there is no file {path}"
     path.write_bytes("path,label,speaker\nä.wav".encode("utf-16"))
-    assert reading_error(reader="table", path=path) == f"the file {path} cannot be read: it must be UTF-8 text"
+    assert (
+        reading_error(reader="table", path=path) == f"the file {path} must be UTF-8 text, got UTF-16: save it as UTF-8"
+    )
     path.write_text("path,label,speaker\n")
     assert reading_error(reader="table", path=path) == f"{path} contains no speech for the reader table"
 

@@ -217,7 +217,7 @@ def test_a_folder_without_a_plan_is_no_results(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"folds": "Session1"}, "folds: Input should be a valid"),
+        ({"folds": "Session1"}, "folds must be a valid"),
         ({"experiment": {}}, "the key 'experiment.name' is missing"),
     ],
 )
@@ -247,7 +247,7 @@ def test_folds_and_seeds_of_an_earlier_experiment_are_not_counted(fake_results, 
     [
         ({"chosen": {"wa": 12, "ua": 13}}, "chosen.ua must be in [1, 12], got 13"),
         ({"chosen": {"wa": 0, "ua": 1}}, "chosen.wa must be in [1, 12], got 0"),
-        ({"chosen": {"wa": 1, "ua": "soon"}}, "run.json: chosen.ua: Input should be a valid integer"),
+        ({"chosen": {"wa": 1, "ua": "soon"}}, "run.json: chosen.ua must be a valid integer"),
         ({"epochs": []}, "must contain the epochs 1 to 12"),
     ],
 )
