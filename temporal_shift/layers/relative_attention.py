@@ -14,9 +14,9 @@ from .ragged import zero_padding
 class RelativeSelfAttention(nn.Module):
     r"""Self-attention with scores :math:`(q_i k_j + q_i E_{i-j} + k_j E_{i-j}) / \sqrt{d}`, and no output projection.
 
-    ``E`` is one learned table of ``2 * max_frames - 1`` relative positions, shared by the heads: Hugging Face's
-    ``relative_key_query``, after Huang et al., "Improve Transformer Models with Better Relative Position Embeddings".
-    No tensor of ``L x L x d`` is built.
+    ``E`` is one learned table of ``2 * max_frames - 1`` relative positions, shared by the heads and initialised from
+    N(0, 1): Hugging Face's ``relative_key_query``, after Huang et al., "Improve Transformer Models with Better Relative
+    Position Embeddings". No tensor of ``L x L x d`` is built.
 
     Args:
         d_model: The channels, ``D``.
@@ -67,7 +67,6 @@ class RelativeSelfAttention(nn.Module):
         self.batch_first = batch_first
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias, device=device, dtype=dtype)
         self.distance_embedding = nn.Embedding(2 * max_frames - 1, d_model // nhead, device=device, dtype=dtype)
-        nn.init.normal_(self.distance_embedding.weight, std=0.02)
 
     def forward(
         self,

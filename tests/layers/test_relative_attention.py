@@ -176,8 +176,11 @@ def test_dropout_drops_weights_while_training_only():
     torch.testing.assert_close(attention.eval()(x), plain(x))
 
 
-def test_the_table_has_a_row_for_each_distance():
-    assert RelativeSelfAttention(12, 3, max_frames=374).distance_embedding.weight.shape == (2 * 374 - 1, 4)
+def test_the_table_has_a_row_for_each_distance_and_starts_from_the_standard_normal():
+    table = RelativeSelfAttention(12, 3, max_frames=374).distance_embedding.weight
+    assert table.shape == (2 * 374 - 1, 4)
+    assert abs(table.mean()) < 0.1  # five standard errors are 0.09
+    assert 0.9 < table.std() < 1.1
 
 
 @pytest.mark.parametrize(

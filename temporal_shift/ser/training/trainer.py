@@ -107,7 +107,8 @@ class RecipeTrainer(Trainer):
         settings = self.run.experiment.training
         if settings.schedule != "paper":
             return super().create_scheduler(num_training_steps, optimizer)
-        factor = published_factor(self.run.experiment.setting, settings.epochs, self.batches.steps)
+        setting, steps = self.run.experiment.setting, self.batches.steps
+        factor = published_factor(setting, settings.epochs, steps, settings.learning_rate)
         self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]
         self._created_lr_scheduler = True
         return self.lr_scheduler

@@ -15,16 +15,21 @@ from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
 from temporal_shift.ser.encoders.feature_cache import FeatureCache
 from temporal_shift.ser.experiments.reproduce import published_experiment
+from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
+from temporal_shift.ser.models.shiftser_checkpoints import to_shiftser
 from temporal_shift.ser.training import train_run
 from temporal_shift.ser.training.folds import make_folds
 from temporal_shift.ser.training.run_record import Run
+from temporal_shift.ser.training.schedules import published_factor
 from temporal_shift.ser.training.trainer import RecipeTrainer
 
-from ..plain_loop import BLOCKS, plain_loop
+from ..plain_loop import features_rate, finetune_rate, plain_loop
+from ..published_models import SHIFTS, PublishedModel
 from ..tiny import TINY
 
 LABELS = ("happy", "angry", "sad", "neutral")
-STEPS, A_SESSION, SECONDS = 50, 43, 0.5  # four sessions of 43 make five batches of 32 and one of 12
+BLOCKS = {"CNN": "conv", "ShiftCNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}  # of the others: transformer
+STEPS, A_SESSION, SECONDS = 33, 43, 0.5  # four sessions of 43 make five batches of 32 and one of 12: past the warm-up
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +98,17 @@ def seed_of_step(step: int) -> int:
     return 1000 + step
 
 
+def fresh(model: str, frames: int, channels: int) -> FrameClassifier:
+    """Ours, as the Trainer starts from it."""
+    torch.manual_seed(42)
+    blocks = BLOCKS.get(model, "transformer")
+    return FrameClassifier(
+        FrameClassifierConfig(blocks, SHIFTS[model], channels, frames, id2label=dict(enumerate(LABELS)))
+    )
+
+
 @pytest.mark.parametrize("setting", ["features", "finetune"])
-@pytest.mark.parametrize("model", BLOCKS)
+@pytest.mark.parametrize("model", SHIFTS)
 def test_the_first_losses_rates_and_gradient_norms_are_those_of_a_plain_loop(
     setting, model, manifest, backbone, cache, tmp_path, monkeypatch
 ):
@@ -114,20 +128,57 @@ def test_the_first_losses_rates_and_gradient_norms_are_those_of_a_plain_loop(
         inputs = torch.tensor(np.stack(clips))
     else:
         inputs = torch.tensor(np.stack([cache[index] for index in fold.train]))
-    theirs = plain_loop(inputs, labels, model, None if setting == "features" else backbone, seed_of_step)
+    frames = 40 if setting == "features" else 24
+    plain = PublishedModel(model, 32, frames, heads=1, classes=4)
+    plain.load_state_dict(to_shiftser(fresh(model, frames, 32).state_dict(), SHIFTS[model]))
+    theirs = plain_loop(inputs, labels, plain, None if setting == "features" else backbone, seed_of_step)
     assert len(ours) == STEPS
     np.testing.assert_allclose(ours, list(islice(theirs, STEPS)), rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("model", SHIFTS)
+def test_a_model_starts_from_the_distributions_of_the_published_one(model):
+    ours = to_shiftser(fresh(model, 100, 64).state_dict(), SHIFTS[model])
+    theirs = PublishedModel(model, 64, 100, heads=1, classes=4).state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        one, other = values.flatten().sort().values, theirs[name].flatten().sort().values
+        shares = [torch.searchsorted(of, torch.cat((one, other)), right=True) / len(of) for of in (one, other)]
+        # Kolmogorov and Smirnov's distance: a larger one has a probability of 1e-5
+        assert (shares[0] - shares[1]).abs().max() < 2.5 * (2 / len(one)) ** 0.5, name
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("features", features_rate), ("finetune", finetune_rate)])
+@pytest.mark.parametrize("base_rate", [5e-4, 2e-3])
+@pytest.mark.parametrize(("epochs", "steps"), [(100, 139), (100, 6), (7, 3), (60, 1), (11, 1), (3, 2)])
+def test_the_rate_is_the_published_one_for_every_size(setting, expected, base_rate, epochs, steps):
+    factor = published_factor(setting, epochs, steps, base_rate)
+    every = range(0, epochs * steps, max(1, epochs * steps // 500))
+    rates = [base_rate * factor(step) for step in every]
+    np.testing.assert_allclose(rates, [expected(step, epochs, steps, base_rate) for step in every], rtol=1e-12)
+
+
+def test_with_few_steps_the_published_rate_of_fine_tuning_is_flat_and_then_falls():
+    factor = published_factor("finetune", epochs=60, steps_per_epoch=1, base_rate=5e-4)
+    assert [factor(epoch) for epoch in (0, 1, 5, 9, 10, 35, 59)] == [0, 0.2, 1, 1, 1, 0.5, 0.02]
+
+
+def test_the_ends_of_the_published_rate_on_features_do_not_scale_with_the_base_rate():
+    for base_rate in (5e-4, 2e-3):
+        factor = published_factor("features", 100, 10, base_rate)
+        assert base_rate * factor(0) == pytest.approx(5e-7)
+        assert base_rate * factor(1000) == pytest.approx(5e-6, rel=0.01)
+
+
 def test_the_files_of_the_rows_are_the_papers_settings_and_nothing_else_differs_between_them():
     for setting, learning in (("features", 0.05), ("finetune", 0.0)):
-        rows = [published_experiment(setting, [model], {}) for model in BLOCKS]
+        rows = [published_experiment(setting, [model], {}) for model in SHIFTS]
         for row in rows:
             assert row.model_copy(update={"models": rows[0].models}) == rows[0]
         assert rows[0].training == config.Training(weight_decay=learning, schedule="paper", shuffle=False)
         assert rows[0].features == config.Features()
         assert rows[0].spec_augment == config.SpecAugment()
         assert rows[0].protocol.kind == "paper"
-        assert [(row.models[0].name, row.models[0].blocks) for row in rows] == [(k, v[0]) for k, v in BLOCKS.items()]
-        for row, (_, shift) in zip(rows, BLOCKS.values(), strict=True):
+        for row, (name, shift) in zip(rows, SHIFTS.items(), strict=True):
+            assert (row.models[0].name, row.models[0].blocks) == (name, BLOCKS.get(name, "transformer"))
             assert row.models[0].shift == (None if shift is None else config.Shift(**shift))
