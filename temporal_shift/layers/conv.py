@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.arguments import check_whole
 from ..functional import temporal_shift, temporal_shift_add
-from .layouts import check_placement, check_shift
+from .layouts import check_placement, check_sequences, check_shift
 
 
 class ShiftConv(nn.Module):
@@ -41,7 +41,7 @@ class ShiftConv(nn.Module):
         length of a sequence are padding: no other frame reads them, and they are zero in the output.
 
     Raises:
-        TypeError: If an argument does not have its type.
+        TypeError: If an argument does not have its type; when called, if ``x`` is nested.
         ValueError: If ``placement`` is unknown, ``kernel_size`` is even, or ``n_div`` does not fit ``dim``; when
             called, as :func:`temporal_shift.temporal_shift`.
 
@@ -83,6 +83,9 @@ class ShiftConv(nn.Module):
         self.contract = nn.Linear(expansion * dim, dim, device=device, dtype=dtype)
 
     def forward(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+        check_sequences("x", x)
+        if x.is_nested:
+            raise TypeError("x must be dense, got a nested tensor: pass x.to_padded_tensor(0.0) and its lengths")
         shift: dict[str, Any] = {"n_div": self.n_div, "stride": self.stride, "bidirectional": self.bidirectional}
         if lengths is not None:
             x = _zero_padding(x, lengths)

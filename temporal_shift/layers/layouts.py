@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..core import arguments
@@ -50,6 +52,14 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
     if isinstance(net, (nn.RNNBase, nn.MultiheadAttention)) and not net.batch_first:
         return 0, -1
     return -2, -1
+
+
+def check_sequences(name: str, x: Any) -> None:
+    """Raise unless ``x`` is nested or has the dims of one sequence or of a batch of them."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    if not x.is_nested and x.dim() not in (2, 3):
+        raise ValueError(f"{name} must have 2 or 3 dims, got {x.dim()}")
 
 
 def time_dim_of(x: Tensor, batch_first: bool) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from ..core.torch_private import ragged_dim
 from ..functional import temporal_shift
@@ -40,12 +41,39 @@ def shift_stream(n_div: int, stride: int, bidirectional: bool, time_dim: int) ->
 def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
     """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros in the frames that a padding mask marks.
 
-    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores.
+    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores. Gradients are exactly
+    zero in these frames.
     """
-    padding = key_padding_mask if key_padding_mask.dtype == torch.bool else key_padding_mask == float("-inf")
-    if x.dim() == 3 and time_dim % 3 == 0:
+    frames_first = x.dim() == 3 and time_dim % 3 == 0
+    sizes = (x.shape[1], x.shape[0]) if frames_first else tuple(x.shape[:-1])
+    if tuple(key_padding_mask.shape) != sizes:  # torch would broadcast it
+        raise ValueError(
+            f"the padding mask must have shape {tuple(sizes)} for an input {tuple(x.shape)}, got "
+            f"{tuple(key_padding_mask.shape)}"
+        )
+    if key_padding_mask.dtype == torch.bool:
+        padding = key_padding_mask
+    elif key_padding_mask.is_floating_point():
+        padding = key_padding_mask == float("-inf")
+    else:
+        raise TypeError(f"the padding mask must be bool or floating point, got {key_padding_mask.dtype}")
+    if frames_first:
         padding = padding.transpose(0, 1)  # (L, B)
-    return x.masked_fill(padding.unsqueeze(-1), 0.0)
+    return x.masked_fill(padding.unsqueeze(-1), 0.0)  # not a product: NaN times zero is NaN
+
+
+def apply_padded(nested: Tensor, batch_first: bool, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """``function`` of a nested tensor as a padded tensor and its mask ``(B, L)``; the output is nested likewise.
+
+    The padded tensor is ``(B, L, D)``, or ``(L, B, D)`` without ``batch_first``.
+    """
+    sequences = nested.unbind()
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=nested.device)
+    x = pad_sequence(list(sequences), batch_first=batch_first)
+    frames = torch.arange(x.shape[1 if batch_first else 0], device=nested.device)
+    y = function(x, frames >= lengths[:, None])
+    y = y if batch_first else y.transpose(0, 1)
+    return _nested_like(nested, [of_one[: len(sequence)] for of_one, sequence in zip(y, sequences, strict=True)])
 
 
 def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSequence:
@@ -63,12 +91,26 @@ def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSe
 def _shift_nested(nested: Tensor, arguments: dict[str, Any]) -> Tensor:
     if arguments.get("channel_dim", -1) == -1:
         arguments["time_dim"] = -2  # each sequence is (L, D) in any layout of the batch
-    jagged: Any = nested  # torch has no type for this layout
-    if nested.layout == torch.jagged and ragged_dim(nested) == 1 and jagged.lengths() is None:
-        offsets = jagged.offsets()  # the same object, not an equal one: torch adds such tensors only if they share it
+    offsets = _offsets(nested)
+    if offsets is not None:
         return torch.nested.nested_tensor_from_jagged(
             temporal_shift(nested.values(), **arguments, cu_seqlens=offsets), offsets
         )
-    return torch.nested.as_nested_tensor(
-        [temporal_shift(sequence, **arguments) for sequence in nested.unbind()], layout=nested.layout
-    )
+    return _nested_like(nested, [temporal_shift(sequence, **arguments) for sequence in nested.unbind()])
+
+
+def _nested_like(nested: Tensor, sequences: list[Tensor]) -> Tensor:
+    offsets = _offsets(nested)
+    if offsets is not None:
+        return torch.nested.nested_tensor_from_jagged(torch.cat(sequences), offsets)
+    return torch.nested.as_nested_tensor(sequences, layout=nested.layout)
+
+
+def _offsets(nested: Any) -> Tensor | None:
+    """The ends of the sequences if a jagged tensor holds them back to back along the first dim of its values.
+
+    The same object, not an equal one: torch adds such tensors only if they share it.
+    """
+    if nested.layout == torch.jagged and ragged_dim(nested) == 1 and nested.lengths() is None:
+        return nested.offsets()  # type: ignore[no-any-return]
+    return None

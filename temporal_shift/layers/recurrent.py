@@ -42,6 +42,11 @@ class _ShiftRNN(nn.RNNBase):
         self.shift_every_layer = shift_every_layer
 
     def forward(self, input: Any, hx: Any = None) -> Any:
+        if isinstance(input, Tensor) and input.is_nested:
+            raise TypeError(
+                "input must be dense or a PackedSequence, got a nested tensor: pass "
+                "torch.nn.utils.rnn.pack_sequence(input.unbind(), enforce_sorted=False)"
+            )
         if self.shift_every_layer and self.num_layers > 1 and self.stride != 0:
             return self._layer_by_layer(input, hx)
         return self._unshifted(self._shift(input), hx)
@@ -160,7 +165,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         which each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument does not have its type.
+        TypeError: If an argument does not have its type; when called, if the input is nested.
         ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer.
 
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream
 from ..streaming.nets import refuse_surgery
-from .layouts import check_placement, check_shift, time_dim_of
-from .ragged import shift_sequences, shift_stream, zero_padding
+from .layouts import check_placement, check_sequences, check_shift, time_dim_of
+from .ragged import apply_padded, shift_sequences, shift_stream, zero_padding
 from .relative_attention import RelativeSelfAttention
 
 
@@ -30,9 +31,10 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
 
     With ``norm_first`` the norms are inside the branches, as in torch. The call and the arguments up to ``dtype`` are
     those of ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"`` the parameters are too, and with
-    ``stride=0`` the output is that of torch's layer bit for bit. ``"replace"`` is the paper's block and does not
-    replace a layer of torch: its ``state_dict`` has the names of torch's feed-forward part and ``norm2`` only. The
-    paper's settings are ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
+    ``stride=0`` the output is that of torch's layer bit for bit, except for the padding, which is zero. ``"replace"``
+    is the paper's block and does not replace a layer of torch: its ``state_dict`` has the names of torch's feed-forward
+    part and ``norm2`` only. The paper's settings are
+    ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
 
     Args:
         d_model: The channels, ``D``.
@@ -44,14 +46,16 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
 
     Shape:
         ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
-        Frames that ``src_key_padding_mask`` marks as padding are shifted as zeros, so no other frame reads them. A
-        ``src_mask`` limits the attention. ``"replace"`` has no attention and takes a causal mask only, with
-        ``is_causal=True`` and a shift that reads the past, which is causal by itself.
+        Frames that ``src_key_padding_mask`` marks as padding count as zeros: no other frame reads them, and the output
+        and all gradients are zero there. A ``src_mask`` limits the attention. ``"replace"`` has no attention and takes
+        a causal mask only, with ``is_causal=True`` and a shift that reads the past, which is causal by itself.
 
     Raises:
         TypeError: If an argument does not have its type.
         ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
-            ``"replace"`` gets a ``src_mask`` that is not causal, or if ``is_causal`` and the shift reads the future.
+            ``"replace"`` gets a ``src_mask`` that is not causal, if ``is_causal`` and the shift reads the future, if
+            ``src`` does not have 2 or 3 dims, or if ``src_key_padding_mask`` does not have its shape or ``src`` is
+            nested.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -115,16 +119,17 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
                 "is_causal must be False for a shift that reads the future, got True with "
                 f"stride={self.stride}, bidirectional={self.bidirectional}"
             )
-        if self.placement == "replace":
-            if src_mask is not None and not is_causal:
-                raise ValueError('src_mask must be None or causal with placement="replace", which has no attention')
-            return self._feed_forward(self._shift(self._zero_padding(src, src_key_padding_mask)))
-        if self.stride == 0:
-            return super().forward(src, src_mask, src_key_padding_mask, is_causal)
-        src = self._zero_padding(src, src_key_padding_mask)
-        if self.placement == "residual":
-            return self._with_residual_shift(src, src_mask, src_key_padding_mask, is_causal)
-        return super().forward(self._shift(src), src_mask, src_key_padding_mask, is_causal)
+        if self.placement == "replace" and src_mask is not None and not is_causal:
+            raise ValueError('src_mask must be None or causal with placement="replace", which has no attention')
+        check_sequences("src", src)
+        if src.is_nested:
+            return self._of_nested(src, src_mask, src_key_padding_mask, is_causal)
+        if src_key_padding_mask is None:
+            return self._of_dense(src, src_mask, None, is_causal)
+        # also where nothing is shifted: attention weights and gradients of zero do not stop a NaN
+        time_dim = time_dim_of(src, self.batch_first)
+        y = self._of_dense(zero_padding(src, src_key_padding_mask, time_dim), src_mask, src_key_padding_mask, is_causal)
+        return zero_padding(y, src_key_padding_mask, time_dim)
 
     def stream(self, state: Any = None) -> ChainedStream:
         """A stream of this layer, from the beginning of a sequence or from the ``state`` of another stream.
@@ -149,24 +154,33 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
             return shifted + self._ff_block(self.norm2(shifted))
         return self.norm2(shifted + self._ff_block(shifted))  # type: ignore[no-any-return]
 
-    def _with_residual_shift(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+    def _of_dense(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+        if self.placement == "replace":
+            return self._feed_forward(self._shift(x))
+        if self.placement == "inplace" or self.stride == 0:
+            return super().forward(self._shift(x), mask, padding, is_causal)
         if self.norm_first:
             h = self._shift_plus(x, self._sa_block(self.norm1(x), mask, padding, is_causal=is_causal))
             return h + self._ff_block(self.norm2(h))
         h = self.norm1(self._shift_plus(x, self._sa_block(x, mask, padding, is_causal=is_causal)))
         return self.norm2(h + self._ff_block(h))  # type: ignore[no-any-return]
 
+    def _of_nested(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+        if padding is not None:
+            raise ValueError("src_key_padding_mask must be None for a nested src, which contains the lengths")
+        if self.placement == "replace":
+            return self._feed_forward(self._shift(x))
+        like_torch = self.placement == "inplace" or self.stride == 0
+        if like_torch and x.layout == torch.strided and not (self.training or torch.is_grad_enabled()):
+            with suppress(AssertionError, RuntimeError):  # torch's fused path takes nested tensors, others do not
+                return super().forward(self._shift(x), mask, None, is_causal)
+        return apply_padded(x, self.batch_first, lambda src, pad: self.forward(src, mask, pad, is_causal))
+
     def _shift(self, x: Tensor) -> Tensor:
         return x if self.stride == 0 else shift_sequences(x, **self._arguments(x))
 
     def _shift_plus(self, x: Tensor, branch: Tensor) -> Tensor:
-        return self._shift(x) + branch if x.is_nested else temporal_shift_add(x, branch, **self._arguments(x))
-
-    def _zero_padding(self, src: Tensor, padding: Tensor | None) -> Tensor:
-        """Set padding to zero: the shift would move it, and attention weights of zero do not stop a NaN."""
-        if padding is None or self.stride == 0:
-            return src
-        return zero_padding(src, padding, time_dim_of(src, self.batch_first))
+        return temporal_shift_add(x, branch, **self._arguments(x))
 
     def _arguments(self, x: Tensor) -> dict[str, Any]:
         return {

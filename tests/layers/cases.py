@@ -33,6 +33,8 @@ class Case:
     prefix: str = ""  # of the names in the state_dict
     repr: str = "n_div=4, stride=1"
     least: int = 0  # frames of the shortest sequence that it takes
+    nested: bool = False  # whether it takes nested tensors
+    zeroes_padding: bool = True  # false if a net after the shift is not told the lengths
 
     def input(self, length: int = FRAMES, batch: int = BATCH) -> Tensor:
         x = torch.randn(batch, length, CHANNELS)
@@ -131,6 +133,7 @@ def _transformer(placement: str, plain: Callable[[], nn.Module]) -> Case:
         ),
         plain,
         ragged=_with_mask,
+        nested=True,
     )
 
 
@@ -144,6 +147,7 @@ def _relative(placement: str) -> Case:
         RelativePostNorm,
         ragged=_with_mask,
         least=1,
+        nested=True,
     )
 
 
@@ -168,6 +172,8 @@ def _before(net: Callable[[], nn.Module], name: str, **layout: Any) -> Case:
         net,
         ragged=_with_lengths,
         prefix="net.",
+        nested=True,
+        zeroes_padding=False,
         **layout,
     )
 

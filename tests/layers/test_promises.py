@@ -182,30 +182,72 @@ def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
     assert equal(layer(x), layer(x))
 
 
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
     ("case", "stride", "training"),
-    [
-        *((case, -2, True) for case in CASES),
-        *((case, 1, False) for case in CASES),
-        *((case, 0, True) for case in ONE_OF_EACH_CLASS),
-    ],
+    [*((case, stride, True) for case in CASES for stride in (0, -2)), *((case, 1, False) for case in CASES)],
     ids=str,
 )
-def test_padding_reaches_no_valid_frame(case: Case, stride, training):
+def test_padding_reaches_no_valid_frame_and_no_gradient(case: Case, stride, training, poison):
     layer = case.make(stride=stride).train(training)
-    x = torch.randn(len(LENGTHS), max(LENGTHS), CHANNELS)
-    padding = torch.arange(x.shape[1]) >= LENGTHS[:, None]
-    poison = 1e6 if stride == 0 else float("nan")  # unshifted it is torch's own layer, with torch's own sums
-    dirty = x.masked_fill(padding[..., None], poison)
-    if case.channels_first:
-        dirty, x = dirty.transpose(1, 2), x.transpose(1, 2)
-    y = case.ragged(layer, dirty, LENGTHS)
+    padding = torch.arange(max(LENGTHS)) >= LENGTHS[:, None]
+    frames = padding[:, None] if case.channels_first else padding[..., None]
+    x = case.input().masked_fill(frames, 0.0)
+    y, found = results(case, layer, x.masked_fill(frames, poison), frames, poison)
+    clean, expected = results(case, layer, x, frames, 0.0)
+    torch.testing.assert_close(y, clean, rtol=0, atol=0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert not found[0].masked_select(frames).any()
     for n, length in enumerate(LENGTHS.tolist()):
         if length >= max(case.least, 1):
-            alone = x[n : n + 1, :, :length] if case.channels_first else x[n : n + 1, :length]
-            output = y[n].T[:length] if case.channels_first else y[n, :length]
-            expected = first(layer(alone))[0]
-            torch.testing.assert_close(output, expected.T if case.channels_first else expected)
+            alone, valid = (
+                (x[n : n + 1, :, :length], y[n, :, :length].T)
+                if case.channels_first
+                else (
+                    x[n : n + 1, :length],
+                    y[n, :length],
+                )
+            )
+            output = first(layer(alone))[0]
+            torch.testing.assert_close(valid, output.T if case.channels_first else output)
+
+
+def results(case: Case, layer: nn.Module, x: torch.Tensor, padding: torch.Tensor, poison: float):
+    """The output without its padding, and the gradients where the loss is ``poison`` in the padding."""
+    x = x.clone().requires_grad_()
+    y = case.ragged(layer, x, LENGTHS)
+    if not case.zeroes_padding:
+        y = y.masked_fill(padding, 0.0)
+    loss = torch.linspace(-1, 1, y.numel()).reshape(y.shape).masked_fill(padding, poison)
+    return y.masked_fill(padding, 0.0), torch.autograd.grad(y, [x, *layer.parameters()], loss)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("case", [case for case in CASES if not case.channels_first], ids=str)
+def test_a_nested_tensor_is_taken_sequence_by_sequence_or_refused(case: Case, layout, training):
+    layer = case.make().train(training)
+    sequences = [torch.randn(length, CHANNELS, requires_grad=True) for length in (5, 1, 3)]
+    nested = torch.nested.as_nested_tensor(sequences, layout=layout)
+    if not case.nested:
+        with pytest.raises(TypeError, match=r"must be dense.*nested tensor: pass "):
+            layer(nested)
+        return
+    output = layer(nested)
+    assert output.layout == layout
+    weights = [torch.randn_like(y) for y in output.unbind()]
+    found = gradient_of(output.unbind(), weights, sequences, layer)
+    alone = [layer(x) for x in sequences]
+    torch.testing.assert_close(output.unbind(), tuple(alone))
+    torch.testing.assert_close(found, gradient_of(alone, weights, sequences, layer))
+    with torch.no_grad():  # torch's fused path in eval mode
+        torch.testing.assert_close(layer(nested).unbind(), tuple(alone))
+
+
+def gradient_of(outputs, weights, sequences, layer):
+    loss = sum((y * weight).sum() for y, weight in zip(outputs, weights, strict=True))
+    return torch.autograd.grad(loss, [*sequences, *layer.parameters()])
 
 
 @each_class

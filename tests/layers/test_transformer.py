@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import partial
 
 import pytest
@@ -13,7 +14,10 @@ from torch.nn import functional as F
 from temporal_shift import ShiftTransformerLayer, temporal_shift
 from temporal_shift.layers import RelativeTransformerLayer
 
-pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors"),
+    pytest.mark.usefixtures("one_thread"),
+]
 PLACEMENTS = ["replace", "residual", "inplace"]
 
 
@@ -45,7 +49,10 @@ def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, p
     padding[1, 4:] = True
     x = torch.randn((3, 6, 16) if batch_first else (6, 3, 16))
     assert torch.equal(ours(x), torchs(x))
-    assert torch.equal(ours(x, src_key_padding_mask=padding), torchs(x, src_key_padding_mask=padding))
+    valid = ~padding if batch_first else ~padding.T
+    y = ours(x, src_key_padding_mask=padding)
+    assert torch.equal(y[valid], torchs(x, src_key_padding_mask=padding)[valid])
+    assert not y[~valid].any()
     with torch.no_grad():  # torch's fused path
         assert torch.equal(ours(x), torchs(x))
 
@@ -190,25 +197,60 @@ def test_a_shift_into_the_past_is_causal_inside_torchs_causal_encoder(placement)
         )
 
 
+@pytest.mark.parametrize("stride", [0, 1])
+@pytest.mark.parametrize("form", ["time-major", "unbatched", "added to the scores", "norm first", "causal"])
+@pytest.mark.parametrize(
+    ("relative", "placement"), [*((False, each) for each in PLACEMENTS), *((True, each) for each in PLACEMENTS[1:])]
+)
+def test_padding_counts_as_zero_forward_and_backward_in_every_form_of_call(relative, placement, form, stride):
+    kind = partial(RelativeTransformerLayer, max_frames=9) if relative else ShiftTransformerLayer
+    shift = {"stride": stride, "bidirectional": form != "causal"}
+    batch_first, norm_first = form != "time-major", form == "norm first"
+    ours = kind(16, 4, 32, 0.0, batch_first=batch_first, norm_first=norm_first, placement=placement, **shift)
+    padding = torch.tensor([[False] * 4 + [True] * 2, [True] * 6, [False] * 6])
+    x, mask = torch.randn(3, 6, 16), padding
+    if form == "time-major":
+        x, padding = x.transpose(0, 1), padding.T
+    elif form == "unbatched":
+        x, padding, mask = x[0], padding[0], mask[0]
+    elif form == "added to the scores":
+        mask = torch.zeros(padding.shape).masked_fill(padding, float("-inf"))
+    causal = {"src_mask": torch.ones(6, 6, dtype=torch.bool).triu(1), "is_causal": True}
+    options = {"src_key_padding_mask": mask, **(causal if form == "causal" else {})}
+
+    def results(poison):
+        leaf = x.masked_fill(padding[..., None], poison).requires_grad_()
+        y = ours(leaf, **options)
+        loss = torch.ones_like(y).masked_fill(padding[..., None], poison)
+        return y, *torch.autograd.grad(y.square(), [leaf, *ours.parameters()], loss)
+
+    y, gradient, *_ = clean = results(0.0)
+    assert not y[padding].any()
+    assert not gradient[padding].any()
+    assert y.isfinite().all()
+    for poison in (float("nan"), float("inf")):
+        torch.testing.assert_close(results(poison), clean, rtol=0, atol=0)
+
+
+def test_a_mask_of_another_shape_or_kind_is_refused_and_not_broadcast():
+    ours, x = layer("replace"), torch.randn(3, 6, 16)
+    for shape in ((1, 6), (6,), (6, 3)):
+        with pytest.raises(ValueError, match=rf"mask.*\(3, 6\).*{re.escape(str(shape))}"):
+            ours(x, src_key_padding_mask=torch.zeros(shape, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"mask must be bool or floating point.*torch\.uint8"):
+        ours(x, src_key_padding_mask=torch.zeros(3, 6, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_nan_in_padding_reaches_no_valid_frame_and_no_gradient(placement):
-    ours = layer(placement)
-    padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
-    x = torch.randn(2, 6, 16).masked_fill(padding[..., None], float("nan"))
-    y = ours(x, src_key_padding_mask=padding)
-    y[~padding].square().sum().backward()
-    assert y[~padding].isfinite().all()
-    assert all(parameter.grad.isfinite().all() for parameter in ours.parameters())
-
-
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
-def test_nested_input_is_shifted_within_each_sequence(layout):
-    ours = layer("replace")
-    sequences = [torch.randn(length, 16) for length in (5, 1, 3)]
-    nested = torch.nested.nested_tensor(sequences, layout=layout)
-    for y, x in zip(ours(nested).unbind(), sequences, strict=True):
-        torch.testing.assert_close(y, ours(x))
+def test_an_input_that_is_no_batch_of_sequences_is_refused(placement):
+    ours, x = layer(placement), torch.randn(2, 5, 6, 16)
+    with pytest.raises(ValueError, match=r"src.*2 or 3 dims.*4"):
+        ours(x)
+    with pytest.raises(TypeError, match=r"src must be a torch\.Tensor.*PackedSequence"):
+        ours(nn.utils.rnn.pack_sequence([x[0, 0]]))
+    nested = torch.nested.nested_tensor([x[0, 0]], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"src_key_padding_mask must be None.*nested"):
+        ours(nested, src_key_padding_mask=torch.zeros(1, 6, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(
