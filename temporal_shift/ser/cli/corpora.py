@@ -37,7 +37,8 @@ def prepare(
 ) -> None:
     """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
     from ..config import Corpus
-    from ..corpora import PUBLISHED, READERS, description, read_corpus
+    from ..corpora import PUBLISHED, READERS, description, published_of, read_corpus
+    from ..corpora.caveats import leaks
     from ..corpora.label_maps import read_label_map
     from ..corpora.manifest import write_manifest
 
@@ -58,11 +59,14 @@ def prepare(
     write_manifest(manifest, out)
     console = Console()
     console.print(description.classes_by_session(manifest).for_terminal())
-    if corpus in PUBLISHED and label_map is not None:
-        print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
-    elif corpus in PUBLISHED:
-        for difference in PUBLISHED[corpus].differences(manifest):
+    published = published_of(chosen)
+    if published is not None:
+        for difference in (*published.audio_differences(manifest), *published.differences(manifest)):
             print(f"differs: {difference}", file=sys.stderr)
+    elif corpus in PUBLISHED:
+        print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
+    for caveat in leaks(manifest):
+        print(f"warning: {caveat}", file=sys.stderr)
     console.print(f"{out}: {len(manifest.utterances)} utterances", soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .. import config
 from ..utils.errors import RecipeError
+from .caveats import corpus_caveats
 from .manifest import Manifest, read_manifest
 from .published_counts import PublishedCounts
 from .readers import cremad, emobox, emodb, folder, iemocap, ravdess, table
@@ -41,3 +42,13 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
     if corpus.labels is not None and corpus.reader != "manifest":
         raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")
     return READERS[corpus.reader](corpus)
+
+
+def published_of(corpus: config.Corpus) -> PublishedCounts | None:
+    """The published figures of a corpus, unless its label map makes other classes."""
+    return PUBLISHED.get(corpus.reader) if corpus.label_map is None else None
+
+
+def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
+    """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published."""
+    return corpus_caveats(manifest, published_of(corpus))

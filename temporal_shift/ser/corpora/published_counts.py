@@ -1,4 +1,4 @@
-"""The counts that a corpus's publishers state, and where a manifest differs from them."""
+"""The counts and durations that are published of a corpus, and where a manifest differs from them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,51 @@ from dataclasses import dataclass
 from .manifest import Manifest
 
 _WHOLE = "the corpus"
+_SLACK = 0.02  # seconds; published durations are rounded
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedAudio:
+    """The recordings of a corpus as published.
+
+    ``hours`` is their total, rounded to one decimal, as in EmoBox's README. ``seconds`` are the shortest and the
+    longest duration, if they are public.
+    """
+
+    sample_rate: int  # Hz
+    hours: float
+    seconds: tuple[float, float] | None = None
+
+    def differences(self, manifest: Manifest, is_complete: bool) -> list[str]:
+        """A sentence for each figure of the manifest's recordings that is not the published one.
+
+        Args:
+            is_complete: Whether the total of a part would be compared with that of the whole corpus.
+        """
+        found = []
+        durations = [utterance.seconds for utterance in manifest.utterances]
+        other = Counter(each.sample_rate for each in manifest.utterances if each.sample_rate != self.sample_rate)
+        if other:
+            rates = " and ".join(f"{rate} Hz" for rate in sorted(other))
+            found.append(
+                f"{other.total()} of {len(durations)} recordings have {rates}, those of the published corpus "
+                f"{self.sample_rate} Hz"
+            )
+        shortest, longest = min(durations), max(durations)
+        if len(durations) > 1 and longest - shortest < 1 / max(each.sample_rate for each in manifest.utterances):
+            found.append(f"all recordings last {longest:.2f} s, which those of the published corpus do not")
+        if self.seconds is not None:
+            low, high = self.seconds
+            outside = sum(not low - _SLACK <= each <= high + _SLACK for each in durations)
+            if outside:
+                found.append(
+                    f"{outside} of {len(durations)} recordings last less than {low:.2f} s or more than {high:.2f} s, "
+                    "the shortest and the longest of the published corpus"
+                )
+        hours = sum(durations) / 3600
+        if is_complete and abs(hours - self.hours) > 0.05 + 1e-9:
+            found.append(f"the recordings last {hours:.2f} h, those of the published corpus {self.hours} h")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +62,20 @@ class PublishedCounts:
 
     speakers: int
     cells: Mapping[tuple[str, str], int]
+    audio: PublishedAudio
 
     @classmethod
-    def by_class(cls, speakers: int, utterances: Mapping[str, int]) -> PublishedCounts:
+    def by_class(cls, speakers: int, utterances: Mapping[str, int], audio: PublishedAudio) -> PublishedCounts:
         """The counts of a corpus without sessions."""
-        return cls(speakers, {("", label): count for label, count in utterances.items()})
+        return cls(speakers, {("", label): count for label, count in utterances.items()}, audio)
 
     @property
     def utterances(self) -> int:
         return sum(self.cells.values())
+
+    def audio_differences(self, manifest: Manifest) -> list[str]:
+        """A sentence for each figure of the recordings that is not the published one."""
+        return self.audio.differences(manifest, is_complete=len(manifest.utterances) == self.utterances)
 
     def differences(self, manifest: Manifest) -> list[str]:
         """A sentence for each count of the manifest, total or by session or class, that is not the published one."""

@@ -37,9 +37,12 @@ def test_every_corpus_is_prepared_into_the_manifest_that_an_experiment_would_rea
     assert ("differs: " in printed) == (reader in ("iemocap", "ravdess", "cremad", "emodb"))
 
 
-def test_the_whole_emodb_differs_in_nothing_and_with_other_classes_is_not_compared(here):
+def test_the_counts_of_the_whole_emodb_differ_in_nothing_and_with_other_classes_are_not_compared(here):
     write_emodb(here / "corpus")
-    assert "differ" not in typed("prepare", "emodb", here / "corpus", "--groups", 3)
+    printed = typed("prepare", "emodb", here / "corpus", "--groups", 3)
+    assert "differs: the corpus has" not in printed
+    assert "differs: all recordings last 0.01 s" in printed
+    assert re.search(r"warning: 535 recordings have the same bytes .* another label", printed)
     Path("two.yaml").write_text("W: high\nF: high\nA: high\nT: low\nL: low\nN: null\nE: null\n")
     printed = typed("prepare", "emodb", here / "corpus", "--label-map", "two.yaml", "--out", "two.jsonl")
     assert "differs" not in printed

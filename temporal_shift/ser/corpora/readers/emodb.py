@@ -8,7 +8,7 @@ from ... import config
 from ..label_maps import shipped_map
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
-from ..published_counts import PublishedCounts
+from ..published_counts import PublishedAudio, PublishedCounts
 
 _NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?")  # speaker, sentence, emotion, version
 _GENDERS = {
@@ -19,6 +19,7 @@ _GENDERS = {
 PUBLISHED = PublishedCounts.by_class(
     10,
     {"angry": 127, "bored": 81, "disgust": 46, "fearful": 69, "happy": 71, "sad": 62, "neutral": 79},
+    PublishedAudio(16_000, hours=0.4, seconds=(1.2255, 8.97825)),  # EmoBox, data/emodb/data.seg.audmap
 )
 
 

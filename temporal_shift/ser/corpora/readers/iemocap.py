@@ -12,7 +12,7 @@ from ...utils.errors import RecipeError, raise_problems
 from ..label_maps import LabelMap, classes_of, shipped_map
 from ..manifest import Manifest, Style, Utterance
 from ..manifest_builder import corpus_folder, read_utterance
-from ..published_counts import PublishedCounts
+from ..published_counts import PublishedAudio, PublishedCounts
 
 LABELS = ("happy", "angry", "sad", "neutral")
 
@@ -33,6 +33,7 @@ PUBLISHED = PublishedCounts(
         for session, counts in _BY_SESSION.items()
         for label, count in zip(LABELS, counts, strict=True)
     },
+    PublishedAudio(16_000, hours=7.0),
 )
 
 # "[6.2901 - 8.2357]<tab>Ses01F_impro01_F000<tab>neu<tab>[2.5, 2.5, 2.5]": the majority vote on one utterance. The lines

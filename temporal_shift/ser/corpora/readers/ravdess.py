@@ -8,7 +8,7 @@ from ... import config
 from ..label_maps import shipped_map
 from ..manifest import Manifest
 from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
-from ..published_counts import PublishedCounts
+from ..published_counts import PublishedAudio, PublishedCounts
 
 # modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor
 _NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
@@ -19,6 +19,7 @@ PUBLISHED = PublishedCounts.by_class(
         "neutral": 96,
         **dict.fromkeys(("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192),
     },
+    PublishedAudio(48_000, hours=1.5, seconds=(2.94, 5.27)),
 )
 
 

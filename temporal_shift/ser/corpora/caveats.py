@@ -1,0 +1,57 @@
+"""What in a corpus would inflate results or make them incomparable with published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .manifest import Manifest, Utterance
+from .published_counts import PublishedCounts
+
+_SHOWN = 5  # differences from the published corpus in one caveat
+
+
+def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None) -> list[str]:
+    """A sentence for each reason to distrust results on a corpus; none if nothing is known against it.
+
+    Args:
+        published: The published figures of the corpus, if its classes are the published ones.
+    """
+    found = leaks(manifest)
+    if published is not None:
+        differences = [*published.audio_differences(manifest), *published.differences(manifest)]
+        if differences:
+            more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            found.append(f"This is not the corpus as published: {'; '.join(differences[:_SHOWN])}{more}.")
+    return found
+
+
+def leaks(manifest: Manifest) -> list[str]:
+    """Sentences about recordings with the same bytes that have several speakers, sessions or labels."""
+    same: dict[str, list[Utterance]] = {}
+    for utterance in manifest.utterances:
+        same.setdefault(utterance.sha256, []).append(utterance)
+    copies = [group for group in same.values() if len(group) > 1]
+    across = [group for group in copies if len({(each.session, each.speaker) for each in group}) > 1]
+    unsure = [group for group in copies if len({each.label for each in group}) > 1]
+    found = []
+    if across:
+        found.append(
+            f"{_counted(across)} the same bytes as a recording of another speaker or session, such as {_pair(across)}: "
+            "a fold can test what it was trained on."
+        )
+    if unsure:
+        found.append(
+            f"{_counted(unsure)} the same bytes as a recording with another label, such as {_pair(unsure)}: one of the "
+            "labels is wrong."
+        )
+    return found
+
+
+def _counted(groups: Sequence[Sequence[Utterance]]) -> str:
+    return f"{sum(map(len, groups))} recordings have"
+
+
+def _pair(groups: Sequence[Sequence[Utterance]]) -> str:
+    first, second, *_ = groups[0]
+    other = next((each for each in groups[0][1:] if each.speaker != first.speaker or each.label != first.label), second)
+    return f"{first.id} ({first.speaker}, {first.label}) and {other.id} ({other.speaker}, {other.label})"
