@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import Revision
+from .options import AllowDownload, Revision
 
 if TYPE_CHECKING:
     from ..inference.live import Sound
@@ -40,6 +40,7 @@ class Format(str, Enum):
 def live(
     model: Model = None,
     revision: Revision = None,
+    allow_download: AllowDownload = False,
     file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
     device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
     hop: Annotated[float, typer.Option(help="Seconds from one update to the next.")] = 0.5,
@@ -68,7 +69,7 @@ def live(
     from ..inference.recognizer import Recognizer
 
     sound = _sound(file, device, seconds)  # a wrong file or device is an error before the model loads
-    recognizer = Recognizer.load(name, revision)
+    recognizer = Recognizer.load(name, revision, allow_download=allow_download)
     view = _view(format, recognizer.labels)
     predictor, way = _live.predictor_of(recognizer)
     view.begin(Path(name).name, way)
@@ -85,6 +86,7 @@ def live(
 def demo(
     model: Model = None,
     revision: Revision = None,
+    allow_download: AllowDownload = False,
     baseline: Annotated[
         str | None,
         typer.Option(help="Second model, shown beside it.", show_default="without --model, the plain Transformer"),
@@ -104,9 +106,10 @@ def demo(
     from ..inference.demo import quickstart_examples, serve
     from ..inference.recognizer import Recognizer
 
-    models = [(Path(model).name, Recognizer.load(model, revision))]
+    models = [(Path(model).name, Recognizer.load(model, revision, allow_download=allow_download))]
     if baseline is not None:
-        models.append((Path(baseline).name, Recognizer.load(baseline, baseline_revision)))
+        second = Recognizer.load(baseline, baseline_revision, allow_download=allow_download)
+        models.append((Path(baseline).name, second))
     examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
     serve(models, examples, host, port, browser=browser)
 

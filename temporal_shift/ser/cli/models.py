@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .exit_codes import exit_on_error
-from .options import OUT, Revision
+from .options import OUT, AllowDownload, Revision
 
 
 @exit_on_error()
@@ -36,10 +36,11 @@ def export(
     model: Annotated[str, typer.Argument(help="Folder or hub name of a model.")],
     out: Annotated[Path, typer.Argument(help="File to write, *.onnx.")],
     revision: Revision = None,
+    allow_download: AllowDownload = False,
 ) -> None:
     """Write a model and its encoder to one ONNX file that runs without PyTorch."""
     from ..models.onnx_export import export_onnx
     from ..models.speech_classifier import load_speech_classifier
 
-    difference = export_onnx(load_speech_classifier(model, revision), out)
+    difference = export_onnx(load_speech_classifier(model, revision, allow_download=allow_download), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, within {difference:.1e} of PyTorch's probabilities")

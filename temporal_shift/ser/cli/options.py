@@ -24,6 +24,9 @@ CACHE = Path("results/features")
 Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]
 Corpus = Annotated[Path | None, typer.Option(help="Corpus (overrides the YAML).")]
 Revision = Annotated[str | None, typer.Option(help="Revision on the hub: a commit, a tag or a branch.")]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Download the encoder that a model folder names from the hub.")
+]
 KeepModels = Annotated[bool | None, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
 
 _OVERRIDES: dict[str, Any] = {

@@ -18,7 +18,7 @@ from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
 from ..utils.wording import printable
 from .exit_codes import INTERRUPTED, USAGE, exit_on_error
-from .options import OUT, Revision
+from .options import OUT, AllowDownload, Revision
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -49,6 +49,7 @@ def predict(
     ],
     model: Annotated[str, typer.Option(help="Folder or hub name of a model.")],
     revision: Revision = None,
+    allow_download: AllowDownload = False,
     format: Annotated[Format, typer.Option(help="Output format; JSON includes the windows of long files.")] = (
         Format.table
     ),
@@ -71,7 +72,7 @@ def predict(
         named = list(expand(files, sys.stdin.buffer))
         if not named:
             raise RecipeError("FILE must name at least one file, got none on the command line or standard input")
-        recognizer = Recognizer.load(model, revision)
+        recognizer = Recognizer.load(model, revision, allow_download=allow_download)
         check_hop(recognizer, hop)
         results: list[Answer | Refusal] = []
         stopped = False

@@ -35,7 +35,10 @@ class FrameEncoder(nn.Module):
             self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of the later ones
 
     def forward(self, inputs: Tensor) -> Tensor:
-        output = self.model(inputs, output_hidden_states=self.layer != "last")
+        return self.frames_of(self.model(inputs, output_hidden_states=self.layer != "last"))
+
+    def frames_of(self, output: Any) -> Tensor:
+        """The frames in the model's output, which has its hidden states unless the layer is ``"last"``."""
         # Not the last hidden state: in pre-norm models it lacks the final layer norm.
         frames: Tensor = output.last_hidden_state
         if self.layer == "weighted":

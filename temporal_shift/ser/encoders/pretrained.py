@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import huggingface_hub.constants
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModel, WhisperFeatureExtractor
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from transformers.utils.hub import cached_file, extract_commit_hash
+from transformers import WhisperFeatureExtractor
+from transformers.utils.hub import extract_commit_hash
 
 from .. import config
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
+from .families import check_size, encoder_class, encoder_config
 from .frame_encoder import FrameEncoder, normalized
-from .whisper_spectrogram import HOP, WINDOW
+from .model_files import ModelFiles
+from .preprocessor import FILES, check_statements
+from .whisper_spectrogram import HOP
 
 Waveforms: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 
@@ -34,51 +32,68 @@ _WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves t
 
 
 def load_backbone(
-    backbone: config.Backbone, clip_seconds: float, average: int = 1, identity: dict[str, object] | None = None
+    backbone: config.Backbone,
+    clip_seconds: float,
+    average: int = 1,
+    identity: dict[str, object] | None = None,
+    *,
+    allow_download: bool = True,
 ) -> PretrainedEncoder:
     """Load an encoder for clips of ``clip_seconds``, in eval mode.
 
     Whisper's encoder gets the log mel spectrogram, and its position table is cut to the clip; every other model gets
-    the waveform. Only safetensors files are read, and no code from the hub runs.
+    the waveform. Only JSON and safetensors files are read, and no code from the model or the hub runs.
 
     Args:
         average: Number of neighbouring frames that are averaged into one.
         identity: The result of :func:`backbone_identity`, if the caller has it already.
+        allow_download: Whether the hub may be asked; if not, its cache on this machine is read.
     Raises:
         RecipeError: If the encoder does not exist, lacks weights or the layer, or cannot encode such a clip.
     """
-    identity = identity or backbone_identity(backbone)
+    identity = identity or backbone_identity(backbone, allow_download=allow_download)
+    files = ModelFiles(backbone.name, backbone.revision, allow_download).at(identity.get("revision"))
     samples = round(clip_seconds * SAMPLE_RATE)
-    with quiet_loading():
-        if identity["model_type"] == "whisper":
-            model, convert = _load_whisper(backbone, samples)
-        else:
-            model, convert = _load_waveform_model(backbone), torch.from_numpy
+    model = _load(files, samples)
+    convert: Callable[[Waveforms], Tensor] = torch.from_numpy
+    if identity["model_type"] == "whisper":
+        positions = _cut_positions(model, samples, files.name)
+        # Whisper's own: check_statements has compared everything else
+        convert = partial(_spectrogram, WhisperFeatureExtractor(feature_size=model.config.num_mel_bins), positions)
     return PretrainedEncoder(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
 
-def backbone_identity(backbone: config.Backbone) -> dict[str, object]:
+def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True) -> dict[str, object]:
     """Everything that determines an encoder's output, as JSON-serialisable data. Does not load the weights.
 
     A hub name is resolved to its current commit. A folder is identified by the hashes of its files, so it can move.
 
+    Args:
+        allow_download: Whether the hub may be asked; if not, its cache on this machine is read.
     Raises:
-        RecipeError: If the folder or hub name does not exist or contains no model.
+        RecipeError: If the folder or hub name does not exist, is no encoder of a known family, or states another input
+            than it gets.
     """
-    config_file = _find_config(backbone)
-    try:
-        model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, TypeError, KeyError):
-        raise RecipeError(f"the config.json of the backbone {backbone.name} names no model_type") from None
+    check_folder_or_hub_name(backbone.name, "backbone")
+    files = ModelFiles(backbone.name, backbone.revision, allow_download)
+    settings = files.json("config.json") or {}
+    config_file = files.config()
     source: dict[str, object]
-    if Path(backbone.name).is_dir():
-        files = [config_file, *config_file.parent.glob("preprocessor_config.json")]
-        files += sorted(config_file.parent.glob("*.safetensors"))
-        source = {"files": {file.name: file_sha256(file) for file in files}}
+    if files.folder is not None:
+        paths = [config_file, *filter(None, map(files.find, FILES)), *sorted(files.folder.glob("*.safetensors"))]
+        source = {"files": {path.name: file_sha256(path) for path in paths}}
     else:
-        commit = extract_commit_hash(str(config_file), None)
-        source = {"name": backbone.name, "revision": commit or backbone.revision}
-    return {**source, "model_type": model_type, "layer": backbone.layer, "normalize": backbone.normalize}
+        commit = extract_commit_hash(str(config_file), None) or backbone.revision
+        source = {"name": backbone.name, "revision": commit}
+        files = files.at(commit)
+    encoder_config(settings, f"the backbone {backbone.name}")
+    check_statements(files, settings)
+    return {
+        **source,
+        "model_type": settings["model_type"],
+        "layer": backbone.layer,
+        "normalize": backbone.normalize,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +131,15 @@ class PretrainedEncoder(FrameEncoder):
             with torch.inference_mode():
                 silence = self.prepare(np.zeros((1, samples), dtype=np.float32))
                 output = self.model(silence, output_hidden_states=True)
-                frames, hidden_size = output.last_hidden_state.shape[1:]
-        except Exception as error:  # a model that is not a speech encoder can fail in any way
+        except Exception as error:  # an encoder can fail in any way on a clip that it was not made for
             raise RecipeError(
                 f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason_of(error)}"
             ) from None
-        last = len(output.hidden_states) - 1
-        self.choose(_layer(backbone, last))
-        self.frames: int = math.ceil(frames / average)
-        self.hidden_size: int = hidden_size
-        self.layers: int = last + 1 if self.layer == "weighted" else 0  # 0 unless the layers are weighted
+        self.choose(_layer(backbone, output))
+        shape = self.frames_of(output).shape[1:]
+        self.frames: int = shape[-2]
+        self.hidden_size: int = shape[-1]
+        self.layers: int = shape[0] if self.layer == "weighted" else 0  # 0 unless the layers are weighted
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,51 +153,65 @@ class PretrainedEncoder(FrameEncoder):
             return self(inputs).float().cpu()  # type: ignore[no-any-return]
 
 
-def _layer(backbone: config.Backbone, last: int) -> int | str:
+def _layer(backbone: config.Backbone, output: Any) -> int | str:
+    """The layer in the settings, or "last" for another name of it; a :class:`RecipeError` if there is no such layer."""
+    states, name = output.hidden_states, f"the backbone {backbone.name}"
+    last, whole = len(states) - 1, tuple(output.last_hidden_state.shape[1:])
+    of_layers = {tuple(state.shape[1:]) for state in states[:-1]}
+    if backbone.layer == "weighted" and of_layers - {whole}:
+        raise RecipeError(
+            f"layer must be last or in [{-last - 1}, {last}] for {name}, got weighted: its output has the shape "
+            f"{whole}, and the layers before it {', '.join(map(str, sorted(of_layers)))}, so they have no sum"
+        )
     if isinstance(backbone.layer, str):
         return backbone.layer
     if not -last - 1 <= backbone.layer <= last:
-        raise RecipeError(
-            f"the backbone {backbone.name} has no layer {backbone.layer}: "
-            f"it must be between 0 and {last}, or between {-last - 1} and -1 from the end"
-        )
-    return "last" if backbone.layer in (-1, last) else backbone.layer
+        raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}] for {name}, got {backbone.layer}")
+    # An adapter, or SEW's upsampling, follows the last layer: then the output is not another name of it.
+    is_output = tuple(states[last].shape[1:]) == whole
+    return "last" if is_output and backbone.layer % (last + 1) == last else backbone.layer
 
 
-def _load_waveform_model(backbone: config.Backbone) -> Any:
-    model = _load_weights(AutoModel, backbone, trust_remote_code=False)
-    if model.main_input_name != "input_values":
-        raise RecipeError(
-            f"the backbone {backbone.name} ({model.config.model_type}) reads {model.main_input_name}, not a waveform"
-        )
+def _load(files: ModelFiles, samples: int) -> Any:
+    """The model in float32, in bounded time and memory for clips of so many samples."""
+    name = f"the backbone {files.name}"
+    settings = encoder_config(files.json("config.json") or {}, name)
+    weights = files.weights()
+    check_size(settings, weights, samples, name)
+    # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
+    names = {r"^(model\.)?encoder\.": ""} if settings.model_type == "whisper" else None
+    try:
+        with quiet_loading():
+            # From a dictionary: given a folder, transformers also reads adapters and pickled indices.
+            model, loading = encoder_class(settings).from_pretrained(
+                None,
+                config=settings,
+                state_dict=weights,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with the missing ones
+                key_mapping=names,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"{name} cannot be loaded: {reason_of(error)}") from None
+    check_all_loaded(loading, name)
+    if extra := sorted(key for key in loading["unexpected_keys"] if "encoder.layers." in key):  # not a decoder's
+        raise RecipeError(f"{name} has {len(extra)} weights that its configuration lacks, {extra[0]} for example")
     return model
 
 
-def _load_whisper(backbone: config.Backbone, samples: int) -> tuple[Any, Callable[[Waveforms], Tensor]]:
-    # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
-    model = _load_weights(WhisperEncoder, backbone, key_mapping={r"^(model\.)?encoder\.": ""})
-    try:
-        extractor = WhisperFeatureExtractor.from_pretrained(backbone.name, revision=backbone.revision or "main")
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"the backbone {backbone.name} has no feature extractor: {reason_of(error)}") from None
-    found = (extractor.n_fft, extractor.hop_length, extractor.sampling_rate, extractor.feature_size, extractor.dither)
-    expected = (WINDOW, HOP, SAMPLE_RATE, model.config.num_mel_bins, 0.0)
-    if found != expected:  # models/speech_classifier.py computes this spectrogram
-        raise RecipeError(
-            f"the backbone {backbone.name} has a feature extractor with n_fft, hop_length, sampling_rate, feature_size "
-            f"and dither {found}: it must be Whisper's own, {expected}"
-        )
-
+def _cut_positions(model: Any, samples: int, name: str) -> int:
+    """Cut the position table of a Whisper encoder to clips of so many samples; returns its length."""
     positions = math.ceil(samples / _WHISPER_STRIDE)
     table = model.embed_positions.weight
     if positions > len(table):
         raise RecipeError(
-            f"clip_seconds must be at most {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} for the backbone "
-            f"{backbone.name}, got {samples / SAMPLE_RATE:g}"
+            f"clip_seconds must be at most {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} for the backbone {name}, "
+            f"got {samples / SAMPLE_RATE:g}"
         )
     model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
     model.config.max_source_positions = model.max_source_positions = positions
-    return model, partial(_spectrogram, extractor, positions)
+    return positions
 
 
 def _spectrogram(extractor: WhisperFeatureExtractor, positions: int, clips: Waveforms) -> Tensor:
@@ -192,44 +220,3 @@ def _spectrogram(extractor: WhisperFeatureExtractor, positions: int, clips: Wave
         list(clips), sampling_rate=SAMPLE_RATE, padding="max_length", max_length=samples, return_tensors="pt"
     )
     return features["input_features"]  # type: ignore[no-any-return]  # (B, mel bins, 2 * positions)
-
-
-def _load_weights(model_class: Any, backbone: config.Backbone, **options: object) -> Any:
-    folder = Path(backbone.name)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise RecipeError(f"the backbone folder {folder} has no .safetensors file: pickled weights are never read")
-    try:
-        model, loading = model_class.from_pretrained(
-            backbone.name,
-            revision=backbone.revision or "main",
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below, with the missing ones
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        advice = "" if folder.is_dir() else "; if it has only pickled weights, name a revision with safetensors"
-        raise RecipeError(f"the backbone {backbone.name} cannot be loaded: {reason_of(error)}{advice}") from None
-    check_all_loaded(loading, f"the backbone {backbone.name}")
-    return model
-
-
-def _find_config(backbone: config.Backbone) -> Path:
-    check_folder_or_hub_name(backbone.name, "backbone")
-    folder = Path(backbone.name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise RecipeError(f"the backbone folder {folder} has no config.json")
-        return folder / "config.json"
-    try:
-        with quiet_loading():
-            found = cached_file(backbone.name, "config.json", revision=backbone.revision or "main")
-    except (OSError, ValueError) as error:
-        offline = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
-        raise RecipeError(
-            f"the backbone {backbone.name} is not a local folder, and the download from the Hugging Face hub failed: "
-            f"{offline if huggingface_hub.constants.HF_HUB_OFFLINE else reason_of(error)}; "
-            f"where there is a network, `hf download {backbone.name} --local-dir FOLDER`, and name that folder here"
-        ) from None
-    return Path(str(found))

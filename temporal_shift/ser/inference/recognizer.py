@@ -52,13 +52,17 @@ class Recognizer:
         self.window: float = model.config.clip_seconds
 
     @classmethod
-    def load(cls, name: str, revision: str | None = None) -> Recognizer:
+    def load(cls, name: str, revision: str | None = None, *, allow_download: bool = False) -> Recognizer:
         """Load a model from a folder or the hub, to the GPU if there is one.
+
+        Args:
+            allow_download: Whether the encoder that a folder names may be downloaded from the hub. A model with a hub
+                name is downloaded with its encoder.
 
         Raises:
             RecipeError: If the model does not exist, or is not a speech classifier of this package.
         """
-        model: Any = load_speech_classifier(name, revision)
+        model: Any = load_speech_classifier(name, revision, allow_download=allow_download)
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:

@@ -9,30 +9,28 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
-    AutoModel,
     AutoModelForAudioClassification,
     PreTrainedModel,
     Wav2Vec2FeatureExtractor,
-    WhisperConfig,
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from transformers.utils.hub import cached_file
 
 from .. import config as settings_of
 from ..audio.resampling import SAMPLE_RATE
+from ..encoders.families import check_size, encoder_class, encoder_config
 from ..encoders.frame_encoder import FrameEncoder, normalized
+from ..encoders.model_files import ModelFiles
 from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
@@ -66,7 +64,8 @@ class SpeechClassifier(PreTrainedModel):
 
     def __init__(self, config: SpeechClassifierConfig) -> None:
         super().__init__(config)
-        self.backbone = FrameEncoder(_architecture(config.backbone_config), config.layer, config.average)
+        encoder = _encoder_config(config)
+        self.backbone = FrameEncoder(encoder_class(encoder)(encoder), config.layer, config.average)
         self.classifier = FrameClassifier(_classifier_config(config))
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -129,21 +128,30 @@ class SpeechClassifier(PreTrainedModel):
     def from_pretrained(cls, name: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
 
+        Args:
+            allow_download: Whether the encoder that a local folder names may be downloaded from the hub. Default: only
+                if ``name`` is on the hub itself.
         Raises:
-            RecipeError: If the encoder is not at the place that the configuration names.
+            RecipeError: If the encoder is not at the place that the configuration names, or the weights do not fit the
+                configuration.
         """
-        kwargs.setdefault("use_safetensors", True)
-        told = kwargs.pop("config", None)
-        hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
-        settings = (
-            told if isinstance(told, SpeechClassifierConfig) else cls.config_class.from_pretrained(told or name, **hub)
-        )
-        if settings.holds_backbone:
-            return super().from_pretrained(name, *args, config=settings, **kwargs)
-        weights = load_file(str(cached_file(str(name), "model.safetensors", **hub)))
-        weights |= {f"backbone.model.{key}": value for key, value in _weights_elsewhere(settings, Path(name)).items()}
-        settings = copy.deepcopy(settings)
-        return super().from_pretrained(None, *args, config=settings, state_dict=weights, **kwargs)
+        if name is None:  # all weights in state_dict, as Hugging Face has it
+            return super().from_pretrained(None, *args, **kwargs)
+        hub: dict[str, Any]
+        hub = {key: kwargs.pop(key) for key in ("token", "cache_dir", "local_files_only", "subfolder") if key in kwargs}
+        revision = kwargs.pop("revision", None)
+        allow_download = kwargs.pop("allow_download", not Path(name).is_dir())
+        settings = kwargs.pop("config", None)
+        if not isinstance(settings, SpeechClassifierConfig):
+            settings = cls.config_class.from_pretrained(settings or name, revision=revision or "main", **hub)
+        files = ModelFiles(str(name), revision, kind="model", options=hub)
+        weights = files.weights()
+        if not settings.holds_backbone:
+            encoder = _weights_elsewhere(settings, Path(name), allow_download)
+            weights |= {f"backbone.model.{key}": value for key, value in encoder.items()}
+        check_size(_encoder_config(settings), weights, settings.clip_samples, f"the model {name}")
+        # From a dictionary: given a folder, transformers also reads adapters and pickled indices.
+        return super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
 
     def save_pretrained(  # type: ignore[override]
         self,
@@ -194,9 +202,12 @@ class SpeechClassifier(PreTrainedModel):
         """Keep the initialisation of each layer's constructor."""
 
 
-def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClassifier:
+def load_speech_classifier(name: str, revision: str | None = None, *, allow_download: bool = False) -> SpeechClassifier:
     """Load a model by its folder or hub name, in float32 and eval mode.
 
+    Args:
+        allow_download: Whether the encoder that a folder names may be downloaded from the hub. A model with a hub name
+            is downloaded with its encoder.
     Raises:
         RecipeError: If the model does not exist or is not a speech classifier of this package.
     """
@@ -208,7 +219,7 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
         raise RecipeError(f"revision must not be given with a model folder, got {revision!r}")
     try:
         with quiet_loading():
-            settings = AutoConfig.from_pretrained(name, revision=revision or "main")
+            settings = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
             if not isinstance(settings, SpeechClassifierConfig):
                 raise RecipeError(
                     f"the model {name} is of the type {settings.model_type}: it must be one that `temporal-shift ser "
@@ -218,6 +229,7 @@ def load_speech_classifier(name: str, revision: str | None = None) -> SpeechClas
                 name,
                 config=settings,
                 revision=revision or "main",
+                allow_download=allow_download or not folder.is_dir(),
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, with the missing ones
@@ -238,11 +250,8 @@ def feature_extractor() -> Wav2Vec2FeatureExtractor:
     )
 
 
-def _architecture(backbone: dict[str, Any]) -> nn.Module:
-    settings = AutoConfig.for_model(**backbone)
-    if settings.model_type == "whisper":
-        return WhisperEncoder(cast(WhisperConfig, settings))
-    return AutoModel.from_config(settings)  # type: ignore[no-any-return]
+def _encoder_config(settings: SpeechClassifierConfig) -> Any:
+    return encoder_config(settings.backbone_config, "backbone_config")
 
 
 def _classifier_config(settings: SpeechClassifierConfig) -> FrameClassifierConfig:
@@ -250,7 +259,7 @@ def _classifier_config(settings: SpeechClassifierConfig) -> FrameClassifierConfi
     return FrameClassifierConfig(**known, id2label=settings.id2label, label2id=settings.label2id)
 
 
-def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path) -> dict[str, Tensor]:
+def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path, allow_download: bool) -> dict[str, Tensor]:
     name = settings.backbone["name"]
     if (folder / name).is_dir():
         name = str((folder / name).resolve())
@@ -260,7 +269,8 @@ def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path) -> dict[s
             "put it there, or save the model with it"
         )
     source = settings_of.Backbone(name=name, revision=settings.backbone.get("revision"))
-    return load_backbone(source, settings.clip_seconds).model.state_dict()  # type: ignore[no-any-return]
+    encoder = load_backbone(source, settings.clip_seconds, allow_download=allow_download)
+    return encoder.model.state_dict()  # type: ignore[no-any-return]
 
 
 AutoConfig.register(SpeechClassifierConfig.model_type, SpeechClassifierConfig)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -28,7 +29,6 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from temporal_shift.ser import config
-from temporal_shift.ser.encoders import pretrained
 from temporal_shift.ser.encoders.pretrained import backbone_identity, load_backbone
 from temporal_shift.ser.utils.errors import RecipeError
 
@@ -125,8 +125,7 @@ def test_layers_count_from_the_end_too(folders, clips):
 
 @pytest.mark.parametrize("layer", [4, -5])
 def test_a_layer_out_of_range_is_an_error_that_names_the_range(folders, layer):
-    message = rf"hubert has no layer {layer}: it must be between 0 and 3, or between -4 and -1 from the end$"
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=rf"layer must be .*\[-4, 3\].*hubert, got {layer}$"):
         load_backbone(settings(folders["hubert"], layer=layer), 0.5)
 
 
@@ -239,9 +238,7 @@ def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
 def test_a_whisper_with_another_spectrogram_is_refused(folders, tmp_path):
     shutil.copytree(folders["whisper"], tmp_path / "whisper")
     WhisperFeatureExtractor(feature_size=80, hop_length=200).save_pretrained(tmp_path / "whisper")
-    with pytest.raises(
-        RecipeError, match=r"has a feature extractor with n_fft, .*\(400, 200, 16000, 80, 0\.0\): it must"
-    ):
+    with pytest.raises(RecipeError, match=r"hop_length .*whisper must be 160, got 200$"):
         load_backbone(settings(tmp_path / "whisper"), 0.5)
 
 
@@ -297,7 +294,7 @@ def test_pickled_weights_are_never_read(folders, tmp_path):
     folder = shutil.copytree(folders["hubert"], tmp_path / "hubert")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(RecipeError, match=r"hubert has no \.safetensors file: pickled weights are never read$"):
+    with pytest.raises(RecipeError, match=r"hubert has no model\.safetensors: pickled weights are never read$"):
         load_backbone(settings(folder), 0.5)
 
 
@@ -323,15 +320,15 @@ def test_a_hub_name_in_offline_mode_is_a_sentence_that_ends_with_what_to_do():
 
 def test_a_hub_name_without_a_network_is_a_sentence_that_ends_with_what_to_do(monkeypatch):
     def unreachable(*arguments, **options):
-        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files.\nCheck your connection.")
+        raise LocalEntryNotFoundError("An error happened while trying to locate the file on the Hub")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(pretrained, "cached_file", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     with pytest.raises(RecipeError) as error:
         load_backbone(settings("no/such"), 0.5)
     assert str(error.value) == (
         "the backbone no/such is not a local folder, and the download from the Hugging Face hub failed: "
-        f"We couldn't connect to 'https://huggingface.co' to load the files; {ADVICE}"
+        f"the hub cannot be reached; {ADVICE}"
     )
 
 
@@ -344,9 +341,7 @@ def test_a_hub_repository_without_safetensors_advises_a_revision(tmp_path, folde
     (tmp_path / "models--some--encoder" / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert backbone_identity(settings("some/encoder"))["revision"] == "0" * 40
-    with pytest.raises(
-        RecipeError, match=r"^the backbone some/encoder cannot be loaded: .* name a revision with safete"
-    ):
+    with pytest.raises(RecipeError, match=r"^the backbone some/encoder has no model\.safetensors.* name a revision"):
         load_backbone(settings("some/encoder"), 0.5)
 
 
@@ -355,17 +350,19 @@ def test_a_folder_without_a_config_is_a_sentence(tmp_path):
         load_backbone(settings(tmp_path), 0.5)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "{"])
+@pytest.mark.parametrize("text", ["{}", "[]", "{", "[" * 20_000, '{"model_type": ["hubert"]}'])
 def test_a_config_of_no_model_is_a_sentence(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(RecipeError, match=r"^the config\.json of the backbone .* names no model_type$"):
+    with pytest.raises(
+        RecipeError, match=r"^(model_type|the config\.json) of the backbone .*(, got |invalid: )[^\n]*$"
+    ):
         load_backbone(settings(tmp_path), 0.5)
 
 
 def test_a_text_model_is_a_sentence(tmp_path):
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=8, **sizes)).save_pretrained(tmp_path)
-    with pytest.raises(RecipeError, match=r"\(bert\) reads input_ids, not a waveform$"):
+    with pytest.raises(RecipeError, match=r"model_type .*must be one of .*hubert.*, got 'bert'$"):
         load_backbone(settings(tmp_path), 0.5)
 
 

@@ -1,0 +1,119 @@
+"""The families of speech encoders, and their models from a ``config.json`` that nobody has checked.
+
+Only these families are built. Each class belongs to transformers and contains no other model, and only the arguments
+that it declares are taken from the file. So a configuration cannot name code to run (``auto_map``, a nested model), a
+kernel to download (``attn_implementation``), or other files to read.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError, reason_of
+from ..utils.hugging_face import quiet_loading
+from .whisper_spectrogram import HOP
+
+WAVEFORM_FAMILIES = (
+    *("data2vec-audio", "hubert", "sew", "sew-d", "unispeech", "unispeech-sat"),
+    *("wav2vec2", "wav2vec2-conformer", "wavlm"),
+)
+FAMILIES = (*WAVEFORM_FAMILIES, "whisper")
+_SIZES = (
+    *("hidden_size", "output_hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("conv_dim", "conv_kernel", "conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups"),
+    *("conv_pos_kernel_size", "squeeze_factor", "adapter_kernel_size", "adapter_stride"),
+    *(
+        "d_model",
+        "encoder_ffn_dim",
+        "encoder_layers",
+        "encoder_attention_heads",
+        "num_mel_bins",
+        "max_source_positions",
+    ),
+)
+_MAX_RATE = 200  # frames per second; attention needs the square of them. Published encoders have 50.
+
+
+def encoder_config(settings: Mapping[str, Any], name: str) -> Any:
+    """The configuration of an encoder, from the content of a ``config.json``.
+
+    Args:
+        settings: The content of the file.
+        name: The model, for messages.
+    Raises:
+        RecipeError: If the family is not one of :data:`FAMILIES`, the weights are quantised, or a value is invalid.
+    """
+    family = settings.get("model_type")
+    if family not in FAMILIES:
+        raise RecipeError(f"model_type of {name} must be one of {', '.join(FAMILIES)}, got {family!r}")
+    if settings.get("quantization_config"):
+        raise RecipeError(f"{name} must have weights that are not quantised, got a quantization_config")
+    config_class: Any = CONFIG_MAPPING[family]
+    known = inspect.signature(config_class).parameters.keys() - inspect.signature(PreTrainedConfig).parameters.keys()
+    try:
+        with quiet_loading():
+            found = config_class(**{key: value for key, value in settings.items() if key in known})
+            _check_sizes(found)
+    except Exception as error:  # each family checks its own values, and raises what it likes
+        raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
+    return found
+
+
+def encoder_class(config: PreTrainedConfig) -> Any:
+    """The class of the encoder; Whisper's has no decoder."""
+    return WhisperEncoder if config.model_type == "whisper" else MODEL_MAPPING[type(config)]
+
+
+def frame_count(config: Any, samples: int) -> int:
+    """Number of frames that the convolutions make of a clip at 16 kHz; 0 if it is too short for them."""
+    if config.model_type == "whisper":
+        return min(int(config.max_source_positions), -(-samples // (2 * HOP)))
+    frames = samples
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        frames = max(0, (frames - kernel) // stride + 1)
+    return frames
+
+
+def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples: int, name: str) -> None:
+    """Check that loading the weights and encoding a clip take bounded time and memory, before either.
+
+    Args:
+        samples: Length of the clip at 16 kHz.
+        name: The model, for messages.
+    Raises:
+        RecipeError: If the configuration describes far more layers or parameters than there are weights, or too
+            many frames.
+    """
+    most = len(weights)  # every layer has weights
+    for key in ("num_hidden_layers", "num_adapter_layers", "encoder_layers"):
+        if (found := getattr(config, key, 0)) > most:
+            raise RecipeError(f"{key} of {name} must be at most {most}, the number of its weights, got {found}")
+    frames, most = frame_count(config, samples), max(1, _MAX_RATE * samples // SAMPLE_RATE)
+    if frames > most:
+        raise RecipeError(
+            f"conv_stride of {name} must give at most {most} frames in {samples / SAMPLE_RATE:g} s, got {frames}"
+        )
+    with quiet_loading(), torch.device("meta"):  # no memory
+        described = sum(parameter.numel() for parameter in encoder_class(config)(config).parameters())
+    stored = sum(weight.numel() for weight in weights.values())
+    if described > 2 * stored:  # a few missing weights are named after loading
+        raise RecipeError(f"the configuration of {name} describes {described} parameters, but it has {stored}")
+
+
+def _check_sizes(config: PreTrainedConfig) -> None:
+    """Sizes are positive: transformers builds an encoder of -1 layers, which returns its input, without an error."""
+    for key in _SIZES:
+        found = getattr(config, key, None)
+        if found is None:
+            continue
+        sizes = found if isinstance(found, (list, tuple)) else [found]
+        if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
+            raise ValueError(f"{key} must be at least 1, got {found}")

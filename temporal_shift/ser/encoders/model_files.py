@@ -1,0 +1,178 @@
+"""The files of a model, in a folder or on the Hugging Face hub. JSON and safetensors are read, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import huggingface_hub.constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..utils.errors import RecipeError, reason_of
+from ..utils.hugging_face import quiet_loading
+
+_WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # in the model's own folder
+_MAX_JSON = 16 << 20  # bytes; Whisper's oldest preprocessor_config.json has 200 kB
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The files of a model.
+
+    Args:
+        name: A folder, or a name on the hub.
+        revision: A commit, a tag or a branch on the hub. Default: ``main``.
+        allow_download: Whether the hub may be asked. If not, only its cache on this machine is read.
+        kind: What the model is, for messages.
+        options: Further arguments of ``hf_hub_download``: ``token``, ``cache_dir``, ``subfolder`` and others.
+    """
+
+    name: str
+    revision: str | None = None
+    allow_download: bool = True
+    kind: str = "backbone"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; ``None`` on the hub."""
+        folder = Path(self.name)
+        return folder / (self.options.get("subfolder") or "") if folder.is_dir() else None
+
+    def find(self, filename: str) -> Path | None:
+        """The path of a file, downloaded if need be; ``None`` if the model does not have it."""
+        if self.folder is not None:
+            path = self.folder / filename
+            return path if path.is_file() else None
+        try:
+            return self._on_hub(filename)
+        except LocalEntryNotFoundError:
+            if self.allow_download and not huggingface_hub.constants.HF_HUB_OFFLINE:
+                raise
+            return None
+        except EntryNotFoundError:
+            return None
+
+    def config(self) -> Path:
+        """The path of ``config.json``, which every model has.
+
+        Raises:
+            RecipeError: If it does not exist, or cannot be downloaded.
+        """
+        if self.folder is not None:
+            if (path := self.find("config.json")) is None:
+                raise RecipeError(f"the {self.kind} folder {self.folder} has no config.json")
+            return path
+        try:
+            return self._on_hub("config.json")
+        except (OSError, ValueError, EntryNotFoundError) as error:
+            raise RecipeError(self._failure(error)) from None
+
+    def at(self, commit: object) -> ModelFiles:
+        """The same files at a commit: what is cached is found without asking the hub."""
+        return self if self.folder is not None else replace(self, revision=str(commit))
+
+    def json(self, filename: str) -> dict[str, Any] | None:
+        """The content of a JSON file; ``None`` if the model does not have it.
+
+        Raises:
+            RecipeError: If it is not a JSON object of at most 16 MiB.
+        """
+        path = self.config() if filename == "config.json" else self.find(filename)
+        if path is None:
+            return None
+        try:
+            if path.stat().st_size > _MAX_JSON:
+                raise ValueError(f"more than {_MAX_JSON >> 20} MiB")
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RecipeError(f"the {filename} of the {self.kind} {self.name} is invalid: {reason_of(error)}") from None
+        return found
+
+    def weight_files(self) -> list[Path]:
+        """The safetensors files.
+
+        Raises:
+            RecipeError: If there are none.
+        """
+        if whole := self.find("model.safetensors"):
+            return [whole]
+        index = self.json("model.safetensors.index.json")
+        if index is None:
+            advice = "" if self.folder else "; name a revision with safetensors"
+            kind = f"{self.kind} folder" if self.folder else self.kind
+            raise RecipeError(
+                f"the {kind} {self.name} has no model.safetensors: pickled weights are never read{advice}"
+            )
+        shards = index.get("weight_map")
+        names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
+        paths = [self.find(name) if re.fullmatch(_WEIGHT_FILE, name) else None for name in names]
+        if not paths or None in paths:
+            raise RecipeError(f"the {self.kind} {self.name} lacks weight files that model.safetensors.index.json names")
+        return [path for path in paths if path is not None]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name.
+
+        Raises:
+            RecipeError: If there are none, or a file is damaged or has weights that are integers.
+        """
+        found: dict[str, Tensor] = {}
+        try:
+            for path in self.weight_files():
+                found |= load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise RecipeError(f"the {self.kind} {self.name} cannot be loaded: {reason_of(error)}") from None
+        for name, weight in found.items():
+            if not weight.is_floating_point() and not name.endswith("num_batches_tracked"):
+                raise RecipeError(
+                    f"the weights of the {self.kind} {self.name} must be floating-point numbers, "
+                    f"got {str(weight.dtype).removeprefix('torch.')} in {name}"
+                )
+        return found
+
+    def _on_hub(self, filename: str) -> Path:
+        options = {**self.options, "revision": self.revision or "main"}
+        if not self.allow_download:
+            options["local_files_only"] = True
+        with quiet_loading():
+            return Path(huggingface_hub.hf_hub_download(self.name, filename, **options))
+
+    def _failure(self, error: Exception) -> str:
+        if not self.allow_download:
+            return (
+                f"the {self.kind} {self.name} is not on this machine: --allow-download (allow_download=True) downloads "
+                "it from the Hugging Face hub"
+            )
+        reason = reason_of(error)
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            reason = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
+        elif isinstance(error, (GatedRepoError, RepositoryNotFoundError)):
+            reason = "it does not exist there, or needs a login (`hf auth login`)"
+        elif isinstance(error, RevisionNotFoundError):
+            reason = f"it has no revision {self.revision}"
+        elif isinstance(error, LocalEntryNotFoundError):
+            reason = "the hub cannot be reached"
+        elif isinstance(error, EntryNotFoundError):
+            reason = "it has no config.json"
+        return (
+            f"the {self.kind} {self.name} is not a local folder, and the download from the Hugging Face hub failed: "
+            f"{reason}; where there is a network, `hf download {self.name} --local-dir FOLDER`, and name that folder "
+            "here"
+        )

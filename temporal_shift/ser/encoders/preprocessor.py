@@ -1,0 +1,64 @@
+"""What an encoder states about its input, in ``preprocessor_config.json``, against what it is given.
+
+A statement that contradicts the input is refused. One that concerns a choice of the recipe is a note at the start.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import config
+from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError
+from .model_files import ModelFiles
+from .whisper_spectrogram import HOP, WINDOW
+
+FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+def check_statements(files: ModelFiles, settings: dict[str, Any]) -> None:
+    """Raise a :class:`RecipeError` if the encoder states another input than it gets.
+
+    Args:
+        settings: The content of its ``config.json``.
+    """
+    stated = _stated(files)
+    given: dict[str, object] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1}
+    if settings["model_type"] == "whisper":
+        bins = settings.get("num_mel_bins", 80)
+        given = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": bins, "dither": 0.0}
+        given |= {"n_fft": WINDOW, "hop_length": HOP}
+    for key, value in {**given, "sampling_rate": SAMPLE_RATE, "padding_value": 0.0}.items():
+        if stated.get(key, value) != value:
+            raise RecipeError(f"{key} of the backbone {files.name} must be {value}, got {stated[key]!r}")
+
+
+def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
+    """A sentence for each statement of the encoder that the settings overrule; read this at the start of a run.
+
+    Args:
+        identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`.
+    """
+    files = ModelFiles(backbone.name, backbone.revision).at(identity.get("revision"))
+    stated = _stated(files)
+    if not stated or identity["model_type"] == "whisper":  # Whisper's extractor normalises spectrograms only
+        return []
+    found = []
+    normalizes = bool(stated.get("do_normalize", True))  # as in Wav2Vec2FeatureExtractor
+    if normalizes != backbone.normalize:
+        found.append(
+            f"the backbone {backbone.name} states do_normalize: {str(normalizes).lower()}, but normalize is "
+            f"{str(backbone.normalize).lower()}: waveforms are {'' if backbone.normalize else 'not '}normalised"
+        )
+    if stated.get("return_attention_mask"):
+        found.append(
+            f"the backbone {backbone.name} states return_attention_mask: true, but the padding of short utterances is "
+            "encoded without a mask, as in the paper"
+        )
+    return found
+
+
+def _stated(files: ModelFiles) -> dict[str, Any]:
+    own, processor = (files.json(filename) or {} for filename in FILES)
+    nested = processor.get("feature_extractor")  # a processor contains its extractor, and has precedence
+    return own | (nested if isinstance(nested, dict) else {})
