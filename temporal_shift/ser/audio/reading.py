@@ -1,6 +1,6 @@
 """Read audio files as samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
 
-A truncated recording is an error; libsndfile itself returns what is left of it without a warning.
+A recording is read to the end of its sound, whatever its header states; one that is cut off is an error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -19,144 +20,274 @@ import soundfile
 import soxr
 
 from ..utils.errors import RecipeError
-from .headers import NO_LENGTH, SizeFilledIn, blank_size_position, stated_samples
-from .resampling import SAMPLE_RATE, resampled_mono
+from .channels import Channel, Downmix
+from .chunks import chunks_layout, mpeg_in_wav
+from .flac import flac_layout, follows_flac
+from .layout import Layout, LayoutError, Part, PartFile
+from .mpeg import is_mpeg, mpeg_layout, tag_length
+from .ogg import ogg_layout
+from .pipes import spooled
+from .resampling import SAMPLE_RATE
+from .samples import MAX_CHANNELS, check_rate, check_scale
 
 # The resampler looks ahead. With this much more than the clip, its last samples equal those of the whole file.
 _LOOK_AHEAD = 0.1  # seconds
 _SLACK = 0.01  # seconds that the header may state and the file lack: some writers count the header itself as sound
+_UNEXPLAINED = 0.1  # seconds after the sound that may be anything: shorter sounds contain no speech
+_NO_LENGTH = 0x7FFF0000  # samples; from here on, the length is one that a decoder made up
+_BLOCK = 1 << 18  # samples of all channels that are decoded at once
 
 Source: TypeAlias = Path | BinaryIO
 
 
-def read_clip(path: Source, seconds: float, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
-    """The first ``seconds`` of a recording: channels averaged, resampled, zero-padded at the end.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A recording as it was decoded.
 
+    Attributes:
+        samples: Of each channel.
+        sample_rate: In Hz.
+        channels: Their number.
+        correlation: The smallest correlation of two channels that have sound; ``None`` if fewer than two have.
+        cancels: Whether the channels cancel each other in their mean.
+    """
+
+    samples: int
+    sample_rate: int
+    channels: int
+    correlation: float | None
+    cancels: bool
+
+
+def read_clip(
+    path: Source, seconds: float, sample_rate: int = SAMPLE_RATE, channel: Channel = "mean"
+) -> npt.NDArray[np.float32]:
+    """The first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
+
+    Args:
+        channel: ``"mean"`` averages the channels; a number selects one, counted from 0.
     Returns:
         ``(round(seconds * sample_rate),)`` samples, full scale being 1.
     Raises:
-        RecipeError: If the file is missing, empty, not audio or cut off, or if it contains a NaN or an infinity.
+        RecipeError: If the file is missing, empty, not audio or cut off, if it has no such channel, or if its samples
+            are not finite or not on a scale of 1.
     """
-    with _opened(path) as file:
-        look_ahead = 0.0 if file.samplerate == sample_rate else _LOOK_AHEAD
-        wave = file.next(math.ceil((seconds + look_ahead) * file.samplerate))
-        mono = resampled_mono(wave, file.samplerate, sample_rate)
+    with _opened(path, Downmix(channel)) as recording:
+        look_ahead = 0.0 if recording.rate == sample_rate else _LOOK_AHEAD
+        mono = recording.next(math.ceil((seconds + look_ahead) * recording.rate))
+        if recording.rate != sample_rate:
+            mono = soxr.resample(mono, recording.rate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
     clip[: len(mono)] = mono[: len(clip)]
     return clip
 
 
 def read_blocks(
-    path: Source, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE
+    path: Source, seconds: float = 1.0, sample_rate: int = SAMPLE_RATE, channel: Channel | Downmix = "mean"
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield a whole recording in blocks of about ``seconds``, with one block in memory at a time.
 
-    The blocks together are the recording with its channels averaged, resampled; :func:`read_clip` returns its start.
+    The blocks together are the recording, one channel, resampled; :func:`read_clip` returns its start.
 
+    Args:
+        channel: As for :func:`read_clip`. A :class:`.Downmix` compares the channels as well.
     Raises:
         RecipeError: As :func:`read_clip`, possibly after some blocks.
     """
-    with _opened(path) as file:
-        size = max(1, round(seconds * file.samplerate))
+    with _opened(path, channel if isinstance(channel, Downmix) else Downmix(channel)) as recording:
+        size = max(1, round(seconds * recording.rate))
         stream = None
-        if file.samplerate != sample_rate:
-            stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32")
+        if recording.rate != sample_rate:
+            stream = soxr.ResampleStream(recording.rate, sample_rate, 1, dtype="float32")
         last = False
         while not last:
-            wave = file.next(size)
+            wave = recording.next(size)
             last = len(wave) < size
             block = wave if stream is None else stream.resample_chunk(wave, last=last)
             if len(block):
                 yield block
 
 
-def read_header(path: Source) -> tuple[int, int]:
-    """The number of samples in each channel of a recording, and its sample rate in Hz.
+def measure(path: Source, channel: Channel = "mean") -> Measured:
+    """Decode a recording to its end, and count its samples.
 
     Raises:
-        RecipeError: If the file is missing, empty, not audio, or cut off according to its header.
+        RecipeError: As :func:`read_clip`.
     """
-    with _opened(path) as file:
-        if file.frames >= NO_LENGTH:  # a streamed FLAC or Ogg: only decoding gives the length
-            while len(file.next(file.samplerate)):
-                pass
-            return file.samples_read, int(file.samplerate)
-        return int(file.frames), int(file.samplerate)
+    mix = Downmix(channel)
+    with _opened(path, mix) as recording:
+        while len(recording.next(recording.rate)):
+            pass
+        return Measured(recording.samples_read, recording.rate, mix.channels, mix.correlation, mix.cancels)
 
 
-class _Recording(soundfile.SoundFile):  # type: ignore[misc]
-    """An open file, read once from start to end."""
-
-    path: Source
-    samples_read = 0
+class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
+    """One part of a file, read once from start to end."""
 
     def seekable(self) -> bool:
         """False: soundfile would seek after each read, which is slow and loses the samples before a FLAC's cut."""
         return False
 
-    def next(self, samples: int) -> npt.NDArray[np.float32]:
-        """The next ``samples`` samples, or fewer at the end, with the channels averaged."""
-        asked = min(samples, self.frames - self.samples_read)
-        try:
-            wave: npt.NDArray[np.float32] = self.read(asked, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise self.cut_off(f" or damaged: {_reason(error)}") from None
-        self.samples_read += len(wave)
-        if len(wave) < asked and self.frames < NO_LENGTH:
-            self.check_length(self.frames, self.samples_read)
-        if not np.isfinite(wave).all():
-            raise RecipeError(f"the audio file {_name(self.path)} contains samples that are not finite")
-        with np.errstate(over="ignore"):  # callers check the result if they need finite samples
-            mean: npt.NDArray[np.float32] = wave.T.mean(axis=0)
-        return mean
 
-    def check_length(self, stated: int, held: int) -> None:
-        """Raise if the header states more samples than the file has."""
-        if stated > held + _SLACK * self.samplerate:
-            raise self.cut_off(
-                f": its header states {stated / self.samplerate:.2f} s, it has {held / self.samplerate:.2f} s"
+class _Recording:
+    """An open file, read once from start to end."""
+
+    def __init__(self, source: Source, file: BinaryIO, layout: Layout, mix: Downmix) -> None:
+        self._source, self._file, self._layout, self._mix = source, file, layout, mix
+        self._parts = iter(layout.parts)
+        self.samples_read = 0
+        self.rate = self._channels = 0
+        self._open(next(self._parts))
+
+    def next(self, samples: int) -> npt.NDArray[np.float32]:
+        """The next ``samples`` samples, or fewer at the end, as one channel."""
+        blocks: list[npt.NDArray[np.float32]] = []
+        left = samples
+        while left > 0:
+            wave = self._decoded(min(left, max(1, _BLOCK // self._channels)))
+            if len(wave):
+                blocks.append(self._mixed(wave))
+                left -= len(wave)
+            elif (part := next(self._parts, None)) is not None:
+                self._open(part)
+            elif self.samples_read == 0:
+                raise self._error("is empty")
+            else:
+                break
+        return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+
+    def close(self) -> None:
+        self._decoder.close()
+
+    def _open(self, part: Part) -> None:
+        self._bytes, self._part_read = PartFile(self._file, part), 0
+        try:
+            self._decoder = _Decoder(self._bytes)
+        except soundfile.SoundFileError as error:
+            raise self._error(f"cannot be read: {_reason(error)}") from None
+        self._stated: int | None = part.samples
+        if part.samples is None and not part.unknown_length and self._decoder.frames < _NO_LENGTH:
+            self._stated = int(self._decoder.frames)
+        kind = (int(self._decoder.samplerate), int(self._decoder.channels))
+        if self._channels and kind != (self.rate, self._channels):
+            raise self._error(
+                f"changes from {self.rate} Hz and {self._channels} channels to {kind[0]} Hz and {kind[1]} channels"
+            )
+        self.rate, self._channels = kind
+        try:
+            check_rate(self.rate, "its rate")
+        except ValueError as error:
+            raise self._error(f"cannot be read: {error}") from None
+        if self._channels > MAX_CHANNELS:
+            raise self._error(f"cannot be read: it must have at most {MAX_CHANNELS} channels, got {self._channels}")
+        self._check_sizes()
+
+    def _decoded(self, samples: int) -> npt.NDArray[np.float32]:
+        """Up to ``samples`` of the current part; none at its end."""
+        stated, done = self._stated, self._part_read
+        if stated is not None and done < stated:
+            samples = min(samples, stated - done)
+        try:
+            wave: npt.NDArray[np.float32] = self._decoder.read(samples, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            if done == stated and not follows_flac(self._file):  # all of it is read: what follows is no sound
+                return np.zeros((0, self._channels), dtype=np.float32)
+            raise self._error(f"is cut off or damaged: {_reason(error)}") from None
+        if self._bytes.error is not None:
+            raise self._error(f"cannot be read: {_reason(self._bytes.error)}")
+        self._part_read += len(wave)
+        self.samples_read += len(wave)
+        if len(wave) == 0 and stated is not None:
+            self._check_length(stated, self._part_read)
+        return wave
+
+    def _mixed(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        try:
+            check_scale(wave, f"the audio file {_name(self._source)}")
+            return self._mix(wave)
+        except ValueError as error:
+            raise RecipeError(str(error)) from None
+
+    def _check_sizes(self) -> None:
+        """Compare the size of the sound in the header with what the file has, in bytes."""
+        layout = self._layout
+        if self._stated and min(layout.stated, layout.held) > 0:
+            samples = self._stated / min(layout.stated, layout.held)
+            self._check_length(layout.stated * samples, layout.held * samples)
+            more = layout.held - layout.stated
+            if more * samples > _UNEXPLAINED * self.rate:
+                raise self._error(
+                    f"is ambiguous: its header states {layout.stated} bytes of sound, but {more} more follow; correct "
+                    "the header"
+                )
+
+    def _check_length(self, stated: float, held: float) -> None:
+        if stated > held + _SLACK * self.rate:
+            raise self._error(
+                f"is cut off: its header states {stated / self.rate:.2f} s, it has {held / self.rate:.2f} s"
             )
 
-    def cut_off(self, how: str) -> RecipeError:
-        return RecipeError(f"the audio file {_name(self.path)} is cut off{how}")
+    def _error(self, what: str) -> RecipeError:
+        return RecipeError(f"the audio file {_name(self._source)} {what}")
 
 
 @contextmanager
-def _opened(path: Source) -> Iterator[_Recording]:
-    """Open a recording; raise if it has no sample or is cut off according to its header."""
+def _opened(source: Source, mix: Downmix) -> Iterator[_Recording]:
+    """Open a recording; raise if it has no sample, or if it is cut off according to its structure."""
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(_recording(path, stack))
-        except (soundfile.SoundFileError, OSError, ValueError) as error:  # a name with a null byte is a ValueError
-            raise _unreadable(path, error) from None
-        file.path = path
-        if all(sign in file.extra_info for sign in ("lacks an end-of-stream bit", "Junk after the last page")):
-            raise file.cut_off(": it ends within a page")  # Ogg: its header has no length
-        if file.frames == 0:
-            raise RecipeError(f"the audio file {_name(path)} is empty")
-        file.check_length(stated_samples(file), file.frames)
-        yield file
+            file = _file(source, stack)
+            recording = _Recording(source, file, _layout(file), mix)
+        except LayoutError as error:
+            raise RecipeError(f"the audio file {_name(source)} {error}") from None
+        except RecipeError:
+            raise
+        except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
+            raise _unreadable(source, error) from None
+        stack.callback(recording.close)
+        yield recording
 
 
-def _recording(path: Source, stack: ExitStack) -> _Recording:
-    if not isinstance(path, Path):
-        return _Recording(path)
-    raw = stack.enter_context(path.open("rb", buffering=0))
-    status = os.fstat(raw.fileno())
-    if stat.S_ISREG(status.st_mode):
-        if status.st_size == 0:
-            raise ValueError("it has 0 bytes")
-        place = blank_size_position(raw, status.st_size)
-        raw.seek(0)
-        if place is not None:
-            return _Recording(SizeFilledIn(raw, place))
-    return _Recording(raw.fileno(), closefd=False)  # not by name: soundfile guesses the format from its extension
+def _file(source: Source, stack: ExitStack) -> BinaryIO:
+    if not isinstance(source, Path):
+        return source
+    file = stack.enter_context(open(source, "rb", opener=_open_at_once))  # noqa: SIM115 - the stack closes it
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISFIFO(mode):
+        return stack.enter_context(spooled(file))
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is not a regular file")
+    return file
 
 
-def _unreadable(path: Source, error: Exception) -> RecipeError:
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without waiting for the writer of a named pipe
+
+
+def _layout(file: BinaryIO) -> Layout:
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("it has 0 bytes")
+    start = 0
+    while start < size and (length := tag_length(file, start)):
+        start += length
+    file.seek(start)
+    head = file.read(64)
+    if frames := mpeg_in_wav(file, head, size):
+        return mpeg_layout(file, *frames)
+    if is_mpeg(head):
+        return mpeg_layout(file, start, size)
+    if head[:4] == b"OggS":
+        return ogg_layout(file, start, size)
+    if head[:4] == b"fLaC" and len(head) > 26:
+        return flac_layout(start, size, head)
+    return chunks_layout(file, head, size) or Layout((Part(0, size),))
+
+
+def _unreadable(source: Source, error: Exception) -> RecipeError:
     if isinstance(error, FileNotFoundError):
-        return RecipeError(f"there is no audio file {_name(path)}")
-    return RecipeError(f"the audio file {_name(path)} cannot be read: {_reason(error)}")
+        return RecipeError(f"there is no audio file {_name(source)}")
+    return RecipeError(f"the audio file {_name(source)} cannot be read: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -164,5 +295,5 @@ def _reason(error: Exception) -> str:
     return str(text).removeprefix("Error : ").rstrip(".")
 
 
-def _name(path: Source) -> str:
-    return str(path) if isinstance(path, Path) else "in memory"
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, Path) else "in memory"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,15 +116,15 @@ def demo(
 
 
 def _sound(file: Path | None, device: str | None, seconds: float | None) -> Sound:
-    from ..audio.reading import read_blocks, read_header
+    from ..audio.reading import read_blocks
     from ..inference.live import BLOCK, first, played
     from ..inference.microphone import microphone
 
     if file is None:
         sound = microphone(device)
     else:
-        read_header(file)
-        sound = played(read_blocks(file, BLOCK))
+        blocks = read_blocks(file, BLOCK)
+        sound = played(chain(list(islice(blocks, 1)), blocks))
     return sound if seconds is None else first(sound, seconds)
 
 

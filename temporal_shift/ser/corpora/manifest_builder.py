@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import config
-from ..audio.reading import read_header
+from ..audio.reading import measure
 from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, raise_problems
 from ..utils.names import check_path_name
@@ -122,13 +122,13 @@ def read_utterance(
     end: float | None = None,
     style: Style = "",
 ) -> Utterance:
-    """Describe a recording by its header and the hash of its file.
+    """Describe a recording by its decoded sound and the hash of its file.
 
     Raises:
         RecipeError: If the file is missing, empty or not audio.
     """
     try:
-        samples, sample_rate = read_header(path)
+        found = measure(path)
     except RecipeError:
         if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
             raise RecipeError(f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'") from None
@@ -140,9 +140,9 @@ def read_utterance(
         speaker=speaker,
         session=session,
         start=start,
-        end=samples / sample_rate if end is None else end,
-        samples=samples,
-        sample_rate=sample_rate,
+        end=found.samples / found.sample_rate if end is None else end,
+        samples=found.samples,
+        sample_rate=found.sample_rate,
         sha256=file_sha256(path),
         style=style,
     )

@@ -10,7 +10,7 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temporal_shift.ser.audio.reading import read_blocks, read_clip, read_header
+from temporal_shift.ser.audio.reading import measure, read_blocks, read_clip
 from temporal_shift.ser.utils.errors import RecipeError
 
 
@@ -46,12 +46,17 @@ def test_a_resampled_clip_is_the_start_of_the_resampled_recording(tmp_path, rate
     np.testing.assert_allclose(read_clip(tmp_path / "a.wav", 0.5), whole[:8000], atol=1e-5)
 
 
+def length(path):
+    found = measure(path)
+    return found.samples, found.sample_rate
+
+
 @pytest.mark.parametrize("extension", ["wav", "flac", "ogg"])
 def test_the_usual_formats_are_read(tmp_path, noise, extension):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, noise, 16000)
     assert read_clip(path, 0.5).shape == (8000,)
-    assert read_header(path) == (8000, 16000)
+    assert length(path) == (8000, 16000)
 
 
 def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypatch):
@@ -62,19 +67,13 @@ def test_a_long_recording_is_not_read_beyond_the_clip(tmp_path, noise, monkeypat
         soundfile.SoundFile, "read", lambda self, frames, **kw: asked.append(frames) or read(self, frames, **kw)
     )
     read_clip(tmp_path / "a.wav", 0.1)
-    assert asked == [1600]
+    assert sum(asked) == 1600
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 2), (44100, 1)])
-def test_the_header_tells_the_samples_of_each_channel_and_their_rate(tmp_path, noise, rate, channels):
+def test_the_samples_of_each_channel_are_counted(tmp_path, noise, rate, channels):
     soundfile.write(tmp_path / "a.wav", np.stack([noise] * channels, axis=1), rate)
-    assert read_header(tmp_path / "a.wav") == (8000, rate)
-
-
-def test_the_header_is_all_that_is_read_of_it(tmp_path, noise, monkeypatch):
-    soundfile.write(tmp_path / "a.wav", noise, 16000)
-    monkeypatch.delattr(soundfile.SoundFile, "read")
-    assert read_header(tmp_path / "a.wav") == (8000, 16000)
+    assert length(tmp_path / "a.wav") == (8000, rate)
 
 
 def whole(source, seconds=1.0):
@@ -128,8 +127,7 @@ def test_a_long_recording_never_lies_in_memory_as_a_whole(tmp_path):
     assert peak < 2e6  # bytes; all of it would be 144 million
 
 
-READERS = (lambda path: read_clip(path, 1.0), read_header, whole)
-DECODERS = (READERS[0], READERS[2])
+READERS = (lambda path: read_clip(path, 1.0), measure, whole)
 
 
 def assert_refused(path, sentence, readers=READERS):
@@ -170,7 +168,7 @@ def test_audio_that_may_not_be_read_is_refused(tmp_path, noise):
 def test_a_name_says_nothing_about_what_is_in_the_file(tmp_path, noise, name):
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(wav(800))
-    assert read_header(path) == (800, 16000)
+    assert length(path) == (800, 16000)
     assert len(whole(path)) == 800
 
 
@@ -210,7 +208,7 @@ def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, format, subty
     ("extension", "how"),
     [
         ("flac", " or damaged: flac decoder lost sync"),
-        ("mp3", r": its header states 1\.00 s, it has 0\.\d\d s"),
+        ("mp3", ": it ends within a frame"),
         ("ogg", ": it ends within a page"),
     ],
 )
@@ -218,7 +216,7 @@ def test_compressed_audio_that_ends_early_is_cut_off(tmp_path, extension, how):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert_refused(path, rf"a\.{extension} is cut off{how}", DECODERS)
+    assert_refused(path, rf"a\.{extension} is cut off{how}")
 
 
 def test_what_comes_before_the_cut_is_still_a_clip(tmp_path, noise):
@@ -244,14 +242,14 @@ def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
     content[21] &= 0xF0
     content[22:26] = bytes(4)  # the samples in all: 0, not known
     (tmp_path / "a.flac").write_bytes(content)
-    assert read_header(tmp_path / "a.flac") == (8000, 16000)
+    assert length(tmp_path / "a.flac") == (8000, 16000)
     assert len(whole(tmp_path / "a.flac")) == 8000
     assert len(read_clip(tmp_path / "a.flac", 1.0)) == 16000
 
 
 def test_a_header_that_counts_itself_as_sound_is_forgiven(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(800, said=2 * 800 + 44))
-    assert read_header(tmp_path / "a.wav") == (800, 16000)
+    assert length(tmp_path / "a.wav") == (800, 16000)
     assert len(whole(tmp_path / "a.wav")) == 800
 
 

@@ -1,0 +1,132 @@
+"""Formats of named chunks (WAV, RF64, W64, AIFF, CAF), and AU: compare the size of the sound with what follows it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Literal
+
+from .layout import Layout, LayoutError, Part, read_at
+
+_W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W64 file
+# streaming writers leave 0xFFFFFFFF or a number near 0x7FFFFFFF in a size of four bytes
+_UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
+_MPEG = (0x50, 0x55)  # codes of a WAV's sound: MPEG layers 1 and 2, layer 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a format writes its chunks: a name, a size, and the content, which is padded to ``align`` bytes."""
+
+    first: int  # position of the first chunk
+    name: int  # bytes
+    size: int  # bytes
+    order: Literal["little", "big"]
+    data: bytes  # name of the chunk of samples
+    align: int = 1
+    counts_itself: bool = False  # whether a size includes the chunk's name and size
+
+    @property
+    def head(self) -> int:
+        return self.name + self.size
+
+
+_FORMATS = {  # by how a file begins
+    rb"RIFF....WAVE": _Format(12, 4, 4, "little", b"data", 2),
+    rb"RIFX....WAVE": _Format(12, 4, 4, "big", b"data", 2),
+    rb"(RF64|BW64)....WAVE": _Format(12, 4, 4, "little", b"data", 2),
+    rb"FORM....AIF[FC]": _Format(12, 4, 4, "big", b"SSND", 2),
+    rb"FORM....(8SVX|16SV)": _Format(12, 4, 4, "big", b"BODY", 2),
+    rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb": _Format(40, 16, 8, "little", b"data" + _W64, 8, counts_itself=True),
+    rb"caff\x00\x01": _Format(8, 4, 8, "big", b"data"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    name: bytes
+    start: int  # of its content
+    length: int  # of its content, as stated
+    size_at: int  # position of the size
+    size_bytes: int
+
+
+def chunks_layout(file: BinaryIO, head: bytes, stop: int) -> Layout | None:
+    """The layout of a file that begins with ``head``; ``None`` for other formats.
+
+    Raises:
+        LayoutError: If the file has several chunks of sound.
+    """
+    if head[:4] in (b".snd", b"dns."):
+        return _au_layout(head, stop)
+    form = next((form for start, form in _FORMATS.items() if re.match(start, head, re.DOTALL)), None)
+    return None if form is None else _layout(file, form, stop)
+
+
+def mpeg_in_wav(file: BinaryIO, head: bytes, stop: int) -> tuple[int, int] | None:
+    """Where the MPEG frames of a WAV are, ``None`` if it has none."""
+    if head[:4] != b"RIFF":
+        return None
+    chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], stop)
+    by_name = {chunk.name: chunk for chunk in chunks}
+    if not {b"fmt ", b"data"} <= by_name.keys():
+        return None
+    if int.from_bytes(read_at(file, by_name[b"fmt "].start, 2), "little") not in _MPEG:
+        return None
+    data = by_name[b"data"]
+    known = 0 < data.length <= stop - data.start
+    return data.start, (data.start + data.length if known else stop)
+
+
+def _layout(file: BinaryIO, form: _Format, stop: int) -> Layout | None:
+    chunks, end = _walk(file, form, stop)
+    found = [chunk for chunk in chunks if chunk.name == form.data]
+    if len(found) > 1 or any(chunk.name in (b"RIFF", b"RIFX", b"FORM") for chunk in chunks):
+        raise LayoutError("contains several recordings: split it into one file for each")
+    if not found:
+        return None
+    data = found[0]
+    held = stop - data.start
+    if (data.length > held and data.length >= _UNKNOWN[data.size_bytes]) or (data.length == 0 and end < stop):
+        size = min(held + (form.head if form.counts_itself else 0), (1 << 8 * data.size_bytes) - 1)
+        patch = (data.size_at, size.to_bytes(data.size_bytes, form.order))
+        return Layout((Part(0, stop, (patch,)),), size, held)
+    if data.length <= held:
+        held = data.length + stop - min(end, stop)  # what no chunk explains may be sound
+        if form.order == "little":  # libsndfile takes the end of a W64 for the end of the sound
+            stop = data.start + data.length
+    return Layout((Part(0, stop),), data.length, held)
+
+
+def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
+    """The chunks of a file, and where they end: before ``stop`` if what follows is no chunk."""
+    chunks: list[_Chunk] = []
+    position, sizes = form.first, None
+    while position + form.head <= stop:
+        head = read_at(file, position, form.head)
+        name, length = head[: form.name], int.from_bytes(head[form.name :], form.order)
+        length -= form.head if form.counts_itself else 0
+        chunk = _Chunk(name, position + form.head, length, position + form.name, form.size)
+        if length < 0 or (form.name == 4 and not re.match(rb"[ -~]{4}", name)):
+            break
+        if name == b"ds64":  # sizes of eight bytes for the other chunks
+            sizes = chunk
+        elif name == b"data" and sizes is not None and length == 0xFFFFFFFF:
+            place = sizes.start + 8
+            length = int.from_bytes(read_at(file, place, 8), "little")
+            chunk = replace(chunk, length=length, size_at=place, size_bytes=8)
+        after = chunk.start + length + -length % form.align
+        if chunk.start + length > stop and name != form.data:
+            break
+        chunks.append(chunk)
+        position = after
+    return chunks, position
+
+
+def _au_layout(head: bytes, stop: int) -> Layout:
+    order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
+    start, length = (int.from_bytes(head[place : place + 4], order) for place in (4, 8))
+    held = max(0, stop - start)
+    if length == 0 or (length > held and length >= _UNKNOWN[4]):
+        return Layout((Part(0, stop, ((8, b"\xff\xff\xff\xff"),)),))
+    return Layout((Part(0, stop),), length, held)

@@ -1,0 +1,91 @@
+"""Where the sound lies in an audio file, found by walking the file's own structure: headers often state it wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_HUGE = 1 << 40  # bytes; a decoder that estimates a length from it arrives at one that means "unknown"
+_TAG = 128  # bytes at the end of an MP3, where decoders look for a tag
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes ``start:stop`` of a file, which libsndfile can open.
+
+    Attributes:
+        patches: Positions in the file, and the bytes that replace those there: sizes that were never filled in.
+        unknown_length: Whether the length that libsndfile finds must be ignored, and the sound read to its end.
+        samples: The number of samples that the header states, where it is not libsndfile's.
+    """
+
+    start: int
+    stop: int
+    patches: tuple[tuple[int, bytes], ...] = ()
+    unknown_length: bool = False
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The parts of a recording, in order.
+
+    ``stated`` are the bytes of sound in its header and ``held`` those in the file, where the two can be compared.
+    """
+
+    parts: tuple[Part, ...]
+    stated: int = 0
+    held: int = 0
+
+
+class LayoutError(Exception):
+    """The file is damaged; the message goes on after its name: "is cut off: it ends within a page"."""
+
+
+class PartFile:
+    """A part as a read-only file object for soundfile. ``error`` is what went wrong in a read."""
+
+    def __init__(self, file: BinaryIO, part: Part) -> None:
+        self._file, self._part, self._position = file, part, 0
+        self._size = part.stop - part.start
+        self._pretended = _HUGE if part.unknown_length and not part.patches else self._size
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._pretended}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, count: int) -> bytes:
+        if self._position >= max(self._size, self._pretended - _TAG):  # no tag
+            return bytes(max(0, min(count, self._pretended - self._position)))
+        try:
+            data = read_at(self._file, self._part.start + self._position, min(count, self._size - self._position))
+        except OSError as error:  # an exception in a callback would be printed and forgotten
+            self.error = error
+            return b""
+        data = _patched(data, self._part.start + self._position, self._part.patches)
+        self._position += len(data)
+        return data
+
+
+def read_at(file: BinaryIO, position: int, count: int) -> bytes:
+    """Up to ``count`` bytes from a position."""
+    if count <= 0:
+        return b""
+    file.seek(position)
+    return file.read(count)
+
+
+def _patched(data: bytes, start: int, patches: Iterable[tuple[int, bytes]]) -> bytes:
+    for place, content in patches:
+        if start < place + len(content) and place < start + len(data):
+            changed = bytearray(data)
+            for position in range(max(place, start), min(place + len(content), start + len(data))):
+                changed[position - start] = content[position - place]
+            data = bytes(changed)
+    return data

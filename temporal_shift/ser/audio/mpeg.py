@@ -1,0 +1,153 @@
+"""MPEG audio (MP3, MP2): a row of frames without a length, between tags. Encoders may state a number of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from .layout import Layout, LayoutError, Part, read_at
+
+_RATES = (44100, 48000, 32000)  # Hz, of MPEG 1; halves in MPEG 2, quarters in MPEG 2.5
+_KBPS = {  # by the index in a frame's header, for MPEG 1 or not, and layer
+    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_PADDING = 4096  # bytes at the end that may be anything: a disk block
+_LYRICS = 1 << 16  # bytes, longest tag of lyrics that is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    kind: tuple[int, int, int, bool]  # version, layer, Hz, mono: the same in all frames of a recording
+    length: int  # bytes
+
+    @classmethod
+    def at(cls, file: BinaryIO, position: int) -> _Frame | None:
+        """The frame that begins at a position; ``None`` if none does."""
+        return cls.of(read_at(file, position, 4))
+
+    @classmethod
+    def of(cls, head: bytes) -> _Frame | None:
+        word = int.from_bytes(head[:4], "big")
+        version, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
+        kbps, rate, pad = word >> 12 & 15, word >> 10 & 3, word >> 9 & 1
+        if len(head) < 4 or word >> 21 != 0x7FF or version == 1 or layer == 4 or kbps in (0, 15) or rate == 3:
+            return None
+        first = version == 3
+        hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+        bits = 1000 * _KBPS[first, layer][kbps]
+        length = (
+            (12 * bits // hertz + pad) * 4 if layer == 1 else (144 if first or layer == 2 else 72) * bits // hertz + pad
+        )
+        return cls((version, layer, hertz, word >> 6 & 3 == 3), length)
+
+
+@dataclass(slots=True)
+class _Row:
+    """Frames of one kind without a gap, ``start:stop``. ``stated`` is the number in the information frame before."""
+
+    kind: tuple[int, int, int, bool]
+    start: int
+    stop: int = 0
+    frames: int = 0
+    information: int = 0  # bytes of the information frame, which has no sound
+    stated: int | None = None
+
+    @property
+    def is_as_stated(self) -> bool:
+        return self.stated in (self.frames, self.frames + 1)  # some encoders count the information frame
+
+    def part(self) -> Part:
+        if self.stated is not None and self.stated >= self.frames:  # the decoder reports it if frames are missing
+            return Part(self.start, self.stop)
+        return Part(self.start + self.information, self.stop, unknown_length=True)
+
+
+def is_mpeg(head: bytes) -> bool:
+    return _Frame.of(head) is not None
+
+
+def tag_length(file: BinaryIO, position: int) -> int:
+    """The bytes of the tag at a position: ID3, APE or lyrics; 0 if there is none."""
+    head = read_at(file, position, 32)
+    if head[:3] == b"ID3" and len(head) >= 10:
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        return 10 + size + (10 if head[5] & 0x10 else 0)
+    if head[:8] == b"APETAGEX" and len(head) == 32:
+        return int.from_bytes(head[12:16], "little") + (32 if head[23] & 0x80 else 0)
+    if head[:11] == b"LYRICSBEGIN":
+        text = read_at(file, position, _LYRICS)
+        return max(text.find(end) + len(end) for end in (b"LYRICS200", b"LYRICSEND"))
+    if head[:4] == b"TAG+":
+        return 227
+    return 128 if head[:3] == b"TAG" else 0
+
+
+def mpeg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
+    """The rows of frames in ``start:stop``: several if recordings were concatenated.
+
+    Raises:
+        LayoutError: If the last frame is incomplete, or other bytes lie between or after the frames.
+    """
+    rows: list[_Row] = []
+    position = start
+    while position < stop:
+        if length := tag_length(file, position):
+            position += length
+        elif (row := _row(file, position, stop)).frames or row.information:
+            rows.append(row)
+            position = row.stop
+        elif not rows:  # of a free bit rate
+            return Layout((Part(start, stop, unknown_length=True),))
+        else:
+            _check_rest(file, position, stop, rows[-1])
+            break
+    return Layout(tuple(row.part() for row in rows if row.frames))
+
+
+def _row(file: BinaryIO, start: int, stop: int) -> _Row:
+    row = _Row((0, 0, 0, False), start, start)
+    while row.stop < stop:
+        head = read_at(file, row.stop, 64)
+        frame = _Frame.of(head)
+        if frame is None or (row.stop > start and frame.kind != row.kind):
+            break
+        information = _information(frame, head)
+        if information is not None and row.stop > start:  # another recording begins
+            break
+        if row.stop + frame.length > stop:
+            raise LayoutError("is cut off: it ends within a frame")
+        row.kind = frame.kind
+        if information is None:
+            row.frames += 1
+        else:
+            row.information, row.stated = frame.length, information or None
+        row.stop += frame.length
+    return row
+
+
+def _information(frame: _Frame, head: bytes) -> int | None:
+    """The number of frames in a Xing, Info or VBRI frame, 0 if it does not state one; ``None`` for other frames."""
+    version, layer, _, mono = frame.kind
+    side = {True: {True: 17, False: 32}, False: {True: 9, False: 17}}[version == 3][mono]
+    tag = head[4 + side :]
+    if layer != 3 or any(head[4 : 4 + side]):  # it has no sound
+        return None
+    if tag[:4] in (b"Xing", b"Info"):
+        return int.from_bytes(tag[8:12], "big") if tag[7] & 1 else 0
+    return 0 if head[36:40] == b"VBRI" else None  # its number is not used: the frames are counted
+
+
+def _check_rest(file: BinaryIO, position: int, stop: int, row: _Row) -> None:
+    rest = read_at(file, position, stop - position)
+    for place in range(len(rest) - 4):
+        if rest[place] == 0xFF and (frame := _Frame.of(rest[place : place + 4])) and frame.kind == row.kind:
+            following = _Frame.of(rest[place + frame.length : place + frame.length + 4])
+            if following is not None and following.kind == row.kind:
+                raise LayoutError(f"is damaged: {place} bytes from byte {position} on are no MPEG frames")
+    if len(rest) > _PADDING and not row.is_as_stated:
+        raise LayoutError(f"is damaged: its last {len(rest)} bytes are no MPEG frames")

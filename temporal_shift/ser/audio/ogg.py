@@ -1,0 +1,69 @@
+"""Ogg: pages of one or several streams. A chained file contains recordings one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO
+
+from .layout import Layout, LayoutError, Part, read_at
+
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"PCM     ")  # how the first packet of a stream begins
+_PADDING = 4096  # bytes at the end that may be anything: a disk block
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    start: int
+    length: int
+    begins: bool  # whether a stream begins with it
+    serial: int  # of the stream
+    number: int  # in the stream
+    content: bytes  # its first bytes
+
+
+def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
+    """The links of a chain, each a recording of its own.
+
+    Raises:
+        LayoutError: If the last page is incomplete, pages are missing, or several streams of sound run in parallel.
+    """
+    links: list[int] = []  # where each begins
+    heads = True  # whether the pages so far begin streams
+    expected: dict[int, int] = {}  # the number of the next page, by stream
+    sounds = 0
+    end = start
+    for page in _pages(file, start, stop):
+        if page.begins:
+            if not heads or not links:
+                links.append(page.start)
+                expected, sounds = {}, 0
+            sounds += page.content.startswith(_SOUND)
+            if sounds > 1:
+                raise LayoutError("contains several sound tracks: extract one")
+        elif expected.get(page.serial, page.number) != page.number:
+            raise LayoutError(f"is damaged: pages are missing before byte {page.start}")
+        heads = page.begins
+        expected[page.serial] = page.number + 1
+        end = page.start + page.length
+    bounds = [*links, end]
+    return Layout(tuple(Part(*pair) for pair in pairwise(bounds)))
+
+
+def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[_Page]:
+    position = start
+    while position < stop:
+        head = read_at(file, position, 27 + 255)
+        if head[:4] != b"OggS":
+            if b"OggS" in read_at(file, position, stop - position) or stop - position > _PADDING:
+                raise LayoutError(f"is damaged: byte {position} must begin a page")
+            return
+        segments = head[26] if len(head) > 26 else 0
+        length = 27 + segments + sum(head[27 : 27 + segments])
+        if len(head) < 27 + segments or position + length > stop:
+            raise LayoutError("is cut off: it ends within a page")
+        content = read_at(file, position + 27 + segments, 8)
+        serial, number = (int.from_bytes(head[place : place + 4], "little") for place in (14, 18))
+        yield _Page(position, length, bool(head[5] & 2), serial, number, content)
+        position += length

@@ -1,0 +1,178 @@
+"""Headers that state another length than the sound has: it is read to its end, or refused."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from temporal_shift.ser.audio.reading import measure, read_blocks, read_clip
+from temporal_shift.ser.utils.errors import RecipeError
+
+RATE = 16000
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
+STARTS_SILENT = np.concatenate([np.zeros(RATE // 4, dtype=np.float32), NOISE])  # the first MP3 frames are small ones
+ID3 = b"ID3\x04\x00\x00\x00\x00\x02\x00" + b"APIC" + b"\xff\xfb" * 126  # a picture that looks like frames
+MP3_FRAME = 576  # samples, at 16 kHz
+MP3_SLACK = 3 * MP3_FRAME  # an encoder's delay and padding, which its first frame would state
+
+
+def encoded(wave, rate=RATE, **how):
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, **how)
+    return file.getvalue()
+
+
+def mp3(mode="VARIABLE", information=True, wave=STARTS_SILENT, rate=RATE):
+    """An MP3 with or without the frame in front that states its length."""
+    content = encoded(wave, rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    return content if information else content[content.index(content[:2], 32) :]
+
+
+def mp2(frames):
+    """Silence: MPEG 2, layer 2, 32 kbit/s, 16 kHz, mono. 1152 samples a frame."""
+    return (b"\xff\xf5\x48\xc0" + bytes(284)) * frames
+
+
+def riff(code, sound):
+    fmt = struct.pack("<HHIIHHH", code, 1, RATE, 4000, 1, 0, 0)
+    body = b"WAVE" + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(sound)) + sound
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def resized(format, size):
+    """A second of sound, with the size of its samples in the header replaced; ``size`` maps the right one."""
+    content = encoded(NOISE, format=format, subtype="PCM_16")
+    name, skip, width, order = {
+        "WAV": (b"data", 4, 4, "little"),
+        "RF64": (b"ds64", 16, 8, "little"),
+        "W64": (b"data\xf3\xac\xd3\x11", 16, 8, "little"),
+        "AIFF": (b"SSND", 4, 4, "big"),
+        "CAF": (b"data\x00\x00", 4, 8, "big"),
+        "AU": (b".snd", 8, 4, "big"),
+    }[format]
+    at = content.index(name) + skip
+    right = int.from_bytes(content[at : at + width], order)
+    wrong = size(right) % 256**width
+    return content[:at] + wrong.to_bytes(width, order) + content[at + width :]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content):
+        (tmp_path / "a").write_bytes(content)
+        return tmp_path / "a"
+
+    return write
+
+
+def samples(path):
+    """What is decoded in blocks, which the manifest and a clip agree with."""
+    total = sum(map(len, read_blocks(path, 0.3)))
+    assert measure(path).samples == total
+    assert np.count_nonzero(read_clip(path, 3.0)[total:]) == 0
+    return total
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
+@pytest.mark.parametrize("before", [b"", ID3])
+@pytest.mark.parametrize("after", [b"", b"TAG" + bytes(125), bytes(3000), b"APETAGEX" + bytes(24)])
+def test_an_mp3_without_a_length_is_read_to_its_end(file, mode, before, after):
+    content = before + mp3(mode, information=False) + after
+    assert samples(file(content)) == pytest.approx(len(STARTS_SILENT), abs=MP3_SLACK)
+
+
+def test_an_mp3_that_states_its_length_is_as_long_as_what_was_encoded(file):
+    assert samples(file(ID3 + mp3())) == len(STARTS_SILENT)
+
+
+@pytest.mark.parametrize(
+    "parts", [(mp3(), mp3()), (mp3(), ID3, mp3()), (mp3(information=False), mp3()), (mp3(), mp3(information=False))]
+)
+def test_concatenated_mp3s_are_read_to_the_end_of_the_last(file, parts):
+    assert samples(file(b"".join(parts))) == pytest.approx(2 * len(STARTS_SILENT), abs=2 * MP3_SLACK)
+
+
+def test_mp2_and_mpeg_in_wav_are_read_to_their_ends(file):
+    assert samples(file(mp2(20))) == 20 * 1152
+    assert samples(file(riff(0x50, mp2(20)))) == 20 * 1152
+    vbr = mp3(information=False)
+    assert samples(file(riff(0x55, vbr))) == samples(file(vbr)) > 0.9 * len(STARTS_SILENT)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_chained_ogg_is_read_to_the_end_of_its_last_link(file, subtype):
+    link = encoded(NOISE, format="OGG", subtype=subtype)
+    path = file(link * 3)
+    assert samples(path) == 3 * RATE
+    blocks = np.concatenate(list(read_blocks(path)))
+    np.testing.assert_allclose(blocks[2 * RATE :], read_clip(io.BytesIO(link), 1.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
+@pytest.mark.parametrize("unknown", [lambda right: 0, lambda right: -1])
+def test_a_size_that_a_streaming_writer_left_open_is_that_of_what_follows(file, format, unknown):
+    assert samples(file(resized(format, unknown))) == RATE
+
+
+@pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
+def test_a_header_that_states_less_than_follows_is_refused(file, format):
+    path = file(resized(format, lambda right: right // 2))  # samples for bytes
+    with pytest.raises(RecipeError, match=r"a is ambiguous: .*states (16|15)\d\d\d bytes .* 16\d\d\d more"):
+        samples(path)
+
+
+def test_a_wav_above_4_gib_is_refused(tmp_path):
+    content = encoded(NOISE, format="WAV", subtype="PCM_16")
+    with (tmp_path / "a").open("wb") as sparse:
+        sparse.write(content)  # the size of its sound, 2**32 + 32000, wrapped
+        sparse.truncate((1 << 32) + len(content))
+    with pytest.raises(RecipeError, match=r"ambiguous: .*states 32000 bytes .* 4294967296 more"):
+        read_clip(tmp_path / "a", 1.0)
+
+
+@pytest.mark.parametrize("stated", [0, 1, RATE // 2, RATE + 1])
+def test_a_flac_is_read_to_its_end_whatever_number_of_samples_it_states(file, stated):
+    content = bytearray(encoded(NOISE, format="FLAC"))
+    content[21] &= 0xF0
+    content[22:26] = stated.to_bytes(4, "big")
+    assert samples(file(content)) == RATE
+
+
+def test_other_bytes_after_the_sound_change_nothing(file):
+    tag = b"TAG" + bytes(125)
+    for format, subtype in (("WAV", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):
+        assert samples(file(encoded(NOISE, format=format, subtype=subtype) + tag)) == RATE
+    chunk = b"LIST" + struct.pack("<I", 20_000) + bytes(20_000)  # a comment of any length is no sound
+    assert samples(file(encoded(NOISE, format="WAV") + chunk)) == RATE
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (encoded(NOISE, format="WAV") * 2, "several recordings"),
+        (encoded(NOISE, format="FLAC") * 2, "cut off or damaged"),
+        (mp3() + mp3(wave=NOISE, rate=32000), r"changes from 16000 Hz .* 32000 Hz"),
+        (
+            encoded(NOISE, format="OGG") + encoded(np.stack([NOISE, NOISE], axis=1), format="OGG"),
+            r"changes from .* 1 channels to .* 2 channels",
+        ),
+        (mp3(information=False)[:2000] + bytes(200) + mp3(information=False), "damaged: .* no MPEG frames"),
+        (mp3(information=False) + bytes(5000), "damaged: its last 5000 bytes"),
+        (mp3(information=False)[:-9], "cut off: it ends within a frame"),
+        (encoded(NOISE, format="OGG")[:-9], "cut off: it ends within a page"),
+    ],
+)
+def test_what_cannot_be_read_to_its_end_is_refused(file, content, reason):
+    path = file(content)
+    with pytest.raises(RecipeError, match=rf"the audio file \S*a (is |contains )?{reason}"):
+        samples(path)
+
+
+def test_a_page_that_is_missing_in_an_ogg_is_damage(file):
+    content = encoded(np.tile(NOISE, 4), format="OGG")
+    pages = content.split(b"OggS")[1:]
+    assert len(pages) > 5
+    with pytest.raises(RecipeError, match="damaged: pages are missing"):
+        samples(file(b"".join(b"OggS" + page for page in pages[:3] + pages[4:])))
