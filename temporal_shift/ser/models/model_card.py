@@ -84,10 +84,8 @@ def _summary(config: SpeechClassifierConfig, provenance: dict[str, Any], backbon
         shift = Shift.model_validate(fields)
         ways = "both ways" if shift.bidirectional else "one way"
         moved = f"with a temporal shift ({shift.placement}, n_div {shift.n_div}, {ways}, stride {shift.stride})"
-    learned = "fine-tuned" if provenance.get("setting") == "finetune" else "frozen"
-    return (
-        f"Emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone} ({learned})."
-    )
+    learned = {"finetune": " (fine-tuned)", "features": " (frozen)"}.get(provenance.get("setting", ""), "")
+    return f"Emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone}{learned}."
 
 
 def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:

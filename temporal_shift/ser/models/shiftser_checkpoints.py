@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from ..audio.resampling import SAMPLE_RATE
 from ..config import Shift
+from ..utils.wording import listed
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
+from .shiftser_names import NAMES, POINTWISE, UNUSED
+from .speech_classifier import SpeechClassifier
+from .speech_classifier_config import SpeechClassifierConfig
+from .torchaudio_backbone import frames_of, from_torchaudio
 
 ShiftArgument = dict[str, Any] | Literal["by name"] | None
 
 
-def from_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by name", **config: Any) -> FrameClassifier:
+def from_shiftser(
+    state_dict: Mapping[str, Tensor],
+    shift: ShiftArgument = "by name",
+    *,
+    position: str | None = None,
+    **config: Any,
+) -> FrameClassifier:
     """Build the model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
 
     Names and shapes determine the kind of blocks, the channels, the number of classes and, if there is a table of
@@ -21,15 +35,21 @@ def from_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by n
 
     Args:
         state_dict: The result of ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)``; for
-            a whole checkpoint, its ``checkpoint["model"]``.
+            a whole checkpoint, its ``checkpoint["model"]``. ShiftSER's own code saves the backbone, too: then the names
+            start with ``model.`` and ``pretrain.``, and the latter are left out, with a warning. To keep them, use
+            :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
             for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It is required for a CNN or
             ShiftCNN, which have the same names, and for other shifts than the paper's: checkpoints do not store it.
+        position: ShiftSER's option ``MODEL.Trans.POSITION`` that a Transformer was trained with. It must be
+            ``"relative_key_query"``, ShiftSER's default. A checkpoint trained with ``"relative_key"`` has the same
+            names and shapes, so without this argument a Transformer is converted with a warning.
         config: Other arguments of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`, such as
             ``id2label``.
 
     Raises:
-        ValueError: If names or shapes do not match one of the six models, or ``shift`` does not fit them.
+        ValueError: If names or shapes do not match one of the six models, ``shift`` does not fit them, or
+            ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -40,43 +60,85 @@ def from_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by n
 
     Source: github.com/ECNU-Cross-Innovation-Lab/ShiftSER.
     """
-    kind, named = _recognised(state_dict)
-    if shift == "by name":
-        shift = _shift_of(kind)
-    blocks = {"CNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}.get(kind, "transformer")
-    model = FrameClassifier(FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config}))
-    if named.keys() != model.state_dict().keys():
+    downstream, backbone = _parts(state_dict)
+    _warn_of_left_out(backbone)
+    return _classifier(downstream, shift, position, config)
+
+
+def speech_classifier_from_shiftser(
+    state_dict: Mapping[str, Tensor],
+    shift: ShiftArgument = "by name",
+    *,
+    position: str | None = None,
+    clip_seconds: float = 7.5,
+    **config: Any,
+) -> SpeechClassifier:
+    """Build the whole model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
+
+    This is the form that ShiftSER's own code saves: the names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT
+    base (feature extraction) start with ``pretrain.``, those of the classifier with ``model.``.
+
+    Args:
+        state_dict: As for :func:`from_shiftser`.
+        shift: Likewise.
+        position: Likewise.
+        clip_seconds: Length that waveforms are cut or zero-padded to. Default: ShiftSER's.
+        config: As for :func:`from_shiftser`. ShiftSER's classes on IEMOCAP are, in this order, happy, angry, sad and
+            neutral.
+
+    Raises:
+        ValueError: As :func:`from_shiftser`; also if there is no backbone, or backbone, classifier and
+            ``clip_seconds`` do not fit each other.
+        TypeError: As :func:`from_shiftser`.
+    """
+    downstream, backbone = _parts(state_dict)
+    if not backbone:
+        raise ValueError("state_dict must contain a backbone, whose names start with pretrain., got none")
+    encoder = from_torchaudio(backbone)
+    frames = frames_of(round(clip_seconds * SAMPLE_RATE))
+    if not any(name.endswith("distance_embedding.weight") for name in downstream):
+        config.setdefault("num_frames", frames)
+    classifier = _classifier(downstream, shift, position, config)
+    settings = classifier.config
+    if settings.hidden_size != encoder.config.hidden_size:
         raise ValueError(
-            f"shift must fit the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
-            f"got {shift!r}"
+            f"the backbone must return the {settings.hidden_size} channels that the classifier reads, "
+            f"got {encoder.config.hidden_size}"
         )
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    unfit = [
-        f"{theirs} must be {tuple(shapes[ours])}, got {tuple(named[ours].shape)}"
-        for theirs, ours in _NAMES[kind].items()
-        if named[ours].shape != shapes[ours]
-    ]
-    if unfit:
-        raise ValueError(f"the shapes must fit each other and the arguments: {'; '.join(unfit)}")
-    model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
+    if not 1 <= frames <= settings.num_frames:
+        raise ValueError(
+            f"clip_seconds must give 1 to {settings.num_frames} frames, the classifier's, got {clip_seconds}, "
+            f"which gives {frames}"
+        )
+    fields = settings.to_diff_dict()
+    names = {key: fields.pop(key) for key in ("id2label", "label2id") if key in fields}
+    with torch.device("meta"):  # the weights are loaded already
+        model = SpeechClassifier(
+            SpeechClassifierConfig(encoder.config.to_dict(), fields, clip_seconds=clip_seconds, **names)
+        )
+    model.backbone.model, model.classifier = encoder, classifier
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
 
-def convert_shiftser(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None = None) -> dict[str, Tensor]:
     """Return a ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`. Copies no tensor.
 
-    Drops a ``module.`` in front of every name, the last dim of the weights of 1x1 convolutions (here they are linear
-    layers), and the ``norm1`` of a Shiftformer, which its block does not use.
+    Drops a ``module.`` and a ``model.`` in front of every name, the backbone (``pretrain.``, with a warning), the last
+    dim of the weights of 1x1 convolutions (here they are linear layers), and the ``norm1`` of a Shiftformer, which its
+    block does not use.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
+        position: Likewise.
 
     Raises:
-        ValueError: If the names do not match one of the six models.
+        ValueError: If the names do not match one of the six models, or ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
     """
-    return _recognised(state_dict)[1]
+    downstream, backbone = _parts(state_dict)
+    _warn_of_left_out(backbone)
+    return _recognised(downstream, position)[1]
 
 
 def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by name") -> dict[str, Tensor]:
@@ -93,7 +155,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
     """
     _check_tensors(state_dict)
-    ours_to_theirs = {kind: {ours: theirs for theirs, ours in names.items()} for kind, names in _NAMES.items()}
+    ours_to_theirs = {kind: {ours: theirs for theirs, ours in names.items()} for kind, names in NAMES.items()}
     kind = _nearest(state_dict, ours_to_theirs)
     _check_names(state_dict, kind, ours_to_theirs[kind])
     if kind == "LSTM":  # or ShiftLSTM, whose names are the same
@@ -101,20 +163,83 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
             raise ValueError("shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same names")
         kind = "LSTM" if shift is None else "ShiftLSTM"
     converted = {ours_to_theirs[kind][name]: tensor for name, tensor in state_dict.items()}
-    return {name: tensor.unsqueeze(-1) if name in _POINTWISE else tensor for name, tensor in converted.items()}
+    return {name: tensor.unsqueeze(-1) if name in POINTWISE else tensor for name, tensor in converted.items()}
 
 
-def _recognised(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Downstream model and backbone, each with the names that it has by itself."""
     _check_tensors(state_dict)
-    wrapped = all(name.startswith("module.") for name in state_dict)  # in DistributedDataParallel
-    named = {name.removeprefix("module.") if wrapped else name: tensor for name, tensor in state_dict.items()}
-    kind = _nearest(named, _NAMES)
+    named = dict(state_dict)
+    if all(name.startswith("module.") for name in named):  # DataParallel
+        named = {name.removeprefix("module."): tensor for name, tensor in named.items()}
+    unknown = [name for name in named if not name.startswith(("model.", "pretrain."))]
+    if len(unknown) == len(named):
+        return named, {}
+    if unknown:
+        raise ValueError(f"all names of state_dict must start with model. or pretrain., or none, got {listed(unknown)}")
+    downstream, backbone = (
+        {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+        for prefix in ("model.", "pretrain.")
+    )
+    if backbone and not downstream:
+        raise ValueError(
+            "state_dict must contain a downstream model, whose names start with model., got a backbone only"
+        )
+    return downstream, backbone
+
+
+def _warn_of_left_out(backbone: Mapping[str, Tensor]) -> None:
+    if backbone:
+        warnings.warn(
+            f"state_dict contains a backbone, {len(backbone)} tensors named pretrain.*, which is left out. If it was "
+            "fine-tuned, call speech_classifier_from_shiftser, which converts it, too",
+            stacklevel=3,
+        )
+
+
+def _classifier(
+    downstream: Mapping[str, Tensor], shift: ShiftArgument, position: str | None, config: Mapping[str, Any]
+) -> FrameClassifier:
+    kind, named = _recognised(downstream, position)
+    if shift == "by name":
+        shift = _shift_of(kind)
+    blocks = {"CNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}.get(kind, "transformer")
+    model = FrameClassifier(FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config}))
+    if named.keys() != model.state_dict().keys():
+        raise ValueError(
+            f"shift must fit the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
+            f"got {shift!r}"
+        )
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    unfit = [
+        f"{theirs} must be {tuple(shapes[ours])}, got {tuple(named[ours].shape)}"
+        for theirs, ours in NAMES[kind].items()
+        if named[ours].shape != shapes[ours]
+    ]
+    if unfit:
+        raise ValueError(f"the shapes must fit each other and the arguments: {listed(unfit)}")
+    model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str, dict[str, Tensor]]:
+    if position not in (None, "relative_key_query"):
+        raise ValueError(f"position must be 'relative_key_query', got {position!r}: no other kind can be converted")
+    kind = _nearest(named, NAMES)
     if kind == "Shiftformer":
-        named = {name: tensor for name, tensor in named.items() if name not in _UNUSED}
-    _check_names(named, kind, _NAMES[kind])
-    pointwise = {name for name in named.keys() & _POINTWISE if named[name].shape[2:] == (1,)}
+        named = {name: tensor for name, tensor in named.items() if name not in UNUSED}
+    _check_names(named, kind, NAMES[kind])
+    if kind == "Transformer" and position is None:
+        warnings.warn(
+            "position is taken to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "
+            "MODEL.Trans.POSITION: relative_key has the same names and shapes, and would be converted wrongly. Pass "
+            "position='relative_key_query' if you know how it was trained",
+            stacklevel=4,
+        )
+    pointwise = {name for name in named.keys() & POINTWISE if named[name].shape[2:] == (1,)}
     return kind, {
-        _NAMES[kind][name]: tensor.squeeze(-1) if name in pointwise else tensor for name, tensor in named.items()
+        NAMES[kind][name]: tensor.squeeze(-1) if name in pointwise else tensor for name, tensor in named.items()
     }
 
 
@@ -161,53 +286,5 @@ def _check_names(given: Mapping[str, Tensor], kind: str, names: Mapping[str, str
     unknown = [name for name in given if name not in names]
     missing = [name for name in names if name not in given]
     if unknown or missing:
-        found = [f"{what} {', '.join(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
+        found = [f"{what} {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
         raise ValueError(f"the names must match one model; the closest is the {kind}: {'; '.join(found)}")
-
-
-def _full_names(*patterns: tuple[str, str]) -> dict[str, str]:
-    """Map ShiftSER's names to ours. In a pattern ``{i}`` is the block and ``{p}`` is weight or bias."""
-    shared = (("specaugment.masked_spec_embed", "spec_augment.masked_frame"), ("head.{p}", "head.{p}"))
-    return {
-        theirs.format(i=i, p=p): ours.format(i=i, p=p)
-        for theirs, ours in (*shared, *patterns)
-        for i in (0, 1)
-        for p in ("weight", "bias")
-    }
-
-
-def _lstm(prefix: str) -> dict[str, str]:
-    leaves = [f"{{p}}_{of}_l0{way}" for of in ("ih", "hh") for way in ("", "_reverse")]
-    weights = ((f"{prefix}.{leaf}", f"encoder.0.lstm.{leaf}") for leaf in leaves)
-    return _full_names(*weights, ("norm.{p}", "encoder.1.{p}"))
-
-
-_FEED_FORWARD = (
-    ("transformer.{i}.mlp.fc1.{p}", "encoder.{i}.linear1.{p}"),
-    ("transformer.{i}.mlp.fc2.{p}", "encoder.{i}.linear2.{p}"),
-    ("transformer.{i}.norm2.{p}", "encoder.{i}.norm2.{p}"),
-)
-
-_NAMES: dict[str, dict[str, str]] = {  # theirs to ours; a CNN is also a ShiftCNN
-    "CNN": _full_names(
-        ("conv_block.{i}.sequential.0.{p}", "encoder.{i}.depthwise.{p}"),
-        ("conv_block.{i}.sequential.2.{p}", "encoder.{i}.norm.{p}"),
-        ("conv_block.{i}.sequential.4.{p}", "encoder.{i}.expand.{p}"),
-        ("conv_block.{i}.sequential.6.{p}", "encoder.{i}.contract.{p}"),
-        ("norm.{p}", "encoder.2.{p}"),
-    ),
-    "LSTM": _lstm("rnn"),
-    "ShiftLSTM": _lstm("rnn.net"),
-    "Shiftformer": _full_names(*_FEED_FORWARD),
-    "Transformer": _full_names(
-        ("transformer.{i}.token_mixer.qkv.{p}", "encoder.{i}.self_attn.qkv.{p}"),
-        (
-            "transformer.{i}.token_mixer.distance_embedding.weight",
-            "encoder.{i}.self_attn.distance_embedding.weight",
-        ),
-        ("transformer.{i}.norm1.{p}", "encoder.{i}.norm1.{p}"),
-        *_FEED_FORWARD,
-    ),
-}
-_POINTWISE = {f"conv_block.{i}.sequential.{j}.weight" for i in (0, 1) for j in (4, 6)}
-_UNUSED = {f"transformer.{i}.norm1.{p}" for i in (0, 1) for p in ("weight", "bias")}

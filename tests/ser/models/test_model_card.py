@@ -48,3 +48,10 @@ def test_a_card_names_its_base_model_where_that_is_on_the_hub(name, is_stated):
         SpeechClassifierConfig(backbone={"name": name}, provenance=PROVENANCE), PROVENANCE["corpus"]["classes"]
     )
     assert card.data.base_model == (name if is_stated else None)
+
+
+def test_a_card_without_provenance_does_not_say_whether_the_encoder_was_trained():
+    text = str(model_card(SpeechClassifierConfig(), ("calm",)))
+    assert "frozen" not in text
+    assert "fine-tuned" not in text
+    assert "Corpus, protocol and metrics are not known" in text

@@ -2,157 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import re
+import warnings
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from temporal_shift.ser import SpeechClassifier
+from temporal_shift.ser.models import shiftser_checkpoints
 from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
-from temporal_shift.ser.models.shiftser_checkpoints import convert_shiftser, from_shiftser, to_shiftser
+from temporal_shift.ser.models.shiftser_checkpoints import to_shiftser
+
+from ..published_models import SHIFTS, PublishedModel
+from ..torchaudio_layout import DIM as BACKBONE_DIM
+from ..torchaudio_layout import ShiftSERModel, TorchaudioModel, randomise
 
 DIM, FRAMES, HEADS = 32, 11, 4
-SHIFTS = {
-    "CNN": None,
-    "ShiftCNN": {"placement": "residual", "n_div": 16},
-    "LSTM": None,
-    "ShiftLSTM": {"placement": "inplace", "n_div": 4},
-    "Transformer": None,
-    "Shiftformer": {"placement": "replace", "n_div": 4, "bidirectional": True},
-}
 TOLD_BY_NAMES = ("LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
+from_shiftser, convert_shiftser, speech_classifier_from_shiftser = (
+    partial(getattr(shiftser_checkpoints, name), position="relative_key_query")
+    for name in ("from_shiftser", "convert_shiftser", "speech_classifier_from_shiftser")
+)
 
 
-def shift(x, n_div, bidirectional=False):
-    moved, fold = x.clone(), x.shape[-1] // n_div
-    moved[:, 0, :fold] = 0
-    moved[:, 1:, :fold] = x[:, :-1, :fold]
-    if bidirectional:
-        moved[:, -1, fold : 2 * fold] = 0
-        moved[:, :-1, fold : 2 * fold] = x[:, 1:, fold : 2 * fold]
-    return moved
-
-
-class Transpose(nn.Module):
-    def forward(self, x):
-        return x.transpose(1, 2)
-
-
-class ConvBlock(nn.Module):
-    def __init__(self, shifted):
-        super().__init__()
-        self.shifted = shifted
-        self.sequential = nn.Sequential(
-            nn.Conv1d(DIM, DIM, 7, padding=3, groups=DIM),
-            Transpose(),
-            nn.LayerNorm(DIM),
-            Transpose(),
-            nn.Conv1d(DIM, 4 * DIM, 1),
-            nn.GELU(),
-            nn.Conv1d(4 * DIM, DIM, 1),
-        )
-
-    def forward(self, x):
-        return (shift(x, 16) if self.shifted else x) + self.sequential(x.transpose(1, 2)).transpose(1, 2)
-
-
-class Shifted(nn.Module):
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x):
-        return self.net(shift(x, 4))
-
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.qkv = nn.Linear(DIM, 3 * DIM)
-        self.distance_embedding = nn.Embedding(2 * FRAMES - 1, DIM // HEADS)
-
-    def forward(self, x):
-        batch, length, _ = x.shape
-        q, k, v = self.qkv(x).reshape(batch, length, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        steps = torch.arange(length)
-        relative = self.distance_embedding(steps[:, None] - steps[None, :] + FRAMES - 1)  # (L, L, d)
-        scores = torch.einsum("bhid,bhjd->bhij", q, k)
-        scores = scores + torch.einsum("bhid,ijd->bhij", q, relative) + torch.einsum("bhjd,ijd->bhij", k, relative)
-        weights = (scores / math.sqrt(DIM // HEADS)).softmax(-1)
-        return torch.einsum("bhij,bhjd->bihd", weights, v).reshape(batch, length, DIM)
-
-
-class MLP(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc1 = nn.Linear(DIM, 4 * DIM)
-        self.fc2 = nn.Linear(4 * DIM, DIM)
-
-    def forward(self, x):
-        return self.fc2(nn.functional.gelu(self.fc1(x)))
-
-
-class AttentionBlock(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.token_mixer = Attention()
-        self.norm1 = nn.LayerNorm(DIM)
-        self.mlp = MLP()
-        self.norm2 = nn.LayerNorm(DIM)
-
-    def forward(self, x):
-        x = self.norm1(x + self.token_mixer(x))
-        return self.norm2(x + self.mlp(x))
-
-
-class ShiftBlock(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mlp = MLP()
-        self.norm2 = nn.LayerNorm(DIM)
-
-    def forward(self, x):
-        x = shift(x, 4, bidirectional=True)
-        return self.norm2(x + self.mlp(x))
-
-
-class SpecAugment(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.masked_spec_embed = nn.Parameter(torch.rand(DIM))
-
-
-class Reference(nn.Module):
-    def __init__(self, name):
-        super().__init__()
-        self.specaugment = SpecAugment()
-        if name in ("CNN", "ShiftCNN"):
-            self.conv_block = nn.Sequential(ConvBlock(False), ConvBlock(name == "ShiftCNN"))
-            self.norm = nn.LayerNorm(DIM)
-        elif name in ("LSTM", "ShiftLSTM"):
-            lstm = nn.LSTM(DIM, DIM, batch_first=True, bidirectional=True)
-            self.rnn = lstm if name == "LSTM" else Shifted(lstm)
-            self.norm = nn.LayerNorm(2 * DIM)
-        else:
-            block = AttentionBlock if name == "Transformer" else ShiftBlock
-            self.transformer = nn.Sequential(block(), block())
-        self.head = nn.Linear(2 * DIM if name in ("LSTM", "ShiftLSTM") else DIM, 5)
-
-    def forward(self, x):
-        if hasattr(self, "conv_block"):
-            x = self.norm(self.conv_block(x))
-        elif hasattr(self, "rnn"):
-            x = self.norm(self.rnn(x)[0])
-        else:
-            x = self.transformer(x)
-        return self.head(x.mean(1))
-
-
-def reference(name):
-    model = Reference(name).double()
-    for parameter in model.parameters():  # norms and biases too, so that none can be lost unseen
+def reference(name, dim=DIM, frames=FRAMES, classes=5):
+    model = PublishedModel(name, dim, frames, HEADS, classes).double().eval()
+    for parameter in model.parameters():  # norms and biases too, so that none can be lost unnoticed
         nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -255,6 +133,129 @@ def test_weights_in_a_torch_file_are_read_without_unpickling_code(tmp_path):
     assert from_shiftser(checkpoint["model"]).config.shift["n_div"] == 4
 
 
+@pytest.fixture(scope="module")
+def whole():
+    """A fine-tuned model, whose weights have the names that ShiftSER saves."""
+    torch.manual_seed(0)
+    return ShiftSERModel(randomise(TorchaudioModel()), reference("Transformer", BACKBONE_DIM)).double().eval()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_checkpoint_with_its_backbone_becomes_the_whole_model(is_old, whole, tmp_path):
+    state_dict, waves = whole.state_dict(), 0.1 * torch.randn(2, 4000, dtype=torch.float64)
+    if is_old:  # the names of weight norm in torch before 2.0
+        new = (("parametrizations.weight.original0", "weight_g"), ("parametrizations.weight.original1", "weight_v"))
+        for name, older in new:
+            position = f"pretrain.encoder.transformer.pos_conv_embed.conv.{name}"
+            state_dict[position.replace(name, older)] = state_dict.pop(position)
+    model = speech_classifier_from_shiftser(state_dict, clip_seconds=0.24, id2label=dict(enumerate("abcde")))
+    assert (model.training, model.labels) == (False, tuple("abcde"))
+    torch.testing.assert_close(model(waves).logits, whole(waves[:, :3840]))
+    torch.testing.assert_close(model(waves[:, :3000]).logits, whole(nn.functional.pad(waves[:, :3000], (0, 840))))
+    model.save_pretrained(tmp_path)
+    again = SpeechClassifier.from_pretrained(tmp_path, dtype=torch.float64)
+    torch.testing.assert_close(again(waves).logits, model(waves).logits)
+
+
+def test_the_whole_model_of_data_parallel_training_is_the_same(whole):
+    wrapped = {f"module.{name}": tensor for name, tensor in whole.state_dict().items()}
+    one, other = (speech_classifier_from_shiftser(each, clip_seconds=0.24) for each in (whole.state_dict(), wrapped))
+    assert equal(one.state_dict(), other.state_dict())
+
+
+@pytest.mark.parametrize("name", ["ShiftCNN", "ShiftLSTM", "Shiftformer"])
+def test_every_kind_of_blocks_converts_with_a_backbone_of_other_frames(name):
+    backbone = randomise(TorchaudioModel())
+    whole = ShiftSERModel(backbone, reference(name, BACKBONE_DIM)).double().eval()
+    waves = 0.1 * torch.randn(1, 8000, dtype=torch.float64)
+    model = speech_classifier_from_shiftser(whole.state_dict(), SHIFTS[name], clip_seconds=0.5)
+    torch.testing.assert_close(model(waves).logits, whole(waves))
+    assert model.config.classifier_config["num_frames"] == 24
+
+
+def test_a_backbone_that_is_left_out_is_named_in_a_warning(whole):
+    downstream = whole.model.state_dict()
+    with pytest.warns(UserWarning, match=r"pretrain\.\*.*left out.*speech_classifier_from_shiftser"):
+        assert equal(from_shiftser(whole.state_dict()).state_dict(), convert_shiftser(downstream))
+    with pytest.warns(UserWarning, match=r"pretrain\.\*.*left out"):
+        assert equal(convert_shiftser(whole.state_dict()), convert_shiftser(downstream))
+
+
+def test_the_downstream_part_alone_keeps_its_prefix_or_loses_it():
+    state_dict = weights("LSTM")
+    assert equal(convert_shiftser({f"model.{name}": t for name, t in state_dict.items()}), convert_shiftser(state_dict))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda names: {k: v for k, v in names.items() if k.startswith("pretrain.")}, r"model\..*backbone only"),
+        (lambda names: {k: v for k, v in names.items() if k.startswith("model.")}, r"pretrain\..*got none"),
+        (lambda names: {**names, "pretrain.aux.weight": torch.zeros(1)}, r"base.*unknown aux\.weight"),
+        (lambda names: without(names, "pretrain.encoder.transformer.layer_norm.bias"), r"missing encoder\.layer_norm"),
+        (
+            lambda names: {k: v for k, v in names.items() if ".layers." not in k},
+            r"missing encoder\.layers\.0\.feed_forward\.intermediate_dense\.weight$",
+        ),
+        (
+            lambda names: {**names, "pretrain.encoder.transformer.layer_norm.bias": torch.zeros(3)},
+            r"encoder\.layer_norm\.bias must be \(128,\), got \(3,\)",
+        ),
+        (
+            lambda names: {**names, "pretrain.feature_extractor.conv_layers.1.conv.weight": torch.zeros(16, 16, 4)},
+            r"kernels.*must be \(10, 3, 3, 3, 3, 2, 2\), got \(10, 4,",
+        ),
+        (
+            lambda names: {**names, "pretrain.encoder.feature_projection.projection.weight": torch.zeros(16)},
+            r"projection\.weight.*must have 2 dimensions, got \(16,\)",
+        ),
+        (
+            lambda names: {**names, "pretrain.encoder.feature_projection.projection.weight": torch.zeros(96, 16)},
+            r"channels.*multiple of 64.*got 96",
+        ),
+        (
+            lambda names: {
+                **names,
+                "pretrain.encoder.transformer.pos_conv_embed.conv.weight_g": torch.zeros(1),
+                "pretrain.encoder.transformer.pos_conv_embed.conv.parametrizations.weight.original0": torch.zeros(1),
+            },
+            r"each weight once",
+        ),
+        (lambda names: {**names, "odd": torch.zeros(1)}, r"model\. or pretrain\..*got odd$"),
+    ],
+)
+def test_a_whole_model_that_does_not_fit_is_refused_in_one_short_sentence(whole, change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        speech_classifier_from_shiftser(change(whole.state_dict()), clip_seconds=0.24)
+    assert len(str(error.value)) < 250
+
+
+def test_backbone_classifier_and_clip_must_fit_each_other(whole):
+    other = ShiftSERModel(whole.pretrain, reference("Transformer", 64)).state_dict()
+    with pytest.raises(ValueError, match=r"64 channels.*got 128"):
+        speech_classifier_from_shiftser(other, clip_seconds=0.24)
+    for clip_seconds in (0.01, 0.5):
+        with pytest.raises(ValueError, match=rf"clip_seconds.*1 to 11 frames.*got {clip_seconds}"):
+            speech_classifier_from_shiftser(whole.state_dict(), clip_seconds=clip_seconds)
+
+
+@pytest.mark.parametrize("position", ["relative_key", "absolute", "x"])
+def test_kinds_of_positions_that_cannot_be_converted_are_refused(position):
+    for convert in (shiftser_checkpoints.convert_shiftser, shiftser_checkpoints.from_shiftser):
+        with raises(ValueError, "position must be 'relative_key_query'", f"got {position!r}"):
+            convert(weights("Transformer"), position=position)
+
+
+@pytest.mark.parametrize("convert", [shiftser_checkpoints.convert_shiftser, shiftser_checkpoints.from_shiftser])
+def test_a_transformer_whose_kind_of_positions_is_not_given_is_converted_with_a_warning(convert):
+    with pytest.warns(UserWarning, match=r"position.*'relative_key_query'.*relative_key has the same names"):
+        convert(weights("Transformer"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convert(weights("Transformer"), position="relative_key_query")
+        convert(weights("Shiftformer"))  # has no positions
+
+
 def test_the_prefix_of_distributed_training_is_dropped():
     state_dict = weights("ShiftCNN")
     wrapped = {f"module.{key}": tensor for key, tensor in state_dict.items()}
@@ -341,8 +342,7 @@ def test_names_that_are_unknown_or_missing_are_listed():
 
 def test_the_names_of_two_kinds_of_blocks_are_refused():
     transformer, lstm = weights("Transformer"), weights("LSTM")
-    unknown = [name for name in lstm if name not in transformer]
-    with raises(ValueError, f"the Transformer: unknown {', '.join(unknown)}"):
+    with raises(ValueError, "the Transformer: unknown rnn.weight_ih_l0", "and 5 more"):
         convert_shiftser({**transformer, **lstm})
 
 
