@@ -78,6 +78,13 @@ def forward_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
     return module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called
 
 
+def all_hooks(module: nn.Module) -> list[Any]:
+    """All hooks that a call of ``module`` or its backward pass runs."""
+    backward = module._backward_pre_hooks, module._backward_hooks
+    tables: tuple[dict[int, Any], ...] = pre_hooks(module)[0], forward_hooks(module)[0], *backward
+    return [hook for table in tables for hook in table.values()]
+
+
 def reserve_hook_key(key: int) -> None:
     """Keep torch from giving ``key``, which an unpickled hook has, to a hook that is registered later."""
     RemovableHandle.next_id = max(RemovableHandle.next_id, key + 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..core import arguments
+from ..streaming.checks import inherits_forward
 
 _CHANNELS_FIRST = (
     nn.Conv1d,
@@ -18,6 +20,15 @@ _CHANNELS_FIRST = (
     nn.AvgPool1d,
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveAvgPool1d,
+)
+# Of four or five dims the channels are the second, and any other may be the frames.
+_OF_IMAGES = (
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
 )
 
 
@@ -39,10 +50,31 @@ def check_shift(
         arguments.check_layer(channels, n_div, stride, bidirectional)
 
 
+def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_dim: int | None) -> tuple[int, int]:
+    """Both dims as given, or those that the first of ``nets`` with a known class expects."""
+    if time_dim is not None and channel_dim is not None:
+        return time_dim, channel_dim
+    unknown = layout_of(None)
+    layout = next((layout for net in nets if (layout := layout_of(net)) != unknown), unknown)
+    return layout[0] if time_dim is None else time_dim, layout[1] if channel_dim is None else channel_dim
+
+
 def layout_of(net: nn.Module | None) -> tuple[int, int]:
-    """The time and the channel dim that ``net`` expects, by its class, or by the class of a stack's first module."""
+    """The time and the channel dim that ``net`` expects, by its class, or by the class of a stack's first module.
+
+    Raises:
+        ValueError: If the class does not tell: a module for images, or a stack with a ``forward`` of its own.
+    """
     if isinstance(net, nn.Sequential) and len(net) > 0:
-        return layout_of(net[0])
+        layout = layout_of(net[0])
+        if layout != layout_of(None) and not inherits_forward(net, nn.Sequential):
+            raise ValueError(
+                f"time_dim and channel_dim must be given for {type(net).__name__}, an nn.Sequential with a forward of "
+                "its own, got None"
+            )
+        return layout
+    if isinstance(net, _OF_IMAGES):
+        raise ValueError(f"time_dim and channel_dim must be given for {type(net).__name__}, got None")
     if isinstance(net, (nn.TransformerEncoder, nn.TransformerDecoder)):
         return layout_of(net.layers[0])
     if isinstance(net, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..core.arguments import check_flag
 from ..streaming import ChainedStream, RecurrentStream, Stage
-from ..streaming.nets import refuse_surgery
+from ..streaming.checks import check_streamable
 from .layouts import check_shift, time_dim_of
 from .ragged import Sequences, shift_sequences, shift_stream
 
@@ -65,7 +65,7 @@ class _ShiftRNN(nn.RNNBase):
         Raises:
             ValueError: If the layer is ``bidirectional``: its backward direction needs the last frame first.
         """
-        refuse_surgery(self)
+        check_streamable(self)
         if self.bidirectional:
             raise ValueError(
                 f"bidirectional must be False to stream, got True: the backward direction of the {self.mode} begins "

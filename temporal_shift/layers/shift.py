@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ..core import arguments
 from ..streaming import ChainedStream, ShiftStream
-from ..streaming.nets import chained, refuse_surgery, stages_of
-from .layouts import layout_of
+from ..streaming.checks import check_streamable
+from ..streaming.nets import chained, stages_of
+from .layouts import layout_for
 from .ragged import shift_sequences
 
 
@@ -28,6 +29,8 @@ class TemporalShift(nn.Module):
         time_dim: The dim of the frames. Default: the one that ``net`` expects: the last for ``nn.Conv1d`` and the other
             one-dimensional convolutions, norms and pools; the first for torch's recurrent, attention and Transformer
             layers without ``batch_first``; otherwise -2. An ``nn.Sequential`` expects what its first module expects.
+            Both dims must be given for one with a ``forward`` of its own that begins with such a module, and for
+            ``nn.Conv2d`` and other modules for images.
         channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and the like, otherwise -1.
         inplace: Whether the input is overwritten. Streams ignore it: they never write to a chunk. Default: no.
 
@@ -62,12 +65,10 @@ class TemporalShift(nn.Module):
         inplace: bool = False,
     ) -> None:
         super().__init__()
-        time_of_net, channel_of_net = layout_of(net)
         self.net = net
         self.padding_mode = padding_mode
         self.groups = groups
-        self.time_dim = time_of_net if time_dim is None else time_dim
-        self.channel_dim = channel_of_net if channel_dim is None else channel_dim
+        self.time_dim, self.channel_dim = layout_for([net], time_dim, channel_dim)
         self.n_div: int | None
         self.stride: int | None
         self.bidirectional: bool | None
@@ -100,7 +101,7 @@ class TemporalShift(nn.Module):
             ValueError: If ``padding_mode`` is ``"circular"``, which needs the last frame for the first one, or if
                 ``net`` may read other frames (see :func:`temporal_shift.streaming.stream`).
         """
-        refuse_surgery(self)
+        check_streamable(self)
         if self.net is None:
             return ShiftStream(**self._arguments(), state=state)
         return chained([ShiftStream(**self._arguments()), *stages_of(self.net)], state)

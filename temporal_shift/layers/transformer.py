@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..functional import temporal_shift_add
 from ..streaming import ChainedStream, FramewiseStream
-from ..streaming.nets import refuse_surgery
+from ..streaming.checks import check_streamable
 from .layouts import check_placement, check_sequences, check_shift, time_dim_of
 from .ragged import apply_padded, shift_sequences, shift_stream, zero_padding
 from .relative_attention import RelativeSelfAttention
@@ -140,7 +140,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         Raises:
             ValueError: If ``placement`` is not ``"replace"``: attention reads all frames.
         """
-        refuse_surgery(self)
+        check_streamable(self)
         if self.placement != "replace":
             raise ValueError(
                 f"placement must be 'replace' to stream, got {self.placement!r}: attention reads all frames"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..core import torch_private
+from .checks import check_against_whole, check_streamable, inherits_forward
 
 # Modules that compute each frame of the output from the same frame of the input.
 _FRAMEWISE = (
@@ -49,17 +49,20 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         input    x0 x1 | x2 x3 x4 | flush()      (two Shiftformer layers, stride 1, both ways: a delay of two frames)
         output   .     | y0 y1 y2 | y3 y4
 
-    The outputs, concatenated, are ``net`` of the whole sequence up to rounding, if ``net`` is in eval mode.
+    The outputs, concatenated, are ``net`` of the whole sequence up to rounding, if ``net`` is in eval mode. A short
+    random sequence checks that when a stream is created; the net and the random state stay as they were.
 
     Args:
         net: A layer that streams (:class:`~temporal_shift.TemporalShift`, :class:`~temporal_shift.ShiftLSTM`,
             :class:`~temporal_shift.ShiftGRU`, :class:`~temporal_shift.ShiftTransformerLayer`), a module that works
             frame by frame (``nn.Linear``, ``nn.LayerNorm``, activations, ``nn.Dropout``), or an ``nn.Sequential`` or
-            ``nn.TransformerEncoder`` of these.
+            ``nn.TransformerEncoder`` of these. Subclasses stream if they inherit ``forward``. Hooks that are registered
+            later are ignored.
         state: The ``state`` of another stream of the same net, to continue from.
 
     Raises:
-        ValueError: If a part of ``net`` cannot stream.
+        ValueError: If a part of ``net`` cannot stream, has hooks or a ``forward`` of its own, or if the random sequence
+            gives other frames in chunks than as a whole.
 
     Example:
         >>> block = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -70,7 +73,10 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         >>> torch.allclose(y, net(x), atol=1e-5)
         True
     """
-    return chained(stages_of(net), state)
+    live = chained(stages_of(net), state)
+    if state is None:  # else another stream was checked, and a server may create one for each chunk
+        check_against_whole(net, chained(stages_of(net)))
+    return live
 
 
 class ChainedStream:
@@ -203,53 +209,57 @@ class RunningMean:
         self.state = state
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Add frames and return the mean, which is NaN before the first frame.
+        """Add frames and return the mean, in their dtype. It is NaN before the first frame.
 
         Raises:
-            ValueError: If the frames differ in shape from those before.
+            TypeError: If the frames are neither floating point nor complex.
+            ValueError: If the frames differ from those before in shape, in device, or in the dtype of their sum, which
+                is float32 at least.
         """
+        if not (frames.is_floating_point() or frames.is_complex()):
+            raise TypeError(f"frames must be floating point or complex, got {frames.dtype}")
         total = frames.sum(self.time_dim, dtype=torch.promote_types(frames.dtype, torch.float32))
         count = frames.shape[self.time_dim]
         if self.state is not None:
-            if self.state[0].shape != total.shape:
-                raise ValueError(
-                    f"frames must have the shape {tuple(self.state[0].shape)} without their time dim, got "
-                    f"{tuple(total.shape)}"
-                )
+            before = self.state[0]
+            for name in ("shape", "dtype", "device"):
+                if getattr(before, name) != getattr(total, name):
+                    raise ValueError(
+                        f"frames must have the {name} of those before, summed over time {_shown(before, name)}, got "
+                        f"{_shown(total, name)}"
+                    )
             total, count = self.state[0] + total, self.state[1] + count
         self.state = total, count
         return (total / count if count else torch.full_like(total, torch.nan)).to(frames.dtype)
 
 
+def _shown(x: Tensor, name: str) -> object:
+    return tuple(x.shape) if name == "shape" else getattr(x, name)
+
+
 def stages_of(net: nn.Module) -> list[Stage]:
     """The stages of a net. Raises a ``ValueError`` if a part of it cannot stream."""
-    refuse_surgery(net)
-    if isinstance(net, nn.Sequential):
-        return [stage for module in net for stage in stages_of(module)]
-    if isinstance(net, nn.TransformerEncoder):
-        modules = [*net.layers, *([] if net.norm is None else [net.norm])]
-        return [stage for module in modules for stage in stages_of(module)]
+    check_streamable(net)
     if callable(getattr(net, "stream", None)):
         own = net.stream()  # type: ignore[operator]
         return own.stages if isinstance(own, ChainedStream) else [own]
-    if isinstance(net, _FRAMEWISE) and len(getattr(net, "normalized_shape", [1])) == 1:
+    if isinstance(net, nn.Sequential) and inherits_forward(net, nn.Sequential):
+        return [stage for module in net for stage in stages_of(module)]
+    if isinstance(net, nn.TransformerEncoder) and inherits_forward(net, nn.TransformerEncoder):
+        modules = [*net.layers, *([] if net.norm is None else [net.norm])]
+        return [stage for module in modules for stage in stages_of(module)]
+    framewise = any(inherits_forward(net, kind) for kind in _FRAMEWISE)
+    if framewise and len(getattr(net, "normalized_shape", [1])) == 1:
         return [FramewiseStream(net)]
+    if isinstance(net, (nn.Sequential, nn.TransformerEncoder, *_FRAMEWISE)) and not framewise:
+        raise ValueError(
+            f"{type(net).__name__} cannot stream with a forward of its own, which may read other frames: give it a "
+            "stream() that returns a Stage"
+        )
     raise ValueError(
         f"{type(net).__name__} cannot stream, as it may read other frames: the net must consist of layers with a "
         "stream() and of modules that work frame by frame"
     )
-
-
-def refuse_surgery(net: nn.Module) -> None:
-    """Raise a ``ValueError`` if ``net`` has shifts from ``add_temporal_shift``: a stream calls no hooks."""
-    for name, module in net.named_modules():
-        hooks = (*torch_private.pre_hooks(module)[0].values(), *torch_private.forward_hooks(module)[0].values())
-        if any(getattr(hook, "mixes_frames", False) for hook in hooks):
-            where = f" ({name})" if name else ""
-            raise ValueError(
-                f"{type(module).__name__}{where} cannot stream with a shift from add_temporal_shift(): use a layer "
-                "that has a shift, or a TemporalShift before the module"
-            )
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..core import torch_private
-from ..layers.layouts import check_placement, layout_of
+from ..layers.layouts import check_placement, layout_for
 from ..layers.shift import TemporalShift
 from .hooks import AddToOutput, ForgetInput, Hook, KeepInput, ShiftInput, Site, hide_from_repr, named, show_in_repr
 
@@ -111,15 +111,15 @@ def add_temporal_shift(
     planned: list[tuple[Callable[..., RemovableHandle], Hook, dict[str, bool]]] = []
     sites: list[tuple[nn.Module, Site]] = []
     for (name, module), owner in zip(chosen, branches, strict=True):
-        time_of_module, channel_of_module = _layout(module, owner)
+        of_time, of_channels = layout_for([module, owner], time_dim, channel_dim)
         shift = TemporalShift(
             n_div=n_div,
             stride=stride,
             bidirectional=bidirectional,
             padding_mode=padding_mode,
             groups=groups,
-            time_dim=time_of_module if time_dim is None else time_dim,
-            channel_dim=channel_of_module if channel_dim is None else channel_dim,
+            time_dim=of_time,
+            channel_dim=of_channels,
         )
         site = Site(name, module, placement, branch, shift)
         sites.append((module, site))
@@ -283,11 +283,6 @@ def _branch(name: str, module: nn.Module, branch: str | None) -> nn.Module:
     except AttributeError:
         known = ", ".join(repr(child) for child, _ in module.named_children()) or "none"
         raise ValueError(f"branch must be a submodule of {named(name, module)} ({known}), got {branch!r}") from None
-
-
-def _layout(module: nn.Module, branch: nn.Module) -> tuple[int, int]:
-    layout = layout_of(module)
-    return layout_of(branch) if layout == layout_of(None) else layout
 
 
 def _site_of(module: nn.Module) -> Site | None:

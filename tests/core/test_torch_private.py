@@ -29,6 +29,8 @@ USED = [
     (nn.Module, "_forward_hooks", "remove_temporal_shift"),
     (nn.Module, "_forward_hooks_with_kwargs", "remove_temporal_shift"),
     (nn.Module, "_forward_hooks_always_called", "remove_temporal_shift"),
+    (nn.Module, "_backward_pre_hooks", "streams, which refuse hooks"),
+    (nn.Module, "_backward_hooks", "streams, which refuse hooks"),
     (RemovableHandle, "next_id", "hooks of surgery in a model that was copied or unpickled"),
     (torch.compiler.assume_constant_result(lambda: 0), "_dynamo_marked_constant", "hooks of surgery under compile"),
     *torch_private.INHERITED,

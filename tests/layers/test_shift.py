@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from temporal_shift import TemporalShift, temporal_shift
+from temporal_shift import TemporalShift, add_temporal_shift, temporal_shift
 
 
 def test_alone_it_is_the_function():
@@ -31,6 +31,30 @@ def test_it_shifts_in_the_layout_that_its_net_takes(net, shape, dims):
     x = torch.randn(shape)
     output, expected = TemporalShift(net, n_div=4)(x), net(temporal_shift(x, n_div=4, **dims))
     torch.testing.assert_close(output, expected, rtol=0, atol=0)
+
+
+class Transposed(nn.Sequential):
+    """A stack that takes (batch, frames, channels), though its first module does not."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Stack(nn.Sequential):
+    """A stack that computes what its base class does."""
+
+
+@pytest.mark.parametrize(
+    "net", [Transposed(nn.Conv1d(12, 5, 3)), nn.Sequential(Transposed(nn.Conv1d(12, 5, 3))), nn.Conv2d(2, 9, 3)]
+)
+def test_a_layout_that_the_class_of_the_net_does_not_tell_must_be_given(net):
+    for dims in ({}, {"time_dim": 1}, {"channel_dim": 2}):
+        for make in (TemporalShift, lambda net, **dims: add_temporal_shift(net, "", **dims)):
+            with pytest.raises(ValueError, match=r"time_dim and channel_dim must be given for .*None"):
+                make(net, **dims)
+    x = torch.randn(2, 9, 12)
+    assert torch.equal(TemporalShift(net, time_dim=1, channel_dim=2)(x), net(temporal_shift(x)))
+    assert TemporalShift(Stack(nn.Conv1d(12, 5, 3))).time_dim == -1
 
 
 @pytest.mark.parametrize("net", [nn.Linear(12, 5), nn.LSTM(12, 5, batch_first=True)])

@@ -375,13 +375,23 @@ def test_a_chunk_that_was_refused_has_not_been_fed():
     torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
 
 
-def test_a_running_mean_keeps_its_precision_in_half_and_refuses_another_batch():
+def test_a_running_mean_keeps_its_precision_in_half_and_refuses_other_frames():
     mean = RunningMean()
     for _ in range(3):
         found = mean(torch.full((2, 1000, 4), 100.0, dtype=torch.float16))
     assert torch.equal(found, torch.full((2, 4), 100.0, dtype=torch.float16))
-    with pytest.raises(ValueError, match=r"frames.*\(2, 4\).*\(1, 4\)"):
-        mean(torch.zeros(1, 5, 4))
+    state = mean.state
+    for frames, message in (
+        (torch.zeros(1, 5, 4), r"shape.*\(2, 4\).*\(1, 4\)"),
+        (torch.zeros(2, 5, 4, dtype=torch.float64), r"dtype.*torch\.float32.*torch\.float64"),
+        (torch.zeros(2, 5, 4, device="meta"), r"device.*cpu.*meta"),
+    ):
+        with pytest.raises(ValueError, match=rf"frames must have the {message}"):
+            mean(frames)
+    for dtype in (torch.int64, torch.bool):
+        with pytest.raises(TypeError, match=rf"frames must be floating point or complex, got {dtype}"):
+            RunningMean()(torch.ones(2, 5, 4, dtype=dtype))
+    assert mean.state is state
 
 
 @pytest.mark.parametrize(
