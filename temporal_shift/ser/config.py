@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from .utils.errors import RecipeError, sentences_of
-from .utils.names import PathName, look_alikes
+from .utils.names import PathName, check_name, clean_name, is_missing, look_alikes
 from .utils.yaml_files import read_yaml
 
 _MAX_SEED = 2**32 - 1  # NumPy's
@@ -28,6 +28,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Column = Literal["path", "label", "speaker", "id", "session"]  # of a table
+
 _DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that make groups of speakers
 
 CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each option
@@ -35,6 +37,7 @@ CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each 
     "groups": _DIVIDED,
     "folds": ("emobox", "table", "folder"),
     "audio": ("emobox", "table"),
+    "columns": ("table",),
     "pattern": ("folder",),
 }
 
@@ -46,6 +49,7 @@ class Corpus(_Section):
     path: Path  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
     labels: tuple[str, ...] | None = None  # a manifest's classes in the order of the model's outputs; default: sorted
     label_map: dict[str, str | None] | None = None  # each label of the corpus to a class, or to null to leave it out
+    columns: dict[Column, str] | None = None  # a table's columns, if they have other names
     pattern: str | None = None  # a folder's paths, e.g. {speaker}_{label}_{name}; default: {label}/{speaker}/{name}
     groups: int | None = Field(default=None, ge=2)  # speaker groups used as folds without sessions; default: 5
     folds: Literal["speakers", "published"] | None = None  # default: the corpus's sessions, if it has them
@@ -58,9 +62,37 @@ class Corpus(_Section):
         for code in found if isinstance(found, dict) else ():
             if not isinstance(code, str):
                 raise ValueError(f"labels must be text, got {code!r}; put quotes around it in the YAML")
-        if isinstance(found, dict) and not any(found.values()):
-            raise ValueError("label_map must keep at least one class")
         return found
+
+    @field_validator("label_map")
+    @classmethod
+    def _each_label_has_one_class(cls, found: dict[str, str | None] | None) -> dict[str, str | None] | None:
+        if found is None:
+            return None
+        clean: dict[str, str | None] = {}
+        for given, name in found.items():
+            code, label = clean_name(given), None if name is None else clean_name(name)
+            if label is not None and is_missing(label):
+                raise ValueError(f"the class of {code!r} must be a name, or null to leave it out, got {label!r}")
+            if clean.setdefault(code, label) != label:
+                raise ValueError(f"the label {code!r} must have one class, got {clean[code]!r} and {label!r}")
+        if not any(clean.values()):
+            raise ValueError("label_map must keep at least one class")
+        alike = [group for group in look_alikes(clean) if len({clean[code] for code in group} - {None}) > 1]
+        alike += look_alikes(label for label in clean.values() if label is not None)
+        if alike:
+            listed = ", ".join(" and ".join(map(repr, group)) for group in alike)
+            raise ValueError(f"labels and classes must not look alike, got {listed}: give them one class")
+        return clean
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_differ(cls, found: dict[Column, str] | None) -> dict[Column, str] | None:
+        named = {column: check_name(name, f"the column of {column}").lower() for column, name in (found or {}).items()}
+        for column, name in named.items():
+            if list(named.values()).count(name) > 1:
+                raise ValueError(f"the column of {column} must be another one than the others', got {name!r} twice")
+        return found and named
 
     @model_validator(mode="after")
     def _options_fit_the_reader(self) -> Corpus:

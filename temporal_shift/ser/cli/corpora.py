@@ -31,6 +31,9 @@ def prepare(
         int | None, typer.Option(help="Number of speaker groups used as folds.", show_default="5")
     ] = None,
     folds: Annotated[str | None, typer.Option(help="Folds: speakers, or published (the corpus's own).")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of a table's columns, e.g. path=file_id,label=emotion,speaker=speaker_id.")
+    ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="Folder that the paths of a table or of EmoBox start from.")
     ] = None,
@@ -53,6 +56,7 @@ def prepare(
         pattern=pattern,
         groups=groups,
         folds=folds,
+        columns=None if columns is None else _pairs(columns),
         audio=audio,
     )
     manifest = read_corpus(chosen)
@@ -103,3 +107,14 @@ def describe(
 
     write_bytes(picture, to_png(corpus_figure(corpus)))
     console.print(str(picture), soft_wrap=True, markup=False, highlight=False)
+
+
+def _pairs(columns: str) -> dict[str, str]:
+    """``path=file_id,label=emotion`` as a dictionary."""
+    found: dict[str, str] = {}
+    for pair in columns.split(","):
+        column, equals, name = pair.partition("=")
+        if not equals or column.strip() in found:
+            raise RecipeError(f"--columns must be such as path=file_id,label=emotion,speaker=who, got {columns!r}")
+        found[column.strip()] = name
+    return found

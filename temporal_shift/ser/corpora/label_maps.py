@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, raise_problems
+from ..utils.names import look_alike_problems, look_alikes
 from ..utils.wording import counted
 from ..utils.yaml_files import parse_yaml, read_yaml
 
@@ -41,10 +42,11 @@ def classes_of(
         given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
             leaves out need not be in it.
     Raises:
-        RecipeError: If codes in the corpus are not in the map.
+        RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
     chosen = given if given is not None else own
     if chosen is None:
+        _check_alike({code: code for code in codes})
         return {code: code for code in codes}, tuple(sorted(codes))
     names = own or {}
     unknown = [code for code in sorted(codes) if code not in chosen and code not in names]
@@ -63,7 +65,15 @@ def classes_of(
         }
         listed = ", ".join(f"{called[code]} ({counted(codes[code], 'utterance')})" for code in sorted(unknown))
         raise RecipeError(f"the label map lacks {listed}: give each a class, or null to leave it out")
+    _check_alike(classes)
     return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
+
+
+def _check_alike(classes: LabelMap) -> None:
+    """Raise if labels that look alike have different classes."""
+    alike = [group for group in look_alikes(sorted(classes)) if len({classes[code] for code in group} - {None}) > 1]
+    codes = [code for group in alike for code in group]
+    raise_problems(look_alike_problems("labels", codes, "give them one class in the label map"))
 
 
 def _checked(found: Any, name: str) -> dict[str, str | None]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError, raise_problems
-from ..utils.names import PathName
+from ..utils.names import Name, PathName, is_missing, look_alike_problems
 from ..utils.text_files import json_lines, read_text
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -32,7 +32,7 @@ class Utterance:
 
     id: _Name
     path: Path
-    label: _Name
+    label: Name
     speaker: PathName  # the results of a fold lie in a folder named after its session or speaker
     session: PathName
     start: _Seconds  # in the conversation; 0 if there is none
@@ -53,7 +53,8 @@ class Manifest:
     """A corpus in a fixed order; ``labels[k]`` is the name of class ``k``.
 
     Raises:
-        RecipeError: If there is no utterance, an id occurs twice, or a label is not among the classes.
+        RecipeError: If there is no utterance, an id occurs twice, a label is not among the classes, or names of
+            speakers, sessions or classes look alike.
     """
 
     utterances: tuple[Utterance, ...]
@@ -72,6 +73,7 @@ class Manifest:
                     f"{utterance.label!r}"
                 )
             seen.add(utterance.id)
+        raise_problems(alike_names(self.utterances, self.labels))
 
     def count(self, *fields: str) -> Counter[Any]:
         """Utterances by the value of a field, or by the values of several: ``count("session", "label")``."""
@@ -115,10 +117,30 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
         problems += [f"{where}: {reason}" for reason in _does_not_fit(utterance, labels, first)]
         first.setdefault(utterance.id, where)
         utterances.append(replace(utterance, path=folder / utterance.path))
+    problems += [f"{path}: {problem}" for problem in alike_names(utterances, labels or ())]
     raise_problems(problems)
     if not utterances:
         raise RecipeError(f"the manifest {path} contains no utterance")
     return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
+
+
+class _Named(Protocol):
+    """What has a speaker and a session: an utterance, or a reader's row."""
+
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def session(self) -> str: ...
+
+
+def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
+    """A sentence for the speakers, the sessions and the classes that look alike: one person could be in two folds."""
+    rows = list(rows)
+    return [
+        *look_alike_problems("speakers", (row.speaker for row in rows), "give each person one name"),
+        *look_alike_problems("sessions", (row.session for row in rows), "give each session one name"),
+        *look_alike_problems("labels", labels, "give them one class in the label map"),
+    ]
 
 
 def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, str]) -> list[str]:
@@ -127,6 +149,10 @@ def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Map
         reasons.append(f"the utterance {utterance.id} occurs already in {first[utterance.id]}")
     if labels is not None and utterance.label not in labels:
         reasons.append(f"label must be one of {', '.join(labels)}, got {utterance.label!r}")
+    elif labels is None and is_missing(utterance.label):
+        reasons.append(f"label must not be a missing value, got {utterance.label!r}: give it a class")
+    if is_missing(utterance.speaker):
+        reasons.append(f"speaker must not be a missing value, got {utterance.speaker!r}")
     if utterance.end < utterance.start:
         reasons.append(f"end must be at least the start, {utterance.start}, got {utterance.end}")
     return reasons

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import config
 from ..audio.reading import measure
 from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, raise_problems
-from ..utils.names import check_path_name
+from ..utils.names import check_name, check_path_name, clean_name, is_missing
 from .label_maps import LabelMap, classes_of
-from .manifest import Manifest, Style, Utterance
+from .manifest import Manifest, Style, Utterance, alike_names
 from .speaker_groups import group_speakers
 
-_READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
+READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 _NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # reported, not skipped
 _LFS = b"version https://git-lfs"
 
@@ -33,6 +33,12 @@ class Row:
     session: str = ""  # empty: the speaker's group
     where: str = ""  # file and line, for messages
 
+    def cleaned(self) -> Row:
+        """The row with its names as a person reads them; see :func:`.names.clean_name`."""
+        return replace(
+            self, label=clean_name(self.label), speaker=clean_name(self.speaker), session=clean_name(self.session)
+        )
+
 
 def corpus_folder(path: Path) -> Path:
     """The absolute folder; raises :class:`RecipeError` if it does not exist."""
@@ -47,7 +53,7 @@ def audio_files(root: Path) -> list[Path]:
     return sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in _READ + _NOT_READ
+        if path.suffix.lower() in READ + _NOT_READ
         and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
         and path.is_file()
     )
@@ -93,7 +99,9 @@ def make_manifest(
         RecipeError: If there are problems. The message lists all: also labels without a class, ids that occur twice,
             names that a folder cannot have, and audio that is missing or broken.
     """
-    problems = [*problems, *_twice(rows), *_no_folders(rows)]
+    rows = [row.cleaned() for row in rows]
+    problems = [*problems, *_twice(rows), *_missing(rows, {**(own or {}), **(corpus.label_map or {})}), *_unfit(rows)]
+    problems += alike_names(rows, ())
     try:
         kept, labels = _classified(rows, corpus, own)
     except RecipeError as error:
@@ -169,13 +177,32 @@ def _twice(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _no_folders(rows: Sequence[Row]) -> list[str]:
-    """The names of speakers and sessions that no folder of results can have."""
+def _missing(rows: Sequence[Row], named: LabelMap) -> list[str]:
+    """The rows without a speaker, and those without a label, unless the label map names what they have instead."""
+    found = []
+    for row in rows:
+        where = row.where or row.path
+        if is_missing(row.label) and row.label not in named:
+            found.append(
+                f"{where}: label must not be a missing value, got {row.label!r}: correct it or name it in the label map"
+            )
+        if is_missing(row.speaker):
+            found.append(f"{where}: speaker must not be a missing value, got {row.speaker!r}")
+        if row.session and is_missing(row.session):
+            found.append(f"{where}: session must not be a missing value, got {row.session!r}")
+    return found
+
+
+def _unfit(rows: Sequence[Row]) -> list[str]:
+    """The speakers and sessions that no folder of results can be named after, and the labels of several lines."""
     problems = []
-    names = dict.fromkeys(pair for row in rows for pair in (("speaker", row.speaker), ("session", row.session)))
+    names = dict.fromkeys(
+        pair for row in rows for pair in (("label", row.label), ("speaker", row.speaker), ("session", row.session))
+    )
     for what, name in names:
         try:
-            check_path_name(name or "-", what)  # an empty session: the speaker's group
+            if name:  # the empty ones are found by row
+                (check_name if what == "label" else check_path_name)(name, what)
         except RecipeError as error:
             problems.append(str(error))
     return problems

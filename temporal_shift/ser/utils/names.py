@@ -11,6 +11,9 @@ from pydantic import AfterValidator
 
 from .errors import RecipeError, shortened
 
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
+_MISSING = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "nil", "-", "--", "?", ".")
+_SHOWN = 10  # groups of names in a message
 MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
 
 # Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens, byte order marks, ...
@@ -44,6 +47,28 @@ def check_path_name(value: str, argument: str) -> str:
 PathName = Annotated[str, AfterValidator(lambda value: check_path_name(value, ""))]
 
 
+def check_name(value: str, argument: str) -> str:
+    """Check a label or another name that is shown and compared, and return its :func:`clean_name`.
+
+    Raises:
+        RecipeError: If nothing visible is left, or the name has several lines or control characters.
+    """
+    name = clean_name(value)
+    if not name:
+        raise RecipeError(f"{argument} must not be empty, got {shortened(value)}".lstrip())
+    if any(unicodedata.category(character) in _CONTROLS for character in name):
+        raise RecipeError(f"{argument} must be one line of UTF-8 text, got {shortened(value)}".lstrip())
+    return name
+
+
+Name = Annotated[str, AfterValidator(lambda value: check_name(value, ""))]
+
+
+def is_missing(name: str) -> bool:
+    """Whether a name is what spreadsheets and pandas write for a missing value: nothing, ``nan``, ``NA``, ``null``."""
+    return clean_name(name).casefold() in _MISSING
+
+
 def clean_name(text: str) -> str:
     """A name as a person reads it: Unicode's form NFC, without invisible characters and outer white space.
 
@@ -71,10 +96,25 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
+def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[str]:
+    """A sentence that lists the names that look alike; none if there are none.
+
+    Args:
+        what: The names in the plural, for the message.
+        advice: How to resolve it.
+    """
+    groups = look_alikes(names)
+    if not groups:
+        return []
+    listed = ", ".join(" and ".join(map(repr, group)) for group in groups[:_SHOWN])
+    more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+    return [f"{what} must not look alike, got {listed}{more}: {advice}"]
+
+
 def _problem(value: str) -> str | None:
     if not value:
         return "must not be empty"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+    if any(unicodedata.category(character) in _CONTROLS for character in value):
         return "must be UTF-8 text without control characters and line breaks"
     if _INVISIBLE.search(value):
         return "must not contain invisible characters"

@@ -37,6 +37,7 @@ SPEAKERS = {
     "shemo-M06W01": "M06",
     "subesco-M_03_ILIAS_S_10_HAPPY_4": "M_03",
     "tess-OAF-tip-happy": "OA",
+    "urdu-SM20_F8_N012": "SM20",
 }
 
 
@@ -151,7 +152,7 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
 def test_a_dataset_whose_keys_do_not_name_speakers_is_a_sentence(tmp_path):
     (tmp_path / "data" / "meld").mkdir(parents=True)
     said = reading_error(reader="emobox", path=tmp_path / "data" / "meld")
-    assert re.search(rf"\(ased, .*, tess\), got {tmp_path}/data/meld", said)
+    assert re.search(rf"\(ased, .*, urdu\), got {tmp_path}/data/meld", said)
     (tmp_path / "data" / "savee").mkdir()
     assert reading_error(reader="emobox", path=tmp_path / "data" / "savee") == (
         f"{tmp_path}/data/savee contains no savee.jsonl and no fold_1/savee_test_fold_1.jsonl"

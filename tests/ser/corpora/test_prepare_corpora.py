@@ -63,6 +63,8 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
     table = write_table(here / "tables")
     (here / "tables" / "audio").rename(here / "audio")
     typed("prepare", "table", table, "--audio", here)
+    table.write_text(table.read_text().replace("path,label,speaker", "file,emotion,who"))
+    typed("prepare", "table", table, "--audio", here, "--columns", "path=file,label=emotion,speaker=who")
     typed("prepare", "emobox", write_emobox_emovo(here / "EmoBox"), "--folds", "published")
     assert "fold_6" in Path("manifest.jsonl").read_text()
     leaking = write_emobox_emodb(here / "again")
@@ -90,6 +92,14 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
         (
             ("table", "--groups", "3", "--folds", "published"),
             "groups and folds: published are mutually exclusive, got groups=3",
+        ),
+        (
+            ("table", "--columns", "path"),
+            "--columns must be such as path=file_id,label=emotion,speaker=who, got 'path'",
+        ),
+        (
+            ("table", "--columns", "id=a,id=b"),
+            "--columns must be such as path=file_id,label=emotion,speaker=who, got '",
         ),
         (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
         (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),

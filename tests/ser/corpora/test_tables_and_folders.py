@@ -14,6 +14,7 @@ from temporal_shift.ser import config
 from temporal_shift.ser.corpora import read_corpus
 from temporal_shift.ser.corpora.manifest import Manifest
 from temporal_shift.ser.training.folds import make_folds
+from temporal_shift.ser.utils.errors import RecipeError
 
 from ..corpus_trees import noise, write, write_folder, write_table
 from .test_readers import groups_of, reading_error
@@ -69,6 +70,48 @@ def test_paths_start_from_the_folder_that_is_named_and_absolute_ones_stay(audio,
     path.write_text(f"path,label,speaker\na.wav,sad,1\n{audio}/b.wav,sad,2\n")
     manifest = read_corpus(config.Corpus(reader="table", path=path, audio=audio))
     assert sorted(u.path.name for u in manifest.utterances) == ["a.wav", "b.wav"]
+
+
+NEMO = """file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage
+WR0_surprised_64.wav\tsurprised\tUcho wykrywa dźwięki.\tucho wykrywa dźwięki\t        WR0\tmale\t23
+EB0_neutral_13.wav\tneutral\t„Ród smoka” to serial.\t„ród smoka” to serial\t        EB0\tfemale\t27
+"""
+NEMO_COLUMNS = {"path": "file_id", "label": "emotion", "speaker": "Speaker_ID"}
+
+
+@pytest.mark.parametrize("text", [NEMO, NEMO.replace(".wav", "")], ids=["as-published", "without-extensions"])
+def test_a_table_with_other_headers_is_read_by_its_columns(tmp_path, text):
+    for name in ("WR0_surprised_64.wav", "EB0_neutral_13.wav"):
+        write(tmp_path / "samples" / name)
+    (tmp_path / "data.tsv").write_text(text)
+    corpus = config.Corpus(
+        reader="table", path=tmp_path / "data.tsv", audio=tmp_path / "samples", columns=NEMO_COLUMNS, groups=2
+    )
+    assert four(read_corpus(corpus)) == [
+        ("EB0_neutral_13.wav", "neutral", "EB0"),
+        ("WR0_surprised_64.wav", "surprised", "WR0"),
+    ]
+    assert {each.id for each in read_corpus(corpus).utterances} == {"EB0_neutral_13", "WR0_surprised_64"}
+
+
+def test_columns_that_the_table_lacks_and_names_of_several_recordings_are_a_sentence(tmp_path):
+    (tmp_path / "data.tsv").write_text(NEMO.replace(".wav", ""))
+    options = {"reader": "table", "path": tmp_path / "data.tsv"}
+    said = reading_error(**options, columns={**NEMO_COLUMNS, "speaker": "who"})
+    assert re.search(r"data\.tsv, line 1: there is no column who: the columns are file_id, emotion, ", said)
+    assert "must have the column day of session" in reading_error(**options, columns={**NEMO_COLUMNS, "session": "day"})
+    for name in ("WR0_surprised_64.wav", "WR0_surprised_64.flac"):
+        write(tmp_path / name)
+    said = reading_error(**options, columns=NEMO_COLUMNS)
+    assert (
+        "line 2: 'WR0_surprised_64' must be one recording, got WR0_surprised_64.wav and WR0_surprised_64.flac" in said
+    )
+    with pytest.raises(RecipeError, match=r"columns.*'label', .*got 'emotion'"):
+        config.Corpus.checked(**options, columns={"emotion": "label"})
+    with pytest.raises(RecipeError, match=r"column of path .*got 'x' twice"):
+        config.Corpus.checked(**options, columns={"path": "x", "label": "X"})
+    with pytest.raises(RecipeError, match=r"columns needs a reader of table, got emodb"):
+        config.Corpus.checked(reader="emodb", path=tmp_path, columns=NEMO_COLUMNS)
 
 
 def test_a_column_session_makes_the_folds_unless_groups_are_asked_for(audio):
@@ -142,10 +185,10 @@ def test_a_table_of_another_shape_is_named_with_its_line(audio, text, sentence):
 
 def test_a_table_that_is_not_there_or_not_text_or_empty_is_a_sentence(tmp_path):
     path = tmp_path / "t.csv"
-    assert reading_error(reader="table", path=path) == f"there is no file {path}"
+    assert reading_error(reader="table", path=path) == f"there is no table {path}"
     path.write_bytes("path,label,speaker\nä.wav".encode("utf-16"))
     assert (
-        reading_error(reader="table", path=path) == f"the file {path} must be UTF-8 text, got UTF-16: save it as UTF-8"
+        reading_error(reader="table", path=path) == f"the table {path} must be UTF-8 text, got UTF-16: save it as UTF-8"
     )
     path.write_text("path,label,speaker\n")
     assert reading_error(reader="table", path=path) == f"{path} contains no speech for the reader table"

@@ -10,52 +10,63 @@ from typing import Any
 
 from ... import config
 from ...utils.errors import RecipeError
+from ...utils.names import clean_name, is_missing
 from ...utils.text_files import json_lines, read_text
 from ..manifest import Manifest
-from ..manifest_builder import Row, make_manifest
+from ..manifest_builder import READ, Row, make_manifest
 from ..speaker_groups import wants_sessions
 
 _NEEDED = ("path", "label", "speaker")
 _DELIMITERS = ",;\t"
 
-
-_Record = tuple[str, Mapping[str, str]]  # file and line, for messages; cells by column
+_Record = tuple[str, Mapping[str, object]]  # file and line, for messages; cells by column
 
 
 def read_table(corpus: config.Corpus) -> Manifest:
     """Read a table with the columns ``path``, ``label`` and ``speaker``, and optionally ``id`` and ``session``.
 
-    Other columns are ignored, and so is the case of their names. Commas, semicolons or tabs separate the cells. Paths
-    are relative to ``corpus.audio``, by default the table's folder. The default id is the path. Folds follow the column
-    ``session``, if there is one, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers.
+    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Other columns are ignored, and so is
+    the case of their names. Commas, semicolons or tabs separate the cells. Paths are relative to ``corpus.audio``, by
+    default the table's folder, and need no extension. The default id is the path. Folds follow the column ``session``,
+    if there is one, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers.
 
     Raises:
-        RecipeError: If a column is missing, or lines are invalid; the message names each line.
+        RecipeError: If a column is missing or occurs twice, or lines are invalid; the message names each line.
     """
     path = corpus.path.resolve()
-    text = read_text(path)
+    text = read_text(path, "table")
+    given = {column: column for column in (*_NEEDED, "id", "session")} | (corpus.columns or {})
     problems: list[str] = []
     is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{")
-    records = list(_from_json(text, path, problems) if is_json else _from_csv(text, path, problems))
+    records = list(_from_json(text, path, problems) if is_json else _from_csv(text, path, given, problems))
     columns = {column for _, cells in records for column in cells}
-    sessions = wants_sessions(corpus, "session" in columns, f"a column session in {path}")
-    used = [*_NEEDED, *(["id"] if "id" in columns else []), *(["session"] if sessions else [])]
+    sessions = wants_sessions(corpus, given["session"] in columns, f"a column {given['session']} in {path}")
+    used = [*_NEEDED, *(["id"] if given["id"] in columns else []), *(["session"] if sessions else [])]
+    for column in corpus.columns or {}:
+        if records and given[column] not in columns:
+            raise RecipeError(f"{path} must have the column {given[column]} of {column}, got {', '.join(columns)}")
     folder = (corpus.audio or path.parent).resolve()
     rows = []
     for where, cells in records:
-        if empty := [column for column in used if not cells.get(column)]:
-            problems += [f"{where}: {column!r} is empty" for column in empty]
+        texts = {column: _text(cells.get(given[column], "")) for column in used}
+        if unreadable := _unreadable(texts, given, corpus.label_map or {}):
+            problems += [f"{where}: {reason}" for reason in unreadable]
             continue
-        id = cells.get("id") or PurePath(cells["path"]).with_suffix("").as_posix()
-        session = cells["session"] if sessions else ""
-        rows.append(Row(id, folder / cells["path"], cells["label"], cells["speaker"], session, where))
+        found = {column: text or "" for column, text in texts.items()}
+        audio, *others = _audio(folder / found["path"])
+        if others:
+            names = " and ".join(path.name for path in (audio, *others))
+            problems.append(f"{where}: {found['path']!r} must be one recording, got {names}")
+        id = found.get("id") or PurePath(found["path"]).with_suffix("").as_posix()
+        rows.append(Row(id, audio, found["label"], found["speaker"], found.get("session", ""), where))
     return make_manifest(rows, problems, corpus)
 
 
-def _from_csv(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
+def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[str]) -> Iterator[_Record]:
     first = text.lstrip().split("\n", 1)[0]
+    needed = [given[column] for column in _NEEDED]
     delimiter = max(
-        _DELIMITERS, key=lambda each: (len(set(_NEEDED) & set(_names(first.split(each)))), first.count(each))
+        _DELIMITERS, key=lambda each: (len(set(needed) & set(_names(first.split(each)))), first.count(each))
     )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -67,30 +78,75 @@ def _from_csv(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
                 continue
             if not header:
                 header = _names(cells)
-                if missing := [column for column in _NEEDED if column not in header]:
+                if missing := [column for column in needed if column not in header]:
                     raise RecipeError(
-                        f"{where}: there is no column {', '.join(missing)}: the columns are {', '.join(header)}"
+                        f"{where}: there is no column {', '.join(missing)}: the columns are {', '.join(header)}; "
+                        "name others by the option columns"
                     )
-                if double := next((name for name in (*_NEEDED, "id", "session") if header.count(name) > 1), None):
+                if double := next((name for name in given.values() if header.count(name) > 1), None):
                     raise RecipeError(f"{where}: the column {double} occurs twice")
             elif len(cells) > len(header):
                 problems.append(f"{where}: there are {len(cells)} cells under {len(header)} columns")
+            elif rows := _rows_in(cells, delimiter, len(header), header.index(given["path"])):
+                problems.append(f"{where}: a quoted cell contains {rows} rows of the table: double the quotes in cells")
             else:
-                yield where, dict.fromkeys(header, "") | dict(zip(header, map(str.strip, cells), strict=False))
+                yield where, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
     except csv.Error as error:
         problems.append(f"{path}, line {line}: not a row of a table: {error}")
 
 
+def _rows_in(cells: list[str], delimiter: str, columns: int, path: int) -> int:
+    """The number of rows in the cells: a single quote mark hides all that follow until the next one."""
+    inside = (line.split(delimiter) for cell in cells if "\n" in cell for line in cell.split("\n"))
+    return sum(len(row) == columns and PurePath(row[path].strip()).suffix.lower() in READ for row in inside)
+
+
 def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
     for where, found in json_lines(text, path, dict[str, Any], problems):
-        yield where, {key.strip().lower(): _cell(value) for key, value in found.items()}
+        cells: dict[str, object] = {}
+        given: dict[str, str] = {}
+        for key, value in found.items():
+            name = _name(key)
+            if name in given:
+                problems.append(f"{where}: the keys {given[name]!r} and {key!r} are one column: leave one out")
+            cells[name], given[name] = value, key
+        yield where, cells
 
 
-def _cell(value: object) -> str:
-    """Text, or a number as text; other values count as empty."""
-    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return str(value).strip() if is_text else ""
+def _text(cell: object) -> str | None:
+    """Text, or a number as text, or a missing value as ``null``; ``None`` for values that are no name."""
+    if cell is None:
+        return "null"
+    is_text = isinstance(cell, str | int | float) and not isinstance(cell, bool)
+    return str(cell).strip() if is_text else None
+
+
+def _unreadable(
+    texts: Mapping[str, str | None], given: Mapping[str, str], named: Mapping[str, str | None]
+) -> list[str]:
+    """What is wrong with the cells of a row, by column. Labels that the label map names are right."""
+    reasons = []
+    for column, text in texts.items():
+        name = repr(given[column])
+        if text is None:
+            reasons.append(f"{name} must be text or a number")
+        elif column == "path" and ("://" in text or text.startswith("~")):
+            reasons.append(f"{name} must be a path on this machine, relative or absolute, got {text!r}")
+        elif is_missing(text) and not (column == "label" and clean_name(text) in named):
+            reasons.append(f"{name} is empty" if not text else f"{name} must not be a missing value, got {text!r}")
+    return reasons
+
+
+def _audio(path: Path) -> list[Path]:
+    """The file, or the files with this name and an extension of audio."""
+    if path.is_file() or not path.name:
+        return [path]
+    return [other for extension in READ if (other := path.parent / (path.name + extension)).is_file()] or [path]
 
 
 def _names(cells: list[str]) -> list[str]:
-    return [cell.strip().strip('"').strip().lower() for cell in cells]
+    return [_name(cell) for cell in cells]
+
+
+def _name(cell: str) -> str:
+    return clean_name(clean_name(cell).strip('"')).lower()
