@@ -212,7 +212,7 @@ def test_learning_curves_dot_the_epochs_that_each_run_is_reported_at(reported_as
 
 
 def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
-    name = "<b>|*[red]$x$*"
+    name = "&lt;b&gt; [red]$x$ `y`"
     first, second, *others = fake_experiment.models
     (fake_results / "runs" / first.name).rename(fake_results / "runs" / name)
     models = [first.model_copy(update={"name": name}), second.model_copy(update={"baseline": name}), *others]
@@ -222,7 +222,7 @@ def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
     assert "b" not in page.tags
     assert f"ShiftCNN − {name}" in page.text
     for table in (report_tables.results, report_tables.selection):
-        assert "| &lt;b&gt;\\|\\*[red]$x$\\* |" in table(metrics).markdown()
+        assert "| &amp;lt;b&amp;gt; [red]\\$x\\$ \\`y\\` |" in table(metrics).markdown()
         assert name in terminal(table(metrics), width=100)
 
 
