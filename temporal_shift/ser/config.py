@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,8 @@ from .utils.errors import RecipeError, sentences_of
 from .utils.names import PathName, check_name, clean_name, is_missing, look_alikes
 from .utils.yaml_files import read_yaml
 
+Channel: TypeAlias = int | Literal["mean"]  # of a recording
+
 _MAX_SEED = 2**32 - 1  # NumPy's
 
 
@@ -29,6 +31,21 @@ class _Section(BaseModel):
 
 
 Column = Literal["path", "label", "speaker", "id", "session"]  # of a table
+
+
+def check_channel(channel: Any) -> Channel:
+    """The channel, ``"mean"`` or a number from 0; a text may contain the number.
+
+    Raises:
+        ValueError: For other values.
+    """
+    if channel == "mean":
+        return "mean"
+    number = int(channel) if isinstance(channel, str) and channel.isascii() and channel.isdigit() else channel
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"channel must be mean or the number of a channel, counted from 0, got {channel!r}")
+    return number
+
 
 _DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that make groups of speakers
 
@@ -54,6 +71,7 @@ class Corpus(_Section):
     groups: int | None = Field(default=None, ge=2)  # speaker groups used as folds without sessions; default: 5
     folds: Literal["speakers", "published"] | None = None  # default: the corpus's sessions, if it has them
     audio: Path | None = None  # the folder that the paths of a table or of EmoBox start from
+    channel: Channel = "mean"  # of each recording: their mean, or a number from 0
     note: str = ""  # the first caveat of reports
 
     @field_validator("label_map", mode="before")
@@ -93,6 +111,11 @@ class Corpus(_Section):
             if list(named.values()).count(name) > 1:
                 raise ValueError(f"the column of {column} must be another one than the others', got {name!r} twice")
         return found and named
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _one_channel_or_their_mean(cls, found: Any) -> Channel:
+        return check_channel(found)
 
     @model_validator(mode="after")
     def _options_fit_the_reader(self) -> Corpus:

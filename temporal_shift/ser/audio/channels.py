@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
-Channel: TypeAlias = int | Literal["mean"]
+from ..config import Channel, check_channel
 
 _CANCELLED = 0.01  # energy of the mean, relative to the channels': 20 dB below them
-
-
-def check_channel(channel: Any) -> Channel:
-    """The channel, ``"mean"`` or a number from 0; a text may contain the number.
-
-    Raises:
-        ValueError: For other values.
-    """
-    if channel == "mean":
-        return "mean"
-    number = int(channel) if isinstance(channel, str) and channel.isascii() and channel.isdigit() else channel
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ValueError(f"channel must be mean or the number of a channel, counted from 0, got {channel!r}")
-    return number
 
 
 class Downmix:
@@ -81,7 +65,7 @@ class Downmix:
         """Whether the channels have sound and their mean has almost none."""
         covariance = self._covariance()
         parts, mean = covariance.trace() / max(1, self.channels), covariance.sum() / max(1, self.channels) ** 2
-        return self.channels > 1 and parts > 1e-9 * self._count and mean < _CANCELLED * parts
+        return self.channels > 1 and bool(parts > 1e-9 * self._count and mean < _CANCELLED * parts)
 
     def warning(self, name: str) -> str | None:
         """A sentence if the mean was taken of channels that cancel each other."""

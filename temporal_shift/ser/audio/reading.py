@@ -19,8 +19,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from ..config import Channel
 from ..utils.errors import RecipeError
-from .channels import Channel, Downmix
+from .channels import Downmix
 from .chunks import chunks_layout, mpeg_in_wav
 from .flac import flac_layout, follows_flac
 from .layout import Layout, LayoutError, Part, PartFile

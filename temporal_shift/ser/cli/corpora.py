@@ -41,7 +41,7 @@ def prepare(
     """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
     from ..config import Corpus
     from ..corpora import PUBLISHED, READERS, description, published_of, read_corpus
-    from ..corpora.caveats import leaks
+    from ..corpora.caveats import leaks, mixed_channels
     from ..corpora.label_maps import read_label_map
     from ..corpora.manifest import write_manifest
 
@@ -69,7 +69,7 @@ def prepare(
             print(f"differs: {difference}", file=sys.stderr)
     elif corpus in PUBLISHED:
         print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
-    for caveat in leaks(manifest):
+    for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)
     console.print(f"{out}: {len(manifest.utterances)} utterances", soft_wrap=True)
 

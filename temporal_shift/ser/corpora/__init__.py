@@ -6,9 +6,10 @@ A corpus without a reader of its own can be described by a table, by a folder wi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .. import config
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, raise_problems
 from .caveats import corpus_caveats
 from .manifest import Manifest, read_manifest
 from .published_counts import PublishedCounts
@@ -37,11 +38,21 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
     """Read a corpus with the reader that its settings name.
 
     Raises:
-        RecipeError: If the reader cannot read the corpus, or ``labels`` is set for a reader other than ``manifest``.
+        RecipeError: If the reader cannot read the corpus, a recording does not have the ``channel``, or ``labels`` is
+            set for a reader other than ``manifest``.
     """
     if corpus.labels is not None and corpus.reader != "manifest":
         raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")
-    return READERS[corpus.reader](corpus)
+    manifest = replace(READERS[corpus.reader](corpus), channel=corpus.channel)
+    if corpus.channel != "mean":
+        raise_problems(
+            [
+                f"channel must be mean or in [0, {each.channels - 1}] for {each.path}, got {corpus.channel}"
+                for each in manifest.utterances
+                if each.channels is not None and corpus.channel >= each.channels
+            ]
+        )
+    return manifest
 
 
 def published_of(corpus: config.Corpus) -> PublishedCounts | None:

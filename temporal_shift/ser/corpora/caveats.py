@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..utils.wording import counted
 from .manifest import Manifest, Utterance
 from .published_counts import PublishedCounts
 
+_SAME = 0.9  # correlation of two channels from which on their mean is taken for either
 _SHOWN = 5  # differences from the published corpus in one caveat
 
 
@@ -16,7 +18,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
     Args:
         published: The published figures of the corpus, if its classes are the published ones.
     """
-    found = leaks(manifest)
+    found = [*leaks(manifest), *mixed_channels(manifest)]
     if published is not None:
         differences = [*published.audio_differences(manifest), *published.differences(manifest)]
         if differences:
@@ -43,6 +45,31 @@ def leaks(manifest: Manifest) -> list[str]:
         found.append(
             f"{_counted(unsure)} the same bytes as a recording with another label, such as {_pair(unsure)}: one of the "
             "labels is wrong."
+        )
+    return found
+
+
+def mixed_channels(manifest: Manifest) -> list[str]:
+    """Sentences about recordings that the mean of their channels changes; none if a channel is chosen."""
+    if manifest.channel != "mean":
+        return []
+    cancelled = [each for each in manifest.utterances if each.cancels]
+    apart = [
+        each
+        for each in manifest.utterances
+        if not each.cancels and each.correlation is not None and each.correlation < _SAME
+    ]
+    found = []
+    if cancelled:
+        found.append(
+            f"The channels of {counted(len(cancelled), 'recording')} cancel each other in their mean, such as "
+            f"{cancelled[0].path}: choose one with channel: 0."
+        )
+    if apart:
+        least = min(apart, key=lambda each: each.correlation or 0.0)
+        found.append(
+            f"The channels of {counted(len(apart), 'recording')} differ (correlation {least.correlation:.2f} in "
+            f"{least.path}): where one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
         )
     return found
 

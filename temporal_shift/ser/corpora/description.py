@@ -10,6 +10,8 @@ import numpy as np
 
 from ..config import Features
 from ..utils.table import Table, percent
+from ..utils.wording import counted
+from .caveats import mixed_channels
 from .manifest import Manifest, Utterance
 
 CLIP_SECONDS = Features().clip_seconds  # the default of experiments; later samples are cut
@@ -31,12 +33,14 @@ class Description:
     longest: float
     longer_than_clip: float
     sample_rates: dict[int, int]  # Hz: utterances
+    channels: dict[int, int]  # number: utterances; not those of manifests of earlier versions
     said: tuple[int, float, int]  # utterances per speaker: fewest, median, most
     largest: str  # class
     chance_wa: float  # of always predicting the largest class
     chance_ua: float
     roamers: dict[str, tuple[str, ...]]  # speakers in several sessions, and these sessions
     duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
+    mixed: tuple[str, ...]  # sentences about channels that the mean changes
 
 
 def describe(manifest: Manifest) -> Description:
@@ -56,6 +60,8 @@ def describe(manifest: Manifest) -> Description:
         longest=float(seconds.max()),
         longer_than_clip=float((seconds > CLIP_SECONDS).mean()),
         sample_rates=dict(sorted(manifest.count("sample_rate").items())),
+        channels=dict(sorted(Counter(each.channels for each in utterances if each.channels is not None).items())),
+        mixed=tuple(mixed_channels(manifest)),
         said=(min(said.values()), float(np.median(list(said.values()))), max(said.values())),
         largest=largest,
         chance_wa=labels[largest] / len(utterances),
@@ -84,6 +90,7 @@ def overview(found: Description) -> Table:
         ),
         (f"longer than {CLIP_SECONDS:g} s", f"{percent(found.longer_than_clip)} %"),
         *((f"at {rate} Hz", str(count)) for rate, count in found.sample_rates.items()),
+        *((f"with {counted(number, 'channel')}", str(count)) for number, count in found.channels.items()),
         (
             f"always {found.largest}: WA, UA",
             f"{percent(found.chance_wa)} %, {percent(found.chance_ua)} %",
@@ -116,7 +123,7 @@ def speakers(manifest: Manifest) -> Table:
 
 
 def findings(found: Description) -> list[str]:
-    """A sentence for each speaker in several sessions and for each duplicated recording."""
+    """A sentence for each speaker in several sessions, each duplicated recording, and channels that differ."""
     roamers = [
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test who trained"
         for speaker, sessions in found.roamers.items()
@@ -125,6 +132,7 @@ def findings(found: Description) -> list[str]:
     return [
         *(_first(roamers) or ["no speaker is in two sessions"]),
         *(_first(duplicates) or ["no recording is there twice"]),
+        *found.mixed,
     ]
 
 

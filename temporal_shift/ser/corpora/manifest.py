@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
+from ..config import Channel
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError, raise_problems
 from ..utils.names import Name, PathName, is_missing, look_alike_problems
@@ -41,6 +42,9 @@ class Utterance:
     sample_rate: _Count  # Hz
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
     style: Style  # empty where unknown
+    channels: _Count | None = None  # of the recording; unknown in manifests of earlier versions
+    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None  # the smallest of two channels with sound
+    cancels: bool = False  # whether the channels cancel each other in their mean
 
     @property
     def seconds(self) -> float:
@@ -50,7 +54,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A corpus in a fixed order; ``labels[k]`` is the name of class ``k``.
+    """A corpus in a fixed order; ``labels[k]`` is the name of class ``k``, ``channel`` is used of each recording.
 
     Raises:
         RecipeError: If there is no utterance, an id occurs twice, a label is not among the classes, or names of
@@ -59,6 +63,7 @@ class Manifest:
 
     utterances: tuple[Utterance, ...]
     labels: tuple[str, ...]
+    channel: Channel = "mean"
 
     def __post_init__(self) -> None:
         if not self.utterances:
@@ -95,7 +100,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     for utterance in manifest.utterances:
         below = utterance.path.is_relative_to(folder)
         audio = utterance.path.relative_to(folder) if below else utterance.path
-        rows.append({**asdict(utterance), "path": audio.as_posix()})
+        known = {key: value for key, value in asdict(utterance).items() if value is not None and value is not False}
+        rows.append({**known, "path": audio.as_posix()})
     with atomic_write(path) as file:
         file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 

@@ -153,6 +153,9 @@ def read_utterance(
         sample_rate=found.sample_rate,
         sha256=file_sha256(path),
         style=style,
+        channels=found.channels,
+        correlation=None if found.correlation is None else round(found.correlation, 3),
+        cancels=found.cancels,
     )
 
 

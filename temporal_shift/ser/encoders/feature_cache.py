@@ -109,7 +109,7 @@ def cached_features(
         encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         shape = encoder.shape
         missing = [shard for shard, found in zip(shards, shapes, strict=True) if not shard.fits(found, shape, features)]
-        _encode(encoder, features, missing[world.rank :: world.size], len(manifest.utterances), on_progress)
+        _encode(encoder, features, missing[world.rank :: world.size], manifest, on_progress)
         world.wait()
     return FeatureCache(folder, key, shape, tuple(_map(shard.path) for shard in shards))
 
@@ -132,6 +132,7 @@ def feature_inputs(
     from .pretrained import backbone_identity
 
     return {
+        **({} if manifest.channel == "mean" else {"channel": manifest.channel}),  # caches of the mean stay valid
         "format": _FORMAT,
         "backbone": identity or backbone_identity(backbone),
         "features": features.model_dump(),
@@ -202,10 +203,11 @@ def _encode(
     encoder: PretrainedEncoder,
     features: config.Features,
     missing: Sequence[_Shard],
-    total: int,
+    manifest: Manifest,
     on_progress: OnProgress | None,
 ) -> None:
     report = on_progress or (lambda done, total: None)
+    total = len(manifest.utterances)
     done = total - sum(len(shard.utterances) for shard in missing)
     report(done, total)
     size = batch_size(features.clip_seconds)
@@ -216,7 +218,7 @@ def _encode(
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(shard.utterances), size):
                 batch = shard.utterances[start : start + size]
-                file.write(_encode_batch(encoder, features, batch).tobytes())
+                file.write(_encode_batch(encoder, features, batch, manifest.channel).tobytes())
                 done += len(batch)
                 report(done, total)
         write_bytes(_sum_path(shard.path), f"{file_sha256(shard.path)}  {shard.path.name}\n".encode())
@@ -229,9 +231,9 @@ def batch_size(clip_seconds: float) -> int:
 
 
 def _encode_batch(
-    encoder: PretrainedEncoder, features: config.Features, batch: Sequence[Utterance]
+    encoder: PretrainedEncoder, features: config.Features, batch: Sequence[Utterance], channel: config.Channel
 ) -> npt.NDArray[np.floating]:
-    clips = np.stack([read_clip(utterance.path, features.clip_seconds) for utterance in batch])
+    clips = np.stack([read_clip(utterance.path, features.clip_seconds, channel=channel) for utterance in batch])
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
     for utterance, finite in zip(batch, frames.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
         if not finite:

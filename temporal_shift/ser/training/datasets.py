@@ -52,9 +52,10 @@ class Clips:
     def __init__(self, run: Run) -> None:
         self.paths = [utterance.path for utterance in run.manifest.utterances]
         self.seconds = run.experiment.features.clip_seconds
+        self.channel = run.manifest.channel
 
     def __call__(self, index: int) -> dict[str, Tensor]:
-        return {"input_values": torch.from_numpy(read_clip(self.paths[index], self.seconds))}
+        return {"input_values": torch.from_numpy(read_clip(self.paths[index], self.seconds, channel=self.channel))}
 
 
 @dataclass(eq=False)

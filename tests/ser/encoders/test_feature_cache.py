@@ -287,11 +287,11 @@ def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path
     waiting, most = 0, 0
     read, encode = feature_cache.read_clip, pretrained.PretrainedEncoder.encode
 
-    def reading(path, seconds):
+    def reading(path, seconds, channel):
         nonlocal waiting, most
         waiting += 1
         most = max(most, waiting)
-        return read(path, seconds)
+        return read(path, seconds, channel=channel)
 
     def encoding(self, clips):
         nonlocal waiting
