@@ -20,6 +20,8 @@ def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
     """:func:`temporal_shift` of a tensor, or of each sequence of a ``PackedSequence`` or a nested tensor."""
     if isinstance(x, Tensor) and not x.is_nested:
         return temporal_shift(x, **arguments)
+    if not isinstance(x, (Tensor, PackedSequence)):
+        raise TypeError(f"x must be a torch.Tensor or a PackedSequence, got {type(x).__name__}")
     form = "PackedSequence" if isinstance(x, PackedSequence) else "nested tensor"
     for name in ("lengths", "cu_seqlens"):
         if arguments.pop(name, None) is not None:
@@ -44,6 +46,12 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
     The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores. Gradients are exactly
     zero in these frames.
     """
+    if not isinstance(key_padding_mask, Tensor):
+        raise TypeError(f"the padding mask must be a torch.Tensor, got {type(key_padding_mask).__name__}")
+    if key_padding_mask.device != x.device:
+        raise ValueError(
+            f"the padding mask must be on the device of the input, {x.device}, got {key_padding_mask.device}"
+        )
     frames_first = x.dim() == 3 and time_dim % 3 == 0
     sizes = (x.shape[1], x.shape[0]) if frames_first else tuple(x.shape[:-1])
     if tuple(key_padding_mask.shape) != sizes:  # torch would broadcast it

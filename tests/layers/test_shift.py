@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from temporal_shift import TemporalShift, add_temporal_shift, temporal_shift
+from temporal_shift import ShiftLSTM, TemporalShift, add_temporal_shift, temporal_shift
 
 
 def test_alone_it_is_the_function():
@@ -124,3 +124,10 @@ def test_without_a_net_unknown_arguments_are_refused():
         TemporalShift()(x, lenghts=torch.tensor([1, 2]))
     with pytest.raises(TypeError, match=r"lengths.*Tensor"):
         TemporalShift()(x, torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("make", [TemporalShift, lambda: TemporalShift(nn.Linear(12, 5)), lambda: ShiftLSTM(12, 5)])
+@pytest.mark.parametrize("x", [None, [[1.0] * 12], torch.zeros(2, 5, 12).numpy()], ids=["None", "list", "array"])
+def test_an_input_that_is_no_tensor_is_named(make, x):
+    with pytest.raises(TypeError, match=rf"x must be a torch\.Tensor.*{type(x).__name__}"):
+        make()(x)

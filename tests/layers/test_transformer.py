@@ -237,6 +237,10 @@ def test_a_mask_of_another_shape_or_kind_is_refused_and_not_broadcast():
     for shape in ((1, 6), (6,), (6, 3)):
         with pytest.raises(ValueError, match=rf"mask.*\(3, 6\).*{re.escape(str(shape))}"):
             ours(x, src_key_padding_mask=torch.zeros(shape, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"mask must be a torch\.Tensor.*list"):
+        ours(x, src_key_padding_mask=[[False] * 6] * 3)
+    with pytest.raises(ValueError, match=r"mask must be on the device.*cpu.*meta"):
+        ours(x, src_key_padding_mask=torch.zeros(3, 6, dtype=torch.bool, device="meta"))
     with pytest.raises(TypeError, match=r"mask must be bool or floating point.*torch\.uint8"):
         ours(x, src_key_padding_mask=torch.zeros(3, 6, dtype=torch.uint8))
 
