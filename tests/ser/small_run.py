@@ -11,7 +11,7 @@ import pytest
 
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
-from temporal_shift.ser.encoders.feature_cache import FeatureCache
+from temporal_shift.ser.encoders.feature_cache import FeatureCache, shard_path
 from temporal_shift.ser.training.epoch_choice import Epoch, Scores
 from temporal_shift.ser.training.folds import make_folds
 from temporal_shift.ser.training.run_record import Run
@@ -69,7 +69,11 @@ def small_run(tmp_path: Path) -> Run:
 
 
 def cache_of(folder: Path, frames: np.ndarray) -> FeatureCache:
-    return FeatureCache(folder, "0" * 64, (5, 32), (frames,))
+    """A cache of at most 64 utterances."""
+    folder = folder / "cache" / str(hash(frames.tobytes()))
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(shard_path(folder, 0), frames)
+    return FeatureCache.open(folder, "0" * 64)
 
 
 def frames_of(run: Run) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The feature cache: the frozen encoder runs once per utterance, and training memory-maps the frames.
+"""The feature cache: the frozen encoder runs once per utterance, and training reads the frames from disk.
 
 A cache is a folder named after the SHA-256 of everything that determines its features. ``key.json`` contains these
 inputs, each of ``frames-00000.npy``, ``frames-00001.npy``, ... the frames of 64 utterances. Each has a checksum in
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,8 @@ from ..utils.errors import RecipeError
 if TYPE_CHECKING:
     from .pretrained import PretrainedEncoder
 
-_FORMAT = 2  # of the files in a cache's folder; part of the key
+# Part of the key, raised where equal inputs have new features: since 3, of the chosen layer, of the whole recording.
+_FORMAT = 3
 _SHARD = 64  # utterances per file
 _BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass: 4 clips of 7.5 s in memory
 
@@ -38,28 +41,51 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class FeatureCache:
-    """The frames of a manifest's utterances, in its order, mapped from ``folder``.
+    """The frames of a manifest's utterances, in its order, in the files of ``folder``.
 
-    ``shape`` is the shape of one utterance's frames: ``(T, D)``, or ``(layers, T, D)`` if the layers are weighted.
-    ``key`` is the SHA-256 of everything that determines them.
+    Each access opens one file and closes it: a large corpus has more files than a process can keep open. A file that
+    has been truncated since is an error; a memory map of it would end the process.
+
+    Attributes:
+        folder: The cache's folder.
+        key: The SHA-256 of everything that determines the frames.
+        shape: Shape of one utterance's frames: ``(T, D)``, or ``(layers, T, D)`` if the layers are weighted.
     """
 
     folder: Path
     key: str
     shape: Shape
-    _shards: tuple[npt.NDArray[np.floating], ...]
+    _shards: tuple[_Header, ...]
+
+    @classmethod
+    def open(cls, folder: Path, key: str) -> FeatureCache:
+        """Open all files of a folder, which must exist; checksums are not verified."""
+        count = len(list(folder.glob("frames-*.npy")))
+        headers = tuple(_read_header(shard_path(folder, number)) for number in range(count))
+        return cls(folder, key, headers[0].shape[1:], headers)
 
     def __len__(self) -> int:
-        return sum(len(shard) for shard in self._shards)
+        return sum(header.shape[0] for header in self._shards)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        """The frames of one utterance, as a copy."""
+        """The frames of one utterance.
+
+        Raises:
+            RecipeError: If the file is no longer as it was when the cache was opened.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self) - 1}], got {index}")
-        return np.array(self._shards[index // _SHARD][index % _SHARD], dtype=np.float32)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # pickling would copy the frames: another process maps the files again
-        return _reopen, (self.folder, self.key, self.shape, len(self._shards))
+        path, header = shard_path(self.folder, index // _SHARD), self._shards[index // _SHARD]
+        count = math.prod(self.shape)
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size != header.bytes:
+                    raise RecipeError(f"the cached features {path} have changed: run the same command again")
+                file.seek(header.start + index % _SHARD * count * header.dtype.itemsize)
+                frames = np.fromfile(file, dtype=header.dtype, count=count)
+        except OSError as error:
+            raise RecipeError(f"the cached features {path} cannot be read: {error.strerror}") from None
+        return frames.reshape(self.shape).astype(np.float32, copy=False)
 
 
 def cached_features(
@@ -101,7 +127,7 @@ def cached_features(
     if not all(shard.fits(found, shape, features) for shard, found in zip(shards, shapes, strict=True)):
         shape = None
     world.wait()  # so that all processes see the same missing files
-    if world.is_first and not (folder / "key.json").exists():
+    if world.is_first and _read_json(folder / "key.json") != inputs:
         write_json(folder / "key.json", inputs)
     if shape is None:
         remove_leftovers(folder)
@@ -111,7 +137,7 @@ def cached_features(
         missing = [shard for shard, found in zip(shards, shapes, strict=True) if not shard.fits(found, shape, features)]
         _encode(encoder, features, missing[world.rank :: world.size], manifest, on_progress)
         world.wait()
-    return FeatureCache(folder, key, shape, tuple(_map(shard.path) for shard in shards))
+    return FeatureCache(folder, key, shape, tuple(_read_header(shard.path) for shard in shards))
 
 
 def feature_inputs(
@@ -164,14 +190,43 @@ def verified_shape(path: Path) -> tuple[Shape, str] | None:
         digest, name = _sum_path(path).read_text(encoding="ascii").split()
         if name != path.name or digest != file_sha256(path):
             return None
-        frames = _map(path)
-    except (OSError, ValueError, EOFError):
+        header = _read_header(path)
+    except (OSError, ValueError):
         return None
-    return frames.shape, str(frames.dtype)
+    return header.shape, str(header.dtype)
 
 
-def _reopen(folder: Path, key: str, shape: Shape, shards: int) -> FeatureCache:
-    return FeatureCache(folder, key, shape, tuple(_map(shard_path(folder, number)) for number in range(shards)))
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the header of a file of frames says."""
+
+    shape: Shape
+    dtype: np.dtype[np.floating]
+    start: int  # of the frames in the file
+
+    @property
+    def bytes(self) -> int:
+        """Size of the whole file."""
+        return self.start + math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read_header(path: Path) -> _Header:
+    """Read the header of a ``.npy`` file; raises :class:`ValueError` if it does not describe the file."""
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("not a file of the cache")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        header = _Header(shape, dtype, file.tell())
+        if fortran_order or dtype.kind != "f" or os.fstat(file.fileno()).st_size != header.bytes:
+            raise ValueError("not a file of the cache")
+    return header
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +247,6 @@ def _shards(manifest: Manifest, folder: Path) -> list[_Shard]:
 
 def _sum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _map(path: Path) -> npt.NDArray[np.floating]:
-    frames: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return frames
 
 
 def _encode(
@@ -235,6 +285,10 @@ def _encode_batch(
 ) -> npt.NDArray[np.floating]:
     clips = np.stack([read_clip(utterance.path, features.clip_seconds, channel=channel) for utterance in batch])
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
+    if frames.shape != (len(batch), *encoder.shape):  # the file's header says so
+        raise RecipeError(
+            f"the frames of {batch[0].id} must have the shape {encoder.shape}, got {tuple(frames.shape[1:])}"
+        )
     for utterance, finite in zip(batch, frames.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
         if not finite:
             raise RecipeError(f"the features of {utterance.id} ({utterance.path}) are not finite in {features.dtype}")

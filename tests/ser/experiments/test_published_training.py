@@ -13,7 +13,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
-from temporal_shift.ser.encoders.feature_cache import FeatureCache
+from temporal_shift.ser.encoders.feature_cache import FeatureCache, shard_path
 from temporal_shift.ser.experiments.reproduce import published_experiment
 from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
 from temporal_shift.ser.models.shiftser_checkpoints import to_shiftser
@@ -63,8 +63,9 @@ def cache(manifest, tmp_path_factory) -> FeatureCache:
     means = np.eye(4, 32)
     frames = [generator.normal(size=(40, 32)) + means[LABELS.index(u.label)] for u in manifest.utterances]
     folder = tmp_path_factory.mktemp("cache")
-    shards = [np.array(frames[start : start + 64], dtype=np.float32) for start in range(0, len(frames), 64)]
-    return FeatureCache(folder, "0" * 64, (40, 32), tuple(shards))
+    for number, start in enumerate(range(0, len(frames), 64)):
+        np.save(shard_path(folder, number), np.array(frames[start : start + 64], dtype=np.float32))
+    return FeatureCache.open(folder, "0" * 64)
 
 
 class Enough(BaseException):

@@ -13,7 +13,6 @@ import torch
 from transformers import Trainer
 
 from temporal_shift.ser.corpora.manifest import Manifest
-from temporal_shift.ser.encoders.feature_cache import FeatureCache
 from temporal_shift.ser.training import train_run
 from temporal_shift.ser.training.epoch_choice import Chosen, best_test_epochs
 from temporal_shift.ser.training.folds import make_folds
@@ -319,5 +318,5 @@ def test_the_published_learning_rate_is_kept_over_a_stop(run, rates):
 
 def test_the_layers_weights_learn_where_they_are_weighed(run, tmp_path):
     layers = np.stack([frames_of(run)] * 3, axis=1)
-    weighted = replace(run, cache=FeatureCache(tmp_path, "0" * 64, (3, 5, 32), (layers,)), folder=tmp_path / "weighted")
+    weighted = replace(run, cache=cache_of(tmp_path, layers), folder=tmp_path / "weighted")
     assert trained(weighted)[0]["parameters"] == trained(run)[0]["parameters"] + 3
