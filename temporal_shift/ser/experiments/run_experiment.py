@@ -76,6 +76,10 @@ def run_experiment(
         from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
 
         identity = backbone_identity(experiment.backbone)
+    from ..encoders.preprocessor import notes
+
+    for note in notes(experiment.backbone, identity):
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     key, features = _data(experiment, manifest, identity, cache, console, world)
     runs = [
         Run(
