@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MODELS = Path("examples/quickstart/models")
 _CORPUS = Path("examples/quickstart/corpus")
+_AUTH = "TEMPORAL_SHIFT_DEMO_AUTH"
 _MIN_HOP, _MAX_HOP = 0.02, 60  # seconds
 
 Model = Annotated[
@@ -97,6 +99,20 @@ def demo(
         str, typer.Option(help="Address to listen on; by default only this machine can connect.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 7860,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name under which the page is reached, for example behind a proxy (repeatable)."),
+    ] = None,
+    auth: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with one line, user:password, which the page asks for.",
+            show_default=f"the variable {_AUTH}, if it is set",
+        ),
+    ] = None,
+    without_password: Annotated[
+        bool, typer.Option("--without-password", help="Let anyone who reaches --host use the page.")
+    ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
@@ -104,15 +120,41 @@ def demo(
         model, baseline = _quickstart_model("Shiftformer"), baseline or _quickstart_model("Transformer")
     if baseline is None and baseline_revision is not None:
         raise RecipeError("--baseline-revision needs --baseline")
-    from ..inference.demo import quickstart_examples, serve
+    from ..inference.demo import quickstart_examples
+    from ..inference.demo_server import Access, serve
     from ..inference.recognizer import Recognizer
+
+    access = Access(host, port, name or (), _user_and_password(auth))
+    if not (access.is_local or access.auth or without_password):
+        raise RecipeError(
+            f"--host must be an address of this machine only without a password, got {host}: "
+            f"give --auth FILE, set {_AUTH}, or let anyone use the page with --without-password"
+        )
 
     models = [(Path(model).name, Recognizer.load(model, revision, allow_download=allow_download))]
     if baseline is not None:
         second = Recognizer.load(baseline, baseline_revision, allow_download=allow_download)
         models.append((Path(baseline).name, second))
     examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
-    serve(models, examples, host, port, browser=browser)
+    serve(models, examples, access, browser=browser)
+
+
+def _user_and_password(file: Path | None) -> str | None:
+    """``user:password`` from a file or the environment, because other users can read a command line."""
+    if file is None:
+        text, source = os.environ.get(_AUTH), _AUTH
+        if text is None:
+            return None
+    else:
+        from ..utils.text_files import read_text
+
+        if not file.is_file():  # the value may be a password: do not repeat it
+            raise RecipeError("--auth must be a file with one line, user:password, got a name that is not a file")
+        text, source = read_text(file).rstrip("\r\n"), f"--auth {file}"
+    user, colon, password = text.partition(":")
+    if not (user and colon and password and text.isprintable()):
+        raise RecipeError(f"{source} must contain one line, user:password")
+    return text
 
 
 def _sound(file: Path | None, device: str | None, seconds: float | None) -> Sound:

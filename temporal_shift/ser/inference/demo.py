@@ -1,14 +1,7 @@
-"""The demo: a local web page that predicts the emotions of a recording with a model and its baseline.
-
-It makes no request to other hosts. Uploads are kept in a temporary folder, which is deleted at the end.
-"""
+"""The demo's page: it predicts the emotions of a recording with a model and its baseline."""
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import signal
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +13,8 @@ from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
 from ..corpora.readers.iemocap import read_iemocap
 from ..utils.errors import RecipeError
-from .demo_views import CSS, INVITATION, Prediction, cards, caveats, introduction, message
+from .demo_gate import KEPT
+from .demo_views import INVITATION, Prediction, cards, caveats, introduction, message
 from .recognizer import Recognizer, Samples, check_finite, mean_probabilities
 from .remarks import level_of
 
@@ -28,9 +22,7 @@ MAX_SECONDS = 300.0  # of a recording
 _POINTS = 24  # number of points of a curve over time
 _BATCH = 8  # windows in a forward pass
 _MIN_HOP = 0.1  # seconds between two points
-_UPLOAD = "60mb"
 _HEIGHT = 150  # pixels of the upload area
-_KEPT = 900  # seconds until an upload is deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +31,6 @@ class Example:
 
     path: Path
     label: str
-
-
-def serve(
-    models: list[tuple[str, Recognizer]], examples: list[Example], host: str, port: int, *, browser: bool
-) -> None:
-    """Serve the page until Ctrl-C.
-
-    Args:
-        models: The model, and its baseline if there is one, with their names.
-    Raises:
-        RecipeError: If gradio is missing, or the address is not available.
-    """
-    with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder:
-        # gradio reads them when it is imported
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
-        gradio = _gradio()
-        page = _page(gradio, models, examples)
-        page.queue(api_open=False, default_concurrency_limit=1)
-        try:
-            page.launch(
-                server_name=host,
-                server_port=port,
-                inbrowser=browser,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                footer_links=[],
-                max_file_size=_UPLOAD,
-                enable_monitoring=False,
-                mcp_server=False,
-                pwa=False,
-                ssr_mode=False,
-                theme=gradio.themes.Base(
-                    primary_hue="blue",
-                    neutral_hue="gray",
-                    font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # no download
-                    font_mono=("ui-monospace", "Consolas", "monospace"),
-                ),
-                css=CSS,
-            )
-        except OSError:
-            raise RecipeError(f"--host {host} --port {port} is in use, or not an address of this machine") from None
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also deletes the uploads
-        try:
-            print(f"{page.local_url}  (press Ctrl-C to stop)", flush=True)
-            if not is_loopback(host):
-                print(f"--host {host}: anyone on the network can open this page, without a password", flush=True)
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            page.close(verbose=False)
 
 
 def quickstart_examples(corpus: Path) -> list[Example]:
@@ -126,7 +65,9 @@ def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
     return Prediction(name, recognizer.labels, whole, level, course, recognizer.window, duration, latency)
 
 
-def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:
+def page_of(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:
+    """The page as Gradio's blocks. Its first two events take a file, the third one an example's number."""
+
     def answer_to_file(path: str | Path | None, name: str = "") -> tuple[Any, ...]:
         if path is None:
             return gradio.skip(), gradio.skip(), None, None
@@ -140,7 +81,7 @@ def _page(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Exam
     def answer_to_example(number: int) -> tuple[Any, ...]:
         return answer_to_file(examples[number].path, examples[number].label)
 
-    with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+    with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
         with gradio.Row(equal_height=True):
             # a file is read here before a player gets it, because browsers log errors on broken files
@@ -186,19 +127,3 @@ def _wave(path: Path) -> Samples:
         if samples > MAX_SECONDS * SAMPLE_RATE:
             raise RecipeError(f"the recording must be at most {MAX_SECONDS / 60:g} minutes long")
     return np.concatenate(blocks)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the address can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _gradio() -> Any:
-    try:
-        import gradio
-    except ModuleNotFoundError:
-        raise RecipeError('the demo needs gradio: pip install "temporal-shift[demo]"') from None
-    return gradio

@@ -33,6 +33,8 @@ CSS = """
 .words ul { margin: 0; padding-left: 1.2rem; list-style: disc; }
 .words.small { font-size: 0.92rem; }
 #microphone button[aria-label="Clear"] { display: none; }
+#microphone select { width: auto; max-width: 100%; padding: 0 8px; }
+#microphone div:has(> select) { flex-wrap: wrap; }
 .invitation, .message { padding: 1.6rem 1rem; border-radius: 10px; text-align: center; line-height: 1.5;
   overflow-wrap: anywhere; color: var(--body-text-color); }
 .invitation { border: 1px dashed var(--border-color-primary); }

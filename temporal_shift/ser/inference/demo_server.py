@@ -1,0 +1,162 @@
+"""The demo's server. It makes no request to other hosts.
+
+Uploads are kept in a temporary folder, which is deleted at the end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import tempfile
+import webbrowser
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import RecipeError, reason_of
+from .demo import Example, page_of
+from .demo_gate import UPLOAD_BYTES, Gate
+from .demo_views import CSS
+from .recognizer import Recognizer
+
+_QUEUE = 16  # recordings that wait for a prediction; more are refused
+_CONNECTIONS = 128
+_FILE_EVENTS, _EXAMPLE_EVENTS = (0, 1), (2,)  # of the page
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the demo listens, and who may use it.
+
+    Attributes:
+        names: Host names under which the page is reached, beside those of this machine.
+        auth: ``user:password`` for all requests.
+    """
+
+    host: str
+    port: int
+    names: Collection[str] = ()
+    auth: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address can be reached from this machine only."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def url(self) -> str:
+        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def hosts(self) -> set[str]:
+        """The names that a request may give for this server, in lower case."""
+        own = {"localhost", "127.0.0.1", "::1", self.host, *self.names}
+        return {name.lower() for name in (own if self.is_local else own | {socket.gethostname(), socket.getfqdn()})}
+
+
+def serve(models: list[tuple[str, Recognizer]], examples: list[Example], access: Access, *, browser: bool) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        models: The model, and its baseline if there is one, with their names.
+    Raises:
+        RecipeError: If gradio is missing, or the address is not available.
+    """
+    with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder, suppress(KeyboardInterrupt):
+        app = application(models, examples, access, Path(folder))
+        import uvicorn
+
+        with _listening(access) as listener:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also deletes the uploads
+            print(f"{access.url}  (press Ctrl-C to stop)", flush=True)
+            if not access.is_local:
+                password = "with the password" if access.auth else "without a password"
+                print(f"--host {access.host}: anyone on the network can open this page {password}", flush=True)
+            if browser:
+                webbrowser.open(access.url)
+            uvicorn.Server(
+                uvicorn.Config(
+                    app,
+                    ws="none",
+                    log_level="critical",  # the gate reports errors
+                    limit_concurrency=_CONNECTIONS,
+                    timeout_graceful_shutdown=1,  # an open page keeps its connections
+                    server_header=False,
+                )
+            ).run(sockets=[listener])
+
+
+def application(models: list[tuple[str, Recognizer]], examples: list[Example], access: Access, folder: Path) -> Gate:
+    """The page behind its gate, as an ASGI application; ``folder`` receives the uploads.
+
+    Raises:
+        RecipeError: If gradio is missing.
+    """
+    # gradio reads them when it is imported
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_RUN_HISTORY": "False",
+    }
+    gradio = _gradio()
+    from fastapi import FastAPI
+
+    page = page_of(gradio, models, examples)
+    page.queue(api_open=False, default_concurrency_limit=1, max_size=_QUEUE)
+    mounted = gradio.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        page,
+        path="/",
+        server_name=access.host,
+        server_port=access.port,
+        footer_links=[],
+        max_file_size=UPLOAD_BYTES,
+        show_error=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        ssr_mode=False,
+        theme=gradio.themes.Base(
+            primary_hue="blue",
+            neutral_hue="gray",
+            font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # no download
+            font_mono=("ui-monospace", "Consolas", "monospace"),
+        ),
+        css=CSS,
+    )
+    return Gate(
+        mounted,
+        folder,
+        access.hosts(),
+        not access.is_local,
+        len(examples),
+        _FILE_EVENTS,
+        _EXAMPLE_EVENTS if examples else (),
+        access.auth,
+    )
+
+
+def _listening(access: Access) -> socket.socket:
+    family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
+    try:
+        return socket.create_server((access.host, access.port), family=family)
+    except OSError as error:
+        raise RecipeError(
+            f"--host {access.host} --port {access.port} is in use, or not an address of this machine: "
+            f"{error.strerror or reason_of(error)}"
+        ) from None
+
+
+def _gradio() -> Any:
+    try:
+        import gradio
+    except ModuleNotFoundError:
+        raise RecipeError('the demo needs gradio: pip install "temporal-shift[demo]"') from None
+    return gradio
