@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..utils.plot_style import CLASS_HUES, GREY, house_style
 from .description import CLIP_SECONDS
@@ -40,7 +41,7 @@ def _draw_durations(axes: Axes, manifest: Manifest) -> None:
             axes.plot([min(seconds), max(seconds)], [row, row], ".", color=colour, alpha=alpha, markersize=4)
             axes.plot([low, high], [row, row], color=colour, alpha=alpha, linewidth=1.5)
             axes.plot([lower, upper], [row, row], color=colour, alpha=alpha, linewidth=8, solid_capstyle="butt")
-            axes.plot([middle], [row], "|", color="white", markersize=8, markeredgewidth=1.5)
+            axes.plot([middle], [row], "|", color="black", markersize=8, markeredgewidth=1.2)
     longest = max(utterance.seconds for utterance in manifest.utterances)
     if longest > 0.8 * CLIP_SECONDS:
         axes.axvline(CLIP_SECONDS, color=GREY, linestyle=":", linewidth=1.2)
@@ -83,6 +84,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest, people: Sequence[tuple[str, s
     axes.set_ylim(places[-1] + 0.7, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.set_xlabel("utterances")
     axes.set_title("Speakers by session")
 

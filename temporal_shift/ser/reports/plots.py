@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from .. import config
 from ..utils.plot_style import GREY, house_style
@@ -57,14 +60,18 @@ class Heatmap:
 
 
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
-    """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line."""
+    """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line.
+
+    Dots that would overlap are stacked.
+    """
     models = results.experiment.models
+    chance = 100 * summary["chance"]
+    shown = [chance, *(100 * ua for figures in summary["models"] for ua in figures["ua"]["by_fold"].values())]
     with house_style():
         figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(models)), layout="constrained")
         axes = figure.add_subplot()
         for row, (model, figures) in enumerate(zip(models, summary["models"], strict=True)):
-            _draw_ua_row(axes, row, _Look.of(model), figures["ua"])
-        chance = 100 * summary["chance"]
+            _draw_ua_row(axes, row, _Look.of(model), figures["ua"], dot=0.012 * (max(shown) - min(shown)))
         axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.2)
         axes.text(chance, -0.55, " chance", color=GREY, va="top")
         axes.set_yticks(range(len(models)), [textwrap.fill(model.name, 24) for model in models])
@@ -72,7 +79,7 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         optimistic = summary["protocol"] == "paper"
-        axes.set_xlabel(f"UA of who is tested{', at its own best epoch: optimistic' * optimistic}, %")
+        axes.set_xlabel(f"test UA{' at the best test epoch of each fold (optimistic)' * optimistic}, %")
         axes.set_title(f"Mean over {len(results.plan.folds)} folds with its 95 % interval; each small dot is a fold")
     return figure
 
@@ -94,17 +101,16 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
             _draw_confusion(axes, np.array(model["confusion"]), results.plan.labels)
             title = f"{model['name']}, UA {100 * model['ua']['mean']:.1f} %{optimistic}"
             axes.set_title(textwrap.fill(title, int(11 * side)))
-            if place + columns >= len(summary["models"]):
-                axes.set_xlabel("predicted")
+            axes.set_xlabel("predicted")
             if place % columns == 0:
                 axes.set_ylabel("true")
     return figure
 
 
 def learning_curves(results: Results) -> Figure:
-    """UA by epoch, mean over folds and seeds, a panel per kind of blocks; a dot is the epoch that a fold chose.
+    """UA by epoch, mean over folds and seeds, a panel per kind of blocks; dots are the epochs that the folds chose.
 
-    Of the part that validates, or else of the part that tests.
+    UA of the validation part, or of the test part if there is none. The area of a dot grows with its number of folds.
     """
     kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
     with house_style():
@@ -116,18 +122,19 @@ def learning_curves(results: Results) -> Figure:
                     _draw_curve(axes, model, results.runs[model.name])
             axes.grid(axis="y")
             axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_xlim(0.5, results.experiment.training.epochs + 0.5)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         validated = results.experiment.protocol.kind in ("heldout", "speaker")
         panels[0, 0].set_ylabel(f"{'validation' if validated else 'test'} UA, %")
-        panels[0, 0].set_title("Mean over folds; a dot is the epoch that a fold is reported at")
+        panels[0, 0].set_title("Mean over folds; dots: reported epochs, larger for more folds")
     return figure
 
 
 def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     """UA of an ablation, one map for each direction and stride: placements down, proportions across; % in each cell.
 
-    All maps share one scale of colours, so that they can be compared. A cell that no model can be is empty.
+    All maps share one scale of colours. A cell is empty if no model has that placement and proportion.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -139,31 +146,47 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
-            if place < len(panels):
-                _draw_heatmap(axes, panels[place], low, high)
-            else:
+            if place >= len(panels):
                 axes.set_axis_off()
+                continue
+            image = _draw_heatmap(axes, panels[place], low, high)
+            if place % columns == 0:
+                axes.set_ylabel("placement")
+        figure.colorbar(image, ax=grid, label="UA, %", aspect=16 * rows)
     return figure
 
 
-def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any]) -> None:
+def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: float) -> None:
+    """``dot`` is the width of a fold's dot, in percentage points."""
     mean, low, high = (100 * value for value in (ua["mean"], *ua["interval"]))
-    folds = [100 * value for value in ua["by_fold"].values()]
+    folds = sorted(100 * value for value in ua["by_fold"].values())
+    heights = [row + 0.24 + 0.1 * (level % 3) for level in _levels(folds, dot)]  # three fit between two rows
     axes.plot([low, high], [row, row], color=look.colour, linewidth=2.5, solid_capstyle="butt")
     axes.plot(mean, row, "o", color=look.colour, markerfacecolor=look.fill, markersize=8, markeredgewidth=2)
-    axes.plot(folds, [row + 0.27] * len(folds), "o", color=look.colour, markersize=4, markeredgewidth=0)
+    axes.plot(folds, heights, "o", color=look.colour, markersize=4, markeredgewidth=0, alpha=0.8)
     axes.annotate(f"{mean:.1f}", (mean, row), (0, 6), textcoords="offset points", ha="center")
+
+
+def _levels(sorted_values: Sequence[float], width: float) -> list[int]:
+    """The lowest level for each value on which it does not overlap another, where each is ``width`` wide."""
+    ends: list[float] = []  # of each level
+    levels = []
+    for value in sorted_values:
+        level = next((level for level, end in enumerate(ends) if value - end >= width), len(ends))
+        ends[level : level + 1] = [value]
+        levels.append(level)
+    return levels
 
 
 def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[str]) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (true, predicted), share in np.ndenumerate(shares):
         axes.text(
             predicted,
             true,
             f"{100 * share:.0f} %\n{counts[true, predicted]}",
-            color="white" if share > 0.6 else "black",
+            color=_ink(image, share),
             size="x-small",
             ha="center",
             va="center",
@@ -178,35 +201,43 @@ def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[s
 def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Sequence[FinishedRun]]) -> None:
     look = _Look.of(model)
     records = [run.record for folds in runs for run in folds]
-    ua = 100 * np.array([[(epoch.validation or epoch.test).ua for epoch in record.epochs] for record in records]).mean(
-        0
-    )
-    chosen = np.array([record.chosen.ua for record in records])
+    by_epoch = [[(epoch.validation or epoch.test).ua for epoch in record.epochs] for record in records]
+    ua = 100 * np.array(by_epoch).mean(0)
+    chosen, folds = np.unique([record.chosen.ua for record in records], return_counts=True)
     axes.plot(
         np.arange(1, len(ua) + 1),
         ua,
         color=look.colour,
         linestyle=look.dashes,
         linewidth=1.3,
-        marker="o",
+        marker="o",  # in the legend
         markersize=5,
         markerfacecolor=look.fill,
-        markevery=(chosen - 1).tolist(),
+        markevery=[],
         label=textwrap.fill(model.name, 30),
     )
+    see_through = to_rgba(look.fill, 0.6)  # dots of other models may lie below
+    axes.scatter(chosen, ua[chosen - 1], 10 + 12 * folds, facecolor=see_through, edgecolor=look.colour, zorder=3)
 
 
-def _draw_heatmap(axes: Axes, panel: Heatmap, low: float, high: float) -> None:
+def _draw_heatmap(axes: Axes, panel: Heatmap, low: float, high: float) -> AxesImage:
     cells = np.full((len(panel.rows), len(panel.columns)), np.nan)
     for (row, column), ua in panel.ua.items():
         cells[panel.rows.index(row), panel.columns.index(column)] = 100 * ua
-    axes.imshow(cells, cmap="Blues", vmin=low - 0.3 * (high - low) - 0.1, vmax=high + 0.1, aspect="auto")
+    image = axes.imshow(cells, cmap="Blues", vmin=low - 0.3 * (high - low) - 0.1, vmax=high + 0.1, aspect="auto")
     for (row, column), ua in np.ndenumerate(cells):
         if not np.isnan(ua):
-            dark = ua > low + 0.6 * (high - low)
-            axes.text(column, row, f"{ua:.1f}", color="white" if dark else "black", ha="center", va="center")
+            axes.text(column, row, f"{ua:.1f}", color=_ink(image, ua), ha="center", va="center")
     axes.set_xticks(range(len(panel.columns)), panel.columns)
     axes.set_yticks(range(len(panel.rows)), panel.rows)
+    axes.set_xlabel("channels moved in each direction")
     axes.set_title(panel.title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return image
+
+
+def _ink(image: AxesImage, value: float) -> str:
+    """Black or white, which can be read on the colour of a value."""
+    red, green, blue, _ = image.to_rgba(np.array([value]))[0]
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -184,6 +184,13 @@ def test_a_picture_of_many_speakers_and_classes_is_drawn():
     assert sum(bar.get_width() for bar in (bar for container in bars for bar in container)) == 100
 
 
+def test_ticks_of_utterances_are_whole():
+    for count in (1, 3):
+        few = Manifest(tuple(utterance(n) for n in range(count)), ("sad",))
+        axes = description_plot.corpus_figure(few).axes[1]
+        assert all(tick == round(tick) for tick in axes.get_xticks() if tick <= axes.get_xlim()[1])
+
+
 def test_a_bad_manifest_or_picture_is_one_sentence_and_exit_code_2(tmp_path, manifest):
     path = tmp_path / "corpus.jsonl"
     assert typed("describe", path, code=2) == f"error: there is no manifest {path}\n"

@@ -12,6 +12,8 @@ from temporal_shift.ser.reports.results import Plan, read_results
 from temporal_shift.ser.utils.errors import RecipeError
 from temporal_shift.ser.utils.table import Table
 
+from ..conftest import write_fake_runs
+
 CORPUS = {"note": "The corpus is made up.", "utterances_per_class": {"hap": 3, "sad": 4}}
 FILES = ("metrics.json", "report.md", "report.html", "plots/ua.png", "plots/confusion.png", "plots/learning_curves.png")
 
@@ -165,7 +167,7 @@ def test_figures_whose_epochs_the_test_session_chose_are_called_optimistic_where
         assert texts["terminal"].count("(optimistic)") == 2
         assert "| WA, % (optimistic) |" in texts["markdown"]
         assert "These figures are optimistic" in texts["html"]
-        assert texts["plot"] == "UA of who is tested, at its own best epoch: optimistic, %"
+        assert texts["plot"] == "test UA at the best test epoch of each fold (optimistic), %"
 
 
 @pytest.mark.parametrize("protocol", ["heldout", "speaker", "last"])
@@ -203,12 +205,48 @@ def test_learning_curves_show_who_chose_or_else_the_test_sessions(reported_as):
     }
 
 
-def test_learning_curves_dot_the_epochs_that_each_run_is_reported_at(reported_as):
+def test_learning_curves_dot_the_epochs_that_the_runs_are_reported_at(reported_as):
     results = read_results(reported_as(2, "heldout"))
-    line = plots.learning_curves(results).axes[0].lines[0]
-    assert sorted(line.get_markevery()) == sorted(
-        run.record.chosen.ua - 1 for folds in results.runs["CNN"] for run in folds
-    )
+    dots = plots.learning_curves(results).axes[0].collections[0]
+    epochs = [run.record.chosen.ua for folds in results.runs["CNN"] for run in folds]
+    assert dots.get_offsets()[:, 0].tolist() == sorted(set(epochs))
+    most = max(set(epochs), key=epochs.count)
+    assert dots.get_sizes().max() == dots.get_sizes()[sorted(set(epochs)).index(most)]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 12])
+def test_ticks_of_epochs_are_whole(epochs, fake_experiment, tmp_path):
+    models, training = fake_experiment.models[:1], fake_experiment.training.model_copy(update={"epochs": epochs})
+    write_fake_runs(tmp_path, fake_experiment.model_copy(update={"models": models, "training": training}))
+    (axes,) = plots.learning_curves(read_results(tmp_path)).axes
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert ticks
+    assert all(tick == round(tick) and 1 <= tick <= epochs for tick in ticks)
+
+
+def test_every_panel_of_confusion_names_the_axis_of_the_predicted_class(reported):
+    panels = plots.confusion_matrices(read_results(reported), metrics_in(reported)).axes
+    assert [axes.get_xlabel() for axes in panels if axes.has_data()] == ["predicted"] * 7
+
+
+def test_heatmaps_name_their_axes_and_share_a_colour_bar():
+    cells = {("residual", "1/4"): 0.5, ("inplace", "1/8"): 0.6}
+    *maps, bar = plots.heatmaps([plots.Heatmap(title, cells) for title in "abcd"]).axes
+    drawn = [axes for axes in maps if axes.images]
+    assert [axes.get_title(loc="left") for axes in drawn] == list("abcd")
+    assert {axes.get_xlabel() for axes in drawn} == {"channels moved in each direction"}
+    assert [axes.get_ylabel() for axes in drawn] == ["placement", "", "", "placement"]
+    assert bar.get_ylabel() == "UA, %"
+
+
+def test_folds_of_equal_ua_are_separate_dots(reported):
+    metrics = metrics_in(reported)
+    for ua in (model["ua"]["by_fold"] for model in metrics["models"]):
+        ua.update(dict.fromkeys(list(ua)[:3], 0.5))
+    figure = plots.ua_by_model(read_results(reported), metrics)
+    places = [set(map(tuple, line.get_xydata().tolist())) for line in figure.axes[0].lines]
+    assert [len(dots) for dots in places].count(5) == 7  # of each model, five folds
 
 
 def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
