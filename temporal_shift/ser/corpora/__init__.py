@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "emobox": emobox.read_emobox,
     "table": table.read_table,
     "folder": folder.read_folder,
-    "manifest": lambda corpus: read_manifest(corpus.path, corpus.labels),
+    "manifest": lambda corpus: read_manifest(corpus.path, corpus.labels, check_audio=True),
 }
 
 PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps

@@ -10,8 +10,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import ConfigDict, Field, FiniteFloat
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat
 
+from ..audio.samples import MAX_RATE
 from ..config import Channel
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError, raise_problems
@@ -20,7 +21,15 @@ from ..utils.text_files import json_lines, read_text
 
 _Name = Annotated[str, Field(min_length=1)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
-_Count = Annotated[int, Field(gt=0)]
+_Count = Annotated[int, Field(gt=0, le=2**53)]
+
+
+def local_path(value: object) -> object:
+    """Check that a path as text names a file of this machine; raises :class:`RecipeError`."""
+    if isinstance(value, str) and (not value.strip() or "\0" in value or "://" in value or value.startswith("~")):
+        raise RecipeError(f"must be a path on this machine, relative or absolute, got {value!r}")
+    return value
+
 
 Style = Literal["improvised", "scripted", ""]
 
@@ -32,14 +41,14 @@ class Utterance:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     id: _Name
-    path: Path
+    path: Annotated[Path, BeforeValidator(local_path)]
     label: Name
     speaker: PathName  # the results of a fold lie in a folder named after its session or speaker
     session: PathName
     start: _Seconds  # in the conversation; 0 if there is none
     end: _Seconds  # in the conversation; the duration if there is none
     samples: _Count  # of each channel
-    sample_rate: _Count  # Hz
+    sample_rate: Annotated[int, Field(gt=0, le=MAX_RATE)]  # Hz
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
     style: Style  # empty where unknown
     channels: _Count | None = None  # of the recording; unknown in manifests of earlier versions
@@ -106,23 +115,34 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
-def read_manifest(path: Path, labels: Sequence[str] | None = None) -> Manifest:
+def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audio: bool = False) -> Manifest:
     """Read a file in the format of :func:`write_manifest`.
 
     Args:
         path: The file. Relative paths in it start from the file's folder.
         labels: The classes, in the order of the model's outputs. Default: those that occur, sorted.
+        check_audio: Whether each audio file must exist.
     Raises:
         RecipeError: If the file does not exist or is empty, or lines are invalid. The message names each line.
     """
+    text = read_text(path, "manifest")
+    first_line = text.lstrip().partition("\n")[0]
+    if first_line and (first_line[0] != "{" or ('"label"' in first_line and '"sha256"' not in first_line)):
+        raise RecipeError(
+            f"the manifest {path} must be JSON lines as prepare writes them, got another file: make a manifest of a "
+            f"table by temporal-shift ser prepare table {path}"
+        )
     folder = path.resolve().parent
     utterances: list[Utterance] = []
     first: dict[str, str] = {}  # the line of each id
     problems: list[str] = []
-    for where, utterance in json_lines(read_text(path, "manifest"), path, Utterance, problems):
+    for where, utterance in json_lines(text, path, Utterance, problems):
         problems += [f"{where}: {reason}" for reason in _does_not_fit(utterance, labels, first)]
         first.setdefault(utterance.id, where)
         utterances.append(replace(utterance, path=folder / utterance.path))
+        if check_audio and not utterances[-1].path.is_file():
+            what = "got the folder" if utterances[-1].path.is_dir() else "there is no file"
+            problems.append(f"{where}: path must be an audio file, {what} {utterances[-1].path}")
     problems += [f"{path}: {problem}" for problem in alike_names(utterances, labels or ())]
     raise_problems(problems)
     if not utterances:

@@ -13,12 +13,11 @@ from ..audio.reading import measure
 from ..utils.atomic_files import file_sha256
 from ..utils.errors import RecipeError, raise_problems
 from ..utils.names import check_name, check_path_name, clean_name, is_missing
+from .folders import audio_files
 from .label_maps import LabelMap, classes_of
 from .manifest import Manifest, Style, Utterance, alike_names
 from .speaker_groups import group_speakers
 
-READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
-_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # reported, not skipped
 _LFS = b"version https://git-lfs"
 
 
@@ -38,25 +37,6 @@ class Row:
         return replace(
             self, label=clean_name(self.label), speaker=clean_name(self.speaker), session=clean_name(self.session)
         )
-
-
-def corpus_folder(path: Path) -> Path:
-    """The absolute folder; raises :class:`RecipeError` if it does not exist."""
-    root = path.resolve()
-    if not root.is_dir():
-        raise RecipeError(f"there is no corpus folder {root}")
-    return root
-
-
-def audio_files(root: Path) -> list[Path]:
-    """The recordings below a folder, sorted, without hidden files such as macOS's ``._x.wav``."""
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in READ + _NOT_READ
-        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
 
 
 def named_files(

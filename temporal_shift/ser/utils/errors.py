@@ -41,7 +41,9 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """The repr of a value for a message, cut after ``limit`` characters of a text."""
+    """The repr of a value for a message; of a text, at most ``limit`` characters."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print long ones
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]!r}... ({len(value)} characters)"
     return repr(value)

@@ -156,7 +156,7 @@ def test_missing_values_of_a_manifest_are_refused_by_line(audio):
         ('{"path": "0.wav", "label": ["a"], "speaker": "x"}', "'label' must be text or a number"),
         ('{"path": "https://x.org/0.wav", "label": "a", "speaker": "x"}', "'path' must be a path on this machine"),
         ('{"path": "~/0.wav", "label": "a", "speaker": "x"}', "'path' must be a path on this machine"),
-        ('{"path": "0.wav\\u0000", "label": "a", "speaker": "x"}', "the audio file .* cannot be read: .*null"),
+        ('{"path": "0.wav\\u0000", "label": "a", "speaker": "x"}', "'path' must be a path on this machine"),
         ('{"path": "..", "label": "a", "speaker": "x"}', "the audio file .* cannot be read: Is a directory"),
         ('{"path": "0.wav", "label": "a\\nb", "speaker": "x"}', r"label must be one line of .*, got 'a\\nb'"),
         ('{"path": "0.wav", "label": "a", "speaker": "x\\ny"}', r"speaker must be .*line breaks, got 'x\\ny'"),

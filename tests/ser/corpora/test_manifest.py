@@ -79,7 +79,10 @@ def test_the_classes_are_those_that_occur_sorted_unless_they_are_given(tmp_path)
 
 def test_an_experiment_can_name_a_manifest_and_its_classes(tmp_path):
     path = tmp_path / "m.jsonl"
-    write_manifest(manifest_of(utterance(1, "F"), replace(utterance(1, "M"), label="happy")), path)
+    two = [utterance(1, gender, folder=tmp_path) for gender in "FM"]
+    for each in two:
+        each.path.touch()
+    write_manifest(manifest_of(two[0], replace(two[1], label="happy")), path)
     assert read_corpus(config.Corpus(reader="manifest", path=path)) == read_manifest(path)
     assert read_corpus(config.Corpus(reader="manifest", path=path, labels=("sad", "happy"))).labels == ("sad", "happy")
 
@@ -138,6 +141,20 @@ def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
     [
         ({"id": ""}, "id must have at least 1 character"),
         ({"path": 7}, "path must be a valid string, got 7"),
+        ({"path": ""}, "path must be a path on this machine.*, got ''"),
+        ({"path": "https://host/a.wav"}, "path must be a path on this machine.*, got 'https://host/a.wav'"),
+        ({"path": "~/a.wav"}, "path must be a path on this machine.*, got '~/a.wav'"),
+        ({"path": "a\0.wav"}, "path must be a path on this machine"),
+        ({"samples": True}, "samples must be a valid integer, got True"),
+        ({"samples": 10**4000}, "samples must be less .*, got an integer of 13288 bits$"),
+        ({"samples": 10**30}, "samples must be less than or equal to 9007199254740992"),
+        ({"sample_rate": 10**9}, "sample_rate must be less than or equal to 768000, got 1000000000"),
+        ({"end": float("inf")}, "end must be a finite number"),
+        ({"start": -1.0}, r"start must be greater than or equal to 0, got -1\.0"),
+        ({"label": "\u200b"}, "label must not be empty"),
+        ({"label": "a\nb"}, r"label must be one line of UTF-8 text, got 'a\\nb'"),
+        ({"speaker": "nan"}, "speaker must not be a missing value, got 'nan'"),
+        ({"speaker": ["x"]}, "speaker must be a valid string, got list"),
         ({"samples": "20000"}, "samples must be .* integer, got '20000'"),
         ({"sample_rate": 0}, "sample_rate must be greater than 0, got 0"),
         ({"start": float("nan")}, "start must be .* finite"),
@@ -155,6 +172,44 @@ def test_a_value_that_cannot_be_is_named_with_its_line(tmp_path, four_sessions, 
     with_line(path, 5, changed(path, 5, **values))
     with pytest.raises(RecipeError, match=rf"m\.jsonl, line 5: {reason}"):
         read_manifest(path, ("happy", "sad"))
+
+
+def test_a_key_that_occurs_twice_is_named_with_its_line(tmp_path, four_sessions):
+    path = tmp_path / "m.jsonl"
+    write_manifest(four_sessions, path)
+    with_line(path, 5, changed(path, 5)[:-1] + ', "label": "happy"}')
+    with pytest.raises(RecipeError, match=r"m\.jsonl, line 5: the key 'label' occurs twice$"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label,speaker\na.wav,sad,x\n",
+        "path\tlabel\tspeaker\n",
+        '{"path": "a.wav", "label": "sad", "speaker": "x"}',
+        "[1, 2]",
+    ],
+)
+def test_a_table_in_place_of_a_manifest_is_told_to_be_prepared(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(RecipeError, match=r"manifest .*t\.csv must be .*temporal-shift ser prepare table .*t\.csv$"):
+        read_manifest(tmp_path / "t.csv")
+
+
+def test_a_run_needs_every_audio_file_of_its_manifest(tmp_path):
+    path = tmp_path / "m.jsonl"
+    for name in ("s1F0.wav", "s1M0.wav"):
+        (tmp_path / name).touch()
+    write_manifest(manifest_of(*(utterance(session, sex, folder=tmp_path) for session in (1, 2) for sex in "FM")), path)
+    (tmp_path / "s2F0.wav").mkdir()
+    with pytest.raises(RecipeError) as raised:
+        read_corpus(config.Corpus(reader="manifest", path=path))
+    assert str(raised.value).split("\n")[1:] == [
+        f"{path}, line 3: path must be an audio file, got the folder {tmp_path}/s2F0.wav",
+        f"{path}, line 4: path must be an audio file, there is no file {tmp_path}/s2M0.wav",
+    ]
+    assert len(read_manifest(path).utterances) == 4  # a description needs no audio
 
 
 def test_no_key_can_be_left_out(tmp_path, four_sessions):

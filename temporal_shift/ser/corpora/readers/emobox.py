@@ -15,8 +15,9 @@ import yaml
 from ... import config
 from ...utils.errors import RecipeError, raise_problems
 from ...utils.text_files import json_lines, read_text
+from ..folders import corpus_folder, listed
 from ..manifest import Manifest
-from ..manifest_builder import Row, corpus_folder, make_manifest
+from ..manifest_builder import Row, make_manifest
 
 _MAPS = ("label_map.json", "label_dict.json")  # EMOVO's has the other name
 _PARTS = ("train", "valid", "test")
@@ -67,7 +68,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
 
 def _folds(folder: Path, dataset: str, audio: Path, problems: list[str]) -> list[_Fold]:
     found = []
-    numbers = [match[1] for path in folder.glob("fold_*") if (match := re.fullmatch(r"fold_(\d+)", path.name))]
+    numbers = [match[1] for path in listed(folder) if (match := re.fullmatch(r"fold_(\d+)", path.name))]
     for number in sorted(numbers, key=int):
         paths = {part: folder / f"fold_{number}" / f"{dataset}_{part}_fold_{number}.jsonl" for part in _PARTS}
         parts = {

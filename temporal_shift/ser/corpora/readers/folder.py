@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ... import config
 from ...utils.errors import RecipeError
+from ..folders import audio_files, corpus_folder
 from ..manifest import Manifest
-from ..manifest_builder import Row, audio_files, corpus_folder, make_manifest
+from ..manifest_builder import Row, make_manifest
 from ..speaker_groups import wants_sessions
 
 PATTERN = "{label}/{speaker}/{name}"

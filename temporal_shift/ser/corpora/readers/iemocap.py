@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...utils.errors import RecipeError, raise_problems
+from ..folders import corpus_folder, listed
 from ..label_maps import LabelMap, classes_of, shipped_map
 from ..manifest import Manifest, Style, Utterance
-from ..manifest_builder import corpus_folder, read_utterance
+from ..manifest_builder import read_utterance
 from ..published_counts import PublishedAudio, PublishedCounts
 
 LABELS = ("happy", "angry", "sad", "neutral")
@@ -71,7 +72,7 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
             label file and line.
     """
     root = corpus_folder(root)
-    sessions = sorted(path for path in root.glob("Session*") if re.fullmatch(r"Session\d+", path.name))
+    sessions = [path for path in listed(root) if re.fullmatch(r"Session\d+", path.name)]
     if not sessions:
         raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
     lines = {session: list(_votes(_evaluation(session))) for session in sessions}
@@ -107,7 +108,10 @@ def _evaluation(session: Path) -> Path:
 
 
 def _votes(evaluation: Path) -> Iterator[_Line]:
-    for dialog in sorted(evaluation.glob("Ses*.txt")):  # not macOS's "._Ses*.txt"
+    dialogs = listed(evaluation) if evaluation.is_dir() else []
+    for dialog in dialogs:
+        if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # macOS's "._Ses*.txt", among others
+            continue
         try:
             text = dialog.read_text(encoding="utf-8", errors="replace")  # comments can be in any encoding
         except OSError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from ... import config
+from ..folders import corpus_folder
 from ..label_maps import shipped_map
 from ..manifest import Manifest
-from ..manifest_builder import Row, corpus_folder, make_manifest, named_files
+from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
 # modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor

@@ -12,8 +12,9 @@ from ... import config
 from ...utils.errors import RecipeError
 from ...utils.names import clean_name, is_missing
 from ...utils.text_files import json_lines, read_text
-from ..manifest import Manifest
-from ..manifest_builder import READ, Row, make_manifest
+from ..folders import READ
+from ..manifest import Manifest, local_path
+from ..manifest_builder import Row, make_manifest
 from ..speaker_groups import wants_sessions
 
 _NEEDED = ("path", "label", "speaker")
@@ -130,10 +131,13 @@ def _unreadable(
         name = repr(given[column])
         if text is None:
             reasons.append(f"{name} must be text or a number")
-        elif column == "path" and ("://" in text or text.startswith("~")):
-            reasons.append(f"{name} must be a path on this machine, relative or absolute, got {text!r}")
         elif is_missing(text) and not (column == "label" and clean_name(text) in named):
             reasons.append(f"{name} is empty" if not text else f"{name} must not be a missing value, got {text!r}")
+        elif column == "path":
+            try:
+                local_path(text)
+            except RecipeError as error:
+                reasons.append(f"{name} {error}")
     return reasons
 
 

@@ -1,0 +1,83 @@
+"""List the folders of a corpus: every recording below a folder, and every reason why one could be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..utils.errors import RecipeError, raise_problems
+
+READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
+_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # reported, not skipped
+
+
+def corpus_folder(path: Path) -> Path:
+    """The absolute folder; raises :class:`RecipeError` if it does not exist."""
+    root = path.resolve()
+    if not root.is_dir():
+        raise RecipeError(f"there is no corpus folder {root}")
+    return root
+
+
+def listed(folder: Path) -> list[Path]:
+    """What a folder contains, sorted; raises :class:`RecipeError` where ``glob`` finds nothing: it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise RecipeError(f"the folder {folder} cannot be read: {error.strerror}") from None
+
+
+def audio_files(root: Path) -> list[Path]:
+    """The recordings below a folder, sorted, without hidden files such as macOS's ``._x.wav``.
+
+    Links to folders are followed.
+
+    Raises:
+        RecipeError: If a recording would be missed or found twice: by a folder that cannot be read or is reached in two
+            ways, a link to nothing, a recording that is no file, or a name that is not UTF-8.
+    """
+    problems: list[str] = []
+    found = sorted(_recordings(root, problems))
+    raise_problems(problems)
+    return found
+
+
+def _recordings(root: Path, problems: list[str]) -> Iterator[Path]:
+    first: dict[tuple[int, int], Path] = {}  # the first path of each folder
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            status = folder.stat()
+            entries = listed(folder)
+        except OSError as error:
+            problems.append(f"the folder {folder} cannot be read: {error.strerror}")
+            continue
+        except RecipeError as error:
+            problems.append(str(error))
+            continue
+        other = first.setdefault((status.st_dev, status.st_ino), folder)
+        if other is not folder:
+            problems.append(f"the folders {other} and {folder} are one folder: remove the link to it")
+            continue
+        for path in entries:
+            if path.name.startswith((".", "__MACOSX")):
+                continue
+            if problem := _problem(path):
+                problems.append(problem)
+            elif path.is_dir():
+                folders.append(path)
+            elif path.suffix.lower() in READ + _NOT_READ:
+                yield path
+
+
+def _problem(path: Path) -> str | None:
+    if not path.exists():
+        return f"{path} must be a file or a folder, got a link to nothing"
+    if path.suffix.lower() in READ + _NOT_READ and not (path.is_file() or path.is_dir()):
+        return f"{path} must be a file, got a device or a pipe"
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return f"the file name {str(path)!r} must be UTF-8 text"
+    return None
