@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -41,7 +42,7 @@ def check_channel(channel: Any) -> Channel:
     """
     if channel == "mean":
         return "mean"
-    number = int(channel) if isinstance(channel, str) and channel.isascii() and channel.isdigit() else channel
+    number = int(channel) if isinstance(channel, str) and re.fullmatch("[0-9]{1,4}", channel) else channel
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValueError(f"channel must be mean or the number of a channel, counted from 0, got {channel!r}")
     return number

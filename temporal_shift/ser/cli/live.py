@@ -15,9 +15,10 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import AllowDownload, Revision
+from .options import AllowDownload, Channel, Revision, channel_of
 
 if TYPE_CHECKING:
+    from ..config import Channel as ChannelSetting
     from ..inference.live import Sound
     from ..inference.live_view import View
 
@@ -45,6 +46,7 @@ def live(
     revision: Revision = None,
     allow_download: AllowDownload = False,
     file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
+    channel: Channel = "mean",
     device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
     hop: Annotated[float, typer.Option(help="Seconds from one update to the next.")] = 0.5,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones and exit.")] = False,
@@ -67,11 +69,15 @@ def live(
         raise RecipeError(f"--seconds must be above 0, got {seconds:g}")
     if file is not None and device is not None:
         raise RecipeError("--file and --device are mutually exclusive")
+    if file is None and channel != "mean":
+        raise RecipeError(f"--channel needs --file, because a microphone gives one channel, got {channel}")
     name = model or _quickstart_model("Shiftformer")
     from ..inference import live as _live
     from ..inference.recognizer import Recognizer
 
-    sound = _sound(file, device, seconds)  # a wrong file or device is an error before the model loads
+    sound = _sound(
+        file, channel_of(channel), device, seconds
+    )  # a wrong file or device is an error before the model loads
     recognizer = Recognizer.load(name, revision, allow_download=allow_download)
     view = _view(format, recognizer.labels)
     predictor, way = _live.predictor_of(recognizer)
@@ -157,7 +163,7 @@ def _user_and_password(file: Path | None) -> str | None:
     return text
 
 
-def _sound(file: Path | None, device: str | None, seconds: float | None) -> Sound:
+def _sound(file: Path | None, channel: ChannelSetting, device: str | None, seconds: float | None) -> Sound:
     from ..audio.reading import read_blocks
     from ..inference.live import BLOCK, first, played
     from ..inference.microphone import microphone
@@ -165,7 +171,7 @@ def _sound(file: Path | None, device: str | None, seconds: float | None) -> Soun
     if file is None:
         sound = microphone(device)
     else:
-        blocks = read_blocks(file, BLOCK)
+        blocks = read_blocks(file, BLOCK, channel=channel)
         sound = played(chain(list(islice(blocks, 1)), blocks))
     return sound if seconds is None else first(sound, seconds)
 

@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..utils.errors import RecipeError
+
+if TYPE_CHECKING:
+    from ..config import Channel as ChannelSetting
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -27,6 +30,7 @@ Revision = Annotated[str | None, typer.Option(help="Revision on the hub: a commi
 AllowDownload = Annotated[
     bool, typer.Option("--allow-download", help="Download the encoder that a model folder names from the hub.")
 ]
+Channel = Annotated[str, typer.Option(help="Channel of recordings: mean, or a number counted from 0.")]
 KeepModels = Annotated[bool | None, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
 
 _OVERRIDES: dict[str, Any] = {
@@ -87,6 +91,16 @@ def _layer(text: str | None) -> int | str | None:
         return int(text)
     except ValueError:
         raise RecipeError(f"--layer must be last, weighted or an index of the hidden states, got {text!r}") from None
+
+
+def channel_of(text: str) -> ChannelSetting:
+    """The value of ``--channel``."""
+    from ..config import check_channel  # takes a while to import
+
+    try:
+        return check_channel(text)
+    except ValueError as error:
+        raise RecipeError(f"--{error}") from None
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -18,11 +18,12 @@ from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
 from ..utils.wording import printable
 from .exit_codes import INTERRUPTED, USAGE, exit_on_error
-from .options import OUT, AllowDownload, Revision
+from .options import OUT, AllowDownload, Channel, Revision, channel_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ..config import Channel as ChannelSetting
     from ..inference.predict_files import Answer, Outcome, Refusal
     from ..inference.recognizer import Recognizer
 
@@ -59,12 +60,14 @@ def predict(
     windows: Annotated[
         bool, typer.Option("--windows/--no-windows", help="Print one row per window in tables and CSV.")
     ] = False,
+    channel: Channel = "mean",
     output: Annotated[Path | None, typer.Option(*OUT, help="Output file.", show_default="standard output")] = None,
 ) -> None:
     """Predict the emotion of audio files: a label and its probabilities, and both over time for long files.
 
     Exit code 1 if some files have no prediction, 2 if none has; standard error names the reason, one line per file.
     """
+    chosen = channel_of(channel)
     with _sink(output) as sink:
         from ..inference.predict_files import Outcome, Refusal, check_hop, expand
         from ..inference.recognizer import Recognizer
@@ -77,7 +80,7 @@ def predict(
         results: list[Answer | Refusal] = []
         stopped = False
         try:
-            for result in _predict_all(recognizer, named, hop):
+            for result in _predict_all(recognizer, named, hop, chosen):
                 results.append(result)
         except KeyboardInterrupt:  # write what is finished
             stopped = True
@@ -121,7 +124,9 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
     sink.flush()
 
 
-def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float | None) -> Iterator[Answer | Refusal]:
+def _predict_all(
+    recognizer: Recognizer, named: list[str | Refusal], hop: float | None, channel: ChannelSetting
+) -> Iterator[Answer | Refusal]:
     """Yield a result for each file; print refusals as they come, and a progress bar in a terminal."""
     from ..inference.predict_files import Refusal, answer_or_refuse
 
@@ -136,9 +141,11 @@ def _predict_all(recognizer: Recognizer, named: list[str | Refusal], hop: float 
                 def report(seconds: float, name: str = name) -> None:
                     progress.update(bar, description=f"{name}: {seconds:.0f} s")
 
-                result = answer_or_refuse(recognizer, file, hop, report)
+                result = answer_or_refuse(recognizer, file, hop, report, channel)
             if isinstance(result, Refusal):
                 print(result.reason, file=sys.stderr)
+            elif result.warning:
+                print(f"warning: {result.warning}", file=sys.stderr)
             progress.advance(bar)
             yield result
 

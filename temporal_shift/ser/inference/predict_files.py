@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..audio.channels import Downmix
 from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
+from ..config import Channel
 from ..utils.csv_cells import csv_cell
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
@@ -34,6 +36,7 @@ class Answer:
     label: str
     probabilities: tuple[float, ...]
     windows: tuple[Window, ...]  # one, if the recording fits into one window
+    warning: str = ""  # about its channels
 
     @property
     def level(self) -> float:
@@ -146,13 +149,19 @@ def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refus
 
 
 def answer_or_refuse(
-    recognizer: Recognizer, file: str, hop: float | None = None, report: Callable[[float], None] = lambda seconds: None
+    recognizer: Recognizer,
+    file: str,
+    hop: float | None = None,
+    report: Callable[[float], None] = lambda seconds: None,
+    channel: Channel = "mean",
 ) -> Answer | Refusal:
     """Predict a file, a window every ``hop`` seconds; ``report`` is called with the seconds processed so far."""
     try:
-        return _answer(recognizer, file, hop, report)
+        return _answer(recognizer, file, hop, report, Downmix(channel))
     except RecipeError as error:
         return Refusal(file, printable(str(error)))
+    except MemoryError:
+        return Refusal(file, printable(f"the audio file {file} needs more memory than there is"))
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:
@@ -161,7 +170,9 @@ def check_hop(recognizer: Recognizer, hop: float | None) -> None:
         raise RecipeError(f"--hop must be above 0 and at most {recognizer.window:g} s, the model's window, got {hop:g}")
 
 
-def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callable[[float], None]) -> Answer:
+def _answer(
+    recognizer: Recognizer, file: str, hop: float | None, report: Callable[[float], None], mix: Downmix
+) -> Answer:
     if not file:
         raise RecipeError("the name of a file must not be empty")  # e.g. an unset shell variable
     if os.path.isdir(file):
@@ -170,7 +181,7 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callab
 
     def blocks() -> Iterator[Samples]:
         nonlocal samples
-        for block in read_blocks(Path(file)):
+        for block in read_blocks(Path(file), channel=mix):
             samples += len(block)
             yield block
 
@@ -187,7 +198,8 @@ def _answer(recognizer: Recognizer, file: str, hop: float | None, report: Callab
         )
     probabilities = mean_probabilities(windows)
     check_finite(probabilities, f"the audio file {file}")
-    return Answer(file, seconds, most_likely(recognizer.labels, probabilities), probabilities, tuple(windows))
+    label, warning = most_likely(recognizer.labels, probabilities), printable(mix.warning(file) or "")
+    return Answer(file, seconds, label, probabilities, tuple(windows), warning)
 
 
 def _parts(answer: Answer, windows: bool) -> Sequence[Window]:
