@@ -148,11 +148,15 @@ class ModelFiles:
         return found
 
     def _on_hub(self, filename: str) -> Path:
-        options = {**self.options, "revision": self.revision or "main"}
-        if not self.allow_download:
-            options["local_files_only"] = True
+        revision = self.revision or "main"
+        if not self.allow_download:  # hf_hub_download(local_files_only=True) still asks the hub for other things
+            name = f"{self.options.get('subfolder') or '.'}/{filename}".removeprefix("./")
+            found = huggingface_hub.try_to_load_from_cache(self.name, name, self.options.get("cache_dir"), revision)
+            if not isinstance(found, str):
+                raise LocalEntryNotFoundError(f"{filename} is not in the hub's cache on this machine")
+            return Path(found)
         with quiet_loading():
-            return Path(huggingface_hub.hf_hub_download(self.name, filename, **options))
+            return Path(huggingface_hub.hf_hub_download(self.name, filename, revision=revision, **self.options))
 
     def _failure(self, error: Exception) -> str:
         if not self.allow_download:

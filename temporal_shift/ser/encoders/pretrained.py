@@ -182,7 +182,7 @@ def _load(files: ModelFiles, samples: int) -> Any:
     names = {r"^(model\.)?encoder\.": ""} if settings.model_type == "whisper" else None
     try:
         with quiet_loading():
-            # From a dictionary: given a folder, transformers also reads adapters and pickled indices.
+            # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
             model, loading = encoder_class(settings).from_pretrained(
                 None,
                 config=settings,

@@ -150,7 +150,7 @@ class SpeechClassifier(PreTrainedModel):
             encoder = _weights_elsewhere(settings, Path(name), allow_download)
             weights |= {f"backbone.model.{key}": value for key, value in encoder.items()}
         check_size(_encoder_config(settings), weights, settings.clip_samples, f"the model {name}")
-        # From a dictionary: given a folder, transformers also reads adapters and pickled indices.
+        # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
         return super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
 
     def save_pretrained(  # type: ignore[override]
