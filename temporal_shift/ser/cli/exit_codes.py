@@ -24,7 +24,8 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
     keep their traceback. If the reader of standard output stops reading (``| head``), the command ends silently.
 
     Args:
-        resumes: Whether the same command continues where Ctrl-C stopped it, which the message then says.
+        resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so, and what the
+            work put into its :class:`KeyboardInterrupt`.
     """
     try:
         yield
@@ -32,8 +33,9 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         _discard_output()
         raise typer.Exit(_CLOSED_PIPE) from None
-    except KeyboardInterrupt:
-        print("\nstopped" + ": run the same command to continue" * resumes, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        details = "; ".join(filter(None, ("run the same command to continue" * resumes, str(stop))))
+        print("\nstopped" + (f": {details}" if details else ""), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         message = _message(error)
@@ -60,6 +62,8 @@ def _message(error: Exception) -> str | None:
         return "not enough memory" + (f": {reason_of(error)}" if str(error) else "")
     if isinstance(error, RecursionError):
         return "the input is nested too deeply"
+    if isinstance(error, RuntimeError) and _is_lost_connection(error):
+        return f"another process of this run ended or lost its connection: {reason_of(error)}"
     if isinstance(error, UnicodeError):
         return f"text cannot be encoded or decoded: {reason_of(error)}"
     return None
@@ -70,6 +74,14 @@ def _is_allocation(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    if "torch" not in sys.modules:
+        return False
+    from ..utils.distributed import is_lost_connection
+
+    return is_lost_connection(error)
 
 
 def _discard_output() -> None:

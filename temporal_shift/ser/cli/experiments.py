@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +10,28 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import CACHE, OUT, Cache, Corpus, KeepModels, Output, Overrides, Ray, integers, split, with_overrides
+from .options import (
+    CACHE,
+    OUT,
+    Cache,
+    Corpus,
+    DryRun,
+    KeepModels,
+    Output,
+    Overrides,
+    Overwrite,
+    Ray,
+    choice,
+    integers,
+    split,
+    with_overrides,
+)
 
 if TYPE_CHECKING:
     from ..config import Experiment
 
+_SETTINGS = ("features", "finetune")  # of experiments.reproduce, which takes seconds to import
+_MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
 _QUICKSTART = Path("examples/quickstart/experiment.yaml")
 
 
@@ -25,11 +41,17 @@ def quickstart(
     output: Output = None,
     cache: Cache = CACHE,
     keep_models: KeepModels = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Run a small version of the paper's experiment: no download, no GPU, four to six minutes."""
     if config == _QUICKSTART and not config.exists():
         raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
-    _run(_read(config, None, {"training": {"keep_models": True}} if keep_models else {}), output, cache)
+    _run(
+        _read(config, None, {"training": {"keep_models": True}} if keep_models else {}),
+        output,
+        cache,
+        overwrite=overwrite,
+    )
 
 
 @exit_on_error(resumes=True)
@@ -41,9 +63,11 @@ def run(
     cache: Cache = CACHE,
     corpus: Corpus = None,
     ray: Ray = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Encode the corpus, train every model on every fold, write the report. A second call continues a stopped one."""
-    _run(_read(config, corpus, overrides), output, cache, ray)
+    _run(_read(config, corpus, overrides), output, cache, ray=ray, overwrite=overwrite, dry_run=dry_run)
 
 
 @exit_on_error(resumes=True)
@@ -52,18 +76,25 @@ def reproduce(
     iemocap: Annotated[Path, typer.Option(help="IEMOCAP folder, which contains Session1 to Session5.")],
     overrides: Overrides,
     setting: Annotated[
-        list[str] | None, typer.Option(help="Setting: features or finetune (repeatable; default: both).")
+        list[str] | None, typer.Option(metavar="|".join(_SETTINGS), help="Setting (repeatable; default: both).")
     ] = None,
-    model: Annotated[list[str] | None, typer.Option(help="One of the six models (repeatable; default: all).")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="|".join(_MODELS), help="Model (repeatable; default: all six).")
+    ] = None,
     output: Annotated[Path, typer.Option(*OUT, help="Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
     ray: Ray = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train the paper's six models in its two settings, five folds each, and compare with the published figures."""
     from ..experiments.reproduce import reproduce as _reproduce
 
     overrides["corpus"] = {"path": str(iemocap.resolve())}
-    _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray)
+    for name in setting or []:
+        choice("--setting", name, _SETTINGS)
+    for name in model or []:
+        choice("--model", name, _MODELS)
+    _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray=ray, overwrite=overwrite)
 
 
 @exit_on_error(resumes=True)
@@ -84,6 +115,8 @@ def ablate(
     cache: Cache = CACHE,
     corpus: Corpus = None,
     ray: Ray = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train every combination of placement, n_div, direction and stride of the shift; report a table and a heatmap."""
     from ..experiments.ablation import Grid, ablation_section
@@ -92,7 +125,8 @@ def ablate(
         split(blocks), split(placement), integers("--n-div", n_div), split(direction), integers("--stride", stride)
     )
     experiment = grid.experiment(_read(config, corpus, overrides))
-    _run(experiment, output or Path("results") / f"{experiment.name}-ablation", cache, ray, ablation_section)
+    output = output or Path("results") / f"{experiment.name}-ablation"
+    _run(experiment, output, cache, ray=ray, more=ablation_section, overwrite=overwrite, dry_run=dry_run)
 
 
 @exit_on_error()
@@ -118,13 +152,7 @@ def _read(config: Path, corpus: Path | None, overrides: Overrides) -> Experiment
     return read_experiment(config, overrides)
 
 
-def _run(
-    experiment: Experiment,
-    output: Path | None,
-    cache: Path,
-    ray: str | None = None,
-    more: Callable[..., Any] | None = None,
-) -> None:
+def _run(experiment: Experiment, output: Path | None, cache: Path, **options: Any) -> None:
     from ..experiments.run_experiment import run_experiment
 
-    run_experiment(experiment, output or Path("results") / experiment.name, cache, Console(), ray=ray, more=more)
+    run_experiment(experiment, output or Path("results") / experiment.name, cache, Console(), **options)

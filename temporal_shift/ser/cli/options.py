@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,10 @@ OUT = ("--out", "-o", "--output")  # the names of the option that says where a c
 Output = Annotated[
     Path | None, typer.Option(*OUT, help="Results folder.", show_default="results/<name of the experiment>")
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace finished runs of other settings in the results folder.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of runs and stop.")]
 Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared by experiments.")]
 CACHE = Path("results/features")
 Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]
@@ -33,6 +37,8 @@ AllowDownload = Annotated[
 Channel = Annotated[str, typer.Option(help="Channel of recordings: mean, or a number counted from 0.")]
 KeepModels = Annotated[bool | None, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
 
+PROTOCOLS = ("heldout", "speaker", "last", "paper")
+
 _OVERRIDES: dict[str, Any] = {
     "backbone": Annotated[str | None, typer.Option(help="Hub name or folder of the encoder (overrides the YAML).")],
     "revision": Revision,
@@ -41,7 +47,10 @@ _OVERRIDES: dict[str, Any] = {
         typer.Option(help="Encoder layer: last, an index of the hidden states, or weighted (a learned sum)."),
     ],
     "protocol": Annotated[
-        str | None, typer.Option(help="Evaluation protocol: heldout, speaker, last, or paper (optimistic).")
+        str | None,
+        typer.Option(
+            metavar="|".join(PROTOCOLS), help="Evaluation protocol (overrides the YAML); paper is optimistic."
+        ),
     ],
     "seeds": Annotated[int | None, typer.Option(help="Number of seeds for each model and fold (overrides the YAML).")],
     "epochs": Annotated[int | None, typer.Option(help="Training epochs (overrides the YAML).")],
@@ -101,6 +110,11 @@ def channel_of(text: str) -> ChannelSetting:
         return check_channel(text)
     except ValueError as error:
         raise RecipeError(f"--{error}") from None
+
+
+def choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise RecipeError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from ..config import Experiment, read_experiment
 from ..corpora import read_corpus
-from ..corpora.readers.iemocap import PUBLISHED
 from ..reports.results import Results
 from ..reports.writer import Section
 from ..utils.atomic_files import write_bytes
@@ -54,7 +53,9 @@ def reproduce(
     root: Path,
     cache: Path,
     console: Console,
+    *,
     ray: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Run the paper's experiment in ``root/features`` and ``root/finetune``; compare the figures in ``root/table.md``.
 
@@ -62,7 +63,7 @@ def reproduce(
         settings: ``features`` or ``finetune`` or both; an empty list means both.
         models: Names from ``MODELS``; an empty list means all six.
         overrides: Other values of settings, as in :func:`temporal_shift.ser.config.read_experiment`.
-        ray: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
+        ray, overwrite: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
     """
     from ..encoders.pretrained import backbone_identity
     from .run_experiment import run_experiment
@@ -77,18 +78,15 @@ def reproduce(
         published_experiment(setting, list(dict.fromkeys(models or MODELS)), overrides) for setting in chosen
     ]
     corpus = read_corpus(experiments[0].corpus)
-    differences = PUBLISHED.differences(corpus)
-    for difference in differences:
-        console.print(f"[bold]not the published corpus:[/] {difference}", highlight=False)
-    note = {"note": f"Not the published corpus: {'; '.join(differences)}."} if differences else {}
     identity_of = functools.cache(backbone_identity)  # both settings usually share the encoder
     found = [
         run_experiment(
-            experiment.model_copy(update={"corpus": experiment.corpus.model_copy(update=note)}),
+            experiment,
             root / experiment.name,
             cache,
             console,
             ray=ray,
+            overwrite=overwrite,
             more=published_section,
             manifest=corpus,
             identity=identity_of(experiment.backbone),

@@ -6,7 +6,9 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,25 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ..config import Experiment
+from ..corpora import caveats as corpus_caveats
 from ..corpora import read_corpus
 from ..corpora.manifest import Manifest, write_manifest
 from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of
-from ..reports import report_tables
+from ..encoders.preprocessor import notes
+from ..reports import report_tables, sentences
 from ..reports.results import Plan, Results
 from ..reports.writer import Section, write_report
+from ..training.fold_caveats import fold_caveats
 from ..training.folds import make_folds
 from ..training.run_record import Run, run_folder
 from ..utils.distributed import World
+from ..utils.wording import counted
+from .results_folder import keep_earlier_results, only_command_in
+
+_PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}  # names can contain brackets
 
 
 def run_experiment(
@@ -37,6 +47,8 @@ def run_experiment(
     more: Callable[[Results, dict[str, Any]], list[Section]] | None = None,
     manifest: Manifest | None = None,
     identity: dict[str, object] | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
     """Encode the corpus, train every run that is not finished, write the report, and print its tables.
 
@@ -45,19 +57,23 @@ def run_experiment(
     Args:
         experiment: The experiment.
         root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``,
-            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``.
+            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. Only one command at a
+            time can write to it.
         cache: The folder of the feature caches.
-        console: Shows the progress and the tables.
+        console: Shows the progress and the tables; a line for each finished run if it is not a terminal.
         ray: The address of a Ray cluster to train on. Default: train on this machine.
         more: Returns further sections of the report.
         manifest: The corpus. Default: read from ``experiment.corpus``.
         identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
+        overwrite: Whether to replace finished runs that have other settings. By default they are an error.
+        dry_run: Whether to print the number of runs and stop, before anything is encoded or written.
 
     Returns:
-        The content of ``metrics.json``; an empty dictionary in all processes but the first.
+        The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
 
     Raises:
-        RecipeError: If the corpus or the backbone cannot be read, or earlier results are invalid.
+        RecipeError: If the corpus or the backbone cannot be read, earlier results are invalid or have other settings,
+            or another command uses the results folder.
     """
     started = time.perf_counter()
     world = World.joined()
@@ -68,22 +84,20 @@ def run_experiment(
     folds = make_folds(manifest, experiment.protocol.kind)
     plan = Plan(experiment, manifest.labels, tuple(fold.name for fold in folds))
     summary = _corpus_summary(experiment, manifest)
-    console.print(f"{experiment.name}: {summary['utterances']} utterances, {summary['speakers']} speakers")
-    if world.is_first:
-        write_manifest(manifest, root / "manifest.jsonl")
-        plan.write(root)
-    if identity is None:
-        from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
-
-        identity = backbone_identity(experiment.backbone)
-    from ..encoders.preprocessor import notes
-
+    caveats = [
+        *corpus_caveats(manifest, experiment.corpus),
+        *fold_caveats(manifest, folds, experiment.protocol.kind, experiment.corpus.groups),
+    ]
+    _print_plan(console, plan, summary)
+    _warn(console, caveats)
+    if dry_run:
+        return {}
+    identity, key = _inputs(experiment, manifest, identity)
     for note in notes(experiment.backbone, identity):
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
-    key, features = _data(experiment, manifest, identity, cache, console, world)
+        console.print(f"note: {note}", **_PLAIN)
     runs = [
         Run(
-            *(experiment, model, fold, seed, manifest, key, features),
+            *(experiment, model, fold, seed, manifest, key, None),
             run_folder(root, model.name, seed, fold.name),
             identity,
         )
@@ -91,33 +105,65 @@ def run_experiment(
         for seed in plan.seeds
         for fold in folds
     ]
-    _train(experiment, runs, console, world, ray)
-    metrics: dict[str, Any] = {}
-    if world.is_first:
-        metrics = write_report(root, summary, _run_info(experiment, manifest, key, identity), more)
-        console.print(report_tables.results(metrics).for_terminal())
-        console.print("Selection bias: points that choosing the epoch on the test part would add")
-        console.print(report_tables.selection(metrics).for_terminal())
-        console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
-    world.wait()
+    with only_command_in(root) if world.is_first else nullcontext():
+        if world.is_first:
+            keep_earlier_results(root, experiment, runs, overwrite=overwrite)
+            plan.write(root)
+            write_manifest(manifest, root / "manifest.jsonl")
+        if experiment.setting == "features":
+            features = _features(experiment, manifest, identity, cache, console, world)
+            runs = [replace(run, cache=features) for run in runs]
+        _train(experiment, runs, console, world, ray)
+        metrics: dict[str, Any] = {}
+        if world.is_first:
+            info = _run_info(experiment, manifest, key, identity)
+            metrics = write_report(root, summary, info, more, caveats=caveats)
+            console.print(report_tables.results(metrics).for_terminal())
+            console.print("Selection bias: points that choosing the epoch on the test part would add")
+            console.print(report_tables.selection(metrics).for_terminal())
+            _warn(console, sentences.constant_models(metrics))
+            console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
+        world.wait()
     return metrics
 
 
-def _data(
+def _print_plan(console: Console, plan: Plan, summary: dict[str, object]) -> None:
+    models, folds, seeds = len(plan.experiment.models), len(plan.folds), len(plan.seeds)
+    console.print(
+        f"{plan.experiment.name}: {summary['utterances']} utterances, {summary['speakers']} speakers; "
+        f"{counted(models, 'model')} x {counted(folds, 'fold')} x {counted(seeds, 'seed')} = "
+        f"{counted(models * folds * seeds, 'run')}",
+        **_PLAIN,
+    )
+
+
+def _warn(console: Console, caveats: Iterable[str]) -> None:
+    for caveat in caveats:
+        console.print(Text.assemble(("warning: ", "bold"), caveat), soft_wrap=True)
+
+
+def _inputs(
+    experiment: Experiment, manifest: Manifest, identity: dict[str, object] | None
+) -> tuple[dict[str, object], str]:
+    """The backbone's identity, and the key of the models' inputs."""
+    from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
+
+    identity = identity or backbone_identity(experiment.backbone)
+    verified = experiment.corpus.reader != "manifest"  # every other reader hashes the audio files itself
+    inputs = feature_inputs(
+        manifest, experiment.backbone, experiment.features, identity=identity, audio_is_verified=verified
+    )
+    return identity, key_of(inputs)
+
+
+def _features(
     experiment: Experiment,
     manifest: Manifest,
     identity: dict[str, object],
     cache: Path,
     console: Console,
     world: World,
-) -> tuple[str, FeatureCache | None]:
-    """The key of the models' inputs, and the cached frames unless the backbone is fine-tuned."""
-    verified = experiment.corpus.reader != "manifest"  # every other reader hashes the audio files itself
-    if experiment.setting == "finetune":
-        inputs = feature_inputs(
-            manifest, experiment.backbone, experiment.features, identity=identity, audio_is_verified=verified
-        )
-        return key_of(inputs), None
+) -> FeatureCache:
     with _progress(console) as progress:
         task = progress.add_task("features", total=None)
         features = cached_features(
@@ -128,10 +174,10 @@ def _data(
             lambda done, total: progress.update(task, completed=done, total=total),
             world,
             identity=identity,
-            audio_is_verified=verified,
+            audio_is_verified=True,  # the key of the inputs has just been computed
         )
         progress.update(task, completed=len(features), total=len(features))
-    return features.key, features
+    return features
 
 
 def _train(experiment: Experiment, runs: list[Run], console: Console, world: World, ray: str | None) -> None:
@@ -139,17 +185,40 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
     waiting = [
         run for run, done in zip(runs, world.from_first([run.is_done() for run in runs]), strict=True) if not done
     ]
+    finished = len(runs) - len(waiting)
+
+    def on_done(run: Run) -> None:
+        nonlocal finished
+        finished += 1
+        if not console.is_terminal:
+            console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name}", **_PLAIN)
+
     with _progress(console) as progress:
-        task = progress.add_task("epochs", total=len(runs) * epochs, completed=(len(runs) - len(waiting)) * epochs)
-        if waiting and ray is not None:
-            from ..training.ray_pool import train_on_ray
+        task = progress.add_task("epochs", total=len(runs) * epochs, completed=finished * epochs)
+        try:
+            if waiting and ray is not None:
+                from ..training.ray_pool import train_on_ray
 
-            train_on_ray(waiting, ray, lambda: progress.advance(task))
-        elif waiting:
-            from ..training.local_pool import train_all  # imports transformers, which takes seconds
+                train_on_ray(waiting, ray, lambda: progress.advance(task), on_done)
+            elif waiting:
+                from ..training.local_pool import train_all  # imports transformers, which takes seconds
 
-            train_all(waiting, experiment.processes, lambda: progress.advance(task), world)
+                train_all(waiting, experiment.processes, lambda: progress.advance(task), world, on_done)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_what_is_kept(runs)) from None
         progress.update(task, completed=len(runs) * epochs)
+
+
+def _what_is_kept(runs: list[Run]) -> str:
+    """What the next call of a stopped command continues with."""
+    unfinished = [run for run in runs if not run.is_done()]
+    epochs = {run.name: epoch for run in unfinished if (epoch := run.epochs_in_checkpoint())}
+    begun = [run for run in unfinished if (run.folder / "unfinished").exists() and run.name not in epochs]
+    parts = [f"{len(runs) - len(unfinished)} of {counted(len(runs), 'run')} finished"]
+    parts += [f"{name} continues after epoch {epoch}" for name, epoch in epochs.items()]
+    seconds = runs[0].experiment.training.checkpoint_seconds
+    parts += [f"{run.name} starts again (checkpoints are written every {seconds:g} s)" for run in begun]
+    return "; ".join(parts)
 
 
 def _progress(console: Console) -> Progress:

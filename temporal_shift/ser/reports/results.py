@@ -174,6 +174,7 @@ def _model_summary(results: Results, name: str) -> dict[str, Any]:
         "parameters": results.runs[name][0][0].record.parameters,
         "wa": wa,
         "ua": ua,
+        "constant_runs": sum(map(_is_constant, (fold for folds in results.predictions(name) for fold in folds))),
         "wa_binomial_se": metrics.binomial_standard_error(wa["mean"], int(confusion.sum()) // len(plan.seeds)),
         "confusion": confusion.tolist(),
         "epochs": results.by_seed_and_fold(name, lambda record: asdict(record.chosen)),
@@ -181,6 +182,11 @@ def _model_summary(results: Results, name: str) -> dict[str, Any]:
         "last_epoch": last,
         "selection_bias": {key: best[key] - honest[key] for key in ("wa", "ua")},
     }
+
+
+def _is_constant(fold: metrics.FoldPredictions) -> bool:
+    """Whether all predictions are one class, and the labels are not."""
+    return len(set(fold.predictions.tolist())) == 1 < len(set(fold.labels.tolist()))
 
 
 def _figure(results: Results, name: str, measure: metrics.Measure, epoch: Callable[[RunRecord], int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,19 @@ def curves(metrics: dict[str, Any]) -> str:
     return "On the test sessions, since nobody validates: they are shown, and under the published protocol they choose."
 
 
-def caveats(metrics: dict[str, Any], note: object) -> tuple[str, ...]:
+def constant_models(metrics: dict[str, Any]) -> list[str]:
+    """A caveat for each model that predicts one class only."""
+    runs = len(metrics["folds"]) * len(metrics["seeds"])
+    return [
+        f"{model['name']} predicts one class only in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
+        "is that of a constant answer, and it learned nothing that this test shows."
+        for model in metrics["models"]
+        if model["constant_runs"]
+    ]
+
+
+def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The caveats of a report: the corpus's note, those of the corpus and the folds, and those of the figures."""
     once = len(metrics["seeds"]) == 1
     of_seeds = "every model was trained once per fold" if once else "the seeds are averaged, not drawn"
     found = [
@@ -81,7 +94,7 @@ def caveats(metrics: dict[str, Any], note: object) -> tuple[str, ...]:
     ]
     if is_optimistic(metrics):
         found.insert(0, "WA and UA are those of each test session's own best epochs: optimistic, for comparison only.")
-    return (str(note), *found) if note else tuple(found)
+    return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)
 
 
 def facts(found: dict[str, object]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ def write_report(
     corpus_summary: dict[str, object],
     run_info: dict[str, object],
     more: Callable[[Results, dict[str, Any]], list[Section]] | None = None,
+    *,
+    caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Summarise the results under ``root`` and write the report into the same folder.
 
@@ -59,6 +61,7 @@ def write_report(
         run_info: JSON data that may differ between runs: versions, device and the like. It goes to ``run_info.json``
             with the training times, so that the same predictions always give the same ``metrics.json``.
         more: Returns further sections, which follow the results.
+        caveats: Sentences about the corpus and the folds, for the section of caveats.
 
     Returns:
         The content of ``metrics.json``.
@@ -68,7 +71,8 @@ def write_report(
     """
     results = read_results(root)
     metrics = summarize(results)
-    sections = _sections(results, metrics, corpus_summary, run_info, more(results, metrics) if more else [])
+    found = sentences.caveats(metrics, corpus_summary.get("note"), caveats)
+    sections = _sections(results, metrics, corpus_summary, run_info, found, more(results, metrics) if more else [])
     for section in sections:
         if section.picture is not None:
             write_bytes(root / "plots" / f"{section.picture.name}.png", section.picture.png)
@@ -85,6 +89,7 @@ def _sections(
     metrics: dict[str, Any],
     corpus_summary: dict[str, object],
     run_info: dict[str, object],
+    caveats: tuple[str, ...],
     more: list[Section],
 ) -> list[Section]:
     seconds = sum(run.record.seconds for seeds in results.runs.values() for runs in seeds for run in runs)
@@ -101,7 +106,7 @@ def _sections(
         *more,
         *([pairs] if metrics["pairs"] else []),
         Section("Selection bias", sentences.selection(metrics), report_tables.selection(metrics)),
-        Section("Caveats", bullets=sentences.caveats(metrics, corpus_summary.get("note"))),
+        Section("Caveats", bullets=caveats),
         *(_plots_of_each_model(results, metrics) if len(metrics["models"]) <= _MAX_PANELS else []),
         Section("Corpus", bullets=sentences.facts(facts)),
         Section("Settings", code=settings.rstrip()),

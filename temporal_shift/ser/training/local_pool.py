@@ -8,40 +8,58 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 
 import torch
 
 from ..utils.distributed import World
+from ..utils.errors import RecipeError
 from .run_record import Run
 from .train_run import train
 
 
-def train_all(runs: Sequence[Run], processes: int, on_epoch: Callable[[], None], world: World | None = None) -> None:
-    """Train each run; call ``on_epoch`` in this process after each epoch of each run.
+def train_all(
+    runs: Sequence[Run],
+    processes: int,
+    on_epoch: Callable[[], None],
+    world: World | None = None,
+    on_done: Callable[[Run], None] = lambda run: None,
+) -> None:
+    """Train each run; call ``on_epoch`` in this process after each epoch of each run, and ``on_done`` after each run.
 
     With ``processes=1`` this process trains, with torch's current number of threads. The processes of a ``world`` train
     each run together. An error in one run stops all runs and is raised.
+
+    Raises:
+        RecipeError: If a process ends before its run, for example because the system killed it for its memory.
     """
     world = world or World()
     if processes == 1 or world.size > 1:
         for run in runs:
             train(run, on_epoch, world)
+            on_done(run)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     epochs_done: SimpleQueue[None] = context.SimpleQueue()
     pool = ProcessPoolExecutor(min(processes, len(runs)), context, _start_worker, (epochs_done,))
     try:
         with _children_ignore_ctrl_c():
-            waiting = {pool.submit(_train_in_worker, run) for run in runs}
+            waiting = {pool.submit(_train_in_worker, run): run for run in runs}
         while waiting:
-            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            finished, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             while not epochs_done.empty():
                 epochs_done.get()
                 on_epoch()
             for future in finished:
                 future.result()  # raises the run's error
+                on_done(waiting.pop(future))
+    except BrokenProcessPool:
+        raise RecipeError(
+            "a training process ended before its run: it was killed, or the memory is too small for "
+            f"processes: {processes}; the same command continues"
+        ) from None
     except BaseException:
         for child in multiprocessing.active_children():  # files are written atomically, so a run may stop anywhere
             child.terminate()

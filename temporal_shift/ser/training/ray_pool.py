@@ -12,7 +12,12 @@ from ..utils.errors import RecipeError
 from .run_record import Run
 
 
-def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]) -> None:
+def train_on_ray(
+    runs: Sequence[Run],
+    address: str,
+    on_epoch: Callable[[], None],
+    on_done: Callable[[Run], None] = lambda run: None,
+) -> None:
     """Train each run as a task with one core and, if the cluster has GPUs, one GPU.
 
     If a node fails, Ray starts its task again, which continues from the last checkpoint.
@@ -21,6 +26,7 @@ def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]
         address: The address in Ray's format: ``"auto"`` for the cluster of this machine, ``"ray://host:10001"``, or
             ``"local"`` to start a cluster here.
         on_epoch: Called for each epoch of a run when the run is done.
+        on_done: Called for each run when it is done.
     Raises:
         RecipeError: If Ray is not installed or cannot reach the cluster.
     """
@@ -30,18 +36,19 @@ def train_on_ray(runs: Sequence[Run], address: str, on_epoch: Callable[[], None]
         raise RecipeError('Ray is not installed: pip install "temporal-shift[ray]"') from None
     _check_reachable(address)
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RecipeError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from None
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus)(_train)
-        waiting = [task.remote(run) for run in runs]
+        waiting = {task.remote(run): run for run in runs}
         while waiting:
-            done, waiting = ray.wait(waiting)
-            for epochs in ray.get(done):
-                for _ in range(epochs):
+            done, _ = ray.wait([*waiting])
+            for finished in done:
+                for _ in range(ray.get(finished)):
                     on_epoch()
+                on_done(waiting.pop(finished))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None  # the task's own error, without Ray's traceback
     finally:

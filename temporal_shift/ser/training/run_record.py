@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from .. import config
 from ..corpora.manifest import Manifest
 from ..encoders.feature_cache import FeatureCache
-from ..utils.atomic_files import write_json
+from ..utils.atomic_files import file_sha256
+from .checkpoints import last_checkpoint
 from .epoch_choice import Chosen, Epoch
 from .folds import Fold
 
 # settings that do not change a run's result; the run has its own seed
 _INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
 
+OUTCOME_FILES = ("predictions.jsonl", "test_logits.npy")
 MODEL_FILE = "model.safetensors"  # in a run's folder: the weights at the epoch chosen for UA
 
 
@@ -67,14 +66,47 @@ class Run:
             "fold": _sha256(parts),
         }
 
+    def recorded_inputs(self) -> Any:
+        """The inputs of the finished run in the folder, or None if there is none; ``run.json`` is written last."""
+        return self._record().get("inputs")
+
     def is_done(self) -> bool:
-        """Whether the folder contains the result of a run with these inputs; ``run.json`` is written last."""
-        try:
-            done = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-            names = ["predictions.jsonl", "test_logits.npy", *[MODEL_FILE] * self.experiment.training.keep_models]
-            return bool(done["inputs"] == self.inputs) and all((self.folder / name).is_file() for name in names)
-        except (OSError, ValueError, KeyError, TypeError):
+        """Whether the folder contains the whole result of a run with these inputs."""
+        record = self._record()
+        if record.get("inputs") != self.inputs:
             return False
+        names = [*OUTCOME_FILES, *[MODEL_FILE] * self.experiment.training.keep_models]
+        return all((self.folder / name).is_file() for name in names) and not damaged_file(
+            self.folder, record.get("files", {})
+        )
+
+    def _record(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def epochs_in_checkpoint(self) -> int:
+        """The number of epochs that a stopped run does not train again."""
+        checkpoint = last_checkpoint(self.folder / "unfinished")
+        return 0 if checkpoint is None else len(checkpoint.epochs)
+
+    def forget(self) -> None:
+        """Make a finished run one that is not done."""
+        (self.folder / "run.json").unlink(missing_ok=True)
+
+
+def damaged_file(folder: Path, files: Any) -> str | None:
+    """The first file of a finished run's outcome that does not match its checksum; None if all do.
+
+    Args:
+        files: The checksums by name. Runs of earlier versions have none.
+    """
+    for name in OUTCOME_FILES:
+        if isinstance(files, dict) and name in files and file_sha256(folder / name) != files[name]:
+            return name
+    return None
 
 
 def run_folder(root: Path, model: str, seed: int, fold: str) -> Path:
@@ -94,6 +126,7 @@ class RunRecord:
     seconds: float  # since the run started or was last continued
     epochs: list[Epoch]
     inputs: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, so that damage is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +138,6 @@ class Prediction:
     label: str
     prediction: str
     probabilities: dict[str, float]
-
-
-def write_epochs(path: Path, epochs: Sequence[Epoch]) -> None:
-    """Write the scores of a run so far."""
-    write_json(path, [asdict(epoch) for epoch in epochs])
-
-
-def read_epochs(path: Path) -> list[Epoch]:
-    """Read what :func:`write_epochs` wrote."""
-    return TypeAdapter(list[Epoch]).validate_json(path.read_bytes())
 
 
 def _sha256(content: object) -> str:

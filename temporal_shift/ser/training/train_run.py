@@ -19,14 +19,15 @@ from transformers import set_seed
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
-from ..utils.atomic_files import atomic_write, write_array, write_json
+from ..utils.atomic_files import atomic_write, file_sha256, write_array, write_json
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
+from .checkpoints import delete_checkpoints, last_checkpoint, logits_path
 from .datasets import Clips, Frames, Part
 from .epoch_choice import Epoch, choose
-from .run_record import MODEL_FILE, Prediction, Run, RunRecord
-from .trainer import RecipeTrainer, last_checkpoint, logits_path
+from .run_record import MODEL_FILE, OUTCOME_FILES, Prediction, Run, RunRecord
+from .trainer import RecipeTrainer
 
 
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
@@ -54,8 +55,12 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
         _log_to_tensorboard(run.folder / "tensorboard")
     trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch)
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
+    if world.is_first:
+        delete_checkpoints(unfinished, but=None if checkpoint is None else checkpoint.folder)
     trainer.resume(checkpoint)
     if world.is_first:
+        if run.experiment.training.keep_models:
+            _copy_model(run, unfinished, trainer.kept)
         parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         _write(run, unfinished, trainer.epochs, parameters, time.perf_counter() - started)
         shutil.rmtree(unfinished)
@@ -103,6 +108,18 @@ def _log_to_tensorboard(folder: Path) -> None:
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback takes no argument
 
 
+def _copy_model(run: Run, unfinished: Path, expected: str | None) -> None:
+    # a copy: a run that is killed before it writes run.json continues with the original
+    with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
+        shutil.copyfileobj(kept, file)
+    if file_sha256(run.folder / MODEL_FILE) != expected:
+        shutil.rmtree(unfinished)
+        raise RecipeError(
+            f"{unfinished / MODEL_FILE} was changed or damaged after it was written: run the command again, "
+            f"which trains {run.name} from the start"
+        )
+
+
 def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
     logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
     write_array(run.folder / "test_logits.npy", logits)
@@ -115,9 +132,7 @@ def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, sec
             by_label = dict(zip(labels, row, strict=True))
             line = Prediction(utterance.id, utterance.speaker, utterance.label, most_likely(labels, row), by_label)
             file.write(json.dumps(asdict(line)).encode() + b"\n")
-    if run.experiment.training.keep_models:
-        # a copy: a run that is killed before it writes run.json continues with the original
-        with (unfinished / MODEL_FILE).open("rb") as kept, atomic_write(run.folder / MODEL_FILE) as file:
-            shutil.copyfileobj(kept, file)
-    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs)
+    names = [*OUTCOME_FILES, *[MODEL_FILE] * run.experiment.training.keep_models]
+    files = {name: file_sha256(run.folder / name) for name in names}
+    record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs, files)
     write_json(run.folder / "run.json", asdict(record))

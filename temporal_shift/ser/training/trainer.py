@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -21,16 +23,17 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import PrinterCallback
 
 from ..utils.atomic_files import write_array, write_bytes
-from ..utils.distributed import World
-from ..utils.errors import RecipeError
+from ..utils.distributed import World, is_lost_connection
+from ..utils.errors import RecipeError, reason_of
 from . import metrics
+from .checkpoints import Checkpoint, delete_checkpoints, logits_path
 from .datasets import Batches, Part
 from .epoch_choice import Epoch, Scores, choose
-from .run_record import MODEL_FILE, Run, read_epochs, write_epochs
+from .run_record import MODEL_FILE, Run
 from .schedules import published_factor
 
 LOGGED_AS = {"validation": "eval", "test": "test"}  # scored parts, and the prefixes that TensorBoard groups by
-EPOCHS_FILE = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint without it is incomplete
+_REMEDY = "try a lower training.learning_rate or precision: float32"
 _HUGGING_FACE_SCHEDULES = {
     "cosine": "cosine",
     "linear": "linear",
@@ -61,6 +64,7 @@ class RecipeTrainer(Trainer):
     ) -> None:
         self.run, self.parts, self.folder, self.world = run, parts, folder, world
         self.epochs: list[Epoch] = []
+        self.kept: str | None = None  # SHA-256 of the weights that were kept last
         self.learned = model  # not wrapped by the Trainer
         self.losses = _Losses(run)
         settings = run.experiment.training
@@ -81,18 +85,19 @@ class RecipeTrainer(Trainer):
             eval_dataset=parts["test"],
             callbacks=[
                 self.losses,
-                _Checkpoints(folder, settings.checkpoint_seconds, world, self.epochs, on_epoch),
+                _Checkpoints(self, settings.checkpoint_seconds, on_epoch),
             ],
         )
         self.remove_callback(PrinterCallback)
         if world.size > 1:
             torch.manual_seed(run.seed + world.rank * 1_000_003)  # each process draws its own masks and dropout
 
-    def resume(self, checkpoint: Path | None) -> None:
+    def resume(self, checkpoint: Checkpoint | None) -> None:
         """Train from a checkpoint, or from the start."""
         if checkpoint is not None:
-            self.epochs += read_epochs(checkpoint / EPOCHS_FILE)
-        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            self.epochs += checkpoint.epochs
+            self.kept = checkpoint.kept
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.folder))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return a loader that accelerate does not prepare, because ``Batches`` splits the steps between processes."""
@@ -130,6 +135,11 @@ class RecipeTrainer(Trainer):
 
     def _score(self, name: str) -> Scores:
         logits = np.asarray(self.predict(self.parts[name]).predictions, dtype=np.float32)
+        if not np.isfinite(logits).all():
+            raise RecipeError(
+                f"the model's outputs must be finite, got NaN or infinity for the {name} part in epoch "
+                f"{len(self.epochs) + 1} ({self.run.name}); {_REMEDY}"
+            )
         if name == "test" and self.world.is_first:
             write_array(logits_path(self.folder, len(self.epochs) + 1), logits)
         return score(logits, self.parts[name].labels)
@@ -141,12 +151,23 @@ class RecipeTrainer(Trainer):
         """
         if choose(self.run.experiment.protocol.kind, self.epochs).ua == len(self.epochs):
             weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
-            write_bytes(self.folder / MODEL_FILE, save(weights, {"format": "pt"}))
+            content = save(weights, {"format": "pt"})
+            write_bytes(self.folder / MODEL_FILE, content)
+            self.kept = hashlib.sha256(content).hexdigest()
 
-
-def logits_path(folder: Path, epoch: int) -> Path:
-    """The file of the test part's logits ``(N, classes)`` after an epoch, counted from 1."""
-    return folder / "logits" / f"{epoch:05d}.npy"
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint, or leave nothing of it where that fails."""
+        folder = self.folder / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if is_lost_connection(error):
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+            # torch's message for a full disk does not name it
+            raise RecipeError(
+                f"the checkpoint {folder} cannot be written; is the disk full? {reason_of(error)}"
+            ) from None
 
 
 def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
@@ -154,16 +175,6 @@ def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
     counts = metrics.confusion(np.array(labels), logits.argmax(axis=1), logits.shape[1])
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels))
     return Scores(loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts)))
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, if there is one, and delete the others."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    last = next((path for path in reversed(found) if (path / EPOCHS_FILE).is_file()), None)
-    for path in found:
-        if path != last:
-            shutil.rmtree(path)
-    return last
 
 
 def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> TrainingArguments:
@@ -219,27 +230,27 @@ class _Losses(TrainerCallback):
         if not math.isfinite(self.last):
             raise RecipeError(
                 f"the training loss must be finite, got {self.last} in epoch {state.epoch:.0f} ({self.run.name}); "
-                "try a lower training.learning_rate or precision: float32"
+                f"{_REMEDY}"
             )
 
 
 class _Checkpoints(TrainerCallback):
     """Reports an epoch's end, requests a checkpoint if enough time has passed, and deletes the checkpoint before it."""
 
-    def __init__(
-        self, folder: Path, seconds: float, world: World, epochs: list[Epoch], on_epoch: Callable[[], None]
-    ) -> None:
-        self.folder, self.seconds, self.world, self.epochs, self.on_epoch = folder, seconds, world, epochs, on_epoch
+    def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:
+        self.trainer, self.seconds, self.on_epoch = trainer, seconds, on_epoch
         self.saved_at = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         due = time.monotonic() - self.saved_at >= self.seconds and state.global_step < state.max_steps
-        control.should_save = self.world.from_first(due)  # every process saves its random state
+        control.should_save = self.trainer.world.from_first(due)  # every process saves its random state
         self.on_epoch()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.world.wait()
-        if self.world.is_first:
-            write_epochs(self.folder / f"checkpoint-{state.global_step}" / EPOCHS_FILE, self.epochs)
-            last_checkpoint(self.folder)
+        trainer = self.trainer
+        trainer.world.wait()
+        if trainer.world.is_first:
+            folder = trainer.folder / f"checkpoint-{state.global_step}"
+            Checkpoint(folder, trainer.epochs, trainer.kept).write()
+            delete_checkpoints(trainer.folder, but=folder)
         self.saved_at = time.monotonic()

@@ -52,6 +52,15 @@ class World:
         return found[0]
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether a collective operation failed because another process of the run ended or stopped."""
+    # gloo raises a plain RuntimeError, which begins with the path of its source file
+    return isinstance(error, RuntimeError) and (
+        type(error).__module__ == "torch.distributed"
+        or any(word in str(error) for word in ("/gloo/", "NCCL", "closed by peer"))
+    )
+
+
 def _state() -> PartialState:
     from accelerate import PartialState  # takes a second to import, and a single process does not need it
 

@@ -220,7 +220,9 @@ def test_ctrl_c_ends_every_process_with_one_line(folder, tmp_path):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, printed = process.communicate(timeout=60)  # the pipe closes when the last process that holds it is gone
-    assert printed.strip() == "stopped: run the same command to continue"
+    assert printed.strip().startswith("stopped: run the same command to continue; ")
+    assert re.search(r"\d of 6 runs finished; .* starts again", printed)
+    assert len(printed.strip().splitlines()) == 1
     assert process.returncode == 130
 
 
@@ -321,7 +323,10 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(folder, tmp_path
         (["--seeds", "0"], "error: {config}: seeds must be greater than or equal to 1, got 0"),
         (["--epochs", "0"], "error: {config}: training.epochs must be greater than or equal to 1, got 0"),
         (["--corpus", "gone"], "error: there is no corpus folder {tmp_path}/gone"),
-        (["--layer", "7"], "error: the backbone {folder}/backbone has no layer 7: it must be between 0 and 3, or betw"),
+        (
+            ["--layer", "7"],
+            "error: layer must be last, weighted or in [-4, 3] for the backbone {folder}/backbone, got 7",
+        ),
     ],
 )
 def test_an_option_that_cannot_be_is_one_sentence_and_exit_code_2(folder, tmp_path, monkeypatch, options, sentence):

@@ -1,0 +1,82 @@
+"""Whether folds can give meaningful results: an error if they cannot, a caveat for the report if they are doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..corpora.manifest import Manifest
+from ..utils.errors import RecipeError
+from ..utils.wording import counted
+from .folds import Fold, Kind
+
+_SHOWN = 5  # names in one caveat
+_CONSEQUENCE = {
+    "train": "its recall is 0 there",
+    "validation": "the UA that chooses the epoch leaves it out",
+    "test": "UA is the mean over the other classes there",
+}
+
+
+def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: int | None = None) -> list[str]:
+    """One sentence for each way in which the folds make results doubtful.
+
+    Args:
+        groups: The number of speaker groups that the corpus's settings ask for.
+    Raises:
+        RecipeError: If the results would mean nothing: the corpus or a training part has only one class.
+    """
+    present = _classes(manifest, range(len(manifest.utterances)))
+    if len(present) < 2:
+        raise RecipeError(f"the corpus must have utterances of at least 2 classes, got {', '.join(present)} only")
+    for fold in folds:
+        if len(found := _classes(manifest, fold.train)) < 2:
+            raise RecipeError(
+                f"the training part of the fold {fold.name} must have utterances of at least 2 classes, got "
+                f"{', '.join(found) or 'none'} only"
+            )
+    unused = [label for label in manifest.labels if label not in present]
+    caveats = [f"No utterance has the label {_names(unused)}, which the chance level counts."] if unused else []
+    for part in _CONSEQUENCE:
+        caveats += _missing_classes(manifest, folds, part, present)
+    if kind != "speaker":
+        caveats += _single_speakers(manifest, folds)
+    sessions = len({utterance.session for utterance in manifest.utterances})
+    if groups is not None and sessions != groups:
+        caveats.append(f"groups is {groups}, but the corpus has {counted(sessions, 'session')}.")
+    return caveats
+
+
+def _missing_classes(manifest: Manifest, folds: Sequence[Fold], part: str, present: Sequence[str]) -> list[str]:
+    missing: dict[str, list[str]] = {}
+    for fold in folds:
+        indices = getattr(fold, part)
+        found = _classes(manifest, indices) if indices else present
+        for label in present:
+            if label not in found:
+                missing.setdefault(label, []).append(fold.name)
+    name = "training" if part == "train" else part
+    return [
+        f"The {name} part of {counted(len(names), 'fold')} of {len(folds)} ({_names(names)}) has no utterance of "
+        f"{label}: {_CONSEQUENCE[part]}."
+        for label, names in missing.items()
+    ]
+
+
+def _single_speakers(manifest: Manifest, folds: Sequence[Fold]) -> list[str]:
+    names = [fold.name for fold in folds if len({manifest.utterances[index].speaker for index in fold.test}) == 1]
+    if not names:
+        return []
+    return [
+        f"The test part of {counted(len(names), 'fold')} of {len(folds)} ({_names(names)}) has one speaker: the "
+        "intervals do not show how much speakers differ within a fold."
+    ]
+
+
+def _classes(manifest: Manifest, indices: Sequence[int]) -> list[str]:
+    found = {manifest.utterances[index].label for index in indices}
+    return [label for label in manifest.labels if label in found]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,196 @@
+"""One command at a time in a results folder, and no results replaced unasked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import HubertConfig, HubertModel
+from typer.testing import CliRunner
+
+from temporal_shift.ser.cli import app
+from temporal_shift.ser.experiments.results_folder import only_command_in
+
+from ..tiny import TINY, write_noise_corpus
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """An experiment of three sessions and one model, and its results."""
+    folder = tmp_path_factory.mktemp("experiment")
+    write_noise_corpus(folder / "corpus", 8)
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
+    experiment = {
+        "name": "small",
+        "corpus": {"path": "corpus"},
+        "backbone": {"name": "backbone"},
+        "features": {"clip_seconds": 0.25},
+        "spec_augment": {"time_length": 2, "feature_length": 4},
+        "training": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0},
+        "models": [{"name": "CNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 4}}],
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    code, _, errors = typed("run", folder / "experiment.yaml", "--cache", folder / "cache", "-o", folder / "results")
+    assert code == 0, errors
+    return folder
+
+
+@pytest.fixture
+def results(folder, tmp_path) -> Path:
+    return shutil.copytree(folder / "results", tmp_path / "results")
+
+
+def typed(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    done = CliRunner().invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def run(folder: Path, results: Path, *options: object, **sections: dict) -> tuple[int, str, str]:
+    """Run the experiment with other values of its sections."""
+    experiment = yaml.safe_load((folder / "experiment.yaml").read_text())
+    for name, section in sections.items():
+        experiment[name] = {**experiment.get(name, {}), **section} if isinstance(section, dict) else section
+    config = folder / f"{results.parent.name}.yaml"
+    config.write_text(yaml.safe_dump(experiment))
+    return typed("run", config, "--cache", folder / "cache", "--out", results, *options)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+SHIFT = {"placement": "residual", "n_div": 8}
+
+
+@pytest.mark.parametrize(
+    ("sections", "changes"),
+    [
+        ({"training": {"epochs": 2}}, ["training.epochs: 1 -> 2"]),
+        ({"protocol": {"kind": "last"}}, ["protocol: heldout -> last"]),
+        ({"models": [{"name": "CNN", "blocks": "conv", "shift": SHIFT}]}, ["models.CNN.shift.n_div: 4 -> 8"]),
+        ({"models": [{"name": "CNN", "blocks": "conv"}]}, ["models.CNN.shift: ", " -> none"]),
+        ({"backbone": {"layer": 1}}, ["backbone.layer: last -> 1"]),
+        ({"features": {"average": 2}}, ["features.average: 1 -> 2"]),
+        ({"corpus": {"label_map": {"hap": "good", "neu": "good", "ang": "bad", "sad": "bad"}}}, ["corpus.label_map"]),
+    ],
+)
+def test_changed_settings_do_not_replace_results_and_are_named(folder, results, sections, changes):
+    before = contents(results)
+    code, _, error = run(folder, results, **sections)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert all(words in error for words in (*changes, str(results), "3 runs", "--overwrite"))
+    assert contents(results) == before
+
+
+def test_overwrite_replaces_results_and_then_the_new_settings_are_the_old_ones(folder, results):
+    code, _, error = run(folder, results, "--overwrite", training={"epochs": 2})
+    assert code == 0, error
+    assert json.loads((results / "experiment.json").read_text())["experiment"]["training"]["epochs"] == 2
+    records = [json.loads(path.read_text()) for path in results.glob("runs/*/*/*/run.json")]
+    assert [len(record["epochs"]) for record in records] == [2, 2, 2]
+    assert run(folder, results, training={"epochs": 2})[0] == 0
+    assert "training.epochs: 2 -> 1" in run(folder, results)[2]
+
+
+def test_other_audio_of_the_same_name_does_not_replace_results(folder, results, tmp_path):
+    corpus = shutil.copytree(folder / "corpus", tmp_path / "corpus")
+    first, second = sorted(corpus.rglob("*.wav"))[:2]
+    shutil.copy(second, first)
+    code, _, error = run(folder, results, corpus={"path": str(corpus)})
+    assert code == 2
+    assert all(words in error for words in (str(results), "3 runs", "corpus.path: "))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"training": {"checkpoint_seconds": 1, "workers": 1}, "processes": 2, "corpus": {"note": "Noise."}},
+        {
+            "models": [
+                {"name": "CNN", "blocks": "conv", "shift": {**SHIFT, "n_div": 4}},
+                {"name": "B", "blocks": "conv"},
+            ]
+        },
+    ],
+)
+def test_settings_that_change_no_run_add_to_the_results(folder, results, sections):
+    before = {name: content for name, content in contents(results).items() if name.startswith("runs/CNN/")}
+    code, _, error = run(folder, results, **sections)
+    assert code == 0, error
+    assert before.items() <= contents(results).items()
+
+
+def test_files_of_somebody_else_with_the_names_of_results_are_not_replaced(folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.jsonl").write_text("mine")
+    code, _, error = run(folder, tmp_path / "mine")
+    assert code == 2
+    assert re.search(r"--out .*/mine.*manifest\.jsonl", error)
+    assert contents(tmp_path / "mine") == {"manifest.jsonl": b"mine"}
+
+
+def test_a_second_command_in_a_results_folder_is_one_sentence_with_the_process_of_the_first(folder, results):
+    before = contents(results)
+    with only_command_in(results):
+        code, _, error = run(folder, results)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert all(words in error for words in (str(results), f"process {os.getpid()} ", "--out"))
+    assert contents(results) == before
+    assert run(folder, results)[0] == 0
+    assert not (results / ".lock").exists()
+
+
+def test_the_lock_of_a_killed_command_does_not_hold(results, folder):
+    (results / ".lock").write_text("process 1 on a machine that lost power\n")
+    assert run(folder, results)[0] == 0
+
+
+def test_a_line_for_each_finished_run_where_the_output_is_no_terminal(folder, results):
+    shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
+    code, printed, _ = run(folder, results)
+    assert code == 0
+    assert "3 of 3 runs finished: CNN, fold Session2, seed 42\n" in printed
+    assert printed.count("finished: ") == 1
+
+
+def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path):
+    arguments = ("--cache", tmp_path / "cache", "--out", tmp_path / "results", "--dry-run")
+    code, printed, _ = typed("ablate", folder / "experiment.yaml", "--seeds", "2", *arguments)
+    assert code == 0
+    line = printed.splitlines()[0]
+    # 3 blocks; 2 directions and 2 strides of 4 proportions: 16 for each block and placement
+    assert f"{3 + (2 + 1 + 3) * 16} models x 3 folds x 2 seeds = {99 * 3 * 2} runs" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_says_what_is_kept_and_what_starts_again(folder, results, monkeypatch):
+    """The first run is finished, the second was stopped before its first checkpoint."""
+    for session in (2, 3):
+        shutil.rmtree(results / "runs" / "CNN" / "seed-42" / f"Session{session}")
+    from rich.progress import Progress
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "advance", stop)
+    code, _, error = run(folder, results)
+    assert code == 130
+    assert all(
+        words in error
+        for words in (
+            "run the same command",
+            "1 of 3 runs finished",
+            "CNN, fold Session2, seed 42 starts again",
+            "60 s",
+        )
+    )
