@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -21,6 +22,12 @@ settings.load_profile("project")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage_in_imports():
+    """Hide imported modules from the garbage collector, which the Trainer runs in full several times for each run."""
+    gc.freeze()
 
 
 @pytest.fixture
