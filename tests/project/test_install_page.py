@@ -56,6 +56,31 @@ def test_versions_are_those_that_are_asked_for_and_those_that_ci_runs():
     assert f"the tests run with {pinned}" in PAGE
 
 
+def bounds_of(package: str) -> set[str]:
+    """The lower bounds of a package in all extras that name it."""
+    requirements = [requirement for extra in EXTRAS.values() for requirement in extra]
+    return {found[1] for each in requirements if (found := re.match(rf"{re.escape(package)}>=([\d.]+)", each))}
+
+
+def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisories():
+    section = PAGE.split("## Known holes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([\w, `-]+) \| ([\d., ]+) \| (.*) \|$", section, flags=re.MULTILINE)
+    assert len(rows) == 8
+    for names, versions, advisories in rows:
+        assert re.search(r"CVE-\d{4}-\d+", advisories)
+        for name, version in zip(names.split(", with")[0].split(", "), versions.split(", "), strict=True):
+            assert bounds_of(name) == {version}, name
+
+
+def test_the_workflow_may_only_read_and_its_actions_are_pinned_by_commit():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert re.search(r"^permissions:\n  contents: read\n\n", workflow, flags=re.MULTILINE)
+    assert workflow.count("permissions:") == 1
+    used = re.findall(r"uses: (.*)", workflow)
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", action) for action in used)
+
+
 def test_the_feature_cache_lies_where_the_page_says():
     assert f"`{CACHE.as_posix()}` below the folder" in PAGE
 

@@ -139,14 +139,20 @@ class Gate:
         self._reserved += length
         limited = Limited(receive, UPLOAD_BYTES)
 
-        async def send_unless_too_long(message: Message) -> None:
-            if limited.left >= 0:
+        failed = False
+
+        async def send_unless_failed(message: Message) -> None:  # Gradio answers with 500, then raises
+            nonlocal failed
+            failed = failed or message.get("status", 0) >= 500
+            if not failed:
                 await send(message)
 
         try:
-            await self.app(scope, limited, send_unless_too_long)
-        except RefusedError:  # Gradio has answered it with 500, which is not sent
-            raise limited.refused from None
+            await self.app(scope, limited, send_unless_failed)
+        except OSError as error:
+            raise RefusedError(507, f"the upload cannot be kept: {error.strerror}") from None
+        except Exception:
+            raise (limited.refused if limited.left < 0 else RefusedError(400, "the upload cannot be read")) from None
         finally:
             self._reserved -= length
 
