@@ -28,7 +28,7 @@ from .layout import Layout, LayoutError, Part, PartFile
 from .mpeg import is_mpeg, mpeg_layout, tag_length
 from .ogg import ogg_layout
 from .pipes import spooled
-from .resampling import SAMPLE_RATE
+from .resampling import SAMPLE_RATE, resampled
 from .samples import MAX_CHANNELS, check_rate, check_scale
 
 # The resampler looks ahead. With this much more than the clip, its last samples equal those of the whole file.
@@ -61,23 +61,23 @@ class Measured:
 
 
 def read_clip(
-    path: Source, seconds: float, sample_rate: int = SAMPLE_RATE, channel: Channel = "mean"
+    path: Source, seconds: float, sample_rate: int = SAMPLE_RATE, channel: Channel | Downmix = "mean"
 ) -> npt.NDArray[np.float32]:
     """The first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
 
     Args:
-        channel: ``"mean"`` averages the channels; a number selects one, counted from 0.
+        channel: ``"mean"`` averages the channels; a number selects one, counted from 0. A :class:`.Downmix` compares
+            the channels as well.
     Returns:
         ``(round(seconds * sample_rate),)`` samples, full scale being 1.
     Raises:
         RecipeError: If the file is missing, empty, not audio or cut off, if it has no such channel, or if its samples
             are not finite or not on a scale of 1.
     """
-    with _opened(path, Downmix(channel)) as recording:
+    with _opened(path, channel) as recording:
         look_ahead = 0.0 if recording.rate == sample_rate else _LOOK_AHEAD
-        mono = recording.next(math.ceil((seconds + look_ahead) * recording.rate))
-        if recording.rate != sample_rate:
-            mono = soxr.resample(mono, recording.rate, sample_rate)
+        wave = recording.next(math.ceil((seconds + look_ahead) * recording.rate))
+        mono = resampled(wave, recording.rate, sample_rate)
     clip = np.zeros(round(seconds * sample_rate), dtype=np.float32)
     clip[: len(mono)] = mono[: len(clip)]
     return clip
@@ -91,11 +91,11 @@ def read_blocks(
     The blocks together are the recording, one channel, resampled; :func:`read_clip` returns its start.
 
     Args:
-        channel: As for :func:`read_clip`. A :class:`.Downmix` compares the channels as well.
+        channel: As for :func:`read_clip`.
     Raises:
         RecipeError: As :func:`read_clip`, possibly after some blocks.
     """
-    with _opened(path, channel if isinstance(channel, Downmix) else Downmix(channel)) as recording:
+    with _opened(path, channel) as recording:
         size = max(1, round(seconds * recording.rate))
         stream = None
         if recording.rate != sample_rate:
@@ -233,8 +233,9 @@ class _Recording:
 
 
 @contextmanager
-def _opened(source: Source, mix: Downmix) -> Iterator[_Recording]:
+def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
     """Open a recording; raise if it has no sample, or if it is cut off according to its structure."""
+    mix = channel if isinstance(channel, Downmix) else Downmix(channel)
     with ExitStack() as stack:
         try:
             file = _file(source, stack)

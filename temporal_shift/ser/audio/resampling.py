@@ -9,7 +9,6 @@ import soxr
 SAMPLE_RATE = 16_000  # Hz, the rate of the pre-trained encoders
 
 
-def resampled_mono(wave: npt.NDArray[np.float32], rate: int, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
-    """Average the channels of ``(channels, samples)``, or take ``(samples,)`` as it is, and resample."""
-    mono: npt.NDArray[np.float32] = wave.mean(axis=0) if wave.ndim == 2 else wave
+def resampled(mono: npt.NDArray[np.float32], rate: int, sample_rate: int = SAMPLE_RATE) -> npt.NDArray[np.float32]:
+    """Resample ``(samples,)``."""
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)

@@ -38,34 +38,40 @@ def check_scale(wave: npt.NDArray[np.floating], name: str) -> None:
         )
 
 
-def waveform(array: Any, name: str = "audio") -> npt.NDArray[np.float32]:
-    """An array or tensor as float32 samples with a full scale of 1.
+def as_floats(array: Any, name: str) -> npt.NDArray[np.float32]:
+    """An array or tensor as float32 samples with a full scale of 1, in the same shape.
 
-    Args:
-        array: ``(samples,)``, or ``(channels, samples)``. Floats have a full scale of 1. Integers of 8, 16 and 32 bits
-            are divided by theirs; unsigned 8-bit ones are centred at 128 first, as in WAV files.
-    Returns:
-        Samples of the same shape.
+    Floats have a full scale of 1. Integers of 8, 16 and 32 bits are divided by theirs; unsigned 8-bit ones are centred
+    at 128 first, as in WAV files.
+
     Raises:
         TypeError: If it is not an array or a tensor, or of another type.
-        ValueError: If it is empty or of another shape, or if samples are not finite or not on a scale of 1.
+        ValueError: If samples are not finite or not on a scale of 1.
     """
     if hasattr(array, "detach"):  # a tensor; numpy has no bfloat16
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() else array).numpy()
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array or a tensor of samples, got {type(array).__name__}")
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} must have the shape (samples,) or (channels, samples), got {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"{name} must contain samples, got an array of the shape {array.shape}")
-    if array.ndim == 2 and (array.shape[0] > MAX_CHANNELS or array.shape[0] > array.shape[1]):
-        raise ValueError(
-            f"{name} must have the shape (samples,) or (channels, samples) with at most {MAX_CHANNELS} channels, got "
-            f"{array.shape}: is it (samples, channels)?"
-        )
     wave = _scaled(array, name)
     check_scale(wave, name)
+    return wave
+
+
+def waveform(array: Any, name: str) -> npt.NDArray[np.float32]:
+    """The same for a recording, ``(samples,)`` or ``(channels, samples)``.
+
+    Raises:
+        TypeError, ValueError: As :func:`as_floats`; also if it is empty or of another shape.
+    """
+    wave = as_floats(array, name)
+    if wave.ndim not in (1, 2) or wave.size == 0:
+        raise ValueError(f"{name} must have the shape (samples,) or (channels, samples), got {wave.shape}")
+    if wave.ndim == 2 and len(wave) > min(MAX_CHANNELS, wave.shape[1]):
+        raise ValueError(
+            f"{name} must have the shape (samples,) or (channels, samples) with at most {MAX_CHANNELS} channels, got "
+            f"{wave.shape}: is it (samples, channels)?"
+        )
     return wave
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ..audio.resampling import SAMPLE_RATE
+from ..audio.samples import as_floats
 from ..models.speech_classifier import SpeechClassifier, load_speech_classifier
 from ..utils.errors import RecipeError
 from .remarks import level_of
@@ -66,7 +67,12 @@ class Recognizer:
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:
-        """Map waveforms ``(B, samples)`` at 16 kHz, at most a window long, to probabilities ``(B, classes)``."""
+        """Map waveforms ``(B, samples)`` at 16 kHz, at most a window long, to probabilities ``(B, classes)``.
+
+        Raises:
+            TypeError, ValueError: As :meth:`windows`.
+        """
+        clips = as_floats(clips, "clips")
         with torch.inference_mode():
             logits = self.model(torch.from_numpy(clips).to(self.model.device)).logits
         return logits.softmax(dim=1).float().cpu().numpy()  # type: ignore[no-any-return]
@@ -75,24 +81,28 @@ class Recognizer:
         """Predict the windows of a recording, in order.
 
         Args:
-            blocks: Mono samples at 16 kHz, in blocks of any length.
+            blocks: Mono samples at 16 kHz, in blocks of any length: floats with a full scale of 1, or integers of 8, 16
+                or 32 bits.
             hop: Seconds from one window to the next; a hop above the window skips samples. Default: half a window.
             batch: Maximum number of windows in a forward pass.
         Yields:
             Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
             window is one window, zero-padded as in training; an empty recording has none.
+        Raises:
+            TypeError: If a block is not an array or a tensor of such samples.
+            ValueError: If a block has several channels, or samples that are not finite or not on a scale of 1.
         """
-        return self._predicted(_windows(blocks, round(self.window * SAMPLE_RATE), self._step(hop)), batch)
+        return self._predicted(_windows(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
     def latest(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = 1) -> Iterator[Window]:
         """Predict the latest window after each ``hop`` seconds of a recording that continues.
 
         Args:
-            blocks: Mono samples at 16 kHz, in blocks of any length.
+            blocks: As for :meth:`windows`.
             hop: Seconds from one update to the next. Default: half a window.
             batch: Number of windows in a forward pass; above 1, the first one waits for the others.
         """
-        return self._predicted(_latest(blocks, round(self.window * SAMPLE_RATE), self._step(hop)), batch)
+        return self._predicted(_latest(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
     def _predicted(self, cuts: Iterator[_Cut], batch: int) -> Iterator[Window]:
         while clips := list(islice(cuts, batch)):
@@ -103,10 +113,10 @@ class Recognizer:
                 yield Window(start / SAMPLE_RATE, end, tuple(map(float, row)), level_of(clip))
 
     def _step(self, hop: float | None) -> int:
-        step = round((self.window / 2 if hop is None else hop) * SAMPLE_RATE)
-        if step < 1:
+        seconds = self.window / 2 if hop is None else hop
+        if not 1 <= seconds * SAMPLE_RATE < math.inf:
             raise ValueError(f"hop must be at least one sample ({1 / SAMPLE_RATE} s), got {hop}")
-        return step
+        return round(seconds * SAMPLE_RATE)
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
@@ -118,6 +128,14 @@ def check_finite(probabilities: Sequence[float], sound: str) -> None:
     """Raise a :class:`RecipeError` if a model answers with a NaN, which samples beyond its range cause."""
     if not all(map(math.isfinite, probabilities)):
         raise RecipeError(f"the model's output for {sound} is not finite: are its samples very large?")
+
+
+def _mono(blocks: Iterable[Any]) -> Iterator[Samples]:
+    for block in blocks:
+        samples = as_floats(block, "blocks")
+        if samples.ndim != 1:
+            raise ValueError(f"blocks must have the shape (samples,), got {samples.shape}")
+        yield samples
 
 
 def _windows(blocks: Iterable[Samples], full: int, step: int) -> Iterator[_Cut]:

@@ -6,6 +6,7 @@ It needs neither ffmpeg nor torchaudio. Models other than :class:`.SpeechClassif
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy as np
 from transformers import AudioClassificationPipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from ..audio.channels import Downmix
 from ..audio.reading import read_clip
-from ..audio.resampling import SAMPLE_RATE, resampled_mono
+from ..audio.resampling import SAMPLE_RATE, resampled
+from ..audio.samples import check_rate, waveform
 from .speech_classifier import SpeechClassifier
 
 
@@ -27,16 +30,33 @@ class SpeechClassificationPipeline(AudioClassificationPipeline):
         return super().preprocess(inputs)  # type: ignore[no-untyped-call]
 
     def _wave(self, inputs: Any) -> Any:
-        """A file, its bytes, or an array with its rate, as an array at 16 kHz; other inputs unchanged."""
-        seconds = self.model.config.clip_seconds
-        if isinstance(inputs, bytes):
-            return read_clip(io.BytesIO(inputs), seconds)
-        if isinstance(inputs, Path) or (isinstance(inputs, str) and not inputs.startswith(("http://", "https://"))):
-            return read_clip(Path(inputs), seconds)
-        if isinstance(inputs, dict) and inputs.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
-            wave = np.asarray(inputs.get("raw", inputs.get("array")), dtype=np.float32)
-            return resampled_mono(wave, inputs["sampling_rate"])
-        return inputs
+        """A file, its bytes, an array, or an array with its rate, as an array at 16 kHz. An address is unchanged."""
+        if isinstance(inputs, str) and inputs.startswith(("http://", "https://")):
+            return inputs
+        mix, name = Downmix(), "the recording"
+        if isinstance(inputs, bytes | str | Path):
+            name = name if isinstance(inputs, bytes) else str(inputs)
+            source = io.BytesIO(inputs) if isinstance(inputs, bytes) else Path(inputs)
+            wave = read_clip(source, self.model.config.clip_seconds, channel=mix)
+        else:
+            array, rate = _array_and_rate(inputs)
+            wave = resampled(mix(np.atleast_2d(waveform(array, "audio")).T), rate)
+        if warning := mix.warning(name):
+            warnings.warn(warning, stacklevel=2)
+        return wave
+
+
+def _array_and_rate(inputs: Any) -> tuple[Any, int]:
+    """The samples of an input, and their rate: 16 kHz unless it says otherwise."""
+    if hasattr(inputs, "get_all_samples"):  # a decoder of torchcodec, as `datasets` gives it
+        samples = inputs.get_all_samples()
+        return samples.data, check_rate(samples.sample_rate)
+    if not isinstance(inputs, dict):
+        return inputs, SAMPLE_RATE
+    array = inputs.get("raw") if inputs.get("raw") is not None else inputs.get("array")
+    if array is None or "sampling_rate" not in inputs:
+        raise ValueError(f"audio must have the keys array (or raw) and sampling_rate, got {sorted(map(str, inputs))}")
+    return array, check_rate(inputs["sampling_rate"])
 
 
 PIPELINE_REGISTRY.supported_tasks["audio-classification"]["impl"] = SpeechClassificationPipeline
