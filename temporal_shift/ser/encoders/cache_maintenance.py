@@ -65,7 +65,7 @@ def entries(root: Path) -> Iterator[CacheEntry]:
             entry = CacheEntry(path.parent, inputs)
             if key_of(inputs)[:16] == path.parent.name and entry.backbone:
                 yield entry
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
 
 

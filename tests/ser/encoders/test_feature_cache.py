@@ -1,5 +1,4 @@
 import hashlib
-import itertools
 import json
 import os
 import pickle
@@ -9,85 +8,27 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
-from transformers import HubertConfig, HubertModel
 
 from temporal_shift.ser import config
 from temporal_shift.ser.audio.reading import read_clip
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
 from temporal_shift.ser.encoders import feature_cache, pretrained
-from temporal_shift.ser.encoders.feature_cache import FeatureCache, batch_size, cached_features, feature_inputs, key_of
+from temporal_shift.ser.encoders.feature_cache import (
+    FeatureCache,
+    batch_size,
+    cached_features,
+    feature_inputs,
+    key_of,
+)
 from temporal_shift.ser.encoders.pretrained import load_backbone
 from temporal_shift.ser.utils.distributed import World
 from temporal_shift.ser.utils.errors import RecipeError
 
-from ..tiny import TINY
-
-COUNT = 150  # two whole shards of 64 and one of 22
-LABELS = ("sad", "happy")
-FEATURES = config.Features(clip_seconds=0.25)
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory) -> config.Backbone:
-    folder = tmp_path_factory.mktemp("hubert")
-    torch.manual_seed(0)
-    HubertModel(HubertConfig(**TINY)).save_pretrained(folder)
-    return config.Backbone(name=str(folder))
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory) -> Manifest:
-    folder = tmp_path_factory.mktemp("audio")
-    generator = np.random.default_rng(0)
-    for number in range(COUNT):
-        soundfile.write(folder / f"{number}.wav", generator.uniform(-0.5, 0.5, 3000 + 10 * number), 16000)
-    return manifest_in(folder)
-
-
-def manifest_in(folder: Path) -> Manifest:
-    return Manifest(tuple(utterance(f"u{k}", folder / f"{k}.wav") for k in range(COUNT)), LABELS)
-
-
-def utterance(id: str, path: Path) -> Utterance:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Utterance(id, path, "sad", "1F", "Session1", 0.0, 0.2, 3200, 16000, sha256, "")
-
-
-@pytest.fixture(scope="module")
-def whole(manifest, backbone, tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("whole")
-    cached_features(manifest, backbone, FEATURES, root)
-    return root
-
-
-@pytest.fixture
-def root(whole, tmp_path) -> Path:
-    """A folder with the whole cache in it, to use or to harm."""
-    return shutil.copytree(whole, tmp_path / "root")
-
-
-@pytest.fixture
-def passes(monkeypatch) -> list[int]:
-    """The batch sizes of the backbone's forward passes, as they happen."""
-    sizes: list[int] = []
-    encode = pretrained.PretrainedEncoder.encode
-
-    def counted(self, clips):
-        sizes.append(len(clips))
-        return encode(self, clips)
-
-    monkeypatch.setattr(pretrained.PretrainedEncoder, "encode", counted)
-    return sizes
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from .small_cache import COUNT, FEATURES, contents, flip_a_byte, manifest_in, utterance
 
 
 def test_the_cache_holds_what_the_backbone_gives(manifest, backbone, root):
@@ -182,76 +123,6 @@ def test_a_stopped_run_resumes_with_what_is_missing_and_ends_with_the_same_bytes
     resumed = cached_features(manifest, backbone, FEATURES, tmp_path / "stopped")
     assert passes == [16] * 4 + [16, 6]
     assert contents(resumed.folder) == contents(whole / resumed.key[:16])
-
-
-def sum_of(path: Path) -> Path:
-    return path.with_suffix(".sha256")
-
-
-def resum(path: Path) -> None:
-    """Write the sum of what is there, as if it were right."""
-    sum_of(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
-
-
-def flip_a_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 1
-    path.write_bytes(content)
-
-
-def lose_the_sum(path: Path) -> None:
-    sum_of(path).unlink()
-
-
-def empty_the_sum(path: Path) -> None:
-    sum_of(path).write_text("")
-
-
-def take_the_sum_of_another(path: Path) -> None:
-    sum_of(path).write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
-
-
-def name_another_in_the_sum(path: Path) -> None:
-    sum_of(path).write_text(sum_of(path).read_text().replace("frames", "framed"))
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def lose_a_row(path: Path) -> None:
-    np.save(path, np.load(path)[1:])
-    resum(path)
-
-
-def lose_a_frame(path: Path) -> None:
-    np.save(path, np.load(path)[:, 1:])
-    resum(path)
-
-
-def change_type(path: Path) -> None:
-    np.save(path, np.load(path).astype(np.float64))
-    resum(path)
-
-
-HARMS = [
-    *(Path.unlink, truncate, empty, lose_a_row, lose_a_frame, change_type, flip_a_byte),
-    *(lose_the_sum, empty_the_sum, take_the_sum_of_another, name_another_in_the_sum),
-]
-
-
-@pytest.mark.parametrize(("harm", "number"), list(zip(HARMS, itertools.cycle((0, 2)))))
-def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, root, passes, harm, number):
-    lost = {0: [16] * 4, 2: [16, 6]}[number]  # the clips of each forward pass
-    cache = cached_features(manifest, backbone, FEATURES, root)
-    harm(cache.folder / f"frames-{number:05d}.npy")
-    again = cached_features(manifest, backbone, FEATURES, root)
-    assert passes == lost
-    assert contents(again.folder) == contents(whole / cache.key[:16])
 
 
 def test_beside_each_file_stands_its_sum_as_sha256sum_writes_it(whole):
