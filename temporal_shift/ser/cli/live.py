@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,8 +66,8 @@ def live(
         return
     if not _MIN_HOP <= hop <= _MAX_HOP:
         raise RecipeError(f"--hop must be in [{_MIN_HOP:g}, {_MAX_HOP:g}] seconds, got {hop:g}")
-    if seconds is not None and not seconds > 0:
-        raise RecipeError(f"--seconds must be above 0, got {seconds:g}")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise RecipeError(f"--seconds must be above 0 and finite, got {seconds:g}")
     if file is not None and device is not None:
         raise RecipeError("--file and --device are mutually exclusive")
     if file is None and channel != "mean":

@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 from ..audio.resampling import SAMPLE_RATE
+from ..utils.errors import RecipeError
 from .recognizer import Recognizer, Samples, check_finite
 from .remarks import level_of
 from .speech_stream import SpeechStream
 
 BLOCK = 0.05  # seconds per block of a reader
+PATIENCE = 10.0  # seconds without a block after which a source counts as broken
 
 Sound = Generator[tuple[Samples, float], None, None]  # blocks at 16 kHz, and the delay of each in seconds
 
@@ -151,9 +153,15 @@ class Inbox:
             self._changed.notify()
 
     def take(self, min_samples: int) -> Delivery:
-        """Wait for ``min_samples``, dropped ones included, or for the end; return all samples."""
+        """Wait for ``min_samples``, dropped ones included, or for the end; return all samples.
+
+        Raises:
+            RecipeError: If no block arrives for 10 s: a device that is pulled out may block its reader for ever.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting + self._lost >= min_samples or self._closed)
+            while self._waiting + self._lost < min_samples and not self._closed:
+                if not self._changed.wait(PATIENCE):
+                    raise RecipeError(f"no sound has arrived for {PATIENCE:g} s: is the device still connected?")
             if self._error is not None:
                 raise self._error
             samples = np.concatenate([np.zeros(0, dtype=np.float32), *self._blocks])

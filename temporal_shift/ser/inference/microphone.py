@@ -12,6 +12,8 @@ from ..utils.errors import RecipeError, reason_of
 from ..utils.table import Table
 from .live import BLOCK, Sound
 
+_MIN_RATE, _MAX_RATE = 1000, 1_000_000  # Hz
+
 
 def microphone(device: str | None = None) -> Sound:
     """Record blocks from a device, at 16 kHz.
@@ -19,16 +21,24 @@ def microphone(device: str | None = None) -> Sound:
     Args:
         device: Its number, or a part of its name. Default: the system's.
     Raises:
-        RecipeError: If the device does not exist, or sounddevice or PortAudio is missing.
+        RecipeError: If the device does not exist or has no usable input, or sounddevice or PortAudio is missing; later,
+            if it cannot be read any more.
     """
     portaudio = _portaudio()
     chosen = int(device) if device is not None and device.isdecimal() else device
     try:
         info = portaudio.query_devices(chosen, "input")
-    except (ValueError, portaudio.PortAudioError) as error:
+    except (ValueError, OverflowError, portaudio.PortAudioError) as error:
         if device is None:
             raise RecipeError("the system has no microphone: give a recording with --file") from None
         raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices lists the devices") from None
+    rate, channels = info["default_samplerate"], info["max_input_channels"]
+    if channels < 1:
+        raise RecipeError(f"the device {info['name']} must have at least one input channel, got {channels}")
+    if not _MIN_RATE <= rate <= _MAX_RATE:
+        raise RecipeError(
+            f"the device {info['name']} must have a sample rate in [{_MIN_RATE}, {_MAX_RATE}] Hz, got {rate:g}"
+        )
     return _recorded(portaudio, info)
 
 
@@ -38,7 +48,11 @@ def devices_table() -> Table:
     Raises:
         RecipeError: If there is none, or sounddevice or PortAudio is missing.
     """
-    found = [info for info in _portaudio().query_devices() if info["max_input_channels"] > 0]
+    portaudio = _portaudio()
+    try:
+        found = [info for info in portaudio.query_devices() if info["max_input_channels"] > 0]
+    except portaudio.PortAudioError as error:
+        raise RecipeError(f"the microphones cannot be listed: {reason_of(error)}") from None
     if not found:
         raise RecipeError("the system has no microphone")
     rows = [
@@ -56,11 +70,13 @@ def _recorded(portaudio: Any, info: dict[str, Any]) -> Sound:
         with portaudio.InputStream(rate, device=info["index"], channels=1, dtype="float32") as stream:
             while True:
                 block = stream.read(round(BLOCK * rate))[0][:, 0]
+                if not np.isfinite(block).all():
+                    raise ValueError("it gives samples that are not finite")
                 if rate == SAMPLE_RATE:
                     yield block, 0.0
                 else:
                     yield resampler.resample_chunk(np.ascontiguousarray(block)), resampler.delay() / SAMPLE_RATE
-    except portaudio.PortAudioError as error:
+    except (portaudio.PortAudioError, OSError, ValueError, IndexError) as error:
         raise RecipeError(f"the device {info['name']} cannot be read: {reason_of(error)}") from None
 
 

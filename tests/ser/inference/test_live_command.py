@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.inference import live
 from temporal_shift.ser.inference.microphone import microphone
+from temporal_shift.ser.utils.errors import RecipeError
 
 from ..small_model import LABELS, local_model
 from .test_speech_stream import noise
@@ -102,7 +103,8 @@ def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
         (("--hop", "0"), "--hop must be in [0.02, 60] seconds, got 0"),
         (("--hop", "nan"), "--hop must be in [0.02, 60] seconds, got nan"),
         (("--file", "silent.wav", "--revision", "v1"), "revision must not be given with a model folder, got 'v1'"),
-        (("--seconds", "-1"), "--seconds must be above 0, got -1"),
+        (("--seconds", "-1"), "--seconds must be above 0 and finite, got -1"),
+        (("--seconds", "inf"), "--seconds must be above 0 and finite, got inf"),
         (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive"),
     ],
 )
@@ -134,6 +136,9 @@ class FakeStream:
         return np.sin(np.arange(self.heard - samples, self.heard, dtype=np.float32) / 30)[:, None], False
 
 
+HEADSET = {"index": 3, "name": "Headset", "max_input_channels": 2, "default_samplerate": 48000.0}
+
+
 @pytest.fixture
 def devices(monkeypatch):
     """A computer with one microphone of 48 kHz, number 3."""
@@ -141,14 +146,12 @@ def devices(monkeypatch):
     class PortAudioError(Exception):
         pass
 
-    info = {"index": 3, "name": "Headset", "max_input_channels": 2, "default_samplerate": 48000.0}
-
     def query_devices(device=None, kind=None):
         if kind is None:
-            return [info, {**info, "name": "Speaker", "max_input_channels": 0}]
+            return [HEADSET, {**HEADSET, "name": "Speaker", "max_input_channels": 0}]
         if device not in (None, 3, "head"):
             raise ValueError(f"No input device matching {device!r}")
-        return info
+        return HEADSET
 
     fake = types.SimpleNamespace(PortAudioError=PortAudioError, query_devices=query_devices, InputStream=FakeStream)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
@@ -188,6 +191,47 @@ def test_a_missing_microphone_is_a_one_line_error(typed, devices):
     devices.query_devices = none
     assert re.match(r"error: .*no microphone.*--file\n$", typed("--model", "any", code=2))
     assert re.match(r"error: .*no microphone\n$", typed("--list-devices", code=2))
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ({"max_input_channels": 0}, "the device Headset must have at least one input channel, got 0"),
+        ({"default_samplerate": 0.0}, r"the device Headset must have a sample rate in \[1000, 1000000\] Hz, got 0"),
+        ({"default_samplerate": float("nan")}, r"the device Headset must have a sample rate in .* Hz, got nan"),
+        (
+            {"open": "Invalid sample rate [PaErrorCode -9997]"},
+            "the device Headset cannot be read: Invalid sample rate ",
+        ),
+        ({"read": "Device unavailable [PaErrorCode -9985]"}, "the device Headset cannot be read: Device unavailable "),
+        ({"columns": 0}, "the device Headset cannot be read: "),
+        ({"value": float("nan")}, "the device Headset cannot be read: it gives samples that are not finite"),
+    ],
+)
+def test_a_device_that_cannot_be_read_or_vanishes_is_a_one_line_error(typed, folder, devices, broken, sentence):
+    class Broken(FakeStream):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            if "open" in broken:
+                raise devices.PortAudioError(broken["open"])
+
+        def read(self, samples):
+            block, overflowed = super().read(samples)
+            if "read" in broken and self.heard > 24000:
+                raise devices.PortAudioError(broken["read"])
+            return block[:, : broken.get("columns", 1)] + broken.get("value", 0.0), overflowed
+
+    devices.InputStream = Broken
+    devices.query_devices = lambda device=None, kind=None: {**HEADSET, **broken}
+    lines = typed("--model", folder / "windows", code=2).splitlines()
+    assert re.match(f"error: {sentence}", lines[-1])
+    assert sum("error" in line for line in lines) == 1
+
+
+def test_a_source_that_falls_silent_for_ever_is_an_error(monkeypatch):
+    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    with pytest.raises(RecipeError, match=r"no sound has arrived for 0\.05 s"):
+        live.Inbox(10).take(1)
 
 
 def test_missing_sounddevice_or_portaudio_is_an_error_that_names_what_to_install(typed, monkeypatch):
