@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -19,41 +21,45 @@ _SEAL = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint wi
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A complete checkpoint: the scores so far, and the SHA-256 of every file that the run continues with."""
+    """A complete checkpoint: the scores so far, and the SHA-256 of the weights to keep, if any are kept."""
 
     folder: Path
     epochs: list[Epoch]
-    kept: str | None  # of the weights to keep; None if none are kept
-    files: dict[str, str] = field(default_factory=dict)  # by path, relative to the folder
+    kept: str | None
 
     def write(self) -> None:
         """Complete the checkpoint in the folder."""
         logits = (logits_path(self.folder.parent, epoch.epoch) for epoch in self.epochs)
-        content = asdict(self)
-        content["files"] = {
-            os.path.relpath(path, self.folder): file_sha256(path)
-            for path in [*sorted(self.folder.iterdir()), *logits]
-            if path.name != _SEAL
-        }
-        del content["folder"]
-        write_json(self.folder / _SEAL, content)
+        files = [path for path in sorted(self.folder.iterdir()) if path.name != _SEAL]
+        sums = {os.path.relpath(path, self.folder): file_sha256(path) for path in (*files, *logits)}
+        seal = _Seal(self.epochs, self.kept, sums)
+        write_json(self.folder / _SEAL, {**asdict(seal), "sha256": seal.sha256})
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint | None:
-        """Read a checkpoint; None if it is incomplete or a file does not match its checksum."""
+        """Read a checkpoint; None if it is incomplete or does not match its checksums."""
         try:
-            found = TypeAdapter(_Seal).validate_json((folder / _SEAL).read_bytes())
-            whole = all(file_sha256(folder / name) == digest for name, digest in found.files.items())
-        except (OSError, ValueError):
+            content = json.loads((folder / _SEAL).read_bytes())
+            expected = content.pop("sha256")
+            seal = TypeAdapter(_Seal).validate_python(content)
+            whole = seal.sha256 == expected
+            whole = whole and all(file_sha256(folder / name) == digest for name, digest in seal.files.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        return cls(folder, found.epochs, found.kept, found.files) if whole else None
+        return cls(folder, seal.epochs, seal.kept) if whole else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
+    """The content of a checkpoint's last file; ``files`` are the SHA-256 of all that the run continues with."""
+
     epochs: list[Epoch]
     kept: str | None
-    files: dict[str, str]
+    files: dict[str, str]  # by path, relative to the checkpoint
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def logits_path(unfinished: Path, epoch: int) -> Path:

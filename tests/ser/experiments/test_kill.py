@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import re
 import shutil
 import signal
+import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,3 +127,54 @@ def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server
     for name, content in contents(tmp_path / "whole" / "runs").items():
         if not name.endswith("run.json"):  # which also tells the time that training took
             assert contents(root / "runs")[name] == content
+
+
+def run_as(rank: int, port: int, config: Path, root: Path, cache: Path) -> None:
+    """One of two processes, as ``torchrun`` starts them; exits as the command does."""
+    import typer
+
+    from temporal_shift.ser.cli.exit_codes import exit_on_error
+
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with (root.parent / f"stderr-{rank}").open("w") as sys.stderr:
+        try:
+            with exit_on_error():
+                run(config, root, cache)
+        except typer.Exit as end:
+            sys.exit(end.exit_code)
+
+
+def test_when_one_of_two_training_processes_is_killed_the_other_ends_and_a_rerun_has_the_same_metrics(
+    server, folder, tmp_path
+):
+    config, cache = folder / "experiment.yaml", tmp_path / "cache"
+
+    def two(root: Path) -> list:
+        root.parent.mkdir(exist_ok=True)
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            port = listening.getsockname()[1]
+        processes = [server.Process(target=run_as, args=(rank, port, config, root, cache)) for rank in (0, 1)]
+        for process in processes:
+            process.start()
+        return processes
+
+    whole, killed = tmp_path / "whole" / "results", tmp_path / "killed" / "results"
+    for process in two(whole):
+        process.join(120)
+        assert process.exitcode == 0
+    first, second = two(killed)
+    deadline = time.monotonic() + 60
+    while not list(killed.glob("runs/*/*/*/unfinished/checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second.kill()
+    first.join(60)
+    assert first.exitcode == 2
+    message = (killed.parent / "stderr-0").read_text()
+    assert re.search("^error: another process of this run ended", message, re.MULTILINE)
+    assert "Traceback" not in message
+    for process in two(killed):
+        process.join(120)
+        assert process.exitcode == 0
+    assert (killed / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from temporal_shift.ser import config
 from temporal_shift.ser.training.run_record import Run
 from temporal_shift.ser.training.train_run import train
+from temporal_shift.ser.utils.errors import RecipeError
 
 from ..small_run import EPOCHS, Stopped, outcome, small_run, stop_after, stopped, trained, under, with_
 
@@ -62,13 +64,60 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uni
     assert outcome(run) == outcome(uninterrupted)
 
 
-def test_a_torn_checkpoint_is_ignored_and_the_run_starts_anew(run, uninterrupted):
+def flip_a_bit(path: Path) -> None:
+    """As a bad disk does, in the middle of the file; a digit in a text."""
+    content = bytearray(path.read_bytes())
+    digits = [index for index, byte in enumerate(content) if chr(byte).isdigit()]
+    position = digits[-1] if path.suffix == ".json" else len(content) // 2
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("harm", "name"),
+    [
+        (flip_a_bit, "optimizer.pt"),
+        (flip_a_bit, "model.safetensors"),
+        (flip_a_bit, "epochs.json"),
+        (flip_a_bit, "../logits/00001.npy"),
+        (cut_short, "model.safetensors"),
+        (Path.unlink, "rng_state.pth"),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_continued_from_and_the_run_starts_anew(run, uninterrupted, harm, name):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
-    (checkpoint / "epochs.json").unlink()
-    (checkpoint / "model.safetensors").write_bytes(b"half")
+    harm(checkpoint / name)
     assert epochs_told(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
+
+
+def test_the_checkpoint_of_most_steps_counts_whatever_the_clock_said(run, uninterrupted, tmp_path):
+    run = stopped(run)
+    (first,) = checkpoints(run)
+    shutil.copytree(first, tmp_path / "first")
+    stopped(run)
+    shutil.copytree(tmp_path / "first", first)
+    for path in (first, *first.iterdir()):
+        os.utime(path, (2e9, 2e9))  # the clock has been set back since
+    assert [path.name for path in checkpoints(run)] == ["checkpoint-4", "checkpoint-8"]
+    assert epochs_told(run) == EPOCHS - 2
+    assert outcome(run) == outcome(uninterrupted)
+
+
+def test_kept_weights_that_are_damaged_before_the_end_are_one_sentence_and_the_run_starts_anew(run):
+    run = with_(run, keep_models=True, learning_rate=1e-30)  # so that the first epoch is the one to keep
+    stopped(run)
+    flip_a_bit(run.folder / "unfinished" / "model.safetensors")
+    with pytest.raises(RecipeError, match=r"unfinished/model\.safetensors.*changed or damaged"):
+        train(run)
+    assert not run.is_done()
+    assert epochs_told(run) == EPOCHS
+    assert run.is_done()
 
 
 def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrupted):
