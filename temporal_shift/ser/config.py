@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,7 +27,9 @@ Channel: TypeAlias = int | Literal["mean"]  # of a recording
 _MAX_SEED = 2**32 - 1  # NumPy's
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A group of settings."""
+
     # a misspelt key is an error, and so is an infinite number
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -60,7 +63,7 @@ CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each 
 }
 
 
-class Corpus(_Section):
+class Corpus(Section):
     """The corpus and its reader; see :mod:`temporal_shift.ser.corpora`."""
 
     reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest"] = "iemocap"
@@ -141,29 +144,30 @@ class Corpus(_Section):
         return self.model_copy(update={"path": folder / self.path, "audio": audio})
 
 
-class Backbone(_Section):
+# -1 is another name of the last layer, whose features should be cached once
+Layer = Annotated[int | Literal["last", "weighted"], AfterValidator(lambda layer: "last" if layer == -1 else layer)]
+ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
+Average = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Backbone(Section):
     """The pre-trained encoder: a name on the Hugging Face hub, or a local folder."""
 
     name: str = "facebook/hubert-base-ls960"
     revision: str | None = None  # a commit, tag or branch on the hub; the results record its commit
-    layer: int | Literal["last", "weighted"] = "last"  # 0: input of the first layer; weighted: a learned sum of all
+    layer: Layer = "last"  # 0: input of the first layer; weighted: a learned sum of all
     normalize: bool = False  # the paper feeds the raw waveform
 
-    @field_validator("layer")
-    @classmethod
-    def _one_name_for_the_last(cls, layer: int | str) -> int | str:
-        return "last" if layer == -1 else layer  # so that the same features are cached once
 
-
-class Features(_Section):
+class Features(Section):
     """The cached features of each utterance."""
 
-    clip_seconds: float = Field(default=7.5, gt=0, le=3600)  # utterances are cut or zero-padded to this length
-    average: int = Field(default=1, ge=1, le=100_000)  # adjacent frames averaged into one: 5 turns 50 Hz into 10 Hz
+    clip_seconds: ClipSeconds = 7.5  # utterances are cut or zero-padded to this length
+    average: Average = 1  # adjacent frames averaged into one: 5 turns 50 Hz into 10 Hz
     dtype: Literal["float16", "float32"] = "float32"
 
 
-class Shift(_Section):
+class Shift(Section):
     """The placement and size of the shift; see :func:`temporal_shift.temporal_shift`."""
 
     placement: Literal["residual", "inplace", "replace"]
@@ -179,12 +183,24 @@ PLACEMENTS: dict[str, tuple[str, ...]] = {  # of the shift, by blocks
 }
 
 
-class Model(_Section):
+class Blocks(Section):
     """A stack of blocks on the frames, with or without a shift."""
 
-    name: PathName  # also the name of its results folder
     blocks: Literal["conv", "lstm", "transformer"]
     shift: Shift | None = None
+
+    @model_validator(mode="after")
+    def _shift_fits_the_blocks(self) -> Blocks:
+        allowed = PLACEMENTS[self.blocks]
+        if self.shift is not None and self.shift.placement not in allowed:
+            raise ValueError(f"placement must be {' or '.join(allowed)} for {self.blocks}, got {self.shift.placement}")
+        return self
+
+
+class Model(Blocks):
+    """A model of an experiment."""
+
+    name: PathName  # also the name of its results folder
     baseline: PathName | None = None  # the model to compare it with, utterance by utterance
 
     @model_validator(mode="before")
@@ -194,15 +210,8 @@ class Model(_Section):
             return {"baseline": found["twin"], **{key: value for key, value in found.items() if key != "twin"}}
         return found
 
-    @model_validator(mode="after")
-    def _shift_fits_the_blocks(self) -> Model:
-        allowed = PLACEMENTS[self.blocks]
-        if self.shift is not None and self.shift.placement not in allowed:
-            raise ValueError(f"placement must be {' or '.join(allowed)} for {self.blocks}, got {self.shift.placement}")
-        return self
 
-
-class SpecAugment(_Section):
+class SpecAugment(Section):
     """Masks on the frames in training, with the probabilities and lengths of Hugging Face's Wav2Vec2."""
 
     time_prob: float = Field(default=0.08, ge=0, le=1)  # approximate share of masked frames
@@ -213,13 +222,13 @@ class SpecAugment(_Section):
     feature_min_masks: int = Field(default=1, ge=0, le=100_000)
 
 
-class Protocol(_Section):
+class Protocol(Section):
     """The parts of each fold and the choice of the epoch; see :mod:`temporal_shift.ser.training.folds`."""
 
     kind: Literal["heldout", "paper", "last", "speaker"] = "heldout"
 
 
-class Training(_Section):
+class Training(Section):
     """The optimiser (AdamW with the paper's settings) and its schedule."""
 
     epochs: int = Field(default=100, ge=1, le=1_000_000)
@@ -248,7 +257,7 @@ class Training(_Section):
         return self
 
 
-class Experiment(_Section):
+class Experiment(Section):
     """An experiment. Relative paths in a YAML file start from the file's folder."""
 
     name: PathName  # also the default name of its results folder

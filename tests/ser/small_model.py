@@ -73,6 +73,7 @@ def small_model(
             "shift": SHIFTS[blocks] if shifted else None,
             "hidden_size": 16,
             "num_frames": 25,
+            "num_layers": ENCODERS[family].num_hidden_layers + 1 if settings.get("layer") == "weighted" else 0,
         },
         id2label=dict(enumerate(LABELS)),
         label2id={label: index for index, label in enumerate(LABELS)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -33,9 +34,16 @@ class FrameEncoder(nn.Module):
         self.layer = layer
         if layer != "last":
             self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of the later ones
+            with suppress(ImportError):  # older versions of transformers register no hooks
+                from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.frames_of(self.model(inputs, output_hidden_states=self.layer != "last"))
+                maybe_install_capturing_hooks(self.model)  # else at the first call, which torch.compile cannot trace
+
+    def forward(self, inputs: Tensor, **asked: bool) -> Any:
+        """The frames; with ``output_hidden_states`` or ``output_attentions`` also the encoder's own output."""
+        states = self.layer != "last" or asked.get("output_hidden_states", False)
+        output = self.model(inputs, **{**asked, "output_hidden_states": states})
+        return (self.frames_of(output), output) if any(asked.values()) else self.frames_of(output)
 
     def frames_of(self, output: Any) -> Tensor:
         """The frames in the model's output, which has its hidden states unless the layer is ``"last"``."""

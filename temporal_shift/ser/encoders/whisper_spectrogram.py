@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
+from temporal_shift.core.torch_private import assume_constant_result
+
 from ..audio.resampling import SAMPLE_RATE
 
 HOP = 160  # samples
@@ -29,12 +31,17 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
     frames = waves.shape[1] // HOP
     padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
     places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
-    transform, filters = (torch.from_numpy(table).to(waves.device) for table in (_transform(), _filters(bins)))
+    transform, filters = (table.to(waves.device) for table in _tables(bins))
     parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
     power = parts.square().unflatten(-1, (2, -1)).sum(dim=-2)
     mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)
     loudest = mel.amax(dim=(1, 2), keepdim=True)
     return ((torch.maximum(mel, loudest - 8.0) + 4.0) / 4.0).to(waves.dtype)
+
+
+@assume_constant_result  # compilers cannot trace the NumPy functions below
+def _tables(bins: int) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(_transform()), torch.from_numpy(_filters(bins))
 
 
 @cache

@@ -16,10 +16,11 @@ from temporal_shift.layers import RelativeTransformerLayer
 from temporal_shift.streaming import RunningMean, stream
 
 from ..config import Model, Shift, SpecAugment
+from .saved_settings import CheckedConfig, ClassifierSettings, hugging_face_fields, validate_labels
 from .spec_augment import FeatureSpecAugment
 
 
-class FrameClassifierConfig(PreTrainedConfig):
+class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
     """The configuration of a :class:`FrameClassifier`.
 
     Args:
@@ -30,9 +31,16 @@ class FrameClassifierConfig(PreTrainedConfig):
         num_attention_heads: Of the plain Transformer. Default: one per 64 channels or so (the paper's 12 for 768).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
         num_layers: Number of hidden states of the encoder that are weighted; 0 for the frames of one layer.
+        id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
+        num_labels: Number of classes. Default: that of ``id2label``, or 2.
+        kwargs: The arguments of every Hugging Face configuration.
+
+    Raises:
+        RecipeError: If a value is invalid or a key is not known.
     """
 
     model_type = "temporal-shift-frame-classifier"
+    settings_class = ClassifierSettings
 
     def __init__(
         self,
@@ -43,6 +51,10 @@ class FrameClassifierConfig(PreTrainedConfig):
         num_attention_heads: int | None = None,
         spec_augment: dict[str, Any] | None = None,
         num_layers: int = 0,
+        *,
+        id2label: dict[Any, str] | None = None,
+        label2id: dict[str, Any] | None = None,
+        num_labels: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.blocks = blocks
@@ -50,9 +62,15 @@ class FrameClassifierConfig(PreTrainedConfig):
         self.hidden_size = hidden_size
         self.num_frames = num_frames
         self.num_layers = num_layers
-        self.num_attention_heads = num_attention_heads or _heads(hidden_size)
-        self.spec_augment = SpecAugment.model_validate(spec_augment or {}).model_dump()
-        super().__init__(**kwargs)
+        self.num_attention_heads: Any = num_attention_heads
+        self.spec_augment = {} if spec_augment is None else spec_augment
+        id2label, label2id = validate_labels(id2label, label2id, num_labels)
+        super().__init__(id2label=id2label, label2id=label2id, **hugging_face_fields(kwargs, self.model_type))
+        self.validate_fields()
+
+    def validate_fields(self) -> None:
+        super().validate_fields()
+        self.num_attention_heads = self.num_attention_heads or _heads(self.hidden_size)
 
 
 class FrameClassifier(PreTrainedModel):
@@ -78,8 +96,10 @@ class FrameClassifier(PreTrainedModel):
     config_class = FrameClassifierConfig
     main_input_name = "frames"
     accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # its attention does not depend on the choice
 
     def __init__(self, config: FrameClassifierConfig) -> None:
+        config.validate_fields()
         super().__init__(config)
         self.layer_weights = nn.Parameter(torch.zeros(config.num_layers)) if config.num_layers else None
         self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
@@ -187,8 +207,6 @@ def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
         second = ShiftConv(dim, stride=0) if shift is None else ShiftConv(dim, **shift.model_dump())
         return nn.Sequential(ShiftConv(dim, stride=0), second, nn.LayerNorm(dim)), dim
     if config.blocks == "lstm":
-        if shift is not None and shift.placement != "inplace":
-            raise ValueError(f"placement={shift.placement!r}: an LSTM's shift is on its input, 'inplace'")
         return nn.Sequential(_BidirectionalLSTM(dim, shift), nn.LayerNorm(2 * dim)), 2 * dim
     return nn.Sequential(*(_transformer_layer(config, shift) for _ in range(2))), dim
 

@@ -25,6 +25,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils.generic import can_return_tuple
+
+from temporal_shift.surgery import restore_temporal_shifts, temporal_shift_settings
 
 from .. import config as settings_of
 from ..audio.resampling import SAMPLE_RATE
@@ -38,7 +41,13 @@ from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .model_card import model_card
+from .saved_settings import HuggingFaceSettings, SpeechClassifierSettings
 from .speech_classifier_config import SpeechClassifierConfig
+
+_HUB = ("token", "cache_dir", "local_files_only", "force_download", "subfolder")
+# arguments of from_pretrained that replace fields of the configuration
+_FIELDS = {*SpeechClassifierSettings.model_fields, *HuggingFaceSettings.model_fields} - {"dtype"}
+_FIELDS |= {"id2label", "label2id", "num_labels"}
 
 
 class SpeechClassifier(PreTrainedModel):
@@ -61,13 +70,22 @@ class SpeechClassifier(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = "audio"
     accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
+    supports_gradient_checkpointing = True
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder refuses what it does not support
 
     def __init__(self, config: SpeechClassifierConfig) -> None:
+        config.validate_fields()
+        attention = config._attn_implementation  # None until super() sets a default, which the encoder may not support
         super().__init__(config)
         encoder = _encoder_config(config)
+        encoder._attn_implementation = attention
         self.backbone = FrameEncoder(encoder_class(encoder)(encoder), config.layer, config.average)
+        config._attn_implementation = self.backbone.model.config._attn_implementation
         self.classifier = FrameClassifier(_classifier_config(config))
         self.post_init()  # type: ignore[no-untyped-call]
+        restore_temporal_shifts(self, config.temporal_shifts)
+        if self.classifier.head.weight.is_meta:  # as in from_pretrained: the check takes no memory
+            self._check_shapes()
 
     @classmethod
     def of(
@@ -106,11 +124,49 @@ class SpeechClassifier(PreTrainedModel):
         names: dict[Any, str] = self.config.id2label or {}
         return tuple(names[index] for index in range(len(names)))
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self, input_values: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
+        self,
+        input_values: Tensor,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        *,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> SequenceClassifierOutput:
-        frames = self.backbone(self._encoder_input(input_values))
-        return self.classifier(frames, labels, num_items_in_batch)  # type: ignore[no-any-return]
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        asked = {key: getattr(self.config, key) if value is None else value for key, value in asked.items()}
+        wanted = {key: True for key, value in asked.items() if value}
+        frames = self.backbone(self._encoder_input(input_values), **wanted)
+        encoded: Any = None
+        if wanted:
+            frames, encoded = frames
+        output: SequenceClassifierOutput = self.classifier(frames, labels, num_items_in_batch)
+        if "output_hidden_states" in wanted:
+            output.hidden_states = encoded.hidden_states
+        if "output_attentions" in wanted:
+            output.attentions = encoded.attentions
+        return output
+
+    def _check_shapes(self) -> None:
+        """Run a clip through the model without data; a :class:`RecipeError` if the configuration's parts do not fit."""
+        layer, last = self.config.layer, self.backbone.model.config.num_hidden_layers
+        if isinstance(layer, int) and not -last - 1 <= layer <= last:
+            raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}], got {layer}")
+        was_training = self.training
+        try:
+            with torch.device("meta"), torch.no_grad():
+                self.eval()  # type: ignore[no-untyped-call]
+                shape = tuple(self(torch.zeros(1, self.config.clip_samples)).logits.shape)
+        except Exception as error:  # parts that do not fit can fail in any way
+            raise RecipeError(
+                f"the configuration must describe a model of clips of {self.config.clip_seconds:g} s, but "
+                f"{reason_of(error)}"
+            ) from None
+        finally:
+            self.train(was_training)
+        if shape != (1, len(self.labels)):
+            raise RecipeError(f"the configuration must describe a model of {len(self.labels)} classes, got {shape}")
 
     def _encoder_input(self, waves: Tensor) -> Tensor:
         """The encoder's input: clips, or their spectrograms."""
@@ -125,33 +181,42 @@ class SpeechClassifier(PreTrainedModel):
         return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
+    ) -> Any:
         """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
+
+        With another number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True``
+        gives the model a new last layer.
 
         Args:
             allow_download: Whether the encoder that a local folder names may be downloaded from the hub. Default: only
-                if ``name`` is on the hub itself.
+                if the model is on the hub itself.
         Raises:
-            RecipeError: If the encoder is not at the place that the configuration names, or the weights do not fit the
-                configuration.
+            RecipeError: If the configuration is invalid, the encoder is not at the place that it names, or the weights
+                do not fit it.
         """
+        name = pretrained_model_name_or_path
         if name is None:  # all weights in state_dict, as Hugging Face has it
             return super().from_pretrained(None, *args, **kwargs)
-        hub: dict[str, Any]
-        hub = {key: kwargs.pop(key) for key in ("token", "cache_dir", "local_files_only", "subfolder") if key in kwargs}
+        hub: dict[str, Any] = {key: kwargs.pop(key) for key in _HUB if key in kwargs}
         revision = kwargs.pop("revision", None)
         allow_download = kwargs.pop("allow_download", not Path(name).is_dir())
         settings = kwargs.pop("config", None)
         if not isinstance(settings, SpeechClassifierConfig):
-            settings = cls.config_class.from_pretrained(settings or name, revision=revision or "main", **hub)
+            fields = {key: kwargs.pop(key) for key in list(kwargs) if key in _FIELDS}
+            settings = cls.config_class.from_pretrained(settings or name, revision=revision or "main", **hub, **fields)
         files = ModelFiles(str(name), revision, kind="model", options=hub)
         weights = files.weights()
         if not settings.holds_backbone:
-            encoder = _weights_elsewhere(settings, Path(name), allow_download)
+            encoder = _weights_elsewhere(settings, Path(name, hub.get("subfolder") or ""), allow_download)
             weights |= {f"backbone.model.{key}": value for key, value in encoder.items()}
         check_size(_encoder_config(settings), weights, settings.clip_samples, f"the model {name}")
         # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
-        return super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
+        loaded = super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
+        model: Any = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.name_or_path = model.config.name_or_path = str(name)
+        return loaded
 
     def save_pretrained(  # type: ignore[override]
         self,
@@ -174,6 +239,7 @@ class SpeechClassifier(PreTrainedModel):
         state = {key: weight for key, weight in state.items() if holds_backbone or not key.startswith("backbone.")}
         if half:
             state = {key: weight.half() if weight.is_floating_point() else weight for key, weight in state.items()}
+        self.config.temporal_shifts = temporal_shift_settings(self)
         before = self.config.holds_backbone
         self.config.holds_backbone = holds_backbone
         try:
@@ -255,8 +321,7 @@ def _encoder_config(settings: SpeechClassifierConfig) -> Any:
 
 
 def _classifier_config(settings: SpeechClassifierConfig) -> FrameClassifierConfig:
-    known = {key: value for key, value in settings.classifier_config.items() if key != "model_type"}
-    return FrameClassifierConfig(**known, id2label=settings.id2label, label2id=settings.label2id)
+    return FrameClassifierConfig(**settings.classifier_config, id2label=settings.id2label, label2id=settings.label2id)
 
 
 def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path, allow_download: bool) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from ..audio.resampling import SAMPLE_RATE
+from .saved_settings import CheckedConfig, SpeechClassifierSettings, hugging_face_fields, validate_labels
 
 
-class SpeechClassifierConfig(PreTrainedConfig):
+class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
     """The configuration of a :class:`~temporal_shift.ser.models.speech_classifier.SpeechClassifier`.
 
     Args:
@@ -22,9 +23,18 @@ class SpeechClassifierConfig(PreTrainedConfig):
         backbone: ``name`` and ``revision`` of the pre-trained encoder; a folder is relative to this model's folder.
         holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
         provenance: The facts of the training that the model card states.
+        temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as
+            :func:`~temporal_shift.surgery.temporal_shift_settings` returns them.
+        id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
+        num_labels: Number of classes. Default: that of ``id2label``, or 2.
+        kwargs: The arguments of every Hugging Face configuration, such as ``output_hidden_states``.
+
+    Raises:
+        RecipeError: If a value is invalid or a key is not known.
     """
 
     model_type = "temporal-shift-speech-classifier"
+    settings_class = SpeechClassifierSettings
 
     def __init__(
         self,
@@ -37,18 +47,26 @@ class SpeechClassifierConfig(PreTrainedConfig):
         backbone: dict[str, Any] | None = None,
         holds_backbone: bool = True,
         provenance: dict[str, Any] | None = None,
+        temporal_shifts: dict[str, dict[str, Any]] | None = None,
+        *,
+        id2label: dict[Any, str] | None = None,
+        label2id: dict[str, Any] | None = None,
+        num_labels: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.backbone_config = backbone_config or {"model_type": "wav2vec2"}
-        self.classifier_config = classifier_config or {}
+        self.backbone_config = {"model_type": "wav2vec2"} if backbone_config is None else backbone_config
+        self.classifier_config = {} if classifier_config is None else classifier_config
         self.clip_seconds = clip_seconds
         self.layer = layer
         self.normalize = normalize
         self.average = average
-        self.backbone = backbone or {}
+        self.backbone = {} if backbone is None else backbone
         self.holds_backbone = holds_backbone
-        self.provenance = provenance or {}
-        super().__init__(**kwargs)
+        self.provenance = {} if provenance is None else provenance
+        self.temporal_shifts = {} if temporal_shifts is None else temporal_shifts
+        id2label, label2id = validate_labels(id2label, label2id, num_labels)
+        super().__init__(id2label=id2label, label2id=label2id, **hugging_face_fields(kwargs, self.model_type))
+        self.validate_fields()
 
     @property
     def clip_samples(self) -> int:

@@ -1,0 +1,218 @@
+"""What the ``config.json`` of a saved model may contain, by the same rules as the YAML of an experiment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..config import Average, Blocks, ClipSeconds, Layer, Section, SpecAugment
+from ..utils.errors import RecipeError, sentences_of, shortened
+from ..utils.names import clean_name
+
+_MAX_SIZE = 1_000_000  # of one dimension
+_MAX_NUMBER = 2**53  # larger integers are not exact in JSON
+_MAX_CLASSES = 10_000
+
+Settings = TypeVar("Settings", bound=Section)
+
+
+class HuggingFaceSettings(Section):
+    """The fields of every Hugging Face configuration that a classifier of speech can have.
+
+    Fields that choose code, kernels to download or files are not among them (``auto_map``, ``quantization_config``).
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+
+    model_type: str | None = None
+    architectures: list[str] | None = None
+    transformers_version: str | None = None
+    name_or_path: str | Path | None = None
+    dtype: torch.dtype | Literal["float16", "bfloat16", "float32", "float64", "auto"] | None = None
+    return_dict: bool | None = None
+    output_hidden_states: bool | None = None
+    output_attentions: bool | None = None
+    attn_implementation: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")  # no name of a kernel on the hub
+    experts_implementation: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
+    problem_type: Literal["single_label_classification"] | None = None
+    chunk_size_feed_forward: Literal[0] | None = None
+    is_encoder_decoder: Literal[False] | None = None
+
+
+class ClassifierSettings(Blocks):
+    """The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`."""
+
+    blocks: Literal["conv", "lstm", "transformer"] = "transformer"
+    hidden_size: int = Field(default=768, ge=1, le=_MAX_SIZE)
+    num_frames: int = Field(default=374, ge=1, le=_MAX_SIZE)
+    num_attention_heads: int | None = Field(default=None, ge=1, le=_MAX_SIZE)
+    spec_augment: SpecAugment = SpecAugment()
+    num_layers: int = Field(default=0, ge=0, le=_MAX_SIZE)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ClassifierSettings:
+        if self.hidden_size % (self.num_attention_heads or 1):
+            raise ValueError(
+                f"num_attention_heads must divide hidden_size {self.hidden_size}, got {self.num_attention_heads}"
+            )
+        return self
+
+
+class SpeechClassifierSettings(Section):
+    """The fields of :class:`~temporal_shift.ser.models.speech_classifier_config.SpeechClassifierConfig`."""
+
+    backbone_config: dict[str, Any]
+    classifier_config: ClassifierSettings
+    clip_seconds: ClipSeconds
+    layer: Layer
+    normalize: bool
+    average: Average
+    backbone: dict[Literal["name", "revision"], str | None]
+    holds_backbone: bool
+    provenance: dict[str, Any]
+    temporal_shifts: dict[str, dict[str, Any]]
+
+    @field_validator("classifier_config", mode="before")
+    @classmethod
+    def _own_fields(cls, found: Any) -> Any:
+        """Without those that every Hugging Face configuration has: the model's own count."""
+        if not isinstance(found, dict):
+            return found
+        return {key: value for key, value in found.items() if key not in HuggingFaceSettings.model_fields}
+
+    @field_validator("backbone_config")
+    @classmethod
+    def _numbers_are_finite(cls, found: dict[str, Any]) -> dict[str, Any]:
+        pending: list[tuple[str, Any]] = list(found.items())
+        while pending:
+            key, value = pending.pop()
+            if isinstance(value, dict):
+                pending += value.items()
+            elif isinstance(value, list | tuple):
+                pending += [(key, item) for item in value]
+            elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _MAX_NUMBER):
+                raise ValueError(f"{key} must be a finite number of at most 2**53, got {value}")
+        return found
+
+    @model_validator(mode="after")
+    def _encoder_is_somewhere(self) -> SpeechClassifierSettings:
+        if not self.holds_backbone and not self.backbone.get("name"):
+            raise ValueError(f"backbone must have a name if holds_backbone is false, got {self.backbone}")
+        if (self.layer == "weighted") != (self.classifier_config.num_layers > 0):
+            raise ValueError(
+                "num_layers of classifier_config must be 0 unless layer is weighted, and positive if it is, got "
+                f"{self.classifier_config.num_layers} with layer {self.layer}"
+            )
+        return self
+
+
+def validate(settings: type[Settings], values: Mapping[str, Any], section: str = "") -> Settings:
+    """Validate the values of a configuration.
+
+    Args:
+        section: Where they are, for messages.
+    Raises:
+        RecipeError: For the first value that is invalid, and for a key that is not known.
+    """
+    try:
+        return settings.model_validate(dict(values))
+    except ValidationError as error:
+        raise RecipeError(f"{section}{sentences_of(error)[0]}") from None
+
+
+def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+    """Validate the fields that every Hugging Face configuration has.
+
+    Raises:
+        RecipeError: If a value is invalid, the model is of another type, or a key is not known.
+    """
+    former = {"_name_or_path": "name_or_path", "torch_dtype": "dtype"}
+    fields = {former.get(key, key): value for key, value in values.items() if key != "_commit_hash"}
+    found = validate(HuggingFaceSettings, fields)
+    if found.model_type not in (None, model_type):
+        raise RecipeError(f"model_type must be {model_type}, got {shortened(found.model_type)}")
+    return {key: value for key, value in found.model_dump(exclude_unset=True).items() if key != "model_type"}
+
+
+def validate_labels(
+    id2label: Mapping[Any, str] | None, label2id: Mapping[str, Any] | None, num_labels: int | None = None
+) -> tuple[dict[int, str], dict[str, int]]:
+    """The names of the classes in both directions; each can be left out.
+
+    Raises:
+        RecipeError: If they do not number two or more different names from 0 on, or contradict each other.
+    """
+    for key, given in (("id2label", id2label), ("label2id", label2id)):
+        if given is not None and not isinstance(given, Mapping):
+            raise RecipeError(f"{key} must be a dictionary, got {type(given).__name__}")
+    if num_labels is not None and (type(num_labels) is not int or not 2 <= num_labels <= _MAX_CLASSES):
+        raise RecipeError(f"num_labels must be in [2, {_MAX_CLASSES}], got {shortened(num_labels)}")
+    if id2label is None and label2id is None:
+        id2label = {index: f"LABEL_{index}" for index in range(num_labels or 2)}
+    pairs = [(_index(key), name) for key, name in id2label.items()] if id2label is not None else []
+    inverse = [(_index(key), name) for name, key in label2id.items()] if label2id is not None else pairs
+    pairs = pairs or inverse
+    for index, name in pairs:
+        if not isinstance(name, str) or not clean_name(name):
+            raise RecipeError(f"id2label must name every class, got {shortened(name)} for {index}")
+    if len({clean_name(name) for _, name in pairs}) < len(pairs):
+        raise RecipeError(f"id2label must have different names, got {', '.join(name for _, name in pairs)}")
+    if not 2 <= len(pairs) <= _MAX_CLASSES or {index for index, _ in pairs} != set(range(len(pairs))):
+        raise RecipeError(
+            f"id2label must number 2 to {_MAX_CLASSES} classes from 0 on, got "
+            f"{shortened(', '.join(str(index) for index, _ in pairs))}"
+        )
+    if num_labels is not None and num_labels != len(pairs):
+        raise RecipeError(f"num_labels must be the number of names in id2label, {len(pairs)}, got {num_labels}")
+    if dict(inverse) != dict(pairs) or len(inverse) != len(pairs):
+        raise RecipeError(f"label2id must be the inverse of id2label, got {label2id} for {id2label}")
+    return dict(sorted(pairs)), {name: index for index, name in sorted(pairs)}
+
+
+def _index(key: object) -> int:
+    text = str(key)
+    if isinstance(key, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RecipeError(f"id2label must number the classes from 0 on, got {shortened(key)}")
+    return int(text)
+
+
+class CheckedConfig:
+    """A Hugging Face configuration with the fields of a pydantic class and with names of classes."""
+
+    settings_class: ClassVar[type[Section]]
+
+    def validate_fields(self) -> None:
+        """Check all values, also those that were set after the configuration was made, and give each its type.
+
+        Raises:
+            RecipeError: For the first value that is invalid.
+        """
+        config: Any = self
+        config.id2label, config.label2id = validate_labels(config.id2label, config.label2id)
+        names = self.settings_class.model_fields
+        fields = validate(self.settings_class, {name: getattr(self, name) for name in names})
+        for name, value in fields.model_dump().items():
+            setattr(self, name, value)
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
+        found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        if not found:  # transformers takes a folder without the file for a model with default values
+            place = Path(str(pretrained_model_name_or_path), kwargs.get("subfolder") or "")
+            raise OSError(f"the model {place} has no config.json")
+        return found, unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As Hugging Face's; labels among the arguments replace the saved ones."""
+        given = {key: kwargs.pop(key) for key in ("id2label", "label2id", "num_labels") if key in kwargs}
+        given = {key: value for key, value in given.items() if value is not None}
+        saved = config_dict.get("id2label")
+        if given and not (isinstance(saved, dict) and given == {"num_labels": len(saved)}):
+            config_dict = {key: value for key, value in config_dict.items() if key not in ("id2label", "label2id")}
+        return super().from_dict({**config_dict, **given}, **kwargs)  # type: ignore[misc]

@@ -1,0 +1,156 @@
+"""What Hugging Face's other classifiers of speech promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForAudioClassification, Trainer, TrainingArguments
+
+from temporal_shift import add_temporal_shift, find_temporal_shifts
+from temporal_shift.ser import SpeechClassifier, SpeechClassifierConfig
+
+from ..small_model import ENCODERS, LABELS, SECONDS, small_model
+
+SAMPLES = round(SECONDS * 16000)
+WAVES = torch.linspace(-1, 1, 2 * SAMPLES).sin().reshape(2, SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    small_model("hubert", "lstm").save_pretrained(folder / "inner")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"num_labels": 7}, [f"LABEL_{index}" for index in range(7)]),
+        ({"num_labels": 4}, list(LABELS)),
+        ({"id2label": {0: "calm", 1: "tense"}}, ["calm", "tense"]),
+        ({"label2id": {"tense": "1", "calm": "0"}}, ["calm", "tense"]),
+        ({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}, "num_labels": 2}, ["a", "b"]),
+    ],
+)
+@pytest.mark.parametrize("model_class", [SpeechClassifier, AutoModelForAudioClassification])
+def test_other_classes_replace_those_of_the_saved_model(model_class, arguments, expected, folder):
+    model, loading = model_class.from_pretrained(
+        folder / "inner", ignore_mismatched_sizes=True, output_loading_info=True, **arguments
+    )
+    saved = small_model("hubert", "lstm").state_dict()
+    assert list(model.labels) == expected
+    assert model.config.label2id == {name: index for index, name in enumerate(expected)}
+    assert model(WAVES).logits.shape == (2, len(expected))
+    new = {name for name, *_ in loading["mismatched_keys"]}
+    assert new == (set() if len(expected) == 4 else {"classifier.head.weight", "classifier.head.bias"})
+    assert all(torch.equal(saved[name], weight) for name, weight in model.state_dict().items() if name not in new)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, r"num_labels .*2, got 3"),
+        ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, r"label2id must be the inverse of id2label"),
+        ({"average": 1.5}, r"average .* got 1\.5"),
+        ({"layer": 9}, r"layer must be .*\[-4, 3\].* got 9"),
+    ],
+)
+def test_arguments_of_from_pretrained_are_checked_as_the_file_is(arguments, message, folder):
+    with pytest.raises(ValueError, match=message):
+        SpeechClassifier.from_pretrained(folder / "inner", **arguments)
+
+
+def test_a_model_is_found_by_keyword_and_in_a_subfolder(folder):
+    model = SpeechClassifier.from_pretrained(pretrained_model_name_or_path=folder, subfolder="inner", dtype="bfloat16")
+    assert (model.labels, model.dtype) == (LABELS, torch.bfloat16)
+    with pytest.raises(OSError, match=r"config\.json"):
+        SpeechClassifier.from_pretrained(folder, subfolder="outer")
+    with pytest.raises(OSError, match=r"config\.json"):
+        SpeechClassifier.from_pretrained(folder)
+
+
+def test_the_encoder_s_states_and_attentions_are_returned_if_asked_for():
+    model = small_model("whisper", layer=1)
+    plain = model(WAVES)
+    assert plain.hidden_states is plain.attentions is None
+    model.set_attn_implementation("eager")
+    output = model(WAVES, output_hidden_states=True, output_attentions=True)
+    assert [tuple(states.shape) for states in output.hidden_states] == [(2, 25, 16)] * 3
+    assert [tuple(weights.shape) for weights in output.attentions] == [(2, 2, 25, 25)] * 2
+    torch.testing.assert_close(output.logits, plain.logits)
+    frames = output.hidden_states[1]
+    torch.testing.assert_close(model.classifier(frames).logits, plain.logits)
+    logits, states, _ = model(WAVES, output_hidden_states=True, output_attentions=True, return_dict=False)
+    torch.testing.assert_close(logits, plain.logits)
+    assert len(states) == 3
+    model.config.output_hidden_states = True
+    assert len(model(WAVES).hidden_states) == 3
+
+
+def test_the_encoder_computes_attention_as_asked_for(folder):
+    for kind in ("sdpa", "eager"):
+        model = SpeechClassifier.from_pretrained(folder / "inner", attn_implementation=kind)
+        assert model.backbone.model.config._attn_implementation == model.config._attn_implementation == kind
+    wavlm = small_model("wavlm")  # it has only the eager one
+    assert wavlm.config._attn_implementation == "eager"
+    with pytest.raises(ValueError, match=r"WavLMModel does not support .*scaled_dot_product_attention"):
+        SpeechClassifier(SpeechClassifierConfig(**{**wavlm.config.to_dict(), "attn_implementation": "sdpa"}))
+
+
+@pytest.mark.parametrize("family", ["hubert", "whisper"])
+def test_gradient_checkpointing_gives_the_same_gradients(family):
+    gradients = []
+    for checkpointing in (False, True):
+        model = small_model(family, encoder={"hidden_dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0})
+        model.train()
+        model.classifier.spec_augment.eval()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+            assert model.is_gradient_checkpointing
+        torch.manual_seed(0)
+        model(WAVES, labels=torch.tensor([1, 2])).loss.backward()
+        gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, msg=name)
+
+
+def test_the_trainer_trains_with_gradient_checkpointing(tmp_path):
+    model = small_model("whisper", "lstm")
+    before = model.classifier.head.weight.detach().clone()
+    rows = [{"input_values": wave, "labels": label} for label, wave in enumerate(WAVES)]
+    settings = TrainingArguments(
+        tmp_path, max_steps=1, gradient_checkpointing=True, report_to=[], use_cpu=True, disable_tqdm=True
+    )
+    Trainer(model, settings, train_dataset=rows).train()
+    assert model.is_gradient_checkpointing
+    assert not torch.equal(model.classifier.head.weight, before)
+
+
+@pytest.mark.parametrize(("family", "layer"), [("whisper", "last"), ("hubert", 1)])
+def test_the_model_compiles_as_one_graph_with_the_same_output(family, layer):
+    model = small_model(family, layer=layer)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="eager")(WAVES)
+        torch.testing.assert_close(compiled.logits, model(WAVES).logits)
+
+
+def test_an_added_shift_is_saved_and_loaded(tmp_path):
+    model = add_temporal_shift(small_model("wav2vec2", "conv"), r".*\.feed_forward", n_div=4, bidirectional=True)
+    assert len(find_temporal_shifts(model)) == ENCODERS["wav2vec2"].num_hidden_layers
+    model.save_pretrained(tmp_path)
+    loaded = SpeechClassifier.from_pretrained(tmp_path)
+    assert repr(loaded) == repr(model)
+    with torch.no_grad():
+        logits = loaded(WAVES).logits
+        torch.testing.assert_close(logits, model(WAVES).logits)
+        assert not torch.allclose(logits, small_model("wav2vec2", "conv")(WAVES).logits)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["temporal_shifts"] = {"nowhere": {}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"settings must name modules .*'nowhere'"):
+        SpeechClassifier.from_pretrained(tmp_path)
