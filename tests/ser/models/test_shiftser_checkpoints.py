@@ -84,7 +84,7 @@ def test_names_and_shapes_tell_the_sizes_and_arguments_the_rest():
 def test_a_shift_beside_or_before_attention_has_the_names_of_a_transformer(placement):
     given = {"placement": placement, "n_div": 4}
     model = from_shiftser(weights("Transformer"), given)
-    assert model.config.shift == given
+    assert model.config.shift == {**given, "stride": 1, "bidirectional": False}
     frames = torch.randn(3, FRAMES, DIM, dtype=torch.float64)
     assert not torch.allclose(model(frames).logits, from_shiftser(weights("Transformer"))(frames).logits)
 
