@@ -74,6 +74,24 @@ def encode(config: Path, root: Path, cache: Path) -> None:
     cached_features(read_corpus(experiment.corpus), experiment.backbone, experiment.features, cache)
 
 
+def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
+    """Encode, and end as by ``kill -9`` in the second file of five."""
+    from temporal_shift.ser.config import read_experiment
+    from temporal_shift.ser.corpora import read_corpus
+    from temporal_shift.ser.encoders.feature_cache import cached_features
+
+    calls = []
+
+    def on_progress(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) > 5:  # the start, four batches of the first file, one of the second
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    experiment = read_experiment(config)
+    cached_features(read_corpus(experiment.corpus), experiment.backbone, experiment.features, cache, on_progress)
+
+
 def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
     """Do the work in a process; returns the seconds it took."""
     started = time.perf_counter()
@@ -114,6 +132,18 @@ def test_encoding_killed_at_ten_random_moments_ends_with_the_same_bytes(server, 
     undisturbed(server, encode, config, tmp_path, cache)
     assert contents(cache) == contents(tmp_path / "whole")
     assert len([name for name in contents(cache) if name.endswith(".npy")]) == 5
+
+
+def test_of_two_that_encode_into_one_cache_one_is_killed_and_the_other_finishes(server, folder, tmp_path):
+    paths = (folder / "experiment.yaml", tmp_path, tmp_path / "cache")
+    killed, other = (server.Process(target=work, args=paths) for work in (encode_until_killed, encode))
+    for process in (killed, other):
+        process.start()
+    for process in (killed, other):
+        process.join(120)
+    assert (killed.exitcode, other.exitcode) == (-signal.SIGKILL, 0)
+    undisturbed(server, encode, folder / "experiment.yaml", tmp_path, tmp_path / "alone")
+    assert contents(tmp_path / "cache") == contents(tmp_path / "alone")
 
 
 def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server, folder, tmp_path):
