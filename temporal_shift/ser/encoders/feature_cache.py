@@ -23,6 +23,7 @@ import torch
 from .. import config
 from ..audio.reading import read_clip
 from ..corpora.manifest import Manifest, Utterance
+from ..corpora.unchanged_audio import audio_sha256
 from ..utils.atomic_files import atomic_write, file_sha256, remove_leftovers, write_bytes, write_json
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
@@ -164,7 +165,7 @@ def feature_inputs(
         "features": features.model_dump(),
         # hashes of contents, not dates or sizes: 12 h of audio take seconds
         "utterances": [
-            [utterance.id, utterance.sha256 if audio_is_verified else _audio_sha256(utterance)]
+            [utterance.id, utterance.sha256 if audio_is_verified else audio_sha256(utterance)]
             for utterance in manifest.utterances
         ],
     }
@@ -284,6 +285,8 @@ def _encode_batch(
     encoder: PretrainedEncoder, features: config.Features, batch: Sequence[Utterance], channel: config.Channel
 ) -> npt.NDArray[np.floating]:
     clips = np.stack([read_clip(utterance.path, features.clip_seconds, channel=channel) for utterance in batch])
+    for utterance in batch:
+        audio_sha256(utterance)  # the file could have changed since the cache's key was made
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
     if frames.shape != (len(batch), *encoder.shape):  # the file's header says so
         raise RecipeError(
@@ -293,18 +296,3 @@ def _encode_batch(
         if not finite:
             raise RecipeError(f"the features of {utterance.id} ({utterance.path}) are not finite in {features.dtype}")
     return frames.numpy()
-
-
-def _audio_sha256(utterance: Utterance) -> str:
-    try:
-        found = file_sha256(utterance.path)
-    except FileNotFoundError:
-        raise RecipeError(f"there is no audio file {utterance.path}") from None
-    except OSError as error:
-        raise RecipeError(f"the audio file {utterance.path} cannot be read: {error.strerror}") from None
-    if found != utterance.sha256:
-        raise RecipeError(
-            f"the audio file {utterance.path} does not match the manifest: its SHA-256 begins with "
-            f"{found[:12]}, not {utterance.sha256[:12]}"
-        )
-    return found

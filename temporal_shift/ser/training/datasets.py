@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ..audio.reading import read_clip
+from ..corpora.unchanged_audio import UnchangedAudio
 from ..encoders.feature_cache import FeatureCache
 from .run_record import Run
 
@@ -50,12 +51,16 @@ class Clips:
     """Reads an utterance's clip from its audio file."""
 
     def __init__(self, run: Run) -> None:
-        self.paths = [utterance.path for utterance in run.manifest.utterances]
+        self.utterances = run.manifest.utterances
+        self.audio = UnchangedAudio()
         self.seconds = run.experiment.features.clip_seconds
         self.channel = run.manifest.channel
 
     def __call__(self, index: int) -> dict[str, Tensor]:
-        return {"input_values": torch.from_numpy(read_clip(self.paths[index], self.seconds, channel=self.channel))}
+        utterance = self.utterances[index]
+        clip = read_clip(utterance.path, self.seconds, channel=self.channel)
+        self.audio.check(utterance)
+        return {"input_values": torch.from_numpy(clip)}
 
 
 @dataclass(eq=False)

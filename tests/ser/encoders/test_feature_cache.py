@@ -348,6 +348,24 @@ def test_audio_that_changed_since_the_manifest_was_made_is_an_error_that_names_b
     assert list(tmp_path.iterdir()) == []
 
 
+def test_audio_that_changes_while_it_is_encoded_is_an_error_and_is_never_cached(manifest, backbone, tmp_path):
+    copies = []
+    for each in manifest.utterances[:70]:
+        copies.append(replace(each, path=tmp_path / each.path.name))
+        copies[-1].path.write_bytes(each.path.read_bytes())
+    last = copies[-1].path
+
+    def edit(done: int, total: int) -> None:
+        last.write_bytes(manifest.utterances[80].path.read_bytes())
+
+    root = tmp_path / "cache"
+    with pytest.raises(RecipeError, match=rf"^the audio file {last} does not match the manifest"):
+        cached_features(Manifest(tuple(copies), manifest.labels), backbone, FEATURES, root, edit)
+    assert [path.name for path in root.rglob("*.npy")] == ["frames-00000.npy"]  # not the second, with the edited file
+    last.write_bytes(manifest.utterances[69].path.read_bytes())
+    assert len(cached_features(Manifest(tuple(copies), manifest.labels), backbone, FEATURES, root)) == 70
+
+
 def test_reading_features_needs_no_transformers_to_be_imported():
     modules = "temporal_shift.ser.encoders.feature_cache, temporal_shift.ser.corpora"
     code = f"import sys, {modules}; sys.exit('transformers' in sys.modules)"

@@ -12,7 +12,8 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from temporal_shift.ser import config
-from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.corpora.manifest import Manifest
+from temporal_shift.ser.corpora.manifest_builder import read_utterance
 from temporal_shift.ser.encoders.feature_cache import FeatureCache, shard_path
 from temporal_shift.ser.experiments.reproduce import published_experiment
 from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
@@ -42,9 +43,7 @@ def manifest(tmp_path_factory) -> Manifest:
             path, label = folder / f"{session}-{number:02}.wav", LABELS[number % 4]
             tone = np.sin(np.arange(8000) * 0.02 * (1 + number % 4))
             soundfile.write(path, 0.1 * tone + 0.05 * generator.normal(size=8000), 16000, subtype="FLOAT")
-            utterances.append(
-                Utterance(path.stem, path, label, f"{session}F", f"Session{session}", 0, 0.5, 8000, 16000, "0" * 64, "")
-            )
+            utterances.append(read_utterance(path, path.stem, label, f"{session}F", f"Session{session}"))
     return Manifest(tuple(utterances), LABELS)
 
 
