@@ -75,7 +75,7 @@ class PartFile:
 
 def read_at(file: BinaryIO, position: int, count: int) -> bytes:
     """Up to ``count`` bytes from a position."""
-    if count <= 0:
+    if count <= 0 or position < 0:  # a decoder seeks before the start of a damaged file
         return b""
     file.seek(position)
     return file.read(count)

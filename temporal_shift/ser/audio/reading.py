@@ -239,7 +239,10 @@ def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
     with ExitStack() as stack:
         try:
             file = _file(source, stack)
-            recording = _Recording(source, file, _layout(file), mix)
+            layout = _layout(file)
+            if not layout.parts:  # tags only
+                raise LayoutError("is empty")
+            recording = _Recording(source, file, layout, mix)
         except LayoutError as error:
             raise RecipeError(f"the audio file {_name(source)} {error}") from None
         except RecipeError:

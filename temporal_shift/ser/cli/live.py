@@ -76,9 +76,8 @@ def live(
     from ..inference import live as _live
     from ..inference.recognizer import Recognizer
 
-    sound = _sound(
-        file, channel_of(channel), device, seconds
-    )  # a wrong file or device is an error before the model loads
+    # a wrong file or device is an error before the model loads
+    sound = _sound(file, channel_of(channel), device, seconds)
     recognizer = Recognizer.load(name, revision, allow_download=allow_download)
     view = _view(format, recognizer.labels)
     predictor, way = _live.predictor_of(recognizer)
@@ -120,6 +119,7 @@ def demo(
     without_password: Annotated[
         bool, typer.Option("--without-password", help="Let anyone who reaches --host use the page.")
     ] = False,
+    channel: Channel = "mean",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
@@ -131,6 +131,7 @@ def demo(
     from ..inference.demo_server import Access, serve
     from ..inference.recognizer import Recognizer
 
+    chosen = channel_of(channel)
     access = Access(host, port, name or (), _user_and_password(auth))
     if not (access.is_local or access.auth or without_password):
         raise RecipeError(
@@ -143,7 +144,7 @@ def demo(
         second = Recognizer.load(baseline, baseline_revision, allow_download=allow_download)
         models.append((Path(baseline).name, second))
     examples = quickstart_examples(_CORPUS) if _CORPUS.is_dir() else []
-    serve(models, examples, access, browser=browser)
+    serve(models, examples, access, browser=browser, channel=chosen)
 
 
 def _user_and_password(file: Path | None) -> str | None:

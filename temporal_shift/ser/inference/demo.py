@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.channels import Downmix
 from ..audio.reading import read_blocks
 from ..audio.resampling import SAMPLE_RATE
+from ..config import Channel
 from ..corpora.readers.iemocap import read_iemocap
 from ..utils.errors import RecipeError
 from .demo_gate import KEPT
@@ -44,11 +46,16 @@ def quickstart_examples(corpus: Path) -> list[Example]:
     return [found[key] for key in sorted(found)]
 
 
-def answer_to(models: list[tuple[str, Recognizer]], path: Path, name: str) -> tuple[str, Samples | None]:
+def answer_to(
+    models: list[tuple[str, Recognizer]], path: Path, name: str, channel: Channel = "mean"
+) -> tuple[str, Samples | None]:
     """Return the predictions for a recording, or the error, as HTML; and its samples, ``None`` after an error."""
+    mix = Downmix(channel)
     try:
-        wave = _wave(path)
-        return cards([predict(each, recognizer, wave) for each, recognizer in models], wave), wave
+        wave = _wave(path, mix)
+        shown = cards([predict(each, recognizer, wave) for each, recognizer in models], wave)
+        warning = mix.warning(name)
+        return (shown if warning is None else message(warning) + shown), wave
     except RecipeError as error:
         return message(str(error).replace(str(path), name)), None
 
@@ -65,21 +72,26 @@ def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
     return Prediction(name, recognizer.labels, whole, level, course, recognizer.window, duration, latency)
 
 
-def page_of(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example]) -> Any:
-    """The page as Gradio's blocks. Its first two events take a file, the third one an example's number."""
+def page_of(
+    gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example], channel: Channel = "mean"
+) -> Any:
+    """The page as Gradio's blocks. Its first two events take a file, the third one an example's number.
 
-    def answer_to_file(path: str | Path | None, name: str = "") -> tuple[Any, ...]:
+    ``channel`` is that of uploads; the examples have one.
+    """
+
+    def answer_to_file(path: str | Path | None, name: str = "", chosen: Channel = channel) -> tuple[Any, ...]:
         if path is None:
             return gradio.skip(), gradio.skip(), None, None
         name = name or Path(path).name
-        said, wave = answer_to(models, Path(path), name)
+        said, wave = answer_to(models, Path(path), name, chosen)
         if wave is None:
             return said, gradio.Audio(value=None, visible=False), None, None
         sound = (SAMPLE_RATE, (wave.clip(-1, 1) * 32767).astype(np.int16))
         return said, gradio.Audio(value=sound, label=name, visible=True), None, None
 
     def answer_to_example(number: int) -> tuple[Any, ...]:
-        return answer_to_file(examples[number].path, examples[number].label)
+        return answer_to_file(examples[number].path, examples[number].label, "mean")
 
     with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
@@ -119,9 +131,9 @@ def page_of(gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Ex
     return page
 
 
-def _wave(path: Path) -> Samples:
+def _wave(path: Path, mix: Downmix) -> Samples:
     blocks, samples = [], 0
-    for block in read_blocks(path):
+    for block in read_blocks(path, channel=mix):
         blocks.append(block)
         samples += len(block)
         if samples > MAX_SECONDS * SAMPLE_RATE:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config import Channel
 from ..utils.errors import RecipeError, reason_of
 from .demo import Example, page_of
 from .demo_gate import UPLOAD_BYTES, Gate
@@ -61,16 +62,24 @@ class Access:
         return {name.lower() for name in (own if self.is_local else own | {socket.gethostname(), socket.getfqdn()})}
 
 
-def serve(models: list[tuple[str, Recognizer]], examples: list[Example], access: Access, *, browser: bool) -> None:
+def serve(
+    models: list[tuple[str, Recognizer]],
+    examples: list[Example],
+    access: Access,
+    *,
+    browser: bool,
+    channel: Channel = "mean",
+) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         models: The model, and its baseline if there is one, with their names.
+        channel: Of uploads with several channels.
     Raises:
         RecipeError: If gradio is missing, or the address is not available.
     """
     with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder, suppress(KeyboardInterrupt):
-        app = application(models, examples, access, Path(folder))
+        app = application(models, examples, access, Path(folder), channel)
         import uvicorn
 
         with _listening(access) as listener:
@@ -93,7 +102,13 @@ def serve(models: list[tuple[str, Recognizer]], examples: list[Example], access:
             ).run(sockets=[listener])
 
 
-def application(models: list[tuple[str, Recognizer]], examples: list[Example], access: Access, folder: Path) -> Gate:
+def application(
+    models: list[tuple[str, Recognizer]],
+    examples: list[Example],
+    access: Access,
+    folder: Path,
+    channel: Channel = "mean",
+) -> Gate:
     """The page behind its gate, as an ASGI application; ``folder`` receives the uploads.
 
     Raises:
@@ -108,7 +123,7 @@ def application(models: list[tuple[str, Recognizer]], examples: list[Example], a
     gradio = _gradio()
     from fastapi import FastAPI
 
-    page = page_of(gradio, models, examples)
+    page = page_of(gradio, models, examples, channel)
     page.queue(api_open=False, default_concurrency_limit=1, max_size=_QUEUE)
     mounted = gradio.mount_gradio_app(
         FastAPI(openapi_url=None),

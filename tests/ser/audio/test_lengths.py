@@ -162,6 +162,8 @@ def test_other_bytes_after_the_sound_change_nothing(file):
         (mp3(information=False) + bytes(5000), "damaged: its last 5000 bytes"),
         (mp3(information=False)[:-9], "cut off: it ends within a frame"),
         (encoded(NOISE, format="OGG")[:-9], "cut off: it ends within a page"),
+        (ID3, "cannot be read"),
+        (mp3()[: mp3().index(mp3()[:2], 32)] + b"TAG" + bytes(125), "empty"),
     ],
 )
 def test_what_cannot_be_read_to_its_end_is_refused(file, content, reason):

@@ -206,6 +206,16 @@ def test_a_recording_that_is_too_long_is_refused(tmp_path, monkeypatch):
     assert wave is None
 
 
+def test_a_channel_is_chosen_and_channels_that_cancel_are_named(tmp_path):
+    wave = noise(8000)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), 16000, subtype="FLOAT")
+    said, used = demo.answer_to([], tmp_path / "a.wav", "mine.wav", 1)
+    np.testing.assert_array_equal(used, -wave)
+    assert "cancel" not in said
+    assert "mine.wav cancel each other" in demo.answer_to([], tmp_path / "a.wav", "mine.wav")[0]
+    assert "in [0, 1], got 3" in demo.answer_to([], tmp_path / "a.wav", "mine.wav", 3)[0]
+
+
 def test_names_are_no_markup():
     prediction = Prediction(
         "<b>", ("<i>", "&"), (0.6, 0.4), -20.0, (Window(0, 0.1, (0.6, 0.4), -20.0),), 0.5, 0.1, 0.01
