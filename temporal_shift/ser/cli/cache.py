@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ def list_caches(cache: Cache = CACHE) -> None:
     """List the caches: name, backbone, layer, clip, cached utterances, files, size."""
     from ..encoders.cache_maintenance import caches_table
 
+    _check(cache)
     Console().print(caches_table(cache).for_terminal())
 
 
@@ -28,7 +30,12 @@ def verify(
     """Compare every file with its checksum. Exit code 1 if one is missing or broken; the next run encodes it again."""
     from ..encoders.cache_maintenance import entries, find
 
-    broken = [path for entry in ([find(cache, name)] if name else entries(cache)) for path in entry.broken()]
+    _check(cache, name)
+    found = list(entries(cache)) if name is None else [find(cache, name)]
+    if not found:
+        print(f"there are no caches in {cache}")
+        return
+    broken = [path for entry in found for path in entry.broken()]
     for path in broken:
         print(f"broken: {path}")
     if broken:
@@ -44,9 +51,15 @@ def remove_cache(
     """Delete a cache."""
     from ..encoders.cache_maintenance import find, remove
 
-    if not name.strip():  # an unset shell variable must not match every cache
-        raise RecipeError("the name of the cache to delete must not be empty")
+    _check(cache, name)
     entry = find(cache, name)
     size = entry.bytes
     remove(entry)
     print(f"deleted {entry.folder} ({size / 1e6:.1f} MB)")
+
+
+def _check(cache: Path, name: str | None = None) -> None:
+    if not cache.is_dir():
+        raise RecipeError(f"--cache must be a folder of caches, and there is no folder {cache}")
+    if name is not None and not name.strip():  # an unset shell variable must not match every cache
+        raise RecipeError("the name of the cache must not be empty")

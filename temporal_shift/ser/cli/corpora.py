@@ -86,10 +86,10 @@ def describe(
     from ..corpora.manifest import read_manifest
     from ..utils.atomic_files import write_bytes
 
-    picture = manifest.with_suffix(".png") if plot is None else plot
-    if picture.suffix.lower() != ".png":
-        raise RecipeError(f"--plot must end in .png, got {picture}")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise RecipeError(f"--plot must end in .png, got {plot}")
     corpus = read_manifest(manifest)
+    picture = manifest.with_suffix(".png") if plot is None else plot
     described = description.describe(corpus)
     console = Console()
     for table in (

@@ -135,7 +135,7 @@ def demo(
     access = Access(host, port, name or (), _user_and_password(auth))
     if not (access.is_local or access.auth or without_password):
         raise RecipeError(
-            f"--host must be an address of this machine only without a password, got {host}: "
+            f"--host must be an address of this machine only without a password, got {host!r}: "
             f"give --auth FILE, set {_AUTH}, or let anyone use the page with --without-password"
         )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
 from .options import OUT, AllowDownload, Revision
 
@@ -39,6 +40,8 @@ def export(
     allow_download: AllowDownload = False,
 ) -> None:
     """Write a model and its encoder to one ONNX file that runs without PyTorch."""
+    if out.suffix != ".onnx":
+        raise RecipeError(f"the file to write must end in .onnx, got {out}")
     from ..models.onnx_export import export_onnx
     from ..models.speech_classifier import load_speech_classifier
 

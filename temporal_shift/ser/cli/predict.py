@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -75,6 +75,7 @@ def predict(
         named = list(expand(files, sys.stdin.buffer))
         if not named:
             raise RecipeError("FILE must name at least one file, got none on the command line or standard input")
+        _check_no_input(output, named)
         recognizer = Recognizer.load(model, revision, allow_download=allow_download)
         check_hop(recognizer, hop)
         results: list[Answer | Refusal] = []
@@ -88,7 +89,8 @@ def predict(
             left = [file.file if isinstance(file, Refusal) else file for file in named[len(results) :]]
             results += [Refusal(file, "stopped before the end of the file") for file in left]
         outcome = Outcome.of(model, recognizer, results)
-        _write(outcome, format, windows, sink)
+        with _written("standard output" if output is None else f"--out {output}"):
+            _write(outcome, format, windows, sink)
     if stopped:
         raise typer.Exit(INTERRUPTED)
     if outcome.refusals:
@@ -100,14 +102,38 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
     """Open the output before the work, so that a file that cannot be written is an error at once."""
     if output is not None and output.is_dir():
         raise RecipeError(f"--out must be a file, got the folder {output}")
+    name = "standard output" if output is None else f"--out {output}"
+    with ExitStack() as stack:
+        with _written(name):
+            sink = sys.stdout.buffer if output is None else stack.enter_context(atomic_write(output))
+        yield sink
+        with _written(name):
+            sink.flush()
+            stack.close()
+
+
+@contextmanager
+def _written(name: str) -> Iterator[None]:
+    """Name the output in its errors, which are not those of the model and the recordings."""
     try:
-        with nullcontext(sys.stdout.buffer) if output is None else atomic_write(output) as file:
-            yield file
+        yield
     except BrokenPipeError:  # `| head` has closed the pipe: send Python's last flush to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        name = "standard output" if output is None else f"--out {output}"
         raise RecipeError(f"{name} cannot be written: {error.strerror}") from None
+
+
+def _check_no_input(output: Path | None, named: Sequence[str | Refusal]) -> None:
+    """Raise a :class:`RecipeError` if the output would replace one of the recordings."""
+    if output is not None and any(isinstance(file, str) and _is_same(output, file) for file in named):
+        raise RecipeError(f"--out must not be one of the recordings, got {output}")
+
+
+def _is_same(path: Path, file: str) -> bool:
+    try:
+        return path.samefile(file)
+    except (OSError, ValueError):  # one of them does not exist, or cannot
+        return False
 
 
 def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> None:
@@ -121,7 +147,6 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
         console = Console(file=text, force_terminal=in_terminal, width=None if in_terminal else _UNLIMITED)
         console.print(outcome.table(windows).for_terminal())
         sink.write(text.getvalue().encode())
-    sink.flush()
 
 
 def _predict_all(

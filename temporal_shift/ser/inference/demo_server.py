@@ -162,10 +162,10 @@ def _listening(access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
         return socket.create_server((access.host, access.port), family=family)
-    except OSError as error:
+    except (OSError, TypeError, UnicodeError) as error:  # a name with a null byte, or a part of over 63 characters
         raise RecipeError(
             f"--host {access.host} --port {access.port} is in use, or not an address of this machine: "
-            f"{error.strerror or reason_of(error)}"
+            f"{getattr(error, 'strerror', None) or reason_of(error)}"
         ) from None
 
 

@@ -14,6 +14,8 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from .errors import RecipeError
 
+_MAX_NAME = 96  # the hub's limit
+
 
 def check_folder_or_hub_name(name: str, what: str) -> None:
     """Raise a :class:`RecipeError` unless a model's name is a folder, or possible on the hub: ``owner/name``, ``name``.
@@ -28,7 +30,7 @@ def check_folder_or_hub_name(name: str, what: str) -> None:
     if os.path.exists(name):
         raise RecipeError(f"the {what} must be a folder or a hub name, got the file {name}")
     parts = name.split("/")
-    if name[0] in ".~" or len(parts) > 2 or not all(parts) or "\\" in name:
+    if name[0] in ".~" or len(parts) > 2 or len(name) > _MAX_NAME or not all(parts) or "\\" in name:
         hint = ": write the home folder in full, not as ~" if name[0] == "~" else ""
         raise RecipeError(f"there is no {what} folder {name}{hint}")
 

@@ -84,6 +84,31 @@ def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
         assert re.search(r" -o\b", printed), command
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("cache", "ls", "--cache", "gone"), "--cache must be a folder .*gone"),
+        (("cache", "verify", "--cache", "file"), "--cache must be a folder .*file"),
+        (("cache", "verify", "", "--cache", "."), "the name of the cache must not be empty"),
+        (("cache", "rm", " ", "--cache", "."), "the name of the cache must not be empty"),
+        (("describe", ""), "the manifest must be a file, got the folder "),
+        (("describe", "file", "--plot", "plot.pdf"), r"--plot must end in \.png, got plot\.pdf"),
+        (("export", "any", "model.txt"), r"the file to write must end in \.onnx, got model\.txt"),
+        (("package", "file", "--model", "x", "-o", "y"), "file must be the results folder of an experiment"),
+        (("compare", "file", "file"), "file must be the results folder of an experiment"),
+        (("demo", "--host", "", "--model", "any"), "--host must be .* got ''"),
+    ],
+)
+def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
+    Path("file").write_text("x")
+    assert re.match(f"error: {sentence}.*\n$", typed(*arguments, code=2))
+
+
+def test_verify_says_that_there_is_nothing_to_verify(typed):
+    Path("empty").mkdir()
+    assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
+
+
 def test_prepare_writes_a_manifest_and_says_nothing_differs_from_the_published_corpus(typed, tmp_path):
     write_iemocap(tmp_path / "IEMOCAP")
     printed = typed("prepare", "iemocap", "IEMOCAP", "--out", "manifest.jsonl")

@@ -362,6 +362,8 @@ def test_samples_that_are_not_on_a_scale_of_1_are_a_reason(typed):
         (("--model", "./\x1b[31m", "a.wav"), r"there is no model folder ./\x1b[31m"),
         (("--model", "~/gone", "a.wav"), "there is no model folder ~/gone"),
         (("--model", "a.wav", "a.wav"), "the model must be a folder or a hub name, got the file a.wav"),
+        (("--model", "x" * 400, "a.wav"), "there is no model folder xxx"),
+        (("-o", "a.wav", "./a.wav"), "--out must not be one of the recordings, got a.wav"),
         (("--model", "", "a.wav"), "the name of the model must not be empty"),
         (("--revision", "v1", "a.wav"), "revision must not be given with a model folder, got 'v1'"),
         (("--output", ".", "a.wav"), "--out must be a file, got the folder ."),
