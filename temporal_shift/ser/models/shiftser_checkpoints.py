@@ -16,7 +16,7 @@ from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .shiftser_names import NAMES, POINTWISE, UNUSED
 from .speech_classifier import SpeechClassifier
 from .speech_classifier_config import SpeechClassifierConfig
-from .torchaudio_backbone import frames_of, from_torchaudio
+from .torchaudio_backbone import check_floating, frames_of, from_torchaudio
 
 ShiftArgument = dict[str, Any] | Literal["by name"] | None
 
@@ -204,7 +204,9 @@ def _classifier(
     if shift == "by name":
         shift = _shift_of(kind)
     blocks = {"CNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}.get(kind, "transformer")
-    model = FrameClassifier(FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config}))
+    settings = FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config})
+    with torch.device("meta"):  # the weights are loaded already
+        model = FrameClassifier(settings)
     if named.keys() != model.state_dict().keys():
         raise ValueError(
             f"shift must fit the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
@@ -230,6 +232,7 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
     if kind == "Shiftformer":
         named = {name: tensor for name, tensor in named.items() if name not in UNUSED}
     _check_names(named, kind, NAMES[kind])
+    check_floating(named)
     if kind == "Transformer" and position is None:
         warnings.warn(
             "position is taken to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "
@@ -257,7 +260,7 @@ def _shift_of(kind: str) -> dict[str, Any] | None:
 
 
 def _sizes(named: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, int]:
-    dim = named["spec_augment.masked_frame"].numel()
+    dim = (1, *named["spec_augment.masked_frame"].shape)[-1]  # any shape: checked later
     sizes = {"hidden_size": dim}
     if "id2label" not in config:
         sizes["num_labels"] = named["head.bias"].numel()

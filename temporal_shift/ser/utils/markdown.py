@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from .wording import printable
+
 # Characters that format text wherever they are. A pipe separates table cells, a dollar begins a formula.
 _ALWAYS = r"[\\`*|~$]"
 _UNDERSCORE = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word it is plain text
@@ -13,13 +15,11 @@ _LINK = r"\](?=[(\[:])"  # [text](url), [text][name], [name]: url
 _BRACKET = r"\[(?=\^|[ xX]\])"  # a footnote, a check box
 _LINE_START = r"^[-+=](?=[-+=\s]|$)|^[0-9]{1,9}[.)](?=\s|$)"  # a list, a rule
 _MARKUP = re.compile("|".join((_ALWAYS, _UNDERSCORE, _NUMBER_SIGN, _LINK, _BRACKET, _LINE_START)))
-# Controls, lone surrogates, and the marks that reverse the direction of the text after them.
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def one_line(text: str) -> str:
-    """Collapse line breaks and other white space to single spaces; write invisible characters as ``\\u202e``."""
-    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+    """Collapse line breaks and other white space to single spaces; escape what is still unprintable."""
+    return printable(" ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:

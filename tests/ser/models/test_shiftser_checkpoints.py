@@ -221,6 +221,14 @@ def test_the_downstream_part_alone_keeps_its_prefix_or_loses_it():
             },
             r"each weight once",
         ),
+        (
+            lambda names: {k: t.to(torch.int8) if k.endswith("v_proj.bias") else t for k, t in names.items()},
+            r"floating-point.*v_proj\.bias of torch\.int8",
+        ),
+        (
+            lambda names: {k: t.to(torch.bool) if k.endswith("head.bias") else t for k, t in names.items()},
+            r"floating-point.*head\.bias of torch\.bool",
+        ),
         (lambda names: {**names, "odd": torch.zeros(1)}, r"model\. or pretrain\..*got odd$"),
     ],
 )
@@ -368,6 +376,13 @@ def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
         state_dict["transformer.0.token_mixer.distance_embedding.weight"] = torch.zeros(shape)
         with pytest.raises(ValueError, match=r"shapes .* transformer\.0\.token_mixer.* must be .*, got"):
             from_shiftser(state_dict)
+
+
+def test_sizes_that_do_not_fit_are_refused_before_a_model_of_them_is_made():
+    state_dict = weights("Transformer")
+    state_dict["specaugment.masked_spec_embed"] = torch.zeros(1_000_000)  # a model as wide needs 100 TB
+    with raises(ValueError, "shapes must fit each other", "head.weight must be (5, 1000000), got (5, 32)"):
+        from_shiftser(state_dict)
 
 
 def test_an_argument_that_contradicts_the_shapes_is_refused():
