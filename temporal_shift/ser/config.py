@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from .utils.errors import RecipeError, sentences_of
+from .utils.errors import RecipeError, sentences_of, shortened
 from .utils.names import PathName, check_name, clean_name, is_missing, look_alikes
 from .utils.yaml_files import read_yaml
 
@@ -144,8 +144,15 @@ class Corpus(Section):
         return self.model_copy(update={"path": folder / self.path, "audio": audio})
 
 
-# -1 is another name of the last layer, whose features should be cached once
-Layer = Annotated[int | Literal["last", "weighted"], AfterValidator(lambda layer: "last" if layer == -1 else layer)]
+def _layer(found: Any) -> Any:
+    if isinstance(found, str) and found.removeprefix("-").isdecimal():
+        found = int(found)
+    if found not in ("last", "weighted") and not isinstance(found, int):
+        raise ValueError(f"must be last, weighted or a whole number, got {shortened(found)}")
+    return "last" if found == -1 else found  # so that the same features are cached once
+
+
+Layer = Annotated[int | Literal["last", "weighted"], BeforeValidator(_layer)]
 ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
 Average = Annotated[int, Field(ge=1, le=100_000)]
 

@@ -39,6 +39,7 @@ _SIZES = (
         "max_source_positions",
     ),
 )
+_MAX_SIZE = 1_000_000  # transformers allocates some vectors of a size even without weights
 _MAX_RATE = 200  # frames per second; attention needs the square of them. Published encoders have 50.
 
 
@@ -101,19 +102,22 @@ def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples:
         raise RecipeError(
             f"conv_stride of {name} must give at most {most} frames in {samples / SAMPLE_RATE:g} s, got {frames}"
         )
-    with quiet_loading(), torch.device("meta"):  # no memory
-        described = sum(parameter.numel() for parameter in encoder_class(config)(config).parameters())
+    try:
+        with quiet_loading(), torch.device("meta"):  # no memory
+            described = sum(parameter.numel() for parameter in encoder_class(config)(config).parameters())
+    except Exception as error:  # a family may find only now that its values do not fit
+        raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
     stored = sum(weight.numel() for weight in weights.values())
     if described > 2 * stored:  # a few missing weights are named after loading
         raise RecipeError(f"the configuration of {name} describes {described} parameters, but it has {stored}")
 
 
 def _check_sizes(config: PreTrainedConfig) -> None:
-    """Sizes are positive: transformers builds an encoder of -1 layers, which returns its input, without an error."""
+    """Sizes are positive and bounded: transformers builds an encoder of -1 layers, which returns its input."""
     for key in _SIZES:
         found = getattr(config, key, None)
         if found is None:
             continue
         sizes = found if isinstance(found, (list, tuple)) else [found]
-        if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
-            raise ValueError(f"{key} must be at least 1, got {found}")
+        if not sizes or not all(type(size) is int and 1 <= size <= _MAX_SIZE for size in sizes):
+            raise ValueError(f"{key} must be in [1, {_MAX_SIZE}], got {found}")

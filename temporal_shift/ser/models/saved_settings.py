@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import torch
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..config import Average, Blocks, ClipSeconds, Layer, Section, SpecAugment
 from ..utils.errors import RecipeError, sentences_of, shortened
@@ -17,8 +15,16 @@ from ..utils.names import clean_name
 _MAX_SIZE = 1_000_000  # of one dimension
 _MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 _MAX_CLASSES = 10_000
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 Settings = TypeVar("Settings", bound=Section)
+
+
+def _dtype(found: Any) -> Any:
+    name = str(found).removeprefix("torch.")
+    if found is not None and name not in _DTYPES:
+        raise ValueError(f"must be {', '.join(_DTYPES)}, got {shortened(found)}")
+    return None if found is None else name
 
 
 class HuggingFaceSettings(Section):
@@ -27,13 +33,13 @@ class HuggingFaceSettings(Section):
     Fields that choose code, kernels to download or files are not among them (``auto_map``, ``quantization_config``).
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     model_type: str | None = None
     architectures: list[str] | None = None
     transformers_version: str | None = None
     name_or_path: str | Path | None = None
-    dtype: torch.dtype | Literal["float16", "bfloat16", "float32", "float64", "auto"] | None = None
+    dtype: Annotated[Any, AfterValidator(_dtype)] = None
     return_dict: bool | None = None
     output_hidden_states: bool | None = None
     output_attentions: bool | None = None
@@ -95,7 +101,7 @@ class SpeechClassifierSettings(Section):
                 pending += value.items()
             elif isinstance(value, list | tuple):
                 pending += [(key, item) for item in value]
-            elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _MAX_NUMBER):
+            elif isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:  # nor NaN
                 raise ValueError(f"{key} must be a finite number of at most 2**53, got {value}")
         return found
 
@@ -154,9 +160,9 @@ def validate_labels(
         raise RecipeError(f"num_labels must be in [2, {_MAX_CLASSES}], got {shortened(num_labels)}")
     if id2label is None and label2id is None:
         id2label = {index: f"LABEL_{index}" for index in range(num_labels or 2)}
-    pairs = [(_index(key), name) for key, name in id2label.items()] if id2label is not None else []
-    inverse = [(_index(key), name) for name, key in label2id.items()] if label2id is not None else pairs
-    pairs = pairs or inverse
+    inverse = [(_index(key), name) for name, key in (label2id or {}).items()]
+    pairs = [(_index(key), name) for key, name in id2label.items()] if id2label is not None else inverse
+    inverse = inverse if label2id is not None else pairs
     for index, name in pairs:
         if not isinstance(name, str) or not clean_name(name):
             raise RecipeError(f"id2label must name every class, got {shortened(name)} for {index}")

@@ -157,7 +157,7 @@ class SpeechClassifier(PreTrainedModel):
         try:
             with torch.device("meta"), torch.no_grad():
                 self.eval()  # type: ignore[no-untyped-call]
-                shape = tuple(self(torch.zeros(1, self.config.clip_samples)).logits.shape)
+                shape = tuple(self(torch.zeros(1, self.config.clip_samples), return_dict=True).logits.shape)
         except Exception as error:  # parts that do not fit can fail in any way
             raise RecipeError(
                 f"the configuration must describe a model of clips of {self.config.clip_seconds:g} s, but "
@@ -306,6 +306,14 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
         found = "" if folder.is_dir() else f"there is no folder {name}, and "
         raise RecipeError(f"{found}the model {name} cannot be loaded: {reason_of(error)}") from None
     check_all_loaded(loading, f"the model {name}")
+    if extra := sorted(loading["unexpected_keys"]):
+        raise RecipeError(
+            f"the model {name} has {len(extra)} weights that its config.json does not describe, {extra[0]} for example"
+        )
+    for key, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise RecipeError(f"the weights of the model {name} must be finite, got NaN or infinity in {key}")
+    model.config.return_dict = True
     return model  # type: ignore[no-any-return]
 
 

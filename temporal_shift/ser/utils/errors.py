@@ -18,7 +18,11 @@ class RecipeError(ValueError):
 
 def reason_of(error: Exception) -> str:
     """The first line of a library's error, without its last full stop, or the error's type if it has no message."""
+    if isinstance(error, KeyError):  # its message is the key alone
+        return f"{error} is not known"
     lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith(":"):  # a heading
+        lines[0] += f" {lines[1].strip()}"
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
