@@ -60,6 +60,8 @@ def prepare(
         audio=audio,
     )
     manifest = read_corpus(chosen)
+    if out.resolve() in {label_map and label_map.resolve(), *(each.path.resolve() for each in manifest.utterances)}:
+        raise RecipeError(f"--out must not be a file that prepare reads, got {out}")
     write_manifest(manifest, out)
     console = Console()
     console.print(description.classes_by_session(manifest).for_terminal())

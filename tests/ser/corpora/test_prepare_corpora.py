@@ -56,6 +56,16 @@ def test_the_counts_of_the_whole_emodb_differ_in_nothing_and_with_other_classes_
     }
 
 
+@pytest.mark.parametrize("out", ["audio/sad0.wav", "map.yaml"])
+def test_a_manifest_replaces_no_file_that_prepare_reads(here, out):
+    table = write_table(here / "corpus")
+    (here / "corpus" / "map.yaml").write_text("happy: happy\nsad: sad\n")
+    before = (here / "corpus" / out).read_bytes()
+    options = ("--out", here / "corpus" / out, "--label-map", here / "corpus" / "map.yaml")
+    assert "--out must not be a file that prepare reads, got " in typed("prepare", "table", table, *options, code=2)
+    assert (here / "corpus" / out).read_bytes() == before
+
+
 def test_the_options_of_prepare_are_the_corpus_s(here):
     write_folder(here / "folder")
     typed("prepare", "folder", here / "folder", "--pattern", "{label}/{speaker}/{take}", "--groups", 2)
