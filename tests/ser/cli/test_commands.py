@@ -109,10 +109,11 @@ def test_verify_says_that_there_is_nothing_to_verify(typed):
     assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
 
 
-def test_prepare_writes_a_manifest_and_says_nothing_differs_from_the_published_corpus(typed, tmp_path):
+def test_prepare_writes_a_manifest_and_compares_it_with_the_published_corpus(typed, tmp_path):
     write_iemocap(tmp_path / "IEMOCAP")
     printed = typed("prepare", "iemocap", "IEMOCAP", "--out", "manifest.jsonl")
-    assert "differs" not in printed
+    differences = re.findall("differs: (.*)", printed)
+    assert [difference.split(" last ")[0] for difference in differences] == ["all recordings", "the recordings"]
     assert "manifest.jsonl: 5531 utterances" in printed
     assert re.search(r"all +1636 +1103 +1084 +1708 +5531", printed)
     lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
