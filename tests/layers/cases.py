@@ -201,3 +201,13 @@ _ONE_OF_EACH = (
     "RelativeTransformerLayer",
 )
 ONE_OF_EACH_CLASS = [next(case for case in CASES if name in case.name) for name in _ONE_OF_EACH]
+_ONE_OF_EACH_FORWARD = (
+    "Linear",
+    "ShiftConv(residual)",
+    "ShiftLSTM",
+    "ShiftGRU",
+    "ShiftTransformerLayer(replace)",
+    "ShiftTransformerLayer(residual)",
+    "RelativeTransformerLayer(inplace)",
+)
+ONE_OF_EACH_FORWARD = [next(case for case in CASES if name in case.name) for name in _ONE_OF_EACH_FORWARD]
