@@ -118,7 +118,7 @@ def test_prepare_writes_a_manifest_and_compares_it_with_the_published_corpus(typ
     assert re.search(r"all +1636 +1103 +1084 +1708 +5531", printed)
     lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
     assert len(lines) == 5531
-    keys = "id path label speaker session start end samples sample_rate sha256 style"
+    keys = "id path label speaker session start end samples sample_rate sha256 style channels"
     assert list(json.loads(lines[0])) == keys.split()
 
 
