@@ -25,6 +25,11 @@ _HUES = {  # theirs, too; the lighter one is the plain model's
 }
 
 
+_MAX_HEIGHT = 200.0  # inches; matplotlib cannot draw more than 2^16 pixels
+_MAX_SIDE = 7.0  # inches of a confusion matrix
+_MIN_CELL = 0.35  # inches of a cell with text
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """Blocks give the hue; a shift is dark and filled, no shift light and hollow, a shift of no frames grey."""
@@ -68,7 +73,7 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
     chance = 100 * summary["chance"]
     shown = [chance, *(100 * ua for figures in summary["models"] for ua in figures["ua"]["by_fold"].values())]
     with house_style():
-        figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(models)), layout="constrained")
+        figure = Figure(figsize=(6.4, min(1.2 + 0.5 * len(models), _MAX_HEIGHT)), layout="constrained")
         axes = figure.add_subplot()
         for row, (model, figures) in enumerate(zip(models, summary["models"], strict=True)):
             _draw_ua_row(axes, row, _Look.of(model), figures["ua"], dot=0.012 * (max(shown) - min(shown)))
@@ -85,11 +90,14 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
 
 
 def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
-    """A panel per model: of each true class, the share predicted as each class, and the utterances."""
+    """A panel per model: of each true class, the share predicted as each class, and the utterances.
+
+    With many classes the cells have no text, only colours.
+    """
     columns = min(4, len(summary["models"]))
     rows = -(-len(summary["models"]) // columns)
     optimistic = " (optimistic)" * (summary["protocol"] == "paper")
-    side = max(2.3, 0.55 * len(results.plan.labels))
+    side = min(max(2.3, 0.55 * len(results.plan.labels)), _MAX_SIDE)
     with house_style():
         figure = Figure(figsize=(columns * side + 0.4, rows * (side + 0.35) + 0.2), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False)
@@ -98,7 +106,7 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
                 axes.set_axis_off()
                 continue
             model = summary["models"][place]
-            _draw_confusion(axes, np.array(model["confusion"]), results.plan.labels)
+            _draw_confusion(axes, np.array(model["confusion"]), results.plan.labels, side)
             title = f"{model['name']}, UA {100 * model['ua']['mean']:.1f} %{optimistic}"
             axes.set_title(textwrap.fill(title, int(11 * side)))
             axes.set_xlabel("predicted")
@@ -143,7 +151,7 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     with house_style():
         width = max(3.2, 1.4 + 0.75 * max(len(panel.columns) for panel in panels))
         height = 1.3 + 0.5 * max(len(panel.rows) for panel in panels)
-        figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
+        figure = Figure(figsize=(columns * width, min(rows * height, _MAX_HEIGHT)), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
@@ -178,23 +186,24 @@ def _levels(sorted_values: Sequence[float], width: float) -> list[int]:
     return levels
 
 
-def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[str]) -> None:
+def _draw_confusion(axes: Axes, counts: np.ndarray[Any, Any], labels: Sequence[str], side: float) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (true, predicted), share in np.ndenumerate(shares):
+    cell = side / len(labels)
+    for (true, predicted), share in np.ndenumerate(shares) if cell >= _MIN_CELL else ():
         axes.text(
             predicted,
             true,
             f"{100 * share:.0f} %\n{counts[true, predicted]}",
             color=_ink(image, share),
-            size="x-small",
+            size="x-small" if cell >= 0.5 else "xx-small",
             ha="center",
             va="center",
         )
-    slanted = max(map(len, labels)) > 7
-    axes.set_xticks(range(len(labels)), labels, rotation=40 if slanted else 0, ha="right" if slanted else "center")
+    slant = 0 if max(map(len, labels)) <= 7 else 40 if cell >= _MIN_CELL else 90
+    axes.set_xticks(range(len(labels)), labels, rotation=slant, ha="right" if slant == 40 else "center")
     axes.set_yticks(range(len(labels)), labels)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=min(9.0, 60 * cell))
     axes.spines[:].set_visible(False)
 
 

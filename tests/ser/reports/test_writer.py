@@ -230,6 +230,15 @@ def test_every_panel_of_confusion_names_the_axis_of_the_predicted_class(reported
     assert [axes.get_xlabel() for axes in panels if axes.has_data()] == ["predicted"] * 7
 
 
+def test_many_classes_make_no_huge_picture(reported):
+    results, metrics = read_results(reported), metrics_in(reported)
+    many = replace(results, plan=replace(results.plan, labels=tuple(f"emotion {n}" for n in range(100))))
+    model = {**metrics["models"][0], "confusion": [[1] * 100] * 100}
+    figure = plots.confusion_matrices(many, {**metrics, "models": [model]})
+    assert max(figure.get_size_inches()) < 8
+    assert not any(axes.texts for axes in figure.axes)  # the cells are too small
+
+
 def test_heatmaps_name_their_axes_and_share_a_colour_bar():
     cells = {("residual", "1/4"): 0.5, ("inplace", "1/8"): 0.6}
     *maps, bar = plots.heatmaps([plots.Heatmap(title, cells) for title in "abcd"]).axes
