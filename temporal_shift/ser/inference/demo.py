@@ -17,7 +17,7 @@ from ..corpora.readers.iemocap import read_iemocap
 from ..utils.errors import RecipeError
 from .demo_gate import KEPT
 from .demo_views import INVITATION, Prediction, cards, caveats, introduction, message
-from .recognizer import Recognizer, Samples, check_finite, mean_probabilities
+from .recognizer import Recognizer, Samples, check_finite, check_length, mean_probabilities
 from .remarks import level_of
 
 MAX_SECONDS = 300.0  # of a recording
@@ -53,11 +53,14 @@ def answer_to(
     mix = Downmix(channel)
     try:
         wave = _wave(path, mix)
+        check_length(len(wave), "the recording")
         shown = cards([predict(each, recognizer, wave) for each, recognizer in models], wave)
         warning = mix.warning(name)
         return (shown if warning is None else message(warning) + shown), wave
     except RecipeError as error:
         return message(str(error).replace(str(path), name)), None
+    except MemoryError:
+        return message("the recording needs more memory than there is"), None
 
 
 def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:

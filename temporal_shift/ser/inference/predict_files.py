@@ -20,11 +20,9 @@ from ..utils.csv_cells import csv_cell
 from ..utils.errors import RecipeError
 from ..utils.labels import most_likely
 from ..utils.table import Table, percent
-from ..utils.wording import counted, printable
-from .recognizer import Recognizer, Samples, Window, check_finite, mean_probabilities
+from ..utils.wording import printable
+from .recognizer import Recognizer, Samples, Window, check_finite, check_length, mean_probabilities
 from .remarks import remark
-
-_MIN_SECONDS = 0.1  # shorter recordings contain no speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +187,8 @@ def _answer(
     for window in recognizer.windows(blocks(), hop):
         windows.append(window)
         report(window.end)
+    check_length(samples, f"the audio file {file}")
     seconds = samples / SAMPLE_RATE
-    if seconds < _MIN_SECONDS:
-        length = f"{seconds:.5f}".rstrip("0").rstrip(".")
-        raise RecipeError(
-            f"the audio file {file} must be at least {_MIN_SECONDS} s long, got {length} s "
-            f"({counted(samples, 'sample')} at 16 kHz)"
-        )
     probabilities = mean_probabilities(windows)
     check_finite(probabilities, f"the audio file {file}")
     label, warning = most_likely(recognizer.labels, probabilities), printable(mix.warning(file) or "")

@@ -19,12 +19,14 @@ from ..audio.resampling import SAMPLE_RATE
 from ..audio.samples import as_floats
 from ..models.speech_classifier import SpeechClassifier, load_speech_classifier
 from ..utils.errors import RecipeError
+from ..utils.wording import counted
 from .remarks import level_of
 
 Samples = npt.NDArray[np.float32]
 
 _Cut = tuple[int, Samples]  # the first sample's index, and the samples
 
+_MIN_SECONDS = 0.1  # shorter recordings contain no speech
 _BATCH = 8  # maximum number of windows in a forward pass
 
 
@@ -122,6 +124,16 @@ class Recognizer:
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
     """The probabilities of a whole recording: the mean over its windows."""
     return tuple(float(share) for share in np.mean([window.probabilities for window in windows], axis=0))
+
+
+def check_length(samples: int, sound: str) -> None:
+    """Raise a :class:`RecipeError` if a recording at 16 kHz is too short to contain speech."""
+    seconds = samples / SAMPLE_RATE
+    if seconds < _MIN_SECONDS:
+        length = f"{seconds:.5f}".rstrip("0").rstrip(".")
+        raise RecipeError(
+            f"{sound} must be at least {_MIN_SECONDS} s long, got {length} s ({counted(samples, 'sample')} at 16 kHz)"
+        )
 
 
 def check_finite(probabilities: Sequence[float], sound: str) -> None:

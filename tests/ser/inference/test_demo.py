@@ -216,6 +216,13 @@ def test_a_channel_is_chosen_and_channels_that_cancel_are_named(tmp_path):
     assert "in [0, 1], got 3" in demo.answer_to([], tmp_path / "a.wav", "mine.wav", 3)[0]
 
 
+def test_a_recording_that_is_too_short_for_speech_is_refused(tmp_path):
+    soundfile.write(tmp_path / "short.wav", noise(1599), 16000)
+    said, wave = demo.answer_to([], tmp_path / "short.wav", "short.wav")
+    assert re.search(r"at least 0\.1 s long, got 0\.09994 s \(1599 samples", said)
+    assert wave is None
+
+
 def test_names_are_no_markup():
     prediction = Prediction(
         "<b>", ("<i>", "&"), (0.6, 0.4), -20.0, (Window(0, 0.1, (0.6, 0.4), -20.0),), 0.5, 0.1, 0.01
