@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -37,8 +37,11 @@ def colours(svg: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_picture_is_drawn_by_its_script(name, tmp_path):
-    subprocess.run([sys.executable, str(FIGURES / f"draw_{name}.py"), str(tmp_path)], check=True)
+def test_the_picture_is_drawn_by_its_script(name, tmp_path, monkeypatch):
+    path = FIGURES / f"draw_{name}.py"
+    monkeypatch.syspath_prepend(FIGURES)
+    monkeypatch.setattr(sys, "argv", [str(path), str(tmp_path)])
+    runpy.run_path(str(path), run_name="__main__")
     for theme in ("light", "dark"):
         drawn = (tmp_path / f"{name}-{theme}.svg").read_text(encoding="utf-8")
         kept = (FIGURES / f"{name}-{theme}.svg").read_text(encoding="utf-8")
