@@ -5,6 +5,7 @@ A statement that contradicts the input is refused. One that concerns a choice of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import config
@@ -16,21 +17,26 @@ from .whisper_spectrogram import HOP, WINDOW
 FILES = ("preprocessor_config.json", "processor_config.json")
 
 
-def check_statements(files: ModelFiles, settings: dict[str, Any]) -> None:
-    """Raise a :class:`RecipeError` if the encoder states another input than it gets.
+def check_encoder(files: ModelFiles, settings: dict[str, Any]) -> None:
+    """Raise a :class:`RecipeError` if an encoder states another input than it gets.
 
     Args:
         settings: The content of its ``config.json``.
     """
-    stated = _stated(files)
     given: dict[str, object] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1}
     if settings["model_type"] == "whisper":
         bins = settings.get("num_mel_bins", 80)
         given = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": bins, "dither": 0.0}
         given |= {"n_fft": WINDOW, "hop_length": HOP}
-    for key, value in {**given, "sampling_rate": SAMPLE_RATE, "padding_value": 0.0}.items():
+    check_statements(files, {**given, "sampling_rate": SAMPLE_RATE, "padding_value": 0.0})
+
+
+def check_statements(files: ModelFiles, given: Mapping[str, object]) -> None:
+    """Raise a :class:`RecipeError` if a model states another value for one of these keys."""
+    stated = _stated(files)
+    for key, value in given.items():
         if stated.get(key, value) != value:
-            raise RecipeError(f"{key} of the backbone {files.name} must be {value}, got {stated[key]!r}")
+            raise RecipeError(f"{key} of the {files.kind} {files.name} must be {value}, got {stated[key]!r}")
 
 
 def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:

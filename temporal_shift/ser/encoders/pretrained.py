@@ -23,7 +23,7 @@ from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, qui
 from .families import check_size, encoder_class, encoder_config
 from .frame_encoder import FrameEncoder, normalized
 from .model_files import ModelFiles
-from .preprocessor import FILES, check_statements
+from .preprocessor import FILES, check_encoder
 from .whisper_spectrogram import HOP
 
 Waveforms: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
@@ -58,7 +58,7 @@ def load_backbone(
     convert: Callable[[Waveforms], Tensor] = torch.from_numpy
     if identity["model_type"] == "whisper":
         positions = _cut_positions(model, samples, files.name)
-        # Whisper's own: check_statements has compared everything else
+        # Whisper's own: check_encoder has compared everything else
         convert = partial(_spectrogram, WhisperFeatureExtractor(feature_size=model.config.num_mel_bins), positions)
     return PretrainedEncoder(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
@@ -87,7 +87,7 @@ def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True)
         source = {"name": backbone.name, "revision": commit}
         files = files.at(commit)
     encoder_config(settings, f"the backbone {backbone.name}")
-    check_statements(files, settings)
+    check_encoder(files, settings)
     return {
         **source,
         "model_type": settings["model_type"],

@@ -215,7 +215,13 @@ class CheckedConfig:
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As Hugging Face's; labels among the arguments replace the saved ones."""
+        """As Hugging Face's; labels among the arguments replace the saved ones.
+
+        Raises:
+            RecipeError: If the file chooses an attention that transformers may have to download.
+        """
+        if (chosen := config_dict.get("attn_implementation")) not in (None, "eager", "sdpa"):
+            raise RecipeError(f"attn_implementation must be eager or sdpa in config.json, got {shortened(chosen)}")
         given = {key: kwargs.pop(key) for key in ("id2label", "label2id", "num_labels") if key in kwargs}
         given = {key: value for key, value in given.items() if value is not None}
         saved = config_dict.get("id2label")

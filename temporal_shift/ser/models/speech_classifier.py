@@ -34,6 +34,7 @@ from ..audio.resampling import SAMPLE_RATE
 from ..encoders.families import check_size, encoder_class, encoder_config
 from ..encoders.frame_encoder import FrameEncoder, normalized
 from ..encoders.model_files import ModelFiles
+from ..encoders.preprocessor import check_statements
 from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
@@ -207,6 +208,7 @@ class SpeechClassifier(PreTrainedModel):
             fields = {key: kwargs.pop(key) for key in list(kwargs) if key in _FIELDS}
             settings = cls.config_class.from_pretrained(settings or name, revision=revision or "main", **hub, **fields)
         files = ModelFiles(str(name), revision, kind="model", options=hub)
+        check_statements(files, feature_extractor().to_dict())
         weights = files.weights()
         if not settings.holds_backbone:
             encoder = _weights_elsewhere(settings, Path(name, hub.get("subfolder") or ""), allow_download)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import socket
 from pathlib import Path
 
@@ -127,6 +128,23 @@ def test_the_code_that_a_folder_names_never_runs(hostile, where):
     assert not hostile.marker.exists()
     assert "[y/N]" not in printed
     assert code in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "attn_implementation", "flash_attention_2"),  # transformers may download its kernels
+        ("config.json", "attn_implementation", "evil/kernels"),
+        ("preprocessor_config.json", "sampling_rate", 8000),
+        ("preprocessor_config.json", "do_normalize", True),
+    ],
+)
+def test_what_a_folder_states_about_its_input_and_its_kernels_is_not_ignored(hostile, file, key, value):
+    path = hostile.folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    code, printed = hostile.run("predict")
+    assert code == 2
+    assert re.fullmatch(rf"error: .*{key}.* got .*{value}.*\n", printed)
 
 
 class Evil:
