@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..reports import report_tables, sentences
-from ..reports.results import FinishedRun, pair_summary, read_results
+from ..reports.results import pair_summary, read_results
+from ..reports.run_files import FinishedRun
 from ..utils.errors import RecipeError
 from ..utils.table import Table
 

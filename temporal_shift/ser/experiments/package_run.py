@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 from importlib.metadata import version
@@ -17,10 +16,11 @@ from ..corpora.manifest import Manifest, read_manifest
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
-from ..reports.results import Plan, read_run
+from ..reports.results import model_summary, read_results
+from ..reports.run_files import Plan, read_run
 from ..training.folds import make_folds
 from ..training.run_record import MODEL_FILE, RunRecord, run_folder
-from ..utils.atomic_files import atomic_path
+from ..utils.atomic_files import atomic_path, file_sha256
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import quiet_loading
 
@@ -67,6 +67,10 @@ def package(
         raise RecipeError(f"{folder / MODEL_FILE} does not exist: run the experiment again with --keep-models")
     manifest = read_manifest(root / "manifest.jsonl", plan.labels)
     record = read_run(folder, plan).record
+    if MODEL_FILE in record.files and file_sha256(folder / MODEL_FILE) != record.files[MODEL_FILE]:
+        raise RecipeError(
+            f"{folder / MODEL_FILE} was changed or damaged after its training: delete the run and train it again"
+        )
     whole = _trained(experiment, manifest, folder, models[model], _provenance(root, plan, manifest, record))
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
@@ -111,7 +115,7 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
         "trained_on": len(parts.train),
         "validated_on": len(parts.validation),
         "test": {"utterances": len(parts.test), "wa": chosen.test.wa, "ua": chosen.test.ua},
-        "all_folds": _all_folds(root, record.model),
+        "all_folds": _all_folds(root, plan, record.model),
         "chance": 1 / len(plan.labels),
         "corpus": {
             "name": experiment.name if corpus in ("", "corpus", "manifest") else corpus,
@@ -125,12 +129,16 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
     }
 
 
-def _all_folds(root: Path, model: str) -> dict[str, Any] | None:
-    """WA and UA of the whole experiment, if its report exists."""
-    try:
-        metrics = json.loads((root / "metrics.json").read_text(encoding="utf-8"))
-        found = next(each for each in metrics["models"] if each["name"] == model)
-        figures = {key: {part: found[key][part] for part in ("mean", "interval")} for key in ("wa", "ua")}
-        return {"folds": len(metrics["folds"]), **figures}
-    except (OSError, ValueError, KeyError, StopIteration):
+def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
+    """WA and UA of the whole experiment, if all its runs are finished."""
+    folders = [
+        run_folder(root, each.name, seed, fold)
+        for each in plan.experiment.models
+        for seed in plan.seeds
+        for fold in plan.folds
+    ]
+    if not all((folder / "run.json").is_file() for folder in folders):
         return None
+    found = model_summary(read_results(root), model)  # not from metrics.json, which could be of other runs
+    figures = {key: {part: found[key][part] for part in ("mean", "interval")} for key in ("wa", "ua")}
+    return {"folds": len(plan.folds), **figures}

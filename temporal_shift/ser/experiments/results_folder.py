@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Experiment
-from ..reports.results import Plan
+from ..reports.run_files import Plan
 from ..training.run_record import Run
 from ..utils.atomic_files import make_folder
 from ..utils.errors import RecipeError

@@ -25,7 +25,8 @@ from ..corpora.manifest import Manifest, write_manifest
 from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of
 from ..encoders.preprocessor import notes
 from ..reports import report_tables, sentences
-from ..reports.results import Plan, Results
+from ..reports.results import Results
+from ..reports.run_files import Plan
 from ..reports.writer import Section, write_report
 from ..training.fold_caveats import fold_caveats
 from ..training.folds import make_folds

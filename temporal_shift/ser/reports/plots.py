@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .. import config
 from ..utils.plot_style import GREY, house_style
-from .results import FinishedRun, Results
+from .results import Results
+from .run_files import FinishedRun
 
 _HUES = {  # theirs, too; the lighter one is the plain model's
     "conv": ("#0072B2", "#6FB1D9"),

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 
 from .. import config
 from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
-from ..training.run_record import Prediction, RunRecord, run_folder
-from ..utils.atomic_files import write_json
-from ..utils.errors import RecipeError, raise_problems, sentences_of
-from ..utils.text_files import json_lines, read_text
+from ..training.run_record import RunRecord, run_folder
+from ..utils.errors import RecipeError
+from .run_files import TRAIN_AGAIN, FinishedRun, Plan, read_run
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """``experiment.json``: the experiment, with the classes and folds of its corpus."""
-
-    experiment: config.Experiment
-    labels: tuple[str, ...]
-    folds: tuple[str, ...]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        first = self.experiment.training.seed
-        return tuple(range(first, first + self.experiment.seeds))
-
-    def write(self, root: Path) -> None:
-        content = {"experiment": self.experiment.model_dump(mode="json"), "labels": self.labels, "folds": self.folds}
-        write_json(root / "experiment.json", content)
-
-    @classmethod
-    def read(cls, root: Path) -> Plan:
-        path = root / "experiment.json"
-        if not path.is_file():
-            raise RecipeError(f"{root} must be the results folder of an experiment, but {path} does not exist")
-        return _read_json(path, cls)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FinishedRun:
-    """A run as read from its files; the utterances are sorted by id."""
-
-    record: RunRecord
-    utterances: tuple[str, ...]
-    speakers: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.intp]
-    logits: npt.NDArray[np.float32]  # (epochs, utterances, classes)
-
-    def predictions(self, epoch: int) -> metrics.FoldPredictions:
-        """The predictions after an epoch, counted from 1."""
-        return metrics.FoldPredictions(self.speakers, self.labels, self.logits[epoch - 1].argmax(axis=1))
-
-    def has_test_part_of(self, other: FinishedRun) -> bool:
-        """Whether both runs test the same utterances, with the same speakers and labels."""
-        return self.utterances == other.utterances and self.predictions(1).same_utterances(other.predictions(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +63,21 @@ def read_results(root: Path) -> Results:
                 if not run.has_test_part_of(reference.setdefault(fold, run)):
                     raise RecipeError(
                         f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the test "
-                        f"utterances of {plan.experiment.models[0].name}: delete the run and train it again"
+                        f"utterances of {plan.experiment.models[0].name}: {TRAIN_AGAIN}"
                     )
+    _check_disjoint(root, reference)
     return Results(plan, runs)
+
+
+def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
+    tested: dict[str, str] = {}
+    for fold, run in runs.items():
+        for utterance in run.utterances:
+            if tested.setdefault(utterance, fold) != fold:
+                raise RecipeError(
+                    f"{root}: each utterance must be in the test part of one fold, got {utterance!r} in "
+                    f"{tested[utterance]} and {fold}"
+                )
 
 
 def summarize(results: Results) -> dict[str, Any]:
@@ -134,7 +99,7 @@ def summarize(results: Results) -> dict[str, Any]:
             "confidence": metrics.CONFIDENCE,
             "seed": experiment.training.seed,
         },
-        "models": [_model_summary(results, model.name) for model in experiment.models],
+        "models": [model_summary(results, model.name) for model in experiment.models],
         "pairs": [
             pair_summary(results, model.name, results, model.baseline) for model in experiment.models if model.baseline
         ],
@@ -161,7 +126,8 @@ def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]
     return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 
-def _model_summary(results: Results, name: str) -> dict[str, Any]:
+def model_summary(results: Results, name: str) -> dict[str, Any]:
+    """The part of ``metrics.json`` about one model."""
     plan, classes = results.plan, len(results.plan.labels)
     wa = _figure(results, name, metrics.weighted_accuracy, lambda record: record.chosen.wa)
     ua = _figure(results, name, metrics.unweighted_accuracy, lambda record: record.chosen.ua)
@@ -211,62 +177,3 @@ def _scores(results: Results, name: str, choice: Callable[[RunRecord], Chosen]) 
         "wa": float(np.mean([epochs[epoch.wa - 1].test.wa for epochs, epoch in chosen])),
         "ua": float(np.mean([epochs[epoch.ua - 1].test.ua for epochs, epoch in chosen])),
     }
-
-
-def read_run(folder: Path, plan: Plan) -> FinishedRun:
-    """Read the files of one run; raises :class:`RecipeError` if one is missing or invalid."""
-    for name in ("run.json", "predictions.jsonl", "test_logits.npy"):
-        if not (folder / name).is_file():
-            raise RecipeError(f"{folder / name} does not exist: train this model on this fold first")
-    record = _read_record(folder / "run.json", plan.experiment.training.epochs)
-    lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
-    logits = _read_logits(folder / "test_logits.npy", (len(record.epochs), len(lines), len(plan.labels)))
-    order = sorted(range(len(lines)), key=lambda number: lines[number].id)
-    return FinishedRun(
-        record,
-        tuple(lines[number].id for number in order),
-        np.array([lines[number].speaker for number in order]),
-        np.array([plan.labels.index(lines[number].label) for number in order]),
-        logits[:, order],
-    )
-
-
-def _read_record(path: Path, epochs: int) -> RunRecord:
-    record = _read_json(path, RunRecord)
-    if [epoch.epoch for epoch in record.epochs] != list(range(1, epochs + 1)):
-        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}: delete the run and train it again")
-    for name, epoch in asdict(record.chosen).items():
-        if not 1 <= epoch <= epochs:
-            raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
-    return record
-
-
-def _read_logits(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    try:
-        logits: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from None
-    if logits.shape != shape:
-        raise RecipeError(f"{path} must have the shape (epochs, utterances, classes) = {shape}, got {logits.shape}")
-    return logits
-
-
-def _read_predictions(path: Path, labels: Sequence[str]) -> list[Prediction]:
-    problems: list[str] = []
-    found: dict[str, Prediction] = {}
-    for where, prediction in json_lines(read_text(path), path, Prediction, problems):
-        for label in (prediction.label, prediction.prediction):
-            if label not in labels:
-                problems.append(f"{where}: label must be one of {', '.join(labels)}, got {label!r}")
-        if prediction.id in found:
-            problems.append(f"{where}: duplicate utterance {prediction.id!r}")
-        found[prediction.id] = prediction
-    raise_problems(problems)
-    return list(found.values())
-
-
-def _read_json(path: Path, kind: type[T]) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(read_text(path))
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import FiniteFloat
+
 from .folds import Kind
 
 
@@ -22,9 +24,9 @@ from .folds import Kind
 class Scores:
     """The scores of one epoch's model on one part of a fold; WA and UA are fractions."""
 
-    loss: float
-    wa: float
-    ua: float
+    loss: FiniteFloat
+    wa: FiniteFloat
+    ua: FiniteFloat
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Epoch:
     """One point of the learning curves."""
 
     epoch: int  # counted from 1
-    train_loss: float
+    train_loss: FiniteFloat
     validation: Scores | None  # None under the protocols without validation
     test: Scores
 

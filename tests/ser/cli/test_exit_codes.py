@@ -8,20 +8,23 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import typer
+from click.testing import Result
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from temporal_shift.ser.cli import app
 from temporal_shift.ser.cli.exit_codes import exit_on_error
 from temporal_shift.ser.utils.atomic_files import atomic_path, atomic_write, write_array, write_bytes
 from temporal_shift.ser.utils.errors import RecipeError
+
+from ..faults import file_size_limit
+from ..tiny import write_noise_corpus
 
 
 def exit_of(work) -> tuple[int, str]:
@@ -69,6 +72,8 @@ def test_ctrl_c_is_exit_code_130_and_a_bug_keeps_its_traceback():
 def test_a_full_disk_and_a_closed_pipe_behind_standard_output_end_without_a_traceback():
     script = """
 import typer
+from click.testing import Result
+from temporal_shift.ser.cli import app
 from temporal_shift.ser.cli.exit_codes import exit_on_error
 app = typer.Typer()
 app.command()(exit_on_error()(lambda: print("printed")))
@@ -83,17 +88,6 @@ app()
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Writing past ``size`` bytes of a file fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _write_tensors(path: Path) -> None:
@@ -159,3 +153,50 @@ def test_a_temporary_file_is_deleted_without_a_free_file_descriptor(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (code, printed) == (2, f"error: {tmp_path / 'file'}: {os.strerror(errno.EMFILE)}\n")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("full", os.strerror(errno.EFBIG)),
+        ("below a file", os.strerror(errno.ENOTDIR)),
+        ("a folder", os.strerror(errno.EISDIR)),
+        ("long", os.strerror(errno.ENAMETOOLONG)),
+    ],
+)
+@pytest.mark.parametrize("command", ["prepare", "describe"])
+def test_a_manifest_or_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
+    tmp_path, corpus, command, fault, reason
+):
+    manifest, out = tmp_path / "in" / "manifest.jsonl", tmp_path / "out" / "new.png"
+    arguments = ["prepare", "iemocap", corpus, "--out"]
+    if command == "describe":
+        assert invoke(*arguments, manifest).exit_code == 0
+        arguments = ["describe", manifest, "--plot"]
+    (tmp_path / "out").mkdir()
+    if fault == "a folder":
+        out.mkdir()
+    elif fault == "below a file":
+        out.parent.rmdir()
+        out.parent.write_text("a file")
+    elif fault == "long":
+        out = out.with_name("n" * 251 + ".png")
+    before = sorted(tmp_path.rglob("*"))
+    with file_size_limit(50 if fault == "full" else 10_000_000):
+        done = invoke(*arguments, out)
+    assert done.exit_code == 2
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message.endswith(f": {reason}")
+    assert str(tmp_path / "out") in message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_noise_corpus(folder, 8)
+    return folder
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from temporal_shift.ser.training.run_record import MODEL_FILE, run_folder
 from temporal_shift.ser.training.train_run import train
 from temporal_shift.ser.utils.errors import RecipeError
 
+from ..faults import file_size_limit
 from ..small_run import outcome, small_run, stop_after, stopped, trained, under, with_
 from ..tiny import TINY, write_noise_corpus
 
@@ -177,6 +181,41 @@ def test_a_run_that_cannot_be_packaged_is_an_error_and_writes_nothing(arguments,
     with pytest.raises(RecipeError, match=sentence):
         package(**said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_were_damaged_after_training_are_not_packaged(folder, tmp_path):
+    results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
+    path = run_folder(results, "Shiftformer", 42, "Session1") / MODEL_FILE
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"Session1/model\.safetensors was changed or damaged"):
+        package(results, "Shiftformer", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_card_takes_its_figures_from_the_runs_and_not_from_an_edited_summary(folder, tmp_path):
+    results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
+    package(results, "Shiftformer", tmp_path / "model")
+    (results / "metrics.json").write_text((results / "metrics.json").read_text().replace("0.", "NaN, 0."))
+    package(results, "Shiftformer", tmp_path / "again")
+    assert (tmp_path / "again" / "README.md").read_text() == (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_model_that_cannot_be_written_is_one_sentence_and_leaves_nothing(folder, tmp_path):
+    results, model, file = folder / "results" / "features", folder / "to-export", tmp_path / "file"
+    package(results, "Shiftformer", model)
+    file.write_text("a file")
+    for limit, reason, arguments in (
+        (30_000, errno.EFBIG, ("package", results, "--model", "Shiftformer", "--out", tmp_path / "model")),
+        (30_000_000, errno.ENOTDIR, ("package", results, "--model", "Shiftformer", "--out", file / "model")),
+        (30_000_000, errno.ENOTDIR, ("export", model, file / "model.onnx")),  # before the export, which takes seconds
+    ):
+        with file_size_limit(limit):
+            done = CliRunner().invoke(app, ["ser", *map(str, arguments)])
+        named = file if reason == errno.ENOTDIR else tmp_path / "model"
+        assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, f"error: {named}: {os.strerror(reason)}")
+        assert [path.read_text() for path in tmp_path.rglob("*")] == ["a file"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch):

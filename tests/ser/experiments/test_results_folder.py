@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.experiments.results_folder import only_command_in
 
+from ..faults import file_size_limit
 from ..tiny import TINY, write_noise_corpus
 
 
@@ -194,3 +196,26 @@ def test_ctrl_c_says_what_is_kept_and_what_starts_again(folder, results, monkeyp
             "60 s",
         )
     )
+
+
+@pytest.mark.parametrize(("what", "size"), [("cache", 12_000), ("results", 4_000)])
+def test_a_run_on_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(folder, tmp_path, what, size):
+    cache = tmp_path / "cache" if what == "cache" else folder / "cache"
+    with file_size_limit(size):
+        code, _, error = typed("run", folder / "experiment.yaml", "--cache", cache, "--out", tmp_path / "results")
+    assert code == 2
+    (message,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert message.startswith(f"error: {tmp_path / what}")
+    assert message.endswith(os.strerror(errno.EFBIG))
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize("out", ["file", "file/results", "n" * 300])
+def test_a_results_folder_that_cannot_be_made_is_one_sentence(folder, tmp_path, out):
+    (tmp_path / "file").write_text("mine")
+    code, _, error = run(folder, tmp_path / out)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert str(tmp_path / out.split("/")[0]) in error
+    assert contents(tmp_path) == {"file": b"mine"}

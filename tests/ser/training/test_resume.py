@@ -14,6 +14,7 @@ from temporal_shift.ser.training.run_record import Run
 from temporal_shift.ser.training.train_run import train
 from temporal_shift.ser.utils.errors import RecipeError
 
+from ..faults import file_size_limit
 from ..small_run import EPOCHS, Stopped, outcome, small_run, stop_after, stopped, trained, under, with_
 
 
@@ -165,5 +166,14 @@ def test_an_unfinished_run_that_does_not_say_what_it_is_starts_anew(run, uninter
     run = stopped(run)
     path = run.folder / name
     shutil.rmtree(path) if path.is_dir() else path.write_text("{")
+    assert epochs_told(run) == EPOCHS
+    assert outcome(run) == outcome(uninterrupted)
+
+
+@pytest.mark.parametrize("size", [50_000, 120_000])  # too small for the weights, and for the optimiser's state
+def test_a_checkpoint_on_a_full_disk_is_one_sentence_and_leaves_nothing_to_continue_from(run, uninterrupted, size):
+    with file_size_limit(size), pytest.raises(RecipeError, match=r"checkpoint-4 cannot be written"):
+        train(with_(run, checkpoint_seconds=0.0))
+    assert checkpoints(run) == []
     assert epochs_told(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)

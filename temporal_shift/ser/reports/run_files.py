@@ -1,0 +1,157 @@
+"""The files of a results folder, read and checked: the plan of an experiment, and one finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from .. import config
+from ..training import metrics
+from ..training.epoch_choice import choose
+from ..training.run_record import OUTCOME_FILES, Prediction, RunRecord, damaged_file, run_folder
+from ..utils.atomic_files import write_json
+from ..utils.errors import RecipeError, raise_problems, sentences_of
+from ..utils.text_files import json_lines, read_text
+
+T = TypeVar("T")
+
+TRAIN_AGAIN = "delete the run and train it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``experiment.json``: the experiment, with the classes and folds of its corpus."""
+
+    experiment: config.Experiment
+    labels: tuple[str, ...]
+    folds: tuple[str, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        first = self.experiment.training.seed
+        return tuple(range(first, first + self.experiment.seeds))
+
+    def write(self, root: Path) -> None:
+        content = {"experiment": self.experiment.model_dump(mode="json"), "labels": self.labels, "folds": self.folds}
+        write_json(root / "experiment.json", content)
+
+    @classmethod
+    def read(cls, root: Path) -> Plan:
+        path = root / "experiment.json"
+        if not path.is_file():
+            raise RecipeError(f"{root} must be the results folder of an experiment, but {path} does not exist")
+        return _read_json(path, cls)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FinishedRun:
+    """A run as read from its files; the utterances are sorted by id."""
+
+    record: RunRecord
+    utterances: tuple[str, ...]
+    speakers: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.intp]
+    logits: npt.NDArray[np.float32]  # (epochs, utterances, classes)
+
+    def predictions(self, epoch: int) -> metrics.FoldPredictions:
+        """The predictions after an epoch, counted from 1."""
+        return metrics.FoldPredictions(self.speakers, self.labels, self.logits[epoch - 1].argmax(axis=1))
+
+    def has_test_part_of(self, other: FinishedRun) -> bool:
+        """Whether both runs test the same utterances, with the same speakers and labels."""
+        return self.utterances == other.utterances and self.predictions(1).same_utterances(other.predictions(1))
+
+
+def read_run(folder: Path, plan: Plan) -> FinishedRun:
+    """Read the files of one run; raises :class:`RecipeError` if one is missing, or they do not fit together."""
+    for name in ("run.json", *OUTCOME_FILES):
+        if not (folder / name).is_file():
+            raise RecipeError(f"{folder / name} does not exist: train this model on this fold first")
+    record = _read_record(folder / "run.json", plan.experiment)
+    lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
+    logits = _read_logits(folder / "test_logits.npy", (len(record.epochs), len(lines), len(plan.labels)))
+    if damaged := damaged_file(folder, record.files):
+        raise RecipeError(f"{folder / damaged} was changed or damaged after its training: {TRAIN_AGAIN}")
+    order = sorted(range(len(lines)), key=lambda number: lines[number].id)
+    run = FinishedRun(
+        record,
+        tuple(lines[number].id for number in order),
+        np.array([lines[number].speaker for number in order]),
+        np.array([plan.labels.index(lines[number].label) for number in order]),
+        logits[:, order],
+    )
+    _check_scores(folder / "run.json", run, len(plan.labels))
+    return run
+
+
+def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
+    record, epochs = _read_json(path, RunRecord), experiment.training.epochs
+    if [epoch.epoch for epoch in record.epochs] != list(range(1, epochs + 1)):
+        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}: {TRAIN_AGAIN}")
+    for name, epoch in asdict(record.chosen).items():
+        if not 1 <= epoch <= epochs:
+            raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
+    kind = experiment.protocol.kind
+    if any((epoch.validation is None) != (kind in ("last", "paper")) for epoch in record.epochs):
+        raise RecipeError(f"{path} must be of the protocol {kind}: {TRAIN_AGAIN}")
+    if record.chosen != (chosen := choose(kind, record.epochs)):
+        raise RecipeError(f"{path}: chosen must be {asdict(chosen)}, got {asdict(record.chosen)}: {TRAIN_AGAIN}")
+    if run_folder(Path(), record.model, record.seed, record.fold).parts != path.parent.parts[-4:]:
+        raise RecipeError(
+            f"{path} must be of the run that its folder names, got {record.model}, seed {record.seed}, fold "
+            f"{record.fold}: {TRAIN_AGAIN}"
+        )
+    return record
+
+
+def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:
+    """Compare the recorded test scores of each epoch with those of the logits."""
+    for epoch in run.record.epochs:
+        of_epoch = run.predictions(epoch.epoch)
+        counts = metrics.confusion(of_epoch.labels, of_epoch.predictions, classes)
+        for name, measure in (("wa", metrics.weighted_accuracy), ("ua", metrics.unweighted_accuracy)):
+            recorded, computed = getattr(epoch.test, name), float(measure(counts))
+            if abs(recorded - computed) > 1e-6:
+                raise RecipeError(
+                    f"{path}: test.{name} of epoch {epoch.epoch} must be {computed:.4f}, as by test_logits.npy and "
+                    f"predictions.jsonl, got {recorded:.4f}: {TRAIN_AGAIN}"
+                )
+
+
+def _read_logits(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    try:
+        logits: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}") from None
+    if logits.shape != shape:
+        raise RecipeError(f"{path} must have the shape (epochs, utterances, classes) = {shape}, got {logits.shape}")
+    if logits.dtype.kind != "f" or not np.isfinite(logits).all():
+        raise RecipeError(f"{path} must contain finite numbers, got NaN, infinity or {logits.dtype}: {TRAIN_AGAIN}")
+    return logits
+
+
+def _read_predictions(path: Path, labels: Sequence[str]) -> list[Prediction]:
+    problems: list[str] = []
+    found: dict[str, Prediction] = {}
+    for where, prediction in json_lines(read_text(path), path, Prediction, problems):
+        for label in (prediction.label, prediction.prediction):
+            if label not in labels:
+                problems.append(f"{where}: label must be one of {', '.join(labels)}, got {label!r}")
+        if prediction.id in found:
+            problems.append(f"{where}: duplicate utterance {prediction.id!r}")
+        found[prediction.id] = prediction
+    raise_problems(problems)
+    return list(found.values())
+
+
+def _read_json(path: Path, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(read_text(path))
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None
