@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from temporal_shift.ser.reports.results import Plan, read_results
 from temporal_shift.ser.utils.errors import RecipeError
 from temporal_shift.ser.utils.table import Table
 
-from ..conftest import write_fake_runs
+from ..conftest import FAKE_LABELS, write_fake_runs
 
 CORPUS = {"note": "The corpus is made up.", "utterances_per_class": {"hap": 3, "sad": 4}}
 FILES = ("metrics.json", "report.md", "report.html", "plots/ua.png", "plots/confusion.png", "plots/learning_curves.png")
@@ -262,6 +263,8 @@ def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
     name = "&lt;b&gt; [red]$x$ `y`"
     first, second, *others = fake_experiment.models
     (fake_results / "runs" / first.name).rename(fake_results / "runs" / name)
+    for path in (fake_results / "runs" / name).glob("*/*/run.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "model": name}))
     models = [first.model_copy(update={"name": name}), second.model_copy(update={"baseline": name}), *others]
     planned(fake_results, models)
     metrics = writer.write_report(fake_results, {}, {})
@@ -342,3 +345,22 @@ def terminal(table, width=80):
     console = Console(file=io.StringIO(), width=width)
     console.print(table.for_terminal())
     return console.file.getvalue()
+
+
+def test_a_model_that_predicts_one_class_only_and_doubtful_folds_are_caveats(fake_results):
+    for path in (fake_results / "runs" / "CNN").glob("*/*/run.json"):
+        record, logits = json.loads(path.read_text()), np.load(path.parent / "test_logits.npy")
+        logits[:] = [0, 0, 1, 0]
+        np.save(path.parent / "test_logits.npy", logits)
+        rows = [json.loads(line) for line in (path.parent / "predictions.jsonl").read_text().splitlines()]
+        wa = float(np.mean([row["label"] == FAKE_LABELS[2] for row in rows]))
+        for epoch in record["epochs"]:
+            epoch["test"] |= {"wa": wa, "ua": 1 / len({row["label"] for row in rows})}
+        path.write_text(json.dumps(record))
+    writer.write_report(fake_results, {"note": "Noise."}, {}, caveats=["The test part of 1 fold has one speaker."])
+    report = (fake_results / "report.md").read_text()
+    caveats = report[report.index("## Caveats") :]
+    assert (
+        "- Noise.\n- The test part of 1 fold has one speaker.\n- CNN predicts one class only in 5 of 5 runs" in caveats
+    )
+    assert report.count("one class only") == 1
