@@ -93,7 +93,7 @@ class Corpus(Section):
             return None
         clean: dict[str, str | None] = {}
         for given, name in found.items():
-            code, label = clean_name(given), None if name is None else clean_name(name)
+            code, label = clean_name(given), None if name is None else check_name(name, f"the class of {given!r}")
             if label is not None and is_missing(label):
                 raise ValueError(f"the class of {code!r} must be a name, or null to leave it out, got {label!r}")
             if clean.setdefault(code, label) != label:

@@ -30,6 +30,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If writing fails. It names ``path``, not the temporary path.
     """
+    if not path.name:  # ., or the root
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     make_folder(path.parent)
     try:

@@ -66,6 +66,12 @@ def test_a_manifest_replaces_no_file_that_prepare_reads(here, out):
     assert (here / "corpus" / out).read_bytes() == before
 
 
+def test_a_folder_in_place_of_a_manifest_to_write_is_one_sentence(here):
+    table = write_table(here / "corpus")
+    for out in (".", "..", here):
+        assert typed("prepare", "table", table, "--out", out, code=2) == f"error: {out}: Is a directory\n"
+
+
 def test_the_options_of_prepare_are_the_corpus_s(here):
     write_folder(here / "folder")
     typed("prepare", "folder", here / "folder", "--pattern", "{label}/{speaker}/{take}", "--groups", 2)

@@ -45,12 +45,16 @@ FOUR = [("a.wav", "happy", "01"), ("b.wav", "sad", "anna; bert"), ("c, d.wav", "
         'path,label,speaker\na.wav,happy,01\nb.wav,sad,anna; bert\n"c, d.wav",sad,02\n',
         'path;label;speaker\r\na.wav;happy;01\r\nb.wav;sad;"anna; bert"\r\nc, d.wav;sad;02\r\n',
         "\ufeffSpeaker\tPath\tlabel \n01\ta.wav\thappy\nanna; bert\tb.wav\tsad\n\n02\tc, d.wav\tsad",
+        "sep=;\npath;label;speaker\na.wav;happy;01\nb.wav;sad;anna; bert\nc, d.wav;sad;02\n".replace(
+            "anna; bert", '"anna; bert"'
+        ),
+        ' \r\rpath,label,speaker\ra.wav,happy,01\r , ,\rb.wav,sad,anna; bert\r"c, d.wav",sad,02\r',
         'path;take, number;label;speaker\na.wav;1,5;happy;01\nb.wav;;sad;"anna; bert"\nc, d.wav;;sad;02\n',
         '{"path": "a.wav", "label": "happy", "speaker": "01", "take": null}\n\n'
         '{"path": "b.wav", "label": "sad", "speaker": "anna; bert"}\n'
         '{"path": "c, d.wav", "label": "sad", "speaker": "02"}',
     ],
-    ids=["commas", "semicolons", "tabs", "further-columns", "json-lines"],
+    ids=["commas", "semicolons", "tabs", "excel", "old-mac", "further-columns", "json-lines"],
 )
 def test_a_table_is_read_however_spreadsheets_write_it(audio, text):
     assert four(table(audio / "table.csv", text)) == FOUR
@@ -269,6 +273,7 @@ def test_recordings_that_libsndfile_does_not_read_are_not_passed_over(tmp_path):
     [
         ("{lable}/{speaker}", "has no {label}: such a pattern is '{label}/{speaker}/{name}'"),
         ("{name}", "has no {label} and no {speaker}: such a pattern is '{label}/{speaker}/{name}'"),
+        ("{label}{speaker}", "must have text between two fields: nothing else parts them"),
         ("{label}/{speaker}/{}", "has the field {}: its name must be one word, like {take}"),
     ],
 )

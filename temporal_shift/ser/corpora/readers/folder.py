@@ -20,9 +20,10 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 def read_folder(corpus: config.Corpus) -> Manifest:
     """Read every recording below a folder, by ``corpus.pattern``, such as ``{speaker}_{label}_{name}``.
 
-    A field matches at least one character and no slash, as few as possible. ``{label}`` and ``{speaker}`` are required.
-    ``{session}`` defines the folds, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers. Other
-    fields are ignored. A field that occurs twice must match the same text. The pattern does not include the extension.
+    A field matches at least one character and no slash, as few as possible; text must be between two fields.
+    ``{label}`` and ``{speaker}`` are required. ``{session}`` defines the folds, unless ``corpus.folds`` or
+    ``corpus.groups`` ask for groups of speakers. Other fields are ignored. A field that occurs twice must match the
+    same text. The pattern does not include the extension.
 
     Raises:
         RecipeError: If the pattern has no label or speaker, or recordings do not fit it or cannot be read.
@@ -49,8 +50,11 @@ def read_folder(corpus: config.Corpus) -> Manifest:
 def _compiled(pattern: str) -> re.Pattern[str]:
     expression = ""
     seen: set[str] = set()
-    for index, part in enumerate(_FIELD.split(pattern)):
+    parts = _FIELD.split(pattern)
+    for index, part in enumerate(parts):
         if index % 2 == 0:
+            if not part and expression and index < len(parts) - 1:
+                raise RecipeError(f"pattern={pattern!r} must have text between two fields: nothing else parts them")
             expression += re.escape(part)
         elif not part.isidentifier():
             raise RecipeError(f"pattern={pattern!r} has the field {{{part}}}: its name must be one word, like {{take}}")

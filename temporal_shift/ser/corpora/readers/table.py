@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -64,6 +66,8 @@ def read_table(corpus: config.Corpus) -> Manifest:
 
 
 def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[str]) -> Iterator[_Record]:
+    if stated := re.match(r"sep=(.)(?=\n)", text):  # Excel's first line
+        text = text[stated.end() :]
     first = text.lstrip().split("\n", 1)[0]
     needed = [given[column] for column in _NEEDED]
     delimiter = max(
@@ -75,7 +79,7 @@ def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[st
     try:
         for cells in reader:
             where, line = f"{path}, line {line}", reader.line_num + 1  # a quoted cell may contain line breaks
-            if not any(cells):
+            if not any(map(str.strip, cells)):
                 continue
             if not header:
                 header = _names(cells)
@@ -118,8 +122,9 @@ def _text(cell: object) -> str | None:
     """Text, or a number as text, or a missing value as ``null``; ``None`` for values that are no name."""
     if cell is None:
         return "null"
-    is_text = isinstance(cell, str | int | float) and not isinstance(cell, bool)
-    return str(cell).strip() if is_text else None
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float) or cell in (math.inf, -math.inf):
+        return None
+    return str(cell).strip()
 
 
 def _unreadable(
@@ -130,7 +135,7 @@ def _unreadable(
     for column, text in texts.items():
         name = repr(given[column])
         if text is None:
-            reasons.append(f"{name} must be text or a number")
+            reasons.append(f"{name} must be text or a finite number")
         elif is_missing(text) and not (column == "label" and clean_name(text) in named):
             reasons.append(f"{name} is empty" if not text else f"{name} must not be a missing value, got {text!r}")
         elif column == "path":
