@@ -360,8 +360,7 @@ def test_a_model_that_predicts_one_class_only_and_doubtful_folds_are_caveats(fak
         path.write_text(json.dumps(record))
     writer.write_report(fake_results, {"note": "Noise."}, {}, caveats=["The test part of 1 fold has one speaker."])
     report = (fake_results / "report.md").read_text()
-    caveats = report[report.index("## Caveats") :]
-    assert (
-        "- Noise.\n- The test part of 1 fold has one speaker.\n- CNN predicts one class only in 5 of 5 runs" in caveats
-    )
+    first, second, third, *_ = report[report.index("## Caveats") :].splitlines()[2:]
+    assert (first, second) == ("- Noise.", "- The test part of 1 fold has one speaker.")
+    assert third.startswith("- CNN predicts one class only in 4 of 5 runs")  # the test part of Session5 has one class
     assert report.count("one class only") == 1
