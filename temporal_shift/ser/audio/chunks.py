@@ -11,6 +11,8 @@ from .layout import Layout, LayoutError, Part, read_at
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W64 file
 # streaming writers leave 0xFFFFFFFF or a number near 0x7FFFFFFF in a size of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
+_NAME = re.compile(rb"[ -~]{4}")  # of a chunk
+_COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
 _MPEG = (0x50, 0x55)  # codes of a WAV's sound: MPEG layers 1 and 2, layer 3
 
 
@@ -107,7 +109,7 @@ def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
         name, length = head[: form.name], int.from_bytes(head[form.name :], form.order)
         length -= form.head if form.counts_itself else 0
         chunk = _Chunk(name, position + form.head, length, position + form.name, form.size)
-        if length < 0 or (form.name == 4 and not re.match(rb"[ -~]{4}", name)):
+        if length < 0 or (form.name == 4 and not _NAME.match(name)):
             break
         if name == b"ds64":  # sizes of eight bytes for the other chunks
             sizes = chunk
@@ -115,11 +117,14 @@ def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
             place = sizes.start + 8
             length = int.from_bytes(read_at(file, place, 8), "little")
             chunk = replace(chunk, length=length, size_at=place, size_bytes=8)
-        after = chunk.start + length + -length % form.align
-        if chunk.start + length > stop and name != form.data:
+        after = chunk.start + length
+        if after > stop and name != form.data:
+            position = stop if name in _COMMENTS else position  # cut off, but not the sound
             break
         chunks.append(chunk)
-        position = after
+        padding = -length % form.align
+        forgotten = padding == 1 and after < stop and _NAME.match(read_at(file, after, 4))
+        position = after if forgotten else after + padding
     return chunks, position
 
 

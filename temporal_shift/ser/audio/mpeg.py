@@ -17,6 +17,7 @@ _KBPS = {  # by the index in a frame's header, for MPEG 1 or not, and layer
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _PADDING = 4096  # bytes at the end that may be anything: a disk block
+_SEARCHED = 1 << 20  # bytes in which more frames are looked for
 _LYRICS = 1 << 16  # bytes, longest tag of lyrics that is looked for
 
 
@@ -143,6 +144,8 @@ def _information(frame: _Frame, head: bytes) -> int | None:
 
 
 def _check_rest(file: BinaryIO, position: int, stop: int, row: _Row) -> None:
+    if stop - position > _SEARCHED:
+        raise LayoutError(f"is damaged: its last {stop - position} bytes are no MPEG frames")
     rest = read_at(file, position, stop - position)
     for place in range(len(rest) - 4):
         if rest[place] == 0xFF and (frame := _Frame.of(rest[place : place + 4])) and frame.kind == row.kind:

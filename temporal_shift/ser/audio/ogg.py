@@ -56,7 +56,7 @@ def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[_Page]:
     while position < stop:
         head = read_at(file, position, 27 + 255)
         if head[:4] != b"OggS":
-            if b"OggS" in read_at(file, position, stop - position) or stop - position > _PADDING:
+            if stop - position > _PADDING or b"OggS" in read_at(file, position, _PADDING):
                 raise LayoutError(f"is damaged: byte {position} must begin a page")
             return
         segments = head[26] if len(head) > 26 else 0

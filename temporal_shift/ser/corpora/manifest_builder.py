@@ -115,6 +115,8 @@ def read_utterance(
     Raises:
         RecipeError: If the file is missing, empty or not audio.
     """
+    if path.is_fifo():
+        raise RecipeError(f"the audio file {path} must be a regular file, got a pipe")  # it is read twice
     try:
         found = measure(path)
     except RecipeError:

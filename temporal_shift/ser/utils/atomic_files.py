@@ -112,8 +112,14 @@ def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file's content, read in pieces."""
+    """The hexadecimal SHA-256 of a file's content, read in pieces.
+
+    Raises:
+        OSError: If the file cannot be read, or is a pipe or a device, which may never end.
+    """
     digest = hashlib.sha256()
+    if path.is_fifo() or path.is_char_device():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             digest.update(piece)

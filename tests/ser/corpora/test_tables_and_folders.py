@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -301,3 +302,11 @@ def test_a_table_as_json_lines_may_also_say_so_by_its_name(audio):
         "".join(json.dumps(dict(zip(("path", "label", "speaker"), row, strict=True))) + "\n" for row in FOUR)
     )
     assert four(read_corpus(config.Corpus(reader="table", path=path))) == FOUR
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_a_table_is_refused_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "table.csv").write_text("path,label,speaker\na.wav,happy,anna\n")
+    with pytest.raises(RecipeError, match=r"a\.wav must be a regular file, got a pipe"):
+        read_corpus(config.Corpus(reader="table", path=tmp_path / "table.csv"))
