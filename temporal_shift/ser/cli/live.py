@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -132,6 +133,9 @@ def demo(
     from ..inference.recognizer import Recognizer
 
     chosen = channel_of(channel)
+    for each in name or ():
+        if not re.fullmatch(r"[\w.-]+", each):
+            raise RecipeError(f"--name must be a host name without scheme and port, got {each!r}")
     access = Access(host, port, name or (), _user_and_password(auth))
     if not (access.is_local or access.auth or without_password):
         raise RecipeError(

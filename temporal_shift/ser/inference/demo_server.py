@@ -15,6 +15,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from ..config import Channel
@@ -89,7 +90,8 @@ def serve(
                 password = "with the password" if access.auth else "without a password"
                 print(f"--host {access.host}: anyone on the network can open this page {password}", flush=True)
             if browser:
-                webbrowser.open(access.url)
+                # in a thread: a browser in the terminal returns when it is closed
+                Thread(target=webbrowser.open, args=(access.url,), daemon=True).start()
             uvicorn.Server(
                 uvicorn.Config(
                     app,

@@ -84,6 +84,12 @@ def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
         assert re.search(r" -o\b", printed), command
 
 
+def test_every_command_that_takes_a_hub_name_takes_a_revision(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "220")
+    for command in ("run", "export", "predict", "live", "demo"):
+        assert re.search(r"--revision\b", CliRunner().invoke(app, ["ser", command, "--help"]).output), command
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -97,6 +103,7 @@ def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
         (("package", "file", "--model", "x", "-o", "y"), "file must be the results folder of an experiment"),
         (("compare", "file", "file"), "file must be the results folder of an experiment"),
         (("demo", "--host", "", "--model", "any"), "--host must be .* got ''"),
+        (("demo", "--name", "https://x", "--model", "any"), "--name must be a host name .* got 'https://x'"),
     ],
 )
 def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):

@@ -269,25 +269,22 @@ def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
     assert r"\udcff.wav" in typed(odd).out
 
 
-def test_csv_is_no_formula_and_json_keeps_the_name(typed):
-    names = [write(name, sound(1, 0.2)) for name in ("=cmd|' !A0'.wav", "+1.wav", "@a.wav", "-1-2.wav")]
-    rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", "--", *names).out)))
-    assert [row["file"] for row in rows] == [f"'{name}" for name in names]
-    said = json.loads(typed("--format", "json", "--", *names).out)
-    assert [answer["file"] for answer in said["files"]] == names
-
-
-def test_labels_of_a_model_are_no_formulas_and_no_escape_sequences():
+def test_names_and_labels_are_no_formulas_in_csv_and_no_escape_sequences_in_a_terminal():
     labels = ("=1+1", "\x1b[31mred\x9b2J")
     window = Window(0.0, 1.0, (0.75, 0.25), -20.0)
-    answer = Answer("a.wav", 1.0, labels[0], window.probabilities, (window,))
-    outcome = Outcome("model", labels, 1.0, [answer], [])
-    (row,) = csv.reader(io.StringIO(outcome.csv(windows=False).decode().splitlines()[1]))
-    assert row[4] == "'=1+1"
-    assert "'=1+1" in outcome.csv(windows=False).decode().splitlines()[0]
+    names = ("=cmd|' /C calc'!A0.wav", "+1.wav", "@a.wav", "-1-2.wav", "\x1b]0;title\x07.wav")
+    answers = [Answer(name, 1.0, labels[0], window.probabilities, (window,)) for name in names]
+    outcome = Outcome("model", labels, 1.0, answers, [])
+    header, *rows = csv.reader(io.StringIO(outcome.csv(windows=False).decode()))
+    assert header[-2:] == ["'=1+1", labels[1]]
+    assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:4]), names[4]]
+    assert {row[4] for row in rows} == {"'=1+1"}
+    assert [answer["file"] for answer in json.loads(outcome.json())["files"]] == [*names]
     shown = io.StringIO()
     Console(file=shown, width=200).print(outcome.table(windows=False).for_terminal())
     assert r"\x1b[31mred\x9b2J, %" in shown.getvalue()
+    assert r"\x1b]0;title\x07.wav" in shown.getvalue()
+    assert "\x1b" not in shown.getvalue()
 
 
 SOUNDS = {  # name: samples, whether they are silence
