@@ -68,7 +68,7 @@ def test_a_manifest_replaces_no_file_that_prepare_reads(here, out):
 
 def test_a_folder_in_place_of_a_manifest_to_write_is_one_sentence(here):
     table = write_table(here / "corpus")
-    for out in (".", "..", here):
+    for out in (".", here):
         assert typed("prepare", "table", table, "--out", out, code=2) == f"error: {out}: Is a directory\n"
 
 
