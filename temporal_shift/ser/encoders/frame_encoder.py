@@ -26,6 +26,7 @@ class FrameEncoder(nn.Module):
         self.model = model
         # FeatureSpecAugment masks frames instead; Hugging Face's fails on clips of at most 0.2 s
         self.model.config.apply_spec_augment = False
+        self._freeze("masked_spec_embed")  # without these masks it gets no gradient
         self.average = average
         self.choose(layer)
 
@@ -39,11 +40,11 @@ class FrameEncoder(nn.Module):
 
                 maybe_install_capturing_hooks(self.model)  # else at the first call, which torch.compile cannot trace
 
-    def forward(self, inputs: Tensor, **asked: bool) -> Any:
+    def forward(self, inputs: Tensor, **asked: Any) -> Any:
         """The frames; with ``output_hidden_states`` or ``output_attentions`` also the encoder's own output."""
-        states = self.layer != "last" or asked.get("output_hidden_states", False)
+        states = True if self.layer != "last" else asked.get("output_hidden_states", False)
         output = self.model(inputs, **{**asked, "output_hidden_states": states})
-        return (self.frames_of(output), output) if any(asked.values()) else self.frames_of(output)
+        return (self.frames_of(output), output) if asked else self.frames_of(output)
 
     def frames_of(self, output: Any) -> Tensor:
         """The frames in the model's output, which has its hidden states unless the layer is ``"last"``."""
@@ -64,8 +65,12 @@ class FrameEncoder(nn.Module):
         freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
         if freeze is not None:  # wav2vec 2.0 and similar: also skips their backward pass
             freeze()
-        for name in ("feature_extractor", "conv1", "conv2", "embed_positions"):  # the last three are Whisper's
-            if isinstance(part := getattr(self.model, name, None), nn.Module):
+        # the last three are Whisper's
+        self._freeze("masked_spec_embed", "feature_extractor", "conv1", "conv2", "embed_positions")
+
+    def _freeze(self, *names: str) -> None:
+        for name in names:
+            if isinstance(part := getattr(self.model, name, None), nn.Module | nn.Parameter):
                 part.requires_grad_(False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -204,6 +205,20 @@ class CheckedConfig:
         fields = validate(self.settings_class, {name: getattr(self, name) for name in names})
         for name, value in fields.model_dump().items():
             setattr(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As Hugging Face's, without attributes that are no fields: loading would refuse them."""
+        found: dict[str, Any] = super().to_dict()  # type: ignore[misc]
+        return {key: value for key, value in found.items() if key in self._fields()}
+
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
+        if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in self._fields()]:
+            warnings.warn(f"config.json has no field for {', '.join(lost)}, which are not saved", stacklevel=2)
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
+
+    @classmethod
+    def _fields(cls) -> set[str]:
+        return {*cls.settings_class.model_fields, *HuggingFaceSettings.model_fields, "id2label", "label2id"}
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:

@@ -83,6 +83,7 @@ class SpeechClassifier(PreTrainedModel):
         self.backbone = FrameEncoder(encoder_class(encoder)(encoder), config.layer, config.average)
         config._attn_implementation = self.backbone.model.config._attn_implementation
         self.classifier = FrameClassifier(_classifier_config(config))
+        self.classifier.config._attn_implementation = config._attn_implementation
         self.post_init()  # type: ignore[no-untyped-call]
         restore_temporal_shifts(self, config.temporal_shifts)
         if self.classifier.head.weight.is_meta:  # as in from_pretrained: the check takes no memory
@@ -132,12 +133,15 @@ class SpeechClassifier(PreTrainedModel):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         *,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | list[int] | None = None,
         output_attentions: bool | None = None,
     ) -> SequenceClassifierOutput:
+        asked: dict[str, Any]
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         asked = {key: getattr(self.config, key) if value is None else value for key, value in asked.items()}
-        wanted = {key: True for key, value in asked.items() if value}
+        wanted: dict[str, Any] = {
+            key: value for key, value in asked.items() if value is not None and value is not False
+        }
         frames = self.backbone(self._encoder_input(input_values), **wanted)
         encoded: Any = None
         if wanted:

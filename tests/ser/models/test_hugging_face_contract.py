@@ -91,6 +91,14 @@ def test_the_encoder_s_states_and_attentions_are_returned_if_asked_for():
     assert len(model(WAVES).hidden_states) == 3
 
 
+def test_attributes_of_the_configuration_that_are_no_fields_are_not_saved_silently(tmp_path):
+    model = small_model()
+    model.config.my_note = "x"
+    with pytest.warns(UserWarning, match=r"config\.json has no field for my_note"):
+        model.save_pretrained(tmp_path)
+    assert SpeechClassifier.from_pretrained(tmp_path).labels == LABELS
+
+
 def test_the_encoder_computes_attention_as_asked_for(folder):
     for kind in ("sdpa", "eager"):
         model = SpeechClassifier.from_pretrained(folder / "inner", attn_implementation=kind)
