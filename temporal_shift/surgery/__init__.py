@@ -14,7 +14,20 @@ from torch.utils.hooks import RemovableHandle
 from ..core import torch_private
 from ..layers.layouts import check_placement, layout_for
 from ..layers.shift import TemporalShift
-from .hooks import AddToOutput, ForgetInput, Hook, KeepInput, ShiftInput, Site, hide_from_repr, named, show_in_repr
+from .hooks import (
+    AddToOutput,
+    ForgetInput,
+    Hook,
+    KeepInput,
+    ShiftInput,
+    Site,
+    hide_from_repr,
+    named,
+    show_in_repr,
+    site_of,
+    sites_of,
+    warn_of_unsaved_shifts,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 Where: TypeAlias = type[nn.Module] | tuple[type[nn.Module], ...] | str | Callable[[str, nn.Module], bool]
@@ -105,7 +118,7 @@ def add_temporal_shift(
         raise ValueError(f"branch must be None with placement={placement!r}, got {branch!r}")
     chosen = _choose(model, where)
     for name, module in chosen:
-        if _site_of(module) is not None:
+        if site_of(module) is not None:
             raise ValueError(f"{named(name, module)} already has a temporal shift; call remove_temporal_shift() first")
     branches = [_branch(name, module, branch) for name, module in chosen]
     planned: list[tuple[Callable[..., RemovableHandle], Hook, dict[str, bool]]] = []
@@ -131,6 +144,10 @@ def add_temporal_shift(
                 (owner.register_forward_hook, AddToOutput(site), {}),
                 (module.register_forward_hook, ForgetInput(site), {"always_call": True}),
             ]
+    # Hugging Face's from_pretrained builds the model without its shifts
+    is_rebuilt = hasattr(model, "save_pretrained") and not getattr(model, "saves_temporal_shifts", False)
+    if is_rebuilt and not sites_of(model):
+        model.register_state_dict_pre_hook(warn_of_unsaved_shifts)  # type: ignore[no-untyped-call]
     for register, hook, options in planned:
         hook.key = register(hook, with_kwargs=True, **options).id
     for module, site in sites:
@@ -156,9 +173,9 @@ def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
         >>> find_temporal_shifts(remove_temporal_shift(model, "0"))
         {'1': TemporalShift(n_div=8, stride=1, bidirectional=False)}
     """
-    chosen = None if where is None else {_site_of(module) for _, module in _choose(model, where)}
+    chosen = None if where is None else {site_of(module) for _, module in _choose(model, where)}
     for module in model.modules():
-        if (site := _site_of(module)) is not None and (chosen is None or site in chosen):
+        if (site := site_of(module)) is not None and (chosen is None or site in chosen):
             hide_from_repr(module)
         for hooks, *options in (torch_private.pre_hooks(module), torch_private.forward_hooks(module)):
             for key, hook in list(hooks.items()):
@@ -175,13 +192,14 @@ def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
         >>> find_temporal_shifts(add_temporal_shift(nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Conv1d, n_div=4))
         {'0': TemporalShift(n_div=4, stride=1, bidirectional=False, time_dim=-1, channel_dim=-2)}
     """
-    return {name: site.shift for name, site in _sites(model)}
+    return {name: site.shift for name, site in sites_of(model)}
 
 
 def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The arguments of :func:`add_temporal_shift` for each shift that it added, by the names of the chosen modules.
 
-    They are plain values, which JSON and YAML can store: a ``state_dict`` does not contain the shifts.
+    They are plain values, which JSON and YAML can store: a ``state_dict`` does not contain the shifts. A Hugging Face
+    model that is saved before this function was called warns of that.
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8)), nn.Linear, n_div=4)
@@ -189,7 +207,9 @@ def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
         >>> list(settings), settings["0"]["n_div"]
         (['0'], 4)
     """
-    return {name: dict(site.settings) for name, site in _sites(model)}
+    for _, site in sites_of(model):
+        site.is_recorded = True
+    return {name: dict(site.settings) for name, site in sites_of(model)}
 
 
 def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -> Model:
@@ -219,6 +239,7 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
                 raise ValueError(f"settings of {name!r} must be among {', '.join(_SETTINGS)}, got {unknown[0]!r}")
             add_temporal_shift(model, re.escape(name), **arguments)
             added.append(name)
+        temporal_shift_settings(model)  # the caller has them
     except (TypeError, ValueError):
         for name in added:
             remove_temporal_shift(model, re.escape(name))
@@ -283,13 +304,3 @@ def _branch(name: str, module: nn.Module, branch: str | None) -> nn.Module:
     except AttributeError:
         known = ", ".join(repr(child) for child, _ in module.named_children()) or "none"
         raise ValueError(f"branch must be a submodule of {named(name, module)} ({known}), got {branch!r}") from None
-
-
-def _site_of(module: nn.Module) -> Site | None:
-    hooks = torch_private.pre_hooks(module)[0].values()
-    return next((hook.site for hook in hooks if isinstance(hook, Hook)), None)
-
-
-def _sites(model: nn.Module) -> list[tuple[str, Site]]:
-    sites = ((name, _site_of(module)) for name, module in model.named_modules())
-    return [(name, site) for name, site in sites if site is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+import warnings
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ class Site:
         self.name = named(name, module)
         self.branch = self.name if branch is None else f"branch {branch!r} of {self.name}"
         self.shift = shift
+        self.is_recorded = False  # whether temporal_shift_settings() has returned the settings
         self.settings = {"placement": placement, "branch": branch, **shift._arguments()}
         self.first = parameters[0] if parameters else ""
         self.mask = masks[0] if masks else ""
@@ -133,6 +135,28 @@ class ForgetInput(Hook):
         site, output = self.site, kwargs_and_output[-1]
         if site.kept.pop(_thread(), None) is not None and output is not None and site.shift.stride != 0:
             raise ValueError(f"branch must be a submodule that the forward calls, but {site.branch} was not called")
+
+
+def site_of(module: nn.Module) -> Site | None:
+    """The shift that a module has."""
+    hooks = torch_private.pre_hooks(module)[0].values()
+    return next((hook.site for hook in hooks if isinstance(hook, Hook)), None)
+
+
+def sites_of(model: nn.Module) -> list[tuple[str, Site]]:
+    """The shifts of a model's modules, by name."""
+    sites = ((name, site_of(module)) for name, module in model.named_modules())
+    return [(name, site) for name, site in sites if site is not None]
+
+
+def warn_of_unsaved_shifts(model: nn.Module, prefix: str, keep_vars: bool) -> None:
+    """A hook of ``state_dict``: warns of shifts with settings that the caller does not have."""
+    if unsaved := [name for name, site in sites_of(model) if not site.is_recorded]:
+        warnings.warn(
+            f"the weights of {type(model).__name__} do not contain its {len(unsaved)} temporal shifts "
+            f"({unsaved[0]!r}, for example): save temporal_shift_settings(model), too",
+            stacklevel=2,
+        )
 
 
 def show_in_repr(module: nn.Module, site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from functools import partial
 
 import pytest
@@ -11,7 +12,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from temporal_shift import ShiftTransformerLayer, TemporalShift, temporal_shift
-from temporal_shift.surgery import add_temporal_shift, find_temporal_shifts
+from temporal_shift.surgery import (
+    add_temporal_shift,
+    find_temporal_shifts,
+    remove_temporal_shift,
+    restore_temporal_shifts,
+    temporal_shift_settings,
+)
 from tests.layers.cases import first
 
 BOTH_WAYS = {"n_div": 4, "bidirectional": True}
@@ -248,3 +255,29 @@ def test_a_decoder_layer_shifts_its_padding_as_zeros_too():
     noisy = torch.where(padding[..., None], 100 * torch.randn(1, 5, 8), x)
     y, expected = (layer(one, memory, tgt_key_padding_mask=padding)[:, :2] for one in (noisy, x))
     torch.testing.assert_close(y, expected)
+
+
+def test_a_hugging_face_model_says_that_it_is_saved_without_its_shifts(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.HubertConfig(
+        **tiny,
+        conv_dim=(8,),
+        conv_kernel=(10,),
+        conv_stride=(5,),
+        num_conv_pos_embeddings=2,
+        num_conv_pos_embedding_groups=1,
+    )
+    model = add_temporal_shift(transformers.HubertModel(config), r".*\.feed_forward", n_div=4)
+    whole = nn.ModuleDict({"encoder": copy.deepcopy(model)})
+    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shifts .*'encoder\.layers\.0\.feed_forward'"):
+        model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shifts"):
+        whole.state_dict()
+    settings = temporal_shift_settings(model)
+    restored = restore_temporal_shifts(transformers.HubertModel.from_pretrained(tmp_path), settings)
+    removed = remove_temporal_shift(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for quiet in (model, restored, removed):
+            quiet.state_dict()

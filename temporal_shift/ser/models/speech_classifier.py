@@ -72,6 +72,7 @@ class SpeechClassifier(PreTrainedModel):
     input_modalities = "audio"
     accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
     supports_gradient_checkpointing = True
+    saves_temporal_shifts = True  # for add_temporal_shift, which warns of other models that do not
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder refuses what it does not support
 
     def __init__(self, config: SpeechClassifierConfig) -> None:
