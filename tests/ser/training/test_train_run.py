@@ -221,6 +221,16 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_where_and_what_to_try(r
     assert not broken.is_done()
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_outputs_that_are_not_finite_are_an_error_and_no_class(run, part):
+    frames = frames_of(run)
+    frames[getattr(run.fold, part)[5]] = np.nan
+    broken = replace(run, cache=cache_of(run.folder, frames))
+    with pytest.raises(RecipeError, match=rf"finite.* {part} part in epoch 1 \(Shiftformer, fold Session1, seed 42\)"):
+        train(broken)
+    assert not broken.is_done()
+
+
 def test_the_curves_can_be_followed_in_tensorboard(run, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "/nowhere")  # as it was, when the test is over
     trained(with_(run, tensorboard=True))
