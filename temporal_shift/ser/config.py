@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from .utils.errors import RecipeError, sentences_of, shortened
-from .utils.names import PathName, check_name, clean_name, is_missing, look_alikes
+from .utils.names import LocalPath, Name, PathName, check_name, clean_label_map, look_alike_problems, look_alikes
 from .utils.yaml_files import read_yaml
 
 Channel: TypeAlias = int | Literal["mean"]  # of a recording
@@ -67,14 +67,16 @@ class Corpus(Section):
     """The corpus and its reader; see :mod:`temporal_shift.ser.corpora`."""
 
     reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest"] = "iemocap"
-    path: Path  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
-    labels: tuple[str, ...] | None = None  # a manifest's classes in the order of the model's outputs; default: sorted
+    path: LocalPath  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
+    labels: tuple[Name, ...] | None = Field(
+        default=None, min_length=1
+    )  # a manifest's classes in the order of the model's outputs; default: sorted
     label_map: dict[str, str | None] | None = None  # each label of the corpus to a class, or to null to leave it out
     columns: dict[Column, str] | None = None  # a table's columns, if they have other names
     pattern: str | None = None  # a folder's paths, e.g. {speaker}_{label}_{name}; default: {label}/{speaker}/{name}
     groups: int | None = Field(default=None, ge=2)  # speaker groups used as folds without sessions; default: 5
     folds: Literal["speakers", "published"] | None = None  # default: the corpus's sessions, if it has them
-    audio: Path | None = None  # the folder that the paths of a table or of EmoBox start from
+    audio: LocalPath | None = None  # the folder that the paths of a table or of EmoBox start from
     channel: Channel = "mean"  # of each recording: their mean, or a number from 0
     note: str = ""  # the first caveat of reports
 
@@ -89,23 +91,17 @@ class Corpus(Section):
     @field_validator("label_map")
     @classmethod
     def _each_label_has_one_class(cls, found: dict[str, str | None] | None) -> dict[str, str | None] | None:
-        if found is None:
-            return None
-        clean: dict[str, str | None] = {}
-        for given, name in found.items():
-            code, label = clean_name(given), None if name is None else check_name(name, f"the class of {given!r}")
-            if label is not None and is_missing(label):
-                raise ValueError(f"the class of {code!r} must be a name, or null to leave it out, got {label!r}")
-            if clean.setdefault(code, label) != label:
-                raise ValueError(f"the label {code!r} must have one class, got {clean[code]!r} and {label!r}")
-        if not any(clean.values()):
-            raise ValueError("label_map must keep at least one class")
-        alike = [group for group in look_alikes(clean) if len({clean[code] for code in group} - {None}) > 1]
-        alike += look_alikes(label for label in clean.values() if label is not None)
-        if alike:
-            listed = ", ".join(" and ".join(map(repr, group)) for group in alike)
-            raise ValueError(f"labels and classes must not look alike, got {listed}: give them one class")
-        return clean
+        return None if found is None else clean_label_map(found)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, found: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for label in found or ():
+            if found is not None and found.count(label) > 1:
+                raise ValueError(f"labels must be unique, got {label!r} twice")
+        if problems := look_alike_problems("labels", found or (), "give them one name"):
+            raise ValueError(problems[0])
+        return found
 
     @field_validator("columns")
     @classmethod
@@ -285,8 +281,8 @@ class Experiment(Section):
         for model in self.models:
             if names.count(model.name) > 1:
                 raise ValueError(f"names of models must be unique, got {model.name!r} twice")
-            if model.baseline is not None and model.baseline not in names:
-                raise ValueError(f"baseline of {model.name!r} must be one of the models, got {model.baseline!r}")
+            if model.baseline is not None and model.baseline not in {*names} - {model.name}:
+                raise ValueError(f"baseline of {model.name!r} must be one of the other models, got {model.baseline!r}")
         if alike := look_alikes(names):
             raise ValueError(f"names of models must not look alike, got {' and '.join(map(repr, alike[0]))}")
         if (last := self.training.seed + self.seeds - 1) > _MAX_SEED:

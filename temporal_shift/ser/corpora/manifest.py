@@ -10,25 +10,18 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat
 
 from ..audio.samples import MAX_RATE
 from ..config import Channel
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError, raise_problems
-from ..utils.names import Name, PathName, is_missing, look_alike_problems
+from ..utils.names import LocalPath, Name, PathName, is_missing, look_alike_problems
 from ..utils.text_files import json_lines, read_text
 
 _Name = Annotated[str, Field(min_length=1)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
 _Count = Annotated[int, Field(gt=0, le=2**53)]
-
-
-def local_path(value: object) -> object:
-    """Check that a path as text names a file of this machine; raises :class:`RecipeError`."""
-    if isinstance(value, str) and (not value.strip() or "\0" in value or "://" in value or value.startswith("~")):
-        raise RecipeError(f"must be a path on this machine, relative or absolute, got {value!r}")
-    return value
 
 
 Style = Literal["improvised", "scripted", ""]
@@ -41,7 +34,7 @@ class Utterance:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     id: _Name
-    path: Annotated[Path, BeforeValidator(local_path)]
+    path: LocalPath
     label: Name
     speaker: PathName  # the results of a fold lie in a folder named after its session or speaker
     session: PathName

@@ -181,13 +181,14 @@ def _missing(rows: Sequence[Row], named: LabelMap) -> list[str]:
 def _unfit(rows: Sequence[Row]) -> list[str]:
     """The speakers and sessions that no folder of results can be named after, and the labels of several lines."""
     problems = []
-    names = dict.fromkeys(
-        pair for row in rows for pair in (("label", row.label), ("speaker", row.speaker), ("session", row.session))
-    )
-    for what, name in names:
+    first: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        for named in (("label", row.label), ("speaker", row.speaker), ("session", row.session)):
+            first.setdefault(named, row)
+    for (what, name), row in first.items():
         try:
             if name:  # the empty ones are found by row
                 (check_name if what == "label" else check_path_name)(name, what)
         except RecipeError as error:
-            problems.append(str(error))
+            problems.append(f"{row.where or row.path}: {error}")
     return problems

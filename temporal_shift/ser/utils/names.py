@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from .errors import RecipeError, shortened
+from .errors import RecipeError, raise_problems, shortened
 
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
 _MISSING = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "nil", "-", "--", "?", ".")
@@ -64,6 +65,16 @@ def check_name(value: str, argument: str) -> str:
 Name = Annotated[str, AfterValidator(lambda value: check_name(value, ""))]
 
 
+def check_local_path(value: object) -> object:
+    """Check that a path as text can name a file of this machine; raises :class:`RecipeError`."""
+    if isinstance(value, str) and (not value.strip() or "\0" in value or "://" in value or value.startswith("~")):
+        raise RecipeError(f"must be a path on this machine, relative or absolute, got {shortened(value)}")
+    return value
+
+
+LocalPath = Annotated[Path, BeforeValidator(check_local_path)]
+
+
 def is_missing(name: str) -> bool:
     """Whether a name is what spreadsheets and pandas write for a missing value: nothing, ``nan``, ``NA``, ``null``."""
     return clean_name(name).casefold() in _MISSING
@@ -109,6 +120,35 @@ def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[st
     listed = ", ".join(" and ".join(map(repr, group)) for group in groups[:_SHOWN])
     more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
     return [f"{what} must not look alike, got {listed}{more}: {advice}"]
+
+
+def clean_label_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The map from labels to classes with clean names; ``None`` leaves a label out.
+
+    Raises:
+        RecipeError: If no class is left, a class is no name, a label has two classes, labels of two classes look alike,
+            or classes look alike.
+    """
+    clean: dict[str, str | None] = {}
+    for label, name in given.items():
+        code, target = clean_name(label), None if name is None else check_name(name, f"the class of {label!r}")
+        if target is not None and is_missing(target):
+            raise RecipeError(f"the class of {code!r} must be a name, or null to leave it out, got {target!r}")
+        if clean.setdefault(code, target) != target:
+            raise RecipeError(f"the label {code!r} must have one class, got {clean[code]!r} and {target!r}")
+    if not any(clean.values()):
+        raise RecipeError("label_map must keep at least one class")
+    alike = [
+        code for group in look_alikes(clean) if len({clean[code] for code in group} - {None}) > 1 for code in group
+    ]
+    classes = [target for target in clean.values() if target is not None]
+    raise_problems(
+        [
+            *look_alike_problems("labels", alike, "give them one class"),
+            *look_alike_problems("classes", classes, "give them one name"),
+        ]
+    )
+    return clean
 
 
 def _problem(value: str) -> str | None:

@@ -102,6 +102,8 @@ class _Check:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "it is not valid YAML"
+    if problem.startswith("but ") or problem == "second occurrence":
+        return f"{error.context}, {problem}".replace("; first occurrence", "")
     if "'\\t'" in problem:
         return "indent with spaces, not with tabs"
     if "block end" in problem or "mapping values are not allowed" in problem:

@@ -162,9 +162,9 @@ def test_speakers_and_sessions_can_name_the_folders_of_their_results(audio):
     path.write_text("path,label,speaker,session\na.wav,sad,../x,1\nb.wav,sad,.y,a\\b\n")
     assert reading_error(reader="table", path=path).split("\n") == [
         "3 problems:",
-        """speaker must not contain / \\ : * ? " < > |, got '../x'""",
-        "speaker must not begin or end with a dot or a space, got '.y'",
-        r"""session must not contain / \ : * ? " < > |, got 'a\\b'""",
+        f"""{path}, line 2: speaker must not contain / \\ : * ? " < > |, got '../x'""",
+        f"{path}, line 3: speaker must not begin or end with a dot or a space, got '.y'",
+        rf"""{path}, line 3: session must not contain / \ : * ? " < > |, got 'a\\b'""",
     ]
     line = {"id": "a", "path": "a.wav", "label": "sad", "speaker": "../x", "session": "1", "start": 0, "end": 1}
     line |= {"samples": 1, "sample_rate": 1, "sha256": "0" * 64, "style": ""}

@@ -12,10 +12,10 @@ from typing import Any
 
 from ... import config
 from ...utils.errors import RecipeError
-from ...utils.names import clean_name, is_missing
+from ...utils.names import check_local_path, clean_name, is_missing
 from ...utils.text_files import json_lines, read_text
 from ..folders import READ
-from ..manifest import Manifest, local_path
+from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 from ..speaker_groups import wants_sessions
 
@@ -140,7 +140,7 @@ def _unreadable(
             reasons.append(f"{name} is empty" if not text else f"{name} must not be a missing value, got {text!r}")
         elif column == "path":
             try:
-                local_path(text)
+                check_local_path(text)
             except RecipeError as error:
                 reasons.append(f"{name} {error}")
     return reasons
