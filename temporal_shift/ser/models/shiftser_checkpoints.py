@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .shiftser_names import NAMES, POINTWISE, UNUSED
 from .speech_classifier import SpeechClassifier
 from .speech_classifier_config import SpeechClassifierConfig
-from .torchaudio_backbone import check_floating, frames_of, from_torchaudio
+from .torchaudio_backbone import check_values, frames_of, from_torchaudio
 
 ShiftArgument = dict[str, Any] | Literal["by name"] | None
 
@@ -48,8 +49,8 @@ def from_shiftser(
             ``id2label``.
 
     Raises:
-        ValueError: If names or shapes do not match one of the six models, ``shift`` does not fit them, or
-            ``position`` is not ``"relative_key_query"``.
+        ValueError: If names or shapes do not match one of the six models, a weight is not a finite floating-point
+            number, ``shift`` does not fit the names, or ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -94,6 +95,8 @@ def speech_classifier_from_shiftser(
     downstream, backbone = _parts(state_dict)
     if not backbone:
         raise ValueError("state_dict must contain a backbone, whose names start with pretrain., got none")
+    if not 0 < clip_seconds < math.inf:
+        raise ValueError(f"clip_seconds must be positive and finite, got {clip_seconds}")
     encoder = from_torchaudio(backbone)
     frames = frames_of(round(clip_seconds * SAMPLE_RATE))
     if not any(name.endswith("distance_embedding.weight") for name in downstream):
@@ -133,7 +136,8 @@ def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None =
         position: Likewise.
 
     Raises:
-        ValueError: If the names do not match one of the six models, or ``position`` is not ``"relative_key_query"``.
+        ValueError: If the names do not match one of the six models, a weight is not a finite floating-point number, or
+            ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
     """
     downstream, backbone = _parts(state_dict)
@@ -232,7 +236,7 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
     if kind == "Shiftformer":
         named = {name: tensor for name, tensor in named.items() if name not in UNUSED}
     _check_names(named, kind, NAMES[kind])
-    check_floating(named)
+    check_values(named)
     if kind == "Transformer" and position is None:
         warnings.warn(
             "position is taken to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "

@@ -44,7 +44,7 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
             convolution has the names ``weight_g`` and ``weight_v``, or torch's newer ``parametrizations.weight.*``.
 
     Raises:
-        ValueError: If names or shapes do not match, or a tensor is not of a floating-point dtype.
+        ValueError: If names or shapes do not match, or a tensor is not of a floating-point dtype or not finite.
 
     Source: github.com/pytorch/audio, ``torchaudio/models/wav2vec2``.
     """
@@ -59,7 +59,7 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
     if unfit:
         shapes = f"{tuple(expected[unfit[0]])}, got {tuple(named[unfit[0]].shape)}"
         raise ValueError(f"the shapes of the backbone must fit each other: {unfit[0]} must be {shapes}")
-    check_floating(named)
+    check_values(named)
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
     return model.eval()  # type: ignore[no-any-return]
 
@@ -71,11 +71,13 @@ def frames_of(samples: int) -> int:
     return max(samples, 0)
 
 
-def check_floating(named: Mapping[str, Tensor]) -> None:
-    """Raise a ``ValueError`` if a tensor is not of a real floating-point dtype."""
+def check_values(named: Mapping[str, Tensor]) -> None:
+    """Raise a ``ValueError`` if a tensor is not of a real floating-point dtype, or contains NaN or infinity."""
     for name, tensor in named.items():
         if not tensor.is_floating_point():
             raise ValueError(f"the weights must be floating-point tensors, got {name} of {tensor.dtype}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"the weights must be finite, got NaN or infinity in {name}")
 
 
 def _hugging_face_name(name: str) -> str:
