@@ -23,13 +23,15 @@ def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> st
 
     Args:
         what: The kind of file, for messages.
-        max_bytes: Size from which a file is refused; at most one byte more is read.
+        max_bytes: Maximum size of the file; about 1 MiB more is read.
     Raises:
         RecipeError: If the file does not exist, cannot be read, is a folder or too large, or is not UTF-8 text.
     """
     try:
+        content = bytearray()
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            while (piece := file.read(1 << 20)) and len(content) <= max_bytes:
+                content += piece
     except FileNotFoundError:
         raise RecipeError(f"there is no {what} {path}") from None
     except IsADirectoryError:

@@ -125,8 +125,8 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
     if path is None:
         return None
     try:
-        found = json.loads(read_text(path))
-    except ValueError as error:
+        found = json.loads(read_text(path, "label map"))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(label, str) and label for label in found.values()):
         raise RecipeError(f"{path} must contain a class for each label")
