@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 from .layout import Layout, LayoutError, Part, read_at
@@ -26,25 +27,23 @@ class _Frame:
     kind: tuple[int, int, int, bool]  # version, layer, Hz, mono: the same in all frames of a recording
     length: int  # bytes
 
-    @classmethod
-    def at(cls, file: BinaryIO, position: int) -> _Frame | None:
-        """The frame that begins at a position; ``None`` if none does."""
-        return cls.of(read_at(file, position, 4))
 
-    @classmethod
-    def of(cls, head: bytes) -> _Frame | None:
-        word = int.from_bytes(head[:4], "big")
-        version, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
-        kbps, rate, pad = word >> 12 & 15, word >> 10 & 3, word >> 9 & 1
-        if len(head) < 4 or word >> 21 != 0x7FF or version == 1 or layer == 4 or kbps in (0, 15) or rate == 3:
-            return None
-        first = version == 3
-        hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
-        bits = 1000 * _KBPS[first, layer][kbps]
-        length = (
-            (12 * bits // hertz + pad) * 4 if layer == 1 else (144 if first or layer == 2 else 72) * bits // hertz + pad
-        )
-        return cls((version, layer, hertz, word >> 6 & 3 == 3), length)
+@lru_cache(maxsize=1024)  # a recording has few different heads
+def _frame(head: bytes) -> _Frame | None:
+    """The frame that begins with four bytes; ``None`` if none does."""
+    word = int.from_bytes(head, "big")
+    version, layer = word >> 19 & 3, 4 - (word >> 17 & 3)
+    kbps, rate, pad = word >> 12 & 15, word >> 10 & 3, word >> 9 & 1
+    if len(head) < 4 or word >> 21 != 0x7FF or version == 1 or layer == 4 or kbps in (0, 15) or rate == 3:
+        return None
+    first = version == 3
+    hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bits = 1000 * _KBPS[first, layer][kbps]
+    if layer == 1:
+        length = (12 * bits // hertz + pad) * 4
+    else:
+        length = (144 if first or layer == 2 else 72) * bits // hertz + pad
+    return _Frame((version, layer, hertz, word >> 6 & 3 == 3), length)
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class _Row:
 
 
 def is_mpeg(head: bytes) -> bool:
-    return _Frame.of(head) is not None
+    return _frame(head[:4]) is not None
 
 
 def tag_length(file: BinaryIO, position: int) -> int:
@@ -114,7 +113,7 @@ def _row(file: BinaryIO, start: int, stop: int) -> _Row:
     row = _Row((0, 0, 0, False), start, start)
     while row.stop < stop:
         head = read_at(file, row.stop, 64)
-        frame = _Frame.of(head)
+        frame = _frame(head[:4])
         if frame is None or (row.stop > start and frame.kind != row.kind):
             break
         information = _information(frame, head)
@@ -148,8 +147,8 @@ def _check_rest(file: BinaryIO, position: int, stop: int, row: _Row) -> None:
         raise LayoutError(f"is damaged: its last {stop - position} bytes are no MPEG frames")
     rest = read_at(file, position, stop - position)
     for place in range(len(rest) - 4):
-        if rest[place] == 0xFF and (frame := _Frame.of(rest[place : place + 4])) and frame.kind == row.kind:
-            following = _Frame.of(rest[place + frame.length : place + frame.length + 4])
+        if rest[place] == 0xFF and (frame := _frame(rest[place : place + 4])) and frame.kind == row.kind:
+            following = _frame(rest[place + frame.length : place + frame.length + 4])
             if following is not None and following.kind == row.kind:
                 raise LayoutError(f"is damaged: {place} bytes from byte {position} on are no MPEG frames")
     if len(rest) > _PADDING and not row.is_as_stated:
