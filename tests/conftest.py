@@ -13,7 +13,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, so set before any test
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # parallel workers share the cores
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(workers)))
+    threads = max(1, (os.cpu_count() or 1) // int(workers))
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # of the processes that tests start
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")

@@ -213,6 +213,7 @@ def test_ctrl_c_ends_every_process_with_one_line(folder, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=ONE_THREAD,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore SIGINT
     )
     deadline = time.monotonic() + 120
