@@ -95,6 +95,7 @@ def look_alike_key(name: str) -> str:
     """
     key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
     key = unicodedata.normalize("NFKC", key.casefold())
+    key = "".join(str(unicodedata.decimal(character, character)) for character in key)  # of every script
     key = re.sub(r"(?<![\d.])0+(?=\d)", "", key)  # not in decimals: 1.05 is not 1.5
     return re.sub(r"^(\d+)\.0+$", r"\1", key)  # a spreadsheet's 3.0
 

@@ -73,7 +73,7 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
             continue
         try:
             found = adapter.validate_json(line)
-            json.loads(line, object_pairs_hook=_unique)
+            json.loads(line, object_pairs_hook=unique_keys)
         except ValidationError as error:
             problems += [f"{where}: {sentence}" for sentence in sentences_of(error)]
         except RecipeError as error:
@@ -82,8 +82,12 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
             yield where, found
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object of the pairs; pydantic and json would keep the last one of equal keys."""
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of the pairs, as ``object_pairs_hook`` of :func:`json.loads`, which would keep the last of equal keys.
+
+    Raises:
+        RecipeError: If a key occurs twice.
+    """
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:

@@ -6,6 +6,8 @@ import json
 import re
 from collections import Counter
 
+import pytest
+
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora import read_corpus
 from temporal_shift.ser.corpora.readers import emobox
@@ -147,6 +149,23 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
         f"{path}, line 5: the utterance savee-DC-a01 occurs already in {path}, line 1",
         f"{path}, line 4: there is no audio file {missing}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"sad": "Sad", "sad": "Angry"}', "the key 'sad' occurs twice"),
+        ('{"sad": "Sad", "SAD": "Angry"}', "labels must not look alike, got 'sad' and 'SAD'"),
+        ('{"sad": "Sad", "ang": "sad"}', "classes must not look alike, got 'Sad' and 'sad'"),
+        ('{"sad": NaN}', "must contain a class for each label"),
+        ("[" * 100_000, "cannot be read as JSON"),
+    ],
+)
+def test_an_ambiguous_map_of_a_dataset_is_a_sentence(tmp_path, content, problem):
+    folder = write_emobox(tmp_path, "emodb", [emobox_line("emodb-03a01Wa", "emodb", "x.wav", "sad")], [])
+    write(tmp_path / "x.wav")
+    (folder / "label_map.json").write_text(content)
+    assert problem in reading_error(reader="emobox", path=folder)
 
 
 def test_a_dataset_whose_keys_do_not_name_speakers_is_a_sentence(tmp_path):

@@ -195,6 +195,12 @@ def test_the_wrong_folder_is_a_sentence_that_says_what_should_be_there(tmp_path,
     assert reading_error(reader=reader, path=tmp_path / "gone") == f"there is no corpus folder {tmp_path}/gone"
 
 
+def test_names_with_digits_of_another_script_are_no_other_speakers(tmp_path):
+    write(tmp_path / "wav" / "03a01Wa.wav")
+    odd = write(tmp_path / "wav" / "٠٣a01Fa.wav")
+    assert f"the file {odd} is not named like 03a01Fa.wav" in reading_error(reader="emodb", path=tmp_path)
+
+
 def test_songs_alone_are_no_speech(tmp_path):
     write(tmp_path / "Actor_01" / "03-02-05-01-01-01-01.wav")
     assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} contains no speech for the reader ravdess"

@@ -61,6 +61,7 @@ def test_models_of_one_experiment_do_not_share_a_folder_on_any_disk(names):
         ("Ses01F", "ses1f"),
         ("Ａ１", "a1"),
         ("3.0", "3"),
+        ("٠٣", "03"),
         ("Straße", "STRASSE"),
         ("a\u00a0b", "a b"),
     ],

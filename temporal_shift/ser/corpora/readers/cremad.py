@@ -12,7 +12,7 @@ from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
 # actor, sentence, emotion, intensity; copies from before October 2022 have a 1040_ITH_SAD_X
-_NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)")
+_NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
     91,

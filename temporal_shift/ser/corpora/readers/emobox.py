@@ -14,7 +14,8 @@ import yaml
 
 from ... import config
 from ...utils.errors import RecipeError, raise_problems
-from ...utils.text_files import json_lines, read_text
+from ...utils.names import clean_label_map
+from ...utils.text_files import json_lines, read_text, unique_keys
 from ..folders import corpus_folder, listed
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
@@ -68,7 +69,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
 
 def _folds(folder: Path, dataset: str, audio: Path, problems: list[str]) -> list[_Fold]:
     found = []
-    numbers = [match[1] for path in listed(folder) if (match := re.fullmatch(r"fold_(\d+)", path.name))]
+    numbers = [match[1] for path in listed(folder) if (match := re.fullmatch(r"fold_([0-9]+)", path.name))]
     for number in sorted(numbers, key=int):
         paths = {part: folder / f"fold_{number}" / f"{dataset}_{part}_fold_{number}.jsonl" for part in _PARTS}
         parts = {
@@ -86,7 +87,7 @@ def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Ro
         key, wav, label = (entry.get(name) for name in ("key", "wav", "emo"))
         if not (isinstance(key, str) and isinstance(wav, str) and isinstance(label, str) and key and wav and label):
             problems.append(f"{where}: 'key', 'wav' and 'emo' must be non-empty strings")
-        elif (said := re.match(speaker_patterns()[dataset], key)) is None:
+        elif (said := re.match(speaker_patterns()[dataset], key, re.ASCII)) is None:
             problems.append(f"{where}: the key {key!r} does not contain a speaker as {dataset}'s keys do")
         else:
             rows.append(Row(key, audio / wav, label, "".join(said.groups()), where=where))
@@ -125,11 +126,14 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
     if path is None:
         return None
     try:
-        found = json.loads(read_text(path, "label map"))
+        found = json.loads(read_text(path, "label map"), object_pairs_hook=unique_keys)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(label, str) and label for label in found.values()):
         raise RecipeError(f"{path} must contain a class for each label")
+    found = clean_label_map(found)
     capitals = {code.lower(): label for code, label in found.items()}
     for row in rows:  # EmoDB has the label neutral and the key Neutral
         if row.label not in found and row.label.lower() in capitals:

@@ -11,7 +11,9 @@ from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
-_NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?")  # speaker, sentence, emotion, version
+_NAME = re.compile(
+    r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?", re.ASCII
+)  # speaker, sentence, emotion, version
 _GENDERS = {
     **dict.fromkeys(("03", "10", "11", "12", "15"), "m"),
     **dict.fromkeys(("08", "09", "13", "14", "16"), "f"),

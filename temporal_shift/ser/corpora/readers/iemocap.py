@@ -41,7 +41,8 @@ PUBLISHED = PublishedCounts(
 # of the evaluators follow it; they start with C-, A- or W-.
 _VOTE = re.compile(
     r"\[(?P<start>\d+(\.\d+)?) - (?P<end>\d+(\.\d+)?)\]\t"
-    r"(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t"
+    r"(?P<id>(?P<pair>Ses\d+)\w*_(?P<gender>[FM])\w*)\t(?P<emotion>\w+)\t",
+    re.ASCII,
 )
 
 
@@ -72,7 +73,7 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
             label file and line.
     """
     root = corpus_folder(root)
-    sessions = [path for path in listed(root) if re.fullmatch(r"Session\d+", path.name)]
+    sessions = [path for path in listed(root) if re.fullmatch(r"Session[0-9]+", path.name)]
     if not sessions:
         raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
     lines = {session: list(_votes(_evaluation(session))) for session in sessions}

@@ -12,7 +12,7 @@ from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
 # modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor
-_NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
+_NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
     24,
