@@ -63,7 +63,7 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, RecursionError):
         return "the input is nested too deeply"
     if isinstance(error, RuntimeError) and _is_lost_connection(error):
-        return f"another process of this run ended or lost its connection: {reason_of(error)}"
+        return "another process of this run ended or lost its connection; the same command continues"
     if isinstance(error, UnicodeError):
         return f"text cannot be encoded or decoded: {reason_of(error)}"
     return None

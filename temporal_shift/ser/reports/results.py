@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,7 +66,21 @@ def read_results(root: Path) -> Results:
                         f"utterances of {plan.experiment.models[0].name}: {TRAIN_AGAIN}"
                     )
     _check_disjoint(root, reference)
+    _check_same_inputs(root, [run for seeds in runs.values() for of_seed in seeds for run in of_seed])
     return Results(plan, runs)
+
+
+def _check_same_inputs(root: Path, runs: Sequence[FinishedRun]) -> None:
+    for key in ("features", "utterances", "labels"):
+        found: dict[str, FinishedRun] = {}
+        for run in runs:
+            found.setdefault(str(run.record.inputs.get(key)), run)
+        if len(found) > 1:
+            first, other = [run.record for run in found.values()][:2]
+            raise RecipeError(
+                f"{root}: all runs must have the same {key}, got others in {first.model}, fold {first.fold}, and "
+                f"{other.model}, fold {other.fold}: {TRAIN_AGAIN}"
+            )
 
 
 def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:

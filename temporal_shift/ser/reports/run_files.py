@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from .. import config
 from ..training import metrics
 from ..training.epoch_choice import choose
-from ..training.run_record import OUTCOME_FILES, Prediction, RunRecord, damaged_file, run_folder
+from ..training.run_record import OUTCOME_FILES, Prediction, RunRecord, damaged_file, run_folder, settings_of
 from ..utils.atomic_files import write_json
 from ..utils.errors import RecipeError, raise_problems, sentences_of
 from ..utils.text_files import json_lines, read_text
@@ -107,7 +107,18 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
             f"{path} must be of the run that its folder names, got {record.model}, seed {record.seed}, fold "
             f"{record.fold}: {TRAIN_AGAIN}"
         )
+    model = next((each for each in experiment.models if each.name == record.model), None)
+    if model is not None and (key := _other_setting(record.inputs, settings_of(experiment, model))):
+        raise RecipeError(f"{path} must have the settings of experiment.json, got another {key}: {TRAIN_AGAIN}")
     return record
+
+
+def _other_setting(recorded: Any, planned: Any) -> str | None:
+    """The first key with different values; keys that only one of them has are of another version of the package."""
+    if isinstance(recorded, Mapping) and isinstance(planned, Mapping):
+        pairs = ((key, _other_setting(recorded[key], planned[key])) for key in planned if key in recorded)
+        return next((f"{key}.{inner}".rstrip(".") for key, inner in pairs if inner is not None), None)
+    return None if recorded == planned else ""
 
 
 def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:

@@ -54,11 +54,7 @@ class Run:
             for part in ("train", "validation", "test")
         }
         return {
-            "setting": self.experiment.setting,
-            "protocol": self.experiment.protocol.kind,
-            "model": self.model.model_dump(exclude={"baseline"}),
-            "spec_augment": self.experiment.spec_augment.model_dump(),
-            "training": self.experiment.training.model_dump(exclude=_INDIFFERENT),
+            **settings_of(self.experiment, self.model),
             "seed": self.seed,
             "features": self.key,
             "labels": [*self.manifest.labels],
@@ -95,6 +91,17 @@ class Run:
     def forget(self) -> None:
         """Make a finished run one that is not done."""
         (self.folder / "run.json").unlink(missing_ok=True)
+
+
+def settings_of(experiment: config.Experiment, model: config.Model) -> dict[str, Any]:
+    """The settings that the result of a run of the model depends on, as JSON data."""
+    return {
+        "setting": experiment.setting,
+        "protocol": experiment.protocol.kind,
+        "model": model.model_dump(exclude={"baseline"}),
+        "spec_augment": experiment.spec_augment.model_dump(),
+        "training": experiment.training.model_dump(exclude=_INDIFFERENT),
+    }
 
 
 def damaged_file(folder: Path, files: Any) -> str | None:

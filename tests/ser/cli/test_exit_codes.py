@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from temporal_shift.ser.cli.exit_codes import exit_on_error
 from temporal_shift.ser.utils.atomic_files import atomic_path, atomic_write, write_array, write_bytes
 from temporal_shift.ser.utils.errors import RecipeError
 
-from ..faults import file_size_limit
+from ..faults import file_limit, file_size_limit
 from ..tiny import write_noise_corpus
 
 
@@ -140,17 +139,11 @@ def test_a_written_array_is_what_numpy_would_have_saved(tmp_path):
 
 
 def test_a_temporary_file_is_deleted_without_a_free_file_descriptor(tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
     def work():
-        with atomic_write(tmp_path / "file"):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        with atomic_write(tmp_path / "file"), file_limit(0):
             os.dup(0)
 
-    try:
-        code, printed = exit_of(work)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    code, printed = exit_of(work)
     assert (code, printed) == (2, f"error: {tmp_path / 'file'}: {os.strerror(errno.EMFILE)}\n")
     assert not list(tmp_path.iterdir())
 

@@ -304,9 +304,19 @@ def changed_after_training(path):
     edit_json(path, files={"predictions.jsonl": "0" * 64})
 
 
+def other_settings(path):
+    edit_json(path, inputs={"training": {"learning_rate": 5e-4, "batch_size": 16}})
+
+
+def other_features(path):
+    edit_json(path, inputs={"features": "0" * 64})
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
+        (other_settings, r"Session2/run\.json must have the settings of experiment\.json.*training\.batch_size"),
+        (other_features, r"same features.*CNN, fold Session1.*CNN, fold Session2"),
         (copy_of_another_fold, r"Session2/run\.json must be of the run.*Session1"),
         (better_score, r"test\.wa of epoch 3 must be 0\..*got 0\.9900"),
         (loss_not_a_number, r"loss must be a finite number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -14,7 +15,7 @@ from temporal_shift.ser.training.run_record import Run
 from temporal_shift.ser.training.train_run import train
 from temporal_shift.ser.utils.errors import RecipeError
 
-from ..faults import file_size_limit
+from ..faults import file_limit, file_size_limit
 from ..small_run import EPOCHS, Stopped, outcome, small_run, stop_after, stopped, trained, under, with_
 
 
@@ -176,4 +177,13 @@ def test_a_checkpoint_on_a_full_disk_is_one_sentence_and_leaves_nothing_to_conti
         train(with_(run, checkpoint_seconds=0.0))
     assert checkpoints(run) == []
     assert epochs_told(run) == EPOCHS
+    assert outcome(run) == outcome(uninterrupted)
+
+
+def test_training_needs_few_file_descriptors_and_without_any_the_run_starts_anew(run, uninterrupted):
+    with file_limit(0), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        train(run)
+    assert not run.is_done()
+    with file_limit(4):
+        assert epochs_told(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
