@@ -1,7 +1,8 @@
-"""Formats of named chunks (WAV, RF64, W64, AIFF, CAF), and AU: compare the size of the sound with what follows it."""
+"""Formats that state the size of the sound (WAV, RF64, W64, AIFF, CAF, AU, SPHERE): compare it with what follows."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
@@ -13,6 +14,7 @@ _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
 _NAME = re.compile(rb"[ -~]{4}")  # of a chunk
 _COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
+_SPHERE = 1024  # bytes of a SPHERE file's header
 _MPEG = (0x50, 0x55)  # codes of a WAV's sound: MPEG layers 1 and 2, layer 3
 
 
@@ -61,6 +63,8 @@ def chunks_layout(file: BinaryIO, head: bytes, stop: int) -> Layout | None:
     """
     if head[:4] in (b".snd", b"dns."):
         return _au_layout(head, stop)
+    if head[:8] == b"NIST_1A\n":
+        return _sphere_layout(read_at(file, 0, _SPHERE), stop)
     form = next((form for start, form in _FORMATS.items() if re.match(start, head, re.DOTALL)), None)
     return None if form is None else _layout(file, form, stop)
 
@@ -126,6 +130,15 @@ def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
         forgotten = padding == 1 and after < stop and _NAME.match(read_at(file, after, 4))
         position = after if forgotten else after + padding
     return chunks, position
+
+
+def _sphere_layout(head: bytes, stop: int) -> Layout | None:
+    numbers = dict(re.findall(rb"^(\w+) -i (\d+)", head, re.MULTILINE))
+    try:
+        sizes = [int(numbers[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+    except KeyError:
+        return None
+    return Layout((Part(0, stop),), math.prod(sizes), stop - _SPHERE)
 
 
 def _au_layout(head: bytes, stop: int) -> Layout:

@@ -22,11 +22,9 @@ import soxr
 from ..config import Channel
 from ..utils.errors import RecipeError
 from .channels import Downmix
-from .chunks import chunks_layout, mpeg_in_wav
-from .flac import flac_layout, follows_flac
+from .containers import layout_of
+from .flac import follows_flac
 from .layout import Layout, LayoutError, Part, PartFile
-from .mpeg import is_mpeg, mpeg_layout, tag_length
-from .ogg import ogg_layout
 from .pipes import spooled
 from .resampling import SAMPLE_RATE, resampled
 from .samples import MAX_CHANNELS, check_rate, check_scale
@@ -239,10 +237,7 @@ def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
     with ExitStack() as stack:
         try:
             file = _file(source, stack)
-            layout = _layout(file)
-            if not layout.parts:  # tags only
-                raise LayoutError("is empty")
-            recording = _Recording(source, file, layout, mix)
+            recording = _Recording(source, file, layout_of(file), mix)
         except LayoutError as error:
             raise RecipeError(f"the audio file {_name(source)} {error}") from None
         except RecipeError:
@@ -267,26 +262,6 @@ def _file(source: Source, stack: ExitStack) -> BinaryIO:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without waiting for the writer of a named pipe
-
-
-def _layout(file: BinaryIO) -> Layout:
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        raise ValueError("it has 0 bytes")
-    start = 0
-    while start < size and (length := tag_length(file, start)):
-        start += length
-    file.seek(start)
-    head = file.read(64)
-    if frames := mpeg_in_wav(file, head, size):
-        return mpeg_layout(file, *frames)
-    if is_mpeg(head):
-        return mpeg_layout(file, start, size)
-    if head[:4] == b"OggS":
-        return ogg_layout(file, start, size)
-    if head[:4] == b"fLaC" and len(head) > 26:
-        return flac_layout(start, size, head)
-    return chunks_layout(file, head, size) or Layout((Part(0, size),))
 
 
 def _unreadable(source: Source, error: Exception) -> RecipeError:

@@ -123,6 +123,19 @@ def test_a_header_that_states_less_than_follows_is_refused(file, format):
         samples(path)
 
 
+def test_a_sphere_file_has_the_number_of_samples_that_it_states(file):
+    header = b"NIST_1A\n   1024\nsample_count -i %d\nsample_rate -i 16000\nchannel_count -i 1\nsample_n_bytes -i 2\n"
+    header += b"sample_byte_format -s2 01\nsample_sig_bits -i 16\nsample_coding -s3 pcm\nend_head\n"
+    sound = (NOISE * 32767).astype("<i2").tobytes()
+    assert samples(file((header % RATE).ljust(1024) + sound)) == RATE
+    for stated, reason in (
+        (2 * RATE, r"cut off: .* 2\.00 s, .* 1\.00 s"),
+        (RATE // 2, "states 16000 bytes .* 16000 more"),
+    ):
+        with pytest.raises(RecipeError, match=reason):
+            samples(file((header % stated).ljust(1024) + sound))
+
+
 def test_a_wav_above_4_gib_is_refused(tmp_path):
     content = encoded(NOISE, format="WAV", subtype="PCM_16")
     with (tmp_path / "a").open("wb") as sparse:

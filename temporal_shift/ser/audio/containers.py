@@ -1,0 +1,45 @@
+"""The formats of recordings, told apart by how a file begins: its name says nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from .chunks import chunks_layout, mpeg_in_wav
+from .flac import flac_layout
+from .layout import Layout, LayoutError, Part
+from .mpeg import is_mpeg, mpeg_layout, tag_length
+from .ogg import ogg_layout
+
+
+def layout_of(file: BinaryIO) -> Layout:
+    """The layout of a recording, in whichever format.
+
+    Raises:
+        ValueError: If the file has no bytes.
+        LayoutError: If it has no sound, or is damaged or ambiguous.
+    """
+    layout = _layout(file)
+    if not layout.parts:
+        raise LayoutError("is empty")
+    return layout
+
+
+def _layout(file: BinaryIO) -> Layout:
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("it has 0 bytes")
+    start = 0
+    while start < size and (length := tag_length(file, start)):
+        start += length
+    file.seek(start)
+    head = file.read(64)
+    if frames := mpeg_in_wav(file, head, size):
+        return mpeg_layout(file, *frames)
+    if is_mpeg(head):
+        return mpeg_layout(file, start, size)
+    if head[:4] == b"OggS":
+        return ogg_layout(file, start, size)
+    if head[:4] == b"fLaC" and len(head) > 26:
+        return flac_layout(start, size, head)
+    return chunks_layout(file, head, size) or Layout((Part(0, size),))
