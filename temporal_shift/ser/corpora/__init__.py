@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import PurePath
 
 from .. import config
 from ..utils.errors import RecipeError, raise_problems
@@ -32,6 +33,8 @@ PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps
     "cremad": cremad.PUBLISHED,
     "emodb": emodb.PUBLISHED,
 }
+
+_NAMES = {"iemocap": iemocap.NAME, "ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # of utterances
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
@@ -61,5 +64,12 @@ def published_of(corpus: config.Corpus) -> PublishedCounts | None:
 
 
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
-    """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published."""
-    return corpus_caveats(manifest, published_of(corpus))
+    """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published.
+
+    A manifest, a table or a folder is compared with a published corpus if all its ids are named like that corpus's.
+    """
+    if corpus.reader in PUBLISHED:
+        return corpus_caveats(manifest, published_of(corpus))
+    ids = [PurePath(utterance.id).name for utterance in manifest.utterances]
+    name = next((name for name, pattern in _NAMES.items() if all(map(pattern.fullmatch, ids))), None)
+    return corpus_caveats(manifest, None if name is None else PUBLISHED[name])

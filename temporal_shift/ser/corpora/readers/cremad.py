@@ -12,7 +12,7 @@ from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
 # actor, sentence, emotion, intensity; copies from before October 2022 have a 1040_ITH_SAD_X
-_NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
+NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
     91,
@@ -32,6 +32,6 @@ def read_cremad(corpus: config.Corpus) -> Manifest:
     root = corpus_folder(corpus.path)
     root = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root
     problems: list[str] = []
-    files = named_files(root, _NAME, "1001_DFA_ANG_XX.wav", problems)
+    files = named_files(root, NAME, "1001_DFA_ANG_XX.wav", problems)
     rows = [Row(path.stem, path, name["emotion"], name["actor"]) for path, name in files]
     return make_manifest(rows, problems, corpus, own=shipped_map("cremad"))

@@ -11,9 +11,7 @@ from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
-_NAME = re.compile(
-    r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?", re.ASCII
-)  # speaker, sentence, emotion, version
+NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?", re.ASCII)  # speaker, sentence, emotion, version
 _GENDERS = {
     **dict.fromkeys(("03", "10", "11", "12", "15"), "m"),
     **dict.fromkeys(("08", "09", "13", "14", "16"), "f"),
@@ -35,6 +33,6 @@ def read_emodb(corpus: config.Corpus) -> Manifest:
     root = corpus_folder(corpus.path)
     root = root / "wav" if (root / "wav").is_dir() else root
     problems: list[str] = []
-    files = named_files(root, _NAME, "03a01Fa.wav", problems)
+    files = named_files(root, NAME, "03a01Fa.wav", problems)
     rows = [Row(path.stem, path, name["emotion"], name["speaker"]) for path, name in files]
     return make_manifest(rows, problems, corpus, own=shipped_map("emodb"), genders=_GENDERS)

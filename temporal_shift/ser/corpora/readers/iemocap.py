@@ -15,6 +15,7 @@ from ..manifest import Manifest, Style, Utterance
 from ..manifest_builder import read_utterance
 from ..published_counts import PublishedAudio, PublishedCounts
 
+NAME = re.compile(r"Ses\d\d[FM]_(impro|script)\w+_[FM]\d+", re.ASCII)  # of an utterance
 LABELS = ("happy", "angry", "sad", "neutral")
 
 _EXTENSIONS = (".wav", ".flac", ".ogg")

@@ -12,7 +12,7 @@ from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
 # modality (03: audio alone), channel (01: speech), emotion, intensity, statement, repetition, actor
-_NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
+NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
     24,
@@ -33,7 +33,7 @@ def read_ravdess(corpus: config.Corpus) -> Manifest:
         RecipeError: If there is no speech, or files have other names or cannot be read.
     """
     problems: list[str] = []
-    files = named_files(corpus_folder(corpus.path), _NAME, "03-01-05-01-02-01-12.wav", problems)
+    files = named_files(corpus_folder(corpus.path), NAME, "03-01-05-01-02-01-12.wav", problems)
     rows = [
         Row(path.stem, path, name["emotion"], f"Actor_{name['actor']}")
         for path, name in files
