@@ -8,6 +8,7 @@ kernel to download (``attn_implementation``), or other files to read.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ FAMILIES = (*WAVEFORM_FAMILIES, "whisper")
 _SIZES = (
     *("hidden_size", "output_hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("conv_dim", "conv_kernel", "conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups"),
-    *("conv_pos_kernel_size", "squeeze_factor", "adapter_kernel_size", "adapter_stride"),
+    *("conv_pos_kernel_size", "squeeze_factor", "num_adapter_layers", "adapter_kernel_size", "adapter_stride"),
     *(
         "d_model",
         "encoder_ffn_dim",
@@ -40,6 +41,8 @@ _SIZES = (
     ),
 )
 _MAX_SIZE = 1_000_000  # transformers allocates some vectors of a size even without weights
+_MAX_EPS = 0.01  # of layer norms; published encoders have 1e-5 or 1e-7
+_MAX_REASON = 200  # characters of a library's reason
 _MAX_RATE = 200  # frames per second; attention needs the square of them. Published encoders have 50.
 
 
@@ -64,7 +67,8 @@ def encoder_config(settings: Mapping[str, Any], name: str) -> Any:
             found = config_class(**{key: value for key, value in settings.items() if key in known})
             _check_sizes(found)
     except Exception as error:  # each family checks its own values, and raises what it likes
-        raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
+        reason = re.sub(r"^Validation error for field '\w+': \w+: |\. Errors: .*", "", reason_of(error))
+        raise RecipeError(f"the configuration of {name} is invalid: {reason[:_MAX_REASON]}") from None
     return found
 
 
@@ -94,7 +98,7 @@ def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples:
             many frames.
     """
     most = len(weights)  # every layer has weights
-    for key in ("num_hidden_layers", "num_adapter_layers", "encoder_layers"):
+    for key in ("encoder_layers", "num_hidden_layers", "num_adapter_layers"):
         if (found := getattr(config, key, 0)) > most:
             raise RecipeError(f"{key} of {name} must be at most {most}, the number of its weights, got {found}")
     frames, most = frame_count(config, samples), max(1, _MAX_RATE * samples // SAMPLE_RATE)
@@ -116,8 +120,12 @@ def _check_sizes(config: PreTrainedConfig) -> None:
     """Sizes are positive and bounded: transformers builds an encoder of -1 layers, which returns its input."""
     for key in _SIZES:
         found = getattr(config, key, None)
-        if found is None:
+        if found is None or ("adapter" in key and not getattr(config, "add_adapter", False)):
             continue
         sizes = found if isinstance(found, (list, tuple)) else [found]
         if not sizes or not all(type(size) is int and 1 <= size <= _MAX_SIZE for size in sizes):
-            raise ValueError(f"{key} must be in [1, {_MAX_SIZE}], got {found}")
+            own = config.attribute_map.get(key, key)  # Whisper's num_hidden_layers is encoder_layers
+            raise ValueError(f"{own} must be in [1, {_MAX_SIZE}], got {found}")
+    for key, found in config.to_dict().items():
+        if key.endswith("eps") and not 0 <= found <= _MAX_EPS:
+            raise ValueError(f"{key} must be in [0, {_MAX_EPS}], got {found}")

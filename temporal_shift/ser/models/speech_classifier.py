@@ -312,7 +312,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         found = "" if folder.is_dir() else f"there is no folder {name}, and "
         raise RecipeError(f"{found}the model {name} cannot be loaded: {reason_of(error)}") from None
-    check_all_loaded(loading, f"the model {name}")
+    check_all_loaded(model, loading, f"the model {name}")
     if extra := sorted(loading["unexpected_keys"]):
         raise RecipeError(
             f"the model {name} has {len(extra)} weights that its config.json does not describe, {extra[0]} for example"

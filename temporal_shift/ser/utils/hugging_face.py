@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from .errors import RecipeError
+
+_NUMBER = re.compile(r"\d+")  # of a layer, in the name of a weight
 
 _MAX_NAME = 96  # the hub's limit
 
@@ -67,14 +71,24 @@ def quiet_loading() -> Iterator[None]:
             disable_progress_bars()
 
 
-def check_all_loaded(loading: Mapping[str, Any], model: str) -> None:
-    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random.
+def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str) -> None:
+    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or left out those of a layer.
 
     Args:
         loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.
-        model: Name of the model, for the message.
+        name: Name of the model, for the message.
     """
     random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     random = {name for name in random if not name.endswith("masked_spec_embed")}  # used in training only
     if random:
-        raise RecipeError(f"{model} lacks {len(random)} of its weights, {min(random)} for example")
+        raise RecipeError(f"{name} lacks {len(random)} of its weights, {min(random)} for example")
+    names = {_NUMBER.sub("#", key) for key in model.state_dict()}
+    of_layers = [key for key in loading["unexpected_keys"] if _unnumbered(key, model.base_model_prefix) in names]
+    if of_layers:
+        raise RecipeError(
+            f"{name} has {len(of_layers)} weights of layers that its configuration lacks, {min(of_layers)} for example"
+        )
+
+
+def _unnumbered(key: str, prefix: str) -> str:
+    return _NUMBER.sub("#", key.removeprefix(f"{prefix}."))
