@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
+    _open_closed_streams()
     try:
         from .ser.cli import app
+        from .ser.cli.exit_codes import discard_output
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "temporal_shift":
             raise
         print(f'error: {error.name} is not installed: pip install "temporal-shift[ser]"', file=sys.stderr)
         sys.exit(2)
-    app()
+    try:
+        app()
+    except OSError as error:  # of --help and --version: the commands report theirs
+        discard_output()
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _open_closed_streams() -> None:
+    """Python sets a standard stream that its caller has closed (``<&-``) to ``None``."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the end
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if sys.stdout is None:
+        print("error: standard output is closed", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

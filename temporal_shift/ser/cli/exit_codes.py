@@ -31,7 +31,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
         yield
         sys.stdout.flush()  # here, where a full disk or a closed pipe is still a message
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         raise typer.Exit(_CLOSED_PIPE) from None
     except KeyboardInterrupt as stop:
         details = "; ".join(filter(None, ("run the same command to continue" * resumes, str(stop))))
@@ -44,7 +44,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
         try:
             sys.stdout.flush()
         except OSError:
-            _discard_output()
+            discard_output()
         with suppress(OSError):  # nobody reads standard error
             print(f"error: {printable_lines(message)}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
@@ -84,7 +84,7 @@ def _is_lost_connection(error: RuntimeError) -> bool:
     return is_lost_connection(error)
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
     """Send what is left in the buffer of standard output nowhere: Python's last flush would fail again."""
     with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +117,20 @@ def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
 def test_verify_says_that_there_is_nothing_to_verify(typed):
     Path("empty").mkdir()
     assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell is POSIX's")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--version >&-", "error: standard output is closed\n"),
+        ("ser --help > /dev/full", "error: standard output cannot be written: No space left on device\n"),
+    ],
+)
+def test_a_closed_or_full_standard_output_is_a_one_line_error(arguments, sentence):
+    command = f"{shlex.quote(sys.executable)} -m temporal_shift {arguments}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, sentence)
 
 
 def test_prepare_writes_a_manifest_and_compares_it_with_the_published_corpus(typed, tmp_path):
@@ -307,8 +324,6 @@ def test_an_unreachable_ray_cluster_is_an_error_with_its_address(typed, folder):
 
 
 def test_a_missing_ray_is_an_error_with_the_command_that_installs_it(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(config.RecipeError, match=r'^Ray is not installed: pip install "temporal-shift\[ray\]"$'):
         ray_pool.train_on_ray([], "auto", lambda: None)
