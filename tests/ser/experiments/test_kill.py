@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import random
@@ -61,6 +62,7 @@ def run(config: Path, root: Path, cache: Path) -> None:
     from temporal_shift.ser.experiments.run_experiment import run_experiment
 
     torch.set_num_threads(1)
+    gc.freeze()  # the Trainer collects garbage in each run, and the imported modules are none
     run_experiment(read_experiment(config), root, cache, Console(quiet=True))
 
 

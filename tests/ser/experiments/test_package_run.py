@@ -77,8 +77,7 @@ def recorded(results: Path, model: str, fold: str) -> tuple[list[Path], list[str
     return [paths[row["id"]] for row in predictions], labels, table
 
 
-@pytest.mark.parametrize("model", ["ShiftLSTM", "Shiftformer"])
-@pytest.mark.parametrize("setting", ["features", "finetune"])
+@pytest.mark.parametrize(("setting", "model"), [("features", "ShiftLSTM"), ("finetune", "Shiftformer")])
 def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setting, model, folder, tmp_path):
     results = folder / "results" / setting
     package(results, model, tmp_path / "model", fold="Session2")
