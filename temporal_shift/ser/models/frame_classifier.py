@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,7 @@ class FrameClassifier(PreTrainedModel):
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
     """
 
+    config: FrameClassifierConfig
     config_class = FrameClassifierConfig
     main_input_name = "frames"
     accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
@@ -105,6 +107,7 @@ class FrameClassifier(PreTrainedModel):
         self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
         self.encoder, encoded = _encoder(config)
         self.head = nn.Linear(encoded, len(config.id2label or {}))
+        self._is_loaded = self.head.weight.is_meta  # from_pretrained builds a model without memory
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
@@ -136,7 +139,15 @@ class FrameClassifier(PreTrainedModel):
         return FrameClassifierStream(self, state)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the initialisation of each layer's constructor."""
+        """Keep the initialisation of each layer's constructor, and give it to weights that a checkpoint lacks."""
+        if not self._is_loaded or self.head.weight.is_meta:
+            return
+        marked = "_is_hf_initialized"  # Hugging Face's mark of a loaded weight; the others' memory is arbitrary
+        if lacking := {key: weight for key, weight in self.named_parameters() if not getattr(weight, marked, False)}:
+            fresh = dict(FrameClassifier(copy.deepcopy(self.config)).named_parameters())
+            for key, weight in lacking.items():
+                weight.copy_(fresh[key])
+                setattr(weight, marked, True)
 
 
 def frame_classifier(

@@ -147,12 +147,13 @@ class SpeechClassifier(PreTrainedModel):
         encoded: Any = None
         if wanted:
             frames, encoded = frames
-        output: SequenceClassifierOutput = self.classifier(frames, labels, num_items_in_batch)
-        if "output_hidden_states" in wanted:
-            output.hidden_states = encoded.hidden_states
-        if "output_attentions" in wanted:
-            output.attentions = encoded.attentions
-        return output
+        output = self.classifier(frames, labels, num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=output.loss,
+            logits=output.logits,
+            hidden_states=encoded.hidden_states if "output_hidden_states" in wanted else None,
+            attentions=encoded.attentions if "output_attentions" in wanted else None,
+        )
 
     def _check_shapes(self) -> None:
         """Run a clip through the model without data; a :class:`RecipeError` if the configuration's parts do not fit."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification, Trainer, TrainingArguments
 
 from temporal_shift import add_temporal_shift, find_temporal_shifts
@@ -46,8 +48,27 @@ def test_other_classes_replace_those_of_the_saved_model(model_class, arguments, 
     assert model(WAVES).logits.shape == (2, len(expected))
     new = {name for name, *_ in loading["mismatched_keys"]}
     assert new == (set() if len(expected) == 4 else {"classifier.head.weight", "classifier.head.bias"})
-    assert all(torch.equal(saved[name], weight) for name, weight in model.state_dict().items() if name not in new)
-    assert all(weight.isfinite().all() for weight in model.parameters())
+    weights = model.state_dict()
+    assert [name for name in saved if name not in new and not torch.equal(saved[name], weights[name])] == []
+
+
+@pytest.mark.parametrize("lacking", ["head", "classifier"])
+def test_weights_that_a_checkpoint_lacks_are_initialised_as_in_a_new_model(lacking, folder, tmp_path):
+    (tmp_path / "config.json").write_bytes((folder / "inner" / "config.json").read_bytes())
+    weights = load_file(folder / "inner" / "model.safetensors")
+    save_file({key: weight for key, weight in weights.items() if lacking not in key}, tmp_path / "model.safetensors")
+    models = []
+    for filler in (math.nan, 1e9):
+        memory = [torch.full((size,), filler) for size in (4, 16, 64, 128, 1024, 4096) for _ in range(20)]
+        del memory  # for weights without an initialisation to take
+        torch.manual_seed(1)
+        models.append(SpeechClassifier.from_pretrained(tmp_path).classifier)
+    states = [model.state_dict() for model in models]
+    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
+    bound = models[0].head.in_features ** -0.5
+    assert bound / 2 < models[0].head.weight.abs().max() <= bound
+    if lacking == "classifier":
+        assert torch.equal(models[0].encoder[1].weight, torch.ones(32))
 
 
 @pytest.mark.parametrize(
