@@ -73,11 +73,15 @@ class Recognizer:
 
         Raises:
             TypeError, ValueError: As :meth:`windows`.
+            RecipeError: If the model computes probabilities that are not finite.
         """
         clips = as_floats(clips, "clips")
         with torch.inference_mode():
             logits = self.model(torch.from_numpy(clips).to(self.model.device)).logits
-        return logits.softmax(dim=1).float().cpu().numpy()  # type: ignore[no-any-return]
+        found: npt.NDArray[np.float32] = logits.softmax(dim=1).float().cpu().numpy()
+        if not np.isfinite(found).all():  # weights that are finite can still overflow
+            raise RecipeError("the probabilities of the model must be finite, got NaN: its weights are not usable")
+        return found
 
     def windows(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = _BATCH) -> Iterator[Window]:
         """Predict the windows of a recording, in order.

@@ -8,12 +8,13 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from temporal_shift.ser import SpeechClassifier, SpeechClassifierConfig
+from temporal_shift.ser import Recognizer, SpeechClassifier, SpeechClassifierConfig
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.models.frame_classifier import FrameClassifierConfig
 from temporal_shift.ser.models.speech_classifier import load_speech_classifier
@@ -190,3 +191,10 @@ def test_models_saved_by_earlier_versions_are_loaded(folder):
     waves = torch.linspace(-1, 1, 8000)[None]
     with torch.no_grad():
         torch.testing.assert_close(load_speech_classifier(str(folder))(waves).logits, small_model()(waves).logits)
+
+
+def test_a_model_that_overflows_is_refused_and_gives_no_label():
+    model = small_model()
+    torch.nn.init.constant_(model.classifier.head.weight, 3e38)
+    with pytest.raises(RecipeError, match=r"probabilities .* must be finite"):
+        Recognizer(model).probabilities(np.ones((1, 8000), dtype=np.float32))
