@@ -14,6 +14,7 @@ _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
 _NAME = re.compile(rb"[ -~]{4}")  # of a chunk
 _COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
+_AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # how files begin
 _SPHERE = 1024  # bytes of a SPHERE file's header
 _MPEG = (0x50, 0x55)  # codes of a WAV's sound: MPEG layers 1 and 2, layer 3
 
@@ -55,25 +56,33 @@ class _Chunk:
     size_bytes: int
 
 
-def chunks_layout(file: BinaryIO, head: bytes, stop: int) -> Layout | None:
-    """The layout of a file that begins with ``head``; ``None`` for other formats.
+def is_chunks(head: bytes) -> bool:
+    return head.startswith((*_AU, _NIST)) or _form(head) is not None
+
+
+def chunks_layout(file: BinaryIO, start: int, head: bytes, stop: int) -> Layout | None:
+    """The layout of a recording that begins at ``start`` with ``head``; ``None`` for other formats.
 
     Raises:
         LayoutError: If the file has several chunks of sound.
     """
-    if head[:4] in (b".snd", b"dns."):
-        return _au_layout(head, stop)
-    if head[:8] == b"NIST_1A\n":
-        return _sphere_layout(read_at(file, 0, _SPHERE), stop)
-    form = next((form for start, form in _FORMATS.items() if re.match(start, head, re.DOTALL)), None)
-    return None if form is None else _layout(file, form, stop)
+    if head.startswith(_AU):
+        return _au_layout(start, head, stop)
+    if head.startswith(_NIST):
+        return _sphere_layout(read_at(file, start, _SPHERE), start, stop)
+    form = _form(head)
+    return None if form is None else _layout(file, form, start, stop)
 
 
-def mpeg_in_wav(file: BinaryIO, head: bytes, stop: int) -> tuple[int, int] | None:
+def _form(head: bytes) -> _Format | None:
+    return next((form for begins, form in _FORMATS.items() if re.match(begins, head, re.DOTALL)), None)
+
+
+def mpeg_in_wav(file: BinaryIO, start: int, head: bytes, stop: int) -> tuple[int, int] | None:
     """Where the MPEG frames of a WAV are, ``None`` if it has none."""
     if head[:4] != b"RIFF":
         return None
-    chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], stop)
+    chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], start, stop)
     by_name = {chunk.name: chunk for chunk in chunks}
     if not {b"fmt ", b"data"} <= by_name.keys():
         return None
@@ -84,8 +93,8 @@ def mpeg_in_wav(file: BinaryIO, head: bytes, stop: int) -> tuple[int, int] | Non
     return data.start, (data.start + data.length if known else stop)
 
 
-def _layout(file: BinaryIO, form: _Format, stop: int) -> Layout | None:
-    chunks, end = _walk(file, form, stop)
+def _layout(file: BinaryIO, form: _Format, start: int, stop: int) -> Layout | None:
+    chunks, end = _walk(file, form, start, stop)
     found = [chunk for chunk in chunks if chunk.name == form.data]
     if len(found) > 1 or any(chunk.name in (b"RIFF", b"RIFX", b"FORM") for chunk in chunks):
         raise LayoutError("contains several recordings: split it into one file for each")
@@ -96,18 +105,18 @@ def _layout(file: BinaryIO, form: _Format, stop: int) -> Layout | None:
     if (data.length > held and data.length >= _UNKNOWN[data.size_bytes]) or (data.length == 0 and end < stop):
         size = min(held + (form.head if form.counts_itself else 0), (1 << 8 * data.size_bytes) - 1)
         patch = (data.size_at, size.to_bytes(data.size_bytes, form.order))
-        return Layout((Part(0, stop, (patch,)),), size, held)
+        return Layout((Part(start, stop, (patch,)),), size, held)
     if data.length <= held:
         held = data.length + stop - min(end, stop)  # what no chunk explains may be sound
         if form.order == "little":  # libsndfile takes the end of a W64 for the end of the sound
             stop = data.start + data.length
-    return Layout((Part(0, stop),), data.length, held)
+    return Layout((Part(start, stop),), data.length, held)
 
 
-def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
-    """The chunks of a file, and where they end: before ``stop`` if what follows is no chunk."""
+def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_Chunk], int]:
+    """The chunks of a recording, and where they end: before ``stop`` if what follows is no chunk."""
     chunks: list[_Chunk] = []
-    position, sizes = form.first, None
+    position, sizes = start + form.first, None
     while position + form.head <= stop:
         head = read_at(file, position, form.head)
         name, length = head[: form.name], int.from_bytes(head[form.name :], form.order)
@@ -132,19 +141,19 @@ def _walk(file: BinaryIO, form: _Format, stop: int) -> tuple[list[_Chunk], int]:
     return chunks, position
 
 
-def _sphere_layout(head: bytes, stop: int) -> Layout | None:
+def _sphere_layout(head: bytes, start: int, stop: int) -> Layout | None:
     numbers = dict(re.findall(rb"^(\w+) -i (\d+)", head, re.MULTILINE))
     try:
         sizes = [int(numbers[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
     except KeyError:
         return None
-    return Layout((Part(0, stop),), math.prod(sizes), stop - _SPHERE)
+    return Layout((Part(start, stop),), math.prod(sizes), stop - start - _SPHERE)
 
 
-def _au_layout(head: bytes, stop: int) -> Layout:
+def _au_layout(start: int, head: bytes, stop: int) -> Layout:
     order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
-    start, length = (int.from_bytes(head[place : place + 4], order) for place in (4, 8))
-    held = max(0, stop - start)
+    skipped, length = (int.from_bytes(head[place : place + 4], order) for place in (4, 8))
+    held = max(0, stop - start - skipped)
     if length == 0 or (length > held and length >= _UNKNOWN[4]):
-        return Layout((Part(0, stop, ((8, b"\xff\xff\xff\xff"),)),))
-    return Layout((Part(0, stop),), length, held)
+        return Layout((Part(start, stop, ((start + 8, b"\xff\xff\xff\xff"),)),))
+    return Layout((Part(start, stop),), length, held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from .chunks import chunks_layout, mpeg_in_wav
+from .chunks import chunks_layout, is_chunks, mpeg_in_wav
 from .flac import flac_layout
 from .layout import Layout, LayoutError, Part
 from .mpeg import is_mpeg, mpeg_layout, tag_length
@@ -16,7 +16,8 @@ def layout_of(file: BinaryIO) -> Layout:
     """The layout of a recording, in whichever format.
 
     Raises:
-        ValueError: If the file has no bytes.
+        ValueError: If the file has no bytes, or is of another format. libsndfile reads some of those (VOC, MAT5, AVR and
+            others) without a check of their length, and looks for them in other files too.
         LayoutError: If it has no sound, or is damaged or ambiguous.
     """
     layout = _layout(file)
@@ -34,7 +35,7 @@ def _layout(file: BinaryIO) -> Layout:
         start += length
     file.seek(start)
     head = file.read(64)
-    if frames := mpeg_in_wav(file, head, size):
+    if frames := mpeg_in_wav(file, start, head, size):
         return mpeg_layout(file, *frames)
     if is_mpeg(head):
         return mpeg_layout(file, start, size)
@@ -42,4 +43,6 @@ def _layout(file: BinaryIO) -> Layout:
         return ogg_layout(file, start, size)
     if head[:4] == b"fLaC" and len(head) > 26:
         return flac_layout(start, size, head)
-    return chunks_layout(file, head, size) or Layout((Part(0, size),))
+    if head[:4] == b"fLaC" or is_chunks(head):
+        return chunks_layout(file, start, head, size) or Layout((Part(start, size),))
+    raise ValueError("Format not recognised")

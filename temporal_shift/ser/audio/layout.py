@@ -19,6 +19,7 @@ class Part:
         patches: Positions in the file, and the bytes that replace those there: sizes that were never filled in.
         unknown_length: Whether the length that libsndfile finds must be ignored, and the sound read to its end.
         samples: The number of samples that the header states, where it is not libsndfile's.
+        before: Bytes that libsndfile reads before those of the file.
     """
 
     start: int
@@ -26,6 +27,7 @@ class Part:
     patches: tuple[tuple[int, bytes], ...] = ()
     unknown_length: bool = False
     samples: int | None = None
+    before: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class PartFile:
 
     def __init__(self, file: BinaryIO, part: Part) -> None:
         self._file, self._part, self._position = file, part, 0
-        self._size = part.stop - part.start
+        self._size = len(part.before) + part.stop - part.start
         self._pretended = _HUGE if part.unknown_length and not part.patches else self._size
         self.error: OSError | None = None
 
@@ -63,12 +65,14 @@ class PartFile:
     def read(self, count: int) -> bytes:
         if self._position >= max(self._size, self._pretended - _TAG):  # no tag
             return bytes(max(0, min(count, self._pretended - self._position)))
+        data = self._part.before[max(0, self._position) :][:count]
+        start = self._part.start + self._position + len(data) - len(self._part.before)
         try:
-            data = read_at(self._file, self._part.start + self._position, min(count, self._size - self._position))
+            found = read_at(self._file, start, min(count - len(data), self._part.stop - start))
         except OSError as error:  # an exception in a callback would be printed and forgotten
             self.error = error
             return b""
-        data = _patched(data, self._part.start + self._position, self._part.patches)
+        data += _patched(found, start, self._part.patches)
         self._position += len(data)
         return data
 

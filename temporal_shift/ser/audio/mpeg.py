@@ -19,6 +19,8 @@ _KBPS = {  # by the index in a frame's header, for MPEG 1 or not, and layer
 }
 _PADDING = 4096  # bytes at the end that may be anything: a disk block
 _SEARCHED = 1 << 20  # bytes in which more frames are looked for
+# libsndfile looks for other formats first, even in files of the working folder, unless a tag with content is in front
+_TAG = b"ID3\x04" + bytes(5) + b"\x0a" + bytes(10)
 _LYRICS = 1 << 16  # bytes, longest tag of lyrics that is looked for
 
 
@@ -63,8 +65,8 @@ class _Row:
 
     def part(self) -> Part:
         if self.stated is not None and self.stated >= self.frames:  # the decoder reports it if frames are missing
-            return Part(self.start, self.stop)
-        return Part(self.start + self.information, self.stop, unknown_length=True)
+            return Part(self.start, self.stop, before=_TAG)
+        return Part(self.start + self.information, self.stop, unknown_length=True, before=_TAG)
 
 
 def is_mpeg(head: bytes) -> bool:
@@ -102,7 +104,7 @@ def mpeg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
             rows.append(row)
             position = row.stop
         elif not rows:  # of a free bit rate
-            return Layout((Part(start, stop, unknown_length=True),))
+            return Layout((Part(start, stop, unknown_length=True, before=_TAG),))
         else:
             _check_rest(file, position, stop, rows[-1])
             break

@@ -20,6 +20,7 @@ class _Page:
     begins: bool  # whether a stream begins with it
     serial: int  # of the stream
     number: int  # in the stream
+    time: int  # samples of the stream until the end of the page; -1 if no packet ends in it
     content: bytes  # its first bytes
 
 
@@ -32,20 +33,24 @@ def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
     links: list[int] = []  # where each begins
     heads = True  # whether the pages so far begin streams
     expected: dict[int, int] = {}  # the number of the next page, by stream
+    times: dict[int, int] = {}  # of the latest page, by stream
     sounds = 0
     end = start
     for page in _pages(file, start, stop):
         if page.begins:
             if not heads or not links:
                 links.append(page.start)
-                expected, sounds = {}, 0
+                expected, times, sounds = {}, {}, 0
             sounds += page.content.startswith(_SOUND)
             if sounds > 1:
                 raise LayoutError("contains several sound tracks: extract one")
         elif expected.get(page.serial, page.number) != page.number:
             raise LayoutError(f"is damaged: pages are missing before byte {page.start}")
+        if page.time != -1 and page.time < times.setdefault(page.serial, page.time):
+            raise LayoutError(f"is damaged: the page at byte {page.start} states an earlier time than those before")
         heads = page.begins
         expected[page.serial] = page.number + 1
+        times[page.serial] = max(page.time, times.get(page.serial, page.time))
         end = page.start + page.length
     bounds = [*links, end]
     return Layout(tuple(Part(*pair) for pair in pairwise(bounds)))
@@ -65,5 +70,6 @@ def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[_Page]:
             raise LayoutError("is cut off: it ends within a page")
         content = read_at(file, position + 27 + segments, 8)
         serial, number = (int.from_bytes(head[place : place + 4], "little") for place in (14, 18))
-        yield _Page(position, length, bool(head[5] & 2), serial, number, content)
+        time = int.from_bytes(head[6:14], "little", signed=True)
+        yield _Page(position, length, bool(head[5] & 2), serial, number, time, content)
         position += length

@@ -136,6 +136,28 @@ def test_a_sphere_file_has_the_number_of_samples_that_it_states(file):
             samples(file((header % stated).ljust(1024) + sound))
 
 
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "FLAC", "OGG"])
+def test_a_tag_in_front_takes_nothing_from_the_end(file, format):
+    sound = encoded(NOISE, format=format)
+    assert samples(file(ID3 + sound)) == samples(file(sound)) == RATE
+
+
+@pytest.mark.parametrize("format", ["VOC", "MAT5", "AVR", "XI", "SDS"])
+def test_a_format_without_a_checked_length_is_refused(file, format):
+    with pytest.raises(RecipeError, match="a cannot be read: Format not recognised"):
+        samples(file(encoded(NOISE, format=format)))
+
+
+def test_files_of_the_working_folder_have_no_effect(file, tmp_path, monkeypatch):
+    sound = mp3()
+    (tmp_path / ".AppleDouble").mkdir()  # libsndfile reads it, and ._, as a part of a file without a name
+    (tmp_path / "._").touch()
+    monkeypatch.chdir(tmp_path)
+    assert samples(file(sound)) == len(STARTS_SILENT)
+    with pytest.raises(RecipeError, match="Format not recognised"):
+        samples(file(b"some text" * 100))
+
+
 def test_a_wav_above_4_gib_is_refused(tmp_path):
     content = encoded(NOISE, format="WAV", subtype="PCM_16")
     with (tmp_path / "a").open("wb") as sparse:
@@ -186,6 +208,13 @@ def test_what_cannot_be_read_to_its_end_is_refused(file, content, reason):
     path = file(content)
     with pytest.raises(RecipeError, match=rf"the audio file \S*a (is |contains )?{reason}"):
         samples(path)
+
+
+def test_an_ogg_whose_last_page_states_an_earlier_time_is_damage(file):
+    content = encoded(NOISE, format="OGG", subtype="VORBIS")
+    last = content.rindex(b"OggS")  # its number of samples is where the sound is cut
+    with pytest.raises(RecipeError, match="earlier time"):
+        samples(file(content[: last + 6] + (100).to_bytes(8, "little") + content[last + 14 :]))
 
 
 def test_a_page_that_is_missing_in_an_ogg_is_damage(file):
