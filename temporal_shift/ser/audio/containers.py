@@ -16,8 +16,8 @@ def layout_of(file: BinaryIO) -> Layout:
     """The layout of a recording, in whichever format.
 
     Raises:
-        ValueError: If the file has no bytes, or is of another format. libsndfile reads some of those (VOC, MAT5, AVR and
-            others) without a check of their length, and looks for them in other files too.
+        ValueError: If the file has no bytes, or is of another format. libsndfile reads some of those (VOC, MAT5, AVR,
+            ...) without a check of their length, and looks for them in other files too.
         LayoutError: If it has no sound, or is damaged or ambiguous.
     """
     layout = _layout(file)
