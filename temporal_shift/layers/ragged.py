@@ -15,6 +15,8 @@ from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
+_MASKED = -1e4  # a softmax gives such a score no weight; masks of others contain this, -1e9 or the lowest number
+
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
     """:func:`temporal_shift` of a tensor, or of each sequence of a ``PackedSequence`` or a nested tensor."""
@@ -43,8 +45,8 @@ def shift_stream(n_div: int, stride: int, bidirectional: bool, time_dim: int) ->
 def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
     """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros in the frames that a padding mask marks.
 
-    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores. Gradients are exactly
-    zero in these frames.
+    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores, -10,000 or less for
+    padding. Gradients are exactly zero in these frames.
     """
     if not isinstance(key_padding_mask, Tensor):
         raise TypeError(f"the padding mask must be a torch.Tensor, got {type(key_padding_mask).__name__}")
@@ -62,7 +64,7 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
     if key_padding_mask.dtype == torch.bool:
         padding = key_padding_mask
     elif key_padding_mask.is_floating_point():
-        padding = key_padding_mask == float("-inf")
+        padding = key_padding_mask <= _MASKED
     else:
         raise TypeError(f"the padding mask must be bool or floating point, got {key_padding_mask.dtype}")
     if frames_first:

@@ -232,6 +232,15 @@ def test_padding_counts_as_zero_forward_and_backward_in_every_form_of_call(relat
         torch.testing.assert_close(results(poison), clean, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("placement", ["replace", "residual", "inplace"])
+@pytest.mark.parametrize("low", [-1e4, -1e9, torch.finfo(torch.float16).min, torch.finfo(torch.float32).min])
+def test_large_negative_scores_of_a_mask_are_padding_as_minus_infinity_is(placement, low):
+    ours, padding = layer(placement), torch.arange(6) >= torch.tensor([6, 2, 0])[:, None]
+    x = torch.randn(3, 6, 16).masked_fill(padding[..., None], float("nan"))
+    mask = torch.zeros(padding.shape).masked_fill(padding, low)
+    torch.testing.assert_close(ours(x, src_key_padding_mask=mask), ours(x, src_key_padding_mask=padding))
+
+
 def test_a_mask_of_another_shape_or_kind_is_refused_and_not_broadcast():
     ours, x = layer("replace"), torch.randn(3, 6, 16)
     for shape in ((1, 6), (6,), (6, 3)):
