@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,8 @@ def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 def check_streamable(net: nn.Module) -> None:
     """Raise a ``ValueError`` if ``net`` has a hook, or a ``forward`` that its ``stream`` does not know."""
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, got {net!r}")
     for name, module in net.named_modules():
         hooks = torch_private.all_hooks(module)
         if not hooks:
@@ -45,17 +48,22 @@ def check_streamable(net: nn.Module) -> None:
             f"{where} cannot stream with hooks, which may read other frames: remove them, and register them again "
             "after the stream is created if they only observe"
         )
-    if callable(getattr(net, "stream", None)) and _depth(net, "forward") < _depth(net, "stream"):
+    if has_stream(net) and _depth(net, "forward") < _depth(net, "stream"):
         raise ValueError(
             f"{type(net).__name__} cannot stream with a forward of its own, which the stream() that it inherits does "
             "not know: define stream() too"
         )
 
 
-def _depth(module: nn.Module, name: str) -> int:
-    """How far up the base classes ``name`` is defined; -1 if the object itself has it."""
+def has_stream(module: nn.Module) -> bool:
+    """Whether the module has a method ``stream``, not a submodule of that name or the method of a module in it."""
+    return _depth(module, "stream") < math.inf and callable(module.stream)
+
+
+def _depth(module: nn.Module, name: str) -> float:
+    """How far up the base classes ``name`` is defined; -1 if the object itself has it, infinity if none has."""
     owners = [vars(module), *map(vars, type(module).__mro__)]
-    return next(depth for depth, names in enumerate(owners) if name in names) - 1
+    return next((depth for depth, names in enumerate(owners) if name in names), math.inf) - 1
 
 
 def check_against_whole(net: nn.Module, live: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .checks import check_against_whole, check_streamable, inherits_forward
+from ..core import arguments
+from .checks import check_against_whole, check_streamable, has_stream, inherits_forward
 
 # Modules that compute each frame of the output from the same frame of the input.
 _FRAMEWISE = (
@@ -61,6 +62,7 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         state: The ``state`` of another stream of the same net, to continue from.
 
     Raises:
+        TypeError: If ``net`` is not an ``nn.Module``.
         ValueError: If a part of ``net`` cannot stream, has hooks or a ``forward`` of its own, or if the random sequence
             gives other frames in chunks than as a whole.
 
@@ -195,6 +197,10 @@ class RunningMean:
         time_dim: The dim of the frames, which the mean reduces. Default: -2.
         state: The ``state`` of another mean, to continue from.
 
+    Raises:
+        TypeError: If ``time_dim`` is not an int.
+        ValueError: If ``state`` is not the state of a mean.
+
     Attributes:
         state: The sum of the frames and their number, or ``None`` before the first chunk.
 
@@ -205,6 +211,9 @@ class RunningMean:
     """
 
     def __init__(self, time_dim: int = -2, state: tuple[Tensor, int] | None = None) -> None:
+        arguments.check_whole("time_dim", time_dim)
+        if state is not None:
+            _check_state(state)
         self.time_dim = time_dim
         self.state = state
 
@@ -212,12 +221,16 @@ class RunningMean:
         """Add frames and return the mean, in their dtype. It is NaN before the first frame.
 
         Raises:
-            TypeError: If the frames are neither floating point nor complex.
-            ValueError: If the frames differ from those before in shape, in device, or in the dtype of their sum, which
-                is float32 at least.
+            TypeError: If the frames are not a tensor, or neither floating point nor complex.
+            ValueError: If they have no ``time_dim``, or differ from those before in shape, in device, or in the
+                dtype of their sum, which is float32 at least.
         """
+        if not isinstance(frames, Tensor):
+            raise TypeError(f"frames must be a torch.Tensor, got {type(frames).__name__}")
         if not (frames.is_floating_point() or frames.is_complex()):
             raise TypeError(f"frames must be floating point or complex, got {frames.dtype}")
+        if not -frames.dim() <= self.time_dim < frames.dim():
+            raise ValueError(f"time_dim must be a dim of the frames {tuple(frames.shape)}, got {self.time_dim}")
         total = frames.sum(self.time_dim, dtype=torch.promote_types(frames.dtype, torch.float32))
         count = frames.shape[self.time_dim]
         if self.state is not None:
@@ -233,6 +246,12 @@ class RunningMean:
         return (total / count if count else torch.full_like(total, torch.nan)).to(frames.dtype)
 
 
+def _check_state(state: Any) -> None:
+    is_pair = isinstance(state, (tuple, list)) and len(state) == 2
+    if not is_pair or not isinstance(state[0], Tensor) or not isinstance(state[1], int) or state[1] < 0:
+        raise ValueError(f"state must be a sum of frames, a torch.Tensor, and their number, got {state!r}")
+
+
 def _shown(x: Tensor, name: str) -> object:
     return tuple(x.shape) if name == "shape" else getattr(x, name)
 
@@ -240,7 +259,7 @@ def _shown(x: Tensor, name: str) -> object:
 def stages_of(net: nn.Module) -> list[Stage]:
     """The stages of a net. Raises a ``ValueError`` if a part of it cannot stream."""
     check_streamable(net)
-    if callable(getattr(net, "stream", None)):
+    if has_stream(net):
         own = net.stream()  # type: ignore[operator]
         return own.stages if isinstance(own, ChainedStream) else [own]
     if isinstance(net, nn.Sequential) and inherits_forward(net, nn.Sequential):
@@ -258,7 +277,7 @@ def stages_of(net: nn.Module) -> list[Stage]:
         )
     raise ValueError(
         f"{type(net).__name__} cannot stream, as it may read other frames: the net must consist of layers with a "
-        "stream() and of modules that work frame by frame"
+        "stream() and of modules that work frame by frame. If it wraps a net, as torch.compile does, pass that net"
     )
 
 

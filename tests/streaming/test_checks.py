@@ -89,6 +89,41 @@ def test_a_subclass_or_an_object_with_a_forward_of_its_own_is_refused(net):
             net.stream()
 
 
+class Wrapper(nn.Module):
+    """Has the attributes of the module in it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x).cumsum(1)
+
+
+def with_a_part_named_stream() -> nn.Module:
+    net = nn.Module()
+    net.stream = nn.Linear(8, 8)
+    return net
+
+
+@pytest.mark.parametrize("net", [torch.compile(block(), backend="eager"), Wrapper(block()), with_a_part_named_stream()])
+def test_a_stream_of_a_part_is_not_that_of_the_whole(net):
+    with pytest.raises(ValueError, match=rf"^{type(net).__name__} cannot stream.*pass that net"):
+        stream(net)
+
+
+@pytest.mark.parametrize("net", ["Linear", None, nn.Linear, lambda x: x])
+def test_a_net_that_is_no_module_is_refused(net):
+    with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got"):
+        stream(net)
+
+
 class Stack(nn.Sequential):
     def __init__(self) -> None:
         super().__init__(nn.Linear(8, 8), block(), nn.GELU())

@@ -375,6 +375,22 @@ def test_a_chunk_that_was_refused_has_not_been_fed():
     torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
 
 
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: RunningMean("1"), "time_dim must be an int, got '1'"),
+        (lambda: RunningMean(3)(torch.zeros(1, 4, 8)), r"time_dim must be a dim of the frames \(1, 4, 8\), got 3"),
+        (lambda: RunningMean()([0.0]), r"frames must be a torch\.Tensor, got list"),
+        (lambda: RunningMean(state=3), "state must be .*, got 3"),
+        (lambda: RunningMean(state=(torch.zeros(1, 8), 0.5)), r"state must be .*, got .*0\.5"),
+        (lambda: RunningMean(state=(torch.zeros(1, 8), -4)), "state must be .*, got .*-4"),
+    ],
+)
+def test_a_running_mean_refuses_other_dims_frames_and_states(act, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        act()
+
+
 def test_a_running_mean_keeps_its_precision_in_half_and_refuses_other_frames():
     mean = RunningMean()
     for _ in range(3):
