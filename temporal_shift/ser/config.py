@@ -78,7 +78,7 @@ class Corpus(Section):
     folds: Literal["speakers", "published"] | None = None  # default: the corpus's sessions, if it has them
     audio: LocalPath | None = None  # the folder that the paths of a table or of EmoBox start from
     channel: Channel = "mean"  # of each recording: their mean, or a number from 0
-    note: str = ""  # the first caveat of reports
+    note: str = ""  # the first caveat of reports, in place of a comparison with the published corpus
 
     @field_validator("label_map", mode="before")
     @classmethod

@@ -66,8 +66,11 @@ def published_of(corpus: config.Corpus) -> PublishedCounts | None:
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
     """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published.
 
-    A manifest, a table or a folder is compared with a published corpus if all its ids are named like that corpus's.
+    A manifest, a table or a folder is compared with a published corpus if all its ids are named like that corpus's. A
+    corpus with a ``note`` is compared with none: the note says what it is.
     """
+    if corpus.note:
+        return corpus_caveats(manifest)
     if corpus.reader in PUBLISHED:
         return corpus_caveats(manifest, published_of(corpus))
     ids = [PurePath(utterance.id).name for utterance in manifest.utterances]

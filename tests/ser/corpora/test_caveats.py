@@ -85,6 +85,14 @@ def test_other_counts_are_a_caveat_unless_the_label_map_makes_other_classes():
     assert caveats(part, config.Corpus(reader="table", path=Path("t.csv"))) == []
 
 
+def test_a_note_on_a_corpus_replaces_the_comparison_with_the_published_one():
+    noted = EMODB.model_copy(update={"note": "Synthetic speech under the names of EmoDB."})
+    assert caveats(emodb(rate=8_000), noted) == []
+    copied = emodb()
+    twice = replace(copied.utterances[1], sha256=copied.utterances[0].sha256)
+    assert len(caveats(Manifest((copied.utterances[0], twice, *copied.utterances[2:]), copied.labels), noted)) > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
