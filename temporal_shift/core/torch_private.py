@@ -6,6 +6,7 @@ torch removes it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -88,6 +89,12 @@ def all_hooks(module: nn.Module) -> list[Any]:
 def reserve_hook_key(key: int) -> None:
     """Keep torch from giving ``key``, which an unpickled hook has, to a hook that is registered later."""
     RemovableHandle.next_id = max(RemovableHandle.next_id, key + 1)
+
+
+def forget_compiled() -> None:
+    """Compile again at the next call: Dynamo does not notice hooks that were added to a module or removed."""
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import takes seconds
+        torch.compiler.reset()
 
 
 def assume_constant_result(function: Function) -> Function:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -95,7 +96,8 @@ def add_temporal_shift(
     Raises:
         TypeError: If an argument does not have its type. When the model is called, if the output of ``branch`` is not a
             tensor.
-        ValueError: If ``placement`` is unknown; if ``where`` matches no module, or one that already has a shift; if
+        ValueError: If ``placement`` is unknown; if ``where`` matches no module, one that is never called (such as an
+            ``nn.ModuleList`` or the ``out_proj`` of an ``nn.MultiheadAttention``), or one that already has a shift; if
             ``branch`` is given without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model is
             then unchanged. When the model is called: as :func:`temporal_shift.temporal_shift`; if the output of
             ``branch`` does not have the shape of ``x``; if a module does not call its ``branch``; if activation
@@ -118,6 +120,7 @@ def add_temporal_shift(
         raise ValueError(f"branch must be None with placement={placement!r}, got {branch!r}")
     chosen = _choose(model, where)
     for name, module in chosen:
+        _check_called(name, module, model)
         if site_of(module) is not None:
             raise ValueError(f"{named(name, module)} already has a temporal shift; call remove_temporal_shift() first")
     branches = [_branch(name, module, branch) for name, module in chosen]
@@ -152,6 +155,7 @@ def add_temporal_shift(
         hook.key = register(hook, with_kwargs=True, **options).id
     for module, site in sites:
         show_in_repr(module, site)
+    torch_private.forget_compiled()
     return model
 
 
@@ -182,6 +186,7 @@ def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
                 if isinstance(hook, Hook) and (chosen is None or hook.site in chosen):
                     for entries in (hooks, *options):
                         entries.pop(key, None)
+    torch_private.forget_compiled()
     return model
 
 
@@ -251,6 +256,8 @@ _SETTINGS = tuple(name for name in inspect.signature(add_temporal_shift).paramet
 
 
 def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     classes = where if isinstance(where, tuple) else (where,)
     by_class = bool(classes) and all(isinstance(one, type) and issubclass(one, nn.Module) for one in classes)
     by_function = callable(where) and not isinstance(where, (type, nn.Module))
@@ -277,6 +284,20 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
         known, hint = _names([name for name, _ in names if name], where)
         raise ValueError(f"where must match a module of {type(model).__name__} ({known}), got {where!r}{hint}")
     return [(name, module) for module, name in chosen.items()]
+
+
+def _check_called(name: str, module: nn.Module, model: nn.Module) -> None:
+    """Raise a ``ValueError`` if nothing calls the module with its hooks: its shift would have no effect."""
+    parent = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(module, torch.jit.ScriptModule):
+        reason = "a ScriptModule, which ignores shifts: add them before it is scripted or traced"
+    elif type(module).forward is nn.Module.forward and "forward" not in vars(module):
+        reason = "which has no forward"
+    elif isinstance(parent, nn.MultiheadAttention) and name.endswith("out_proj"):
+        reason = "which nn.MultiheadAttention reads and does not call"
+    else:
+        return
+    raise ValueError(f"where must match modules that are called, got {named(name, module)}, {reason}")
 
 
 def _names(names: list[str], where: Any) -> tuple[str, str]:

@@ -384,6 +384,17 @@ def test_traced_by_torchscript_it_equals_eager_on_other_lengths(put):
         torch.testing.assert_close(traced(x), model(x))
 
 
+def test_a_model_that_was_compiled_and_called_before_gets_the_shift_and_loses_it():
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), torch.randn(2, 5, 8)
+    compiled = torch.compile(model, backend="eager")
+    plain = compiled(x)
+    add_temporal_shift(model, nn.Linear)
+    assert not torch.equal(compiled(x), plain)
+    assert torch.equal(compiled(x), model(x))
+    remove_temporal_shift(model)
+    assert torch.equal(compiled(x), plain)
+
+
 def test_compiled_with_a_break_inside_a_block_it_equals_eager():
     torch.compiler.reset()
     model, x = with_residual(blocks()), torch.randn(2, 5, 8)
@@ -444,6 +455,18 @@ X = torch.zeros(2, 5, 8)
             ValueError,
             r"'1' \(Block\) already has a temporal shift; call remove_temporal_shift\(\)",
         ),
+        (lambda: add_temporal_shift(nn.ModuleList([nn.Linear(8, 8)]), ""), ValueError, "where.*ModuleList.*no forward"),
+        (
+            lambda: add_temporal_shift(nn.TransformerEncoderLayer(8, 2, batch_first=True), nn.Linear),
+            ValueError,
+            r"where.*'self_attn\.out_proj'.*does not call",
+        ),
+        (
+            lambda: add_temporal_shift(torch.jit.trace(nn.Sequential(nn.ReLU()), torch.randn(2, 5, 8)), "0"),
+            ValueError,
+            "where.*'0'.*before it is scripted or traced",
+        ),
+        (lambda: add_temporal_shift([nn.ReLU()], nn.ReLU), TypeError, r"model must be a torch\.nn\.Module, got list"),
         (lambda: add_temporal_shift(blocks(), "*.0"), ValueError, r"where must be a regular expression.*'\*\.0'"),
         (lambda: add_temporal_shift(blocks(), ["0"]), TypeError, r"where must be a class.*\['0'\]"),
         (lambda: remove_temporal_shift(blocks(), nn.ELU()), TypeError, "where must be a class.*ELU"),
