@@ -212,6 +212,11 @@ class CheckedConfig:
         return {key: value for key, value in found.items() if key in self._fields()}
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
+        config: Any = self
+        label2id = {name: index for index, name in (config.id2label or {}).items()}
+        if config.label2id != label2id:  # as after config.id2label = ...; loading would refuse the file
+            warnings.warn("label2id is not the inverse of id2label, and is replaced by it", stacklevel=2)
+            config.label2id = label2id
         if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in self._fields()]:
             warnings.warn(f"config.json has no field for {', '.join(lost)}, which are not saved", stacklevel=2)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]

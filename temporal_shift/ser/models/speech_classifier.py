@@ -194,7 +194,7 @@ class SpeechClassifier(PreTrainedModel):
         """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
 
         With another number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True``
-        gives the model a new last layer.
+        gives the model a new last layer. A ``state_dict`` replaces all saved weights.
 
         Args:
             allow_download: Whether the encoder that a local folder names may be downloaded from the hub. Default: only
@@ -204,19 +204,28 @@ class SpeechClassifier(PreTrainedModel):
                 do not fit it.
         """
         name = pretrained_model_name_or_path
+        if kwargs.pop("variant", None) is not None:
+            raise RecipeError("variant must be None: models are saved without; dtype sets the type of the weights")
         if name is None:  # all weights in state_dict, as Hugging Face has it
+            if kwargs.get("config") is None or kwargs.get("state_dict") is None:
+                raise RecipeError("config and state_dict must be given with pretrained_model_name_or_path=None")
             return super().from_pretrained(None, *args, **kwargs)
         hub: dict[str, Any] = {key: kwargs.pop(key) for key in _HUB if key in kwargs}
         revision = kwargs.pop("revision", None)
         allow_download = kwargs.pop("allow_download", not Path(name).is_dir())
         settings = kwargs.pop("config", None)
+        if not isinstance(settings, (SpeechClassifierConfig, str, os.PathLike, type(None))):
+            raise TypeError(
+                f"config must be a SpeechClassifierConfig, a folder or a hub name, got {type(settings).__name__}"
+            )
         if not isinstance(settings, SpeechClassifierConfig):
             fields = {key: kwargs.pop(key) for key in list(kwargs) if key in _FIELDS}
             settings = cls.config_class.from_pretrained(settings or name, revision=revision or "main", **hub, **fields)
         files = ModelFiles(str(name), revision, kind="model", options=hub)
         check_statements(files, feature_extractor().to_dict())
-        weights = files.weights()
-        if not settings.holds_backbone:
+        given = kwargs.pop("state_dict", None)
+        weights = files.weights() if given is None else dict(given)
+        if given is None and not settings.holds_backbone:
             encoder = _weights_elsewhere(settings, Path(name, hub.get("subfolder") or ""), allow_download)
             weights |= {f"backbone.model.{key}": value for key, value in encoder.items()}
         check_size(_encoder_config(settings), weights, settings.clip_samples, f"the model {name}")
@@ -243,6 +252,10 @@ class SpeechClassifier(PreTrainedModel):
         """
         if kwargs.pop("push_to_hub", False):
             raise TypeError("save_pretrained(push_to_hub=True): call push_to_hub(name), which sends the card, too")
+        if kwargs.get("variant") is not None:
+            raise RecipeError(f"variant must be None, got {kwargs['variant']!r}: from_pretrained reads no other name")
+        if Path(save_directory).is_file():
+            raise RecipeError(f"save_directory must be a folder, got the file {save_directory}")
         state: dict[str, Tensor] = kwargs.pop("state_dict", None) or self.state_dict()
         state = {key: weight for key, weight in state.items() if holds_backbone or not key.startswith("backbone.")}
         if half:
@@ -255,6 +268,8 @@ class SpeechClassifier(PreTrainedModel):
             card = str(model_card(self.config, self.labels))
         finally:
             self.config.holds_backbone = before
+        if not kwargs.get("is_main_process", True):
+            return
         feature_extractor().save_pretrained(save_directory)
         write_bytes(Path(save_directory) / "README.md", card.encode())
 

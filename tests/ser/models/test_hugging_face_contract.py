@@ -120,6 +120,40 @@ def test_attributes_of_the_configuration_that_are_no_fields_are_not_saved_silent
     assert SpeechClassifier.from_pretrained(tmp_path).labels == LABELS
 
 
+def test_renamed_classes_are_saved_so_that_the_model_loads(tmp_path):
+    model = small_model("hubert", "lstm")
+    model.config.id2label = dict(enumerate("wxyz"))
+    with pytest.warns(UserWarning, match="label2id is not the inverse of id2label"):
+        model.save_pretrained(tmp_path)
+    assert SpeechClassifier.from_pretrained(tmp_path).labels == ("w", "x", "y", "z")
+
+
+def test_a_state_dict_replaces_the_saved_weights(folder):
+    weights = {name: weight + 1 for name, weight in small_model("hubert", "lstm").state_dict().items()}
+    found = SpeechClassifier.from_pretrained(folder / "inner", state_dict=weights).state_dict()
+    assert [name for name in weights if not torch.equal(weights[name], found[name])] == []
+
+
+def test_another_process_than_the_first_saves_nothing(tmp_path):
+    small_model("hubert", "lstm").save_pretrained(tmp_path, is_main_process=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_and_configurations_that_hold_no_model_are_refused(folder, tmp_path):
+    saved, model = folder / "inner", small_model("hubert", "lstm")
+    (tmp_path / "file").touch()
+    for act, message in (
+        (lambda: SpeechClassifier.from_pretrained(None), "config and state_dict must be given"),
+        (lambda: SpeechClassifier.from_pretrained(saved, config={}), "config must be a SpeechClassifierConfig.*dict"),
+        (lambda: SpeechClassifier.from_pretrained(saved, variant="fp16"), "variant must be None"),
+        (lambda: model.save_pretrained(tmp_path / "new", variant="fp16"), "variant must be None, got 'fp16'"),
+        (lambda: model.save_pretrained(tmp_path / "file"), "save_directory must be a folder, got the file"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            act()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_the_encoder_computes_attention_as_asked_for(folder):
     for kind in ("sdpa", "eager"):
         model = SpeechClassifier.from_pretrained(folder / "inner", attn_implementation=kind)
