@@ -77,7 +77,7 @@ MODELS = [  # the same, found when the model is built, without memory
 ]
 FOLDERS = [  # the same, found by comparison with the weights
     ("backbone_config.num_hidden_layers", 77_000, "num_hidden_layers .* got 77000"),
-    ("backbone_config.num_hidden_layers", 1, "weights that its config.json does not describe, .*layers"),
+    ("backbone_config.num_hidden_layers", 1, "weights of layers that its configuration lacks, .*layers"),
     ("backbone_config.num_hidden_layers", 4, "lacks .* of its weights"),
     ("backbone_config.intermediate_size", 10**6, "describes .* parameters"),
     ("backbone_config.conv_stride", [1, 1], "conv_stride .* frames"),
