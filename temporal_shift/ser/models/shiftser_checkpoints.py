@@ -95,8 +95,8 @@ def speech_classifier_from_shiftser(
     downstream, backbone = _parts(state_dict)
     if not backbone:
         raise ValueError("state_dict must contain a backbone, whose names start with pretrain., got none")
-    if not 0 < clip_seconds < math.inf:
-        raise ValueError(f"clip_seconds must be positive and finite, got {clip_seconds}")
+    if not isinstance(clip_seconds, (int, float)) or not 0 < clip_seconds < math.inf:
+        raise ValueError(f"clip_seconds must be positive and finite, got {clip_seconds!r}")
     encoder = from_torchaudio(backbone)
     frames = frames_of(round(clip_seconds * SAMPLE_RATE))
     if not any(name.endswith("distance_embedding.weight") for name in downstream):

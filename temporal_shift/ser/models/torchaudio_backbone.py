@@ -72,10 +72,15 @@ def frames_of(samples: int) -> int:
 
 
 def check_values(named: Mapping[str, Tensor]) -> None:
-    """Raise a ``ValueError`` if a tensor is not of a real floating-point dtype, or contains NaN or infinity."""
+    """Raise a ``ValueError`` if a tensor is not dense, not of at least 16 bits floating point, or not finite."""
     for name, tensor in named.items():
-        if not tensor.is_floating_point():
-            raise ValueError(f"the weights must be floating-point tensors, got {name} of {tensor.dtype}")
+        if not tensor.is_floating_point() or tensor.itemsize < 2:
+            raise ValueError(
+                f"the weights must be floating-point tensors of 16 to 64 bits, got {name} of {tensor.dtype}"
+            )
+        if tensor.is_meta or tensor.layout != torch.strided:
+            kind = "the meta device" if tensor.is_meta else tensor.layout
+            raise ValueError(f"the weights must be dense tensors with data, got {name} of {kind}")
         if not tensor.isfinite().all():
             raise ValueError(f"the weights must be finite, got NaN or infinity in {name}")
 

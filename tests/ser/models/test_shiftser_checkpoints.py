@@ -237,6 +237,18 @@ def test_the_downstream_part_alone_keeps_its_prefix_or_loses_it():
             lambda names: {k: t / 0 if k.endswith("k_proj.weight") else t for k, t in names.items()},
             r"must be finite, got NaN or infinity in encoder\.layers\.0\.attention\.k_proj\.weight",
         ),
+        (
+            lambda names: {k: t.to(torch.float8_e4m3fn) if k.endswith("head.bias") else t for k, t in names.items()},
+            r"16 to 64 bits.*head\.bias of torch\.float8",
+        ),
+        (
+            lambda names: {k: t.to("meta") if k.endswith("head.bias") else t for k, t in names.items()},
+            r"dense tensors with data.*head\.bias of the meta device",
+        ),
+        (
+            lambda names: {k: t.to_sparse() if k.endswith("v_proj.bias") else t for k, t in names.items()},
+            r"dense tensors with data.*v_proj\.bias of torch\.sparse",
+        ),
         (lambda names: {**names, "odd": torch.zeros(1)}, r"model\. or pretrain\..*got odd$"),
     ],
 )
@@ -250,8 +262,8 @@ def test_backbone_classifier_and_clip_must_fit_each_other(whole):
     other = ShiftSERModel(whole.pretrain, reference("Transformer", 64)).state_dict()
     with pytest.raises(ValueError, match=r"64 channels.*got 128"):
         speech_classifier_from_shiftser(other, clip_seconds=0.24)
-    for clip_seconds in (0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=rf"clip_seconds must be positive and finite, got {clip_seconds}"):
+    for clip_seconds in (0, -1.0, float("nan"), float("inf"), "7.5", None):
+        with pytest.raises(ValueError, match=rf"clip_seconds must be positive and finite, got {clip_seconds!r}"):
             speech_classifier_from_shiftser(whole.state_dict(), clip_seconds=clip_seconds)
     for clip_seconds in (0.01, 0.5):
         with pytest.raises(ValueError, match=rf"clip_seconds.*1 to 11 frames.*got {clip_seconds}"):
