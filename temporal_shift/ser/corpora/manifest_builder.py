@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,8 +121,11 @@ def read_utterance(
     try:
         found = measure(path)
     except RecipeError:
-        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
-            raise RecipeError(f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'") from None
+        with suppress(OSError):  # a file that cannot be read, or one of /proc
+            if path.is_file() and 0 < path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
+                raise RecipeError(
+                    f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'"
+                ) from None
         raise
     return Utterance(
         id=id,

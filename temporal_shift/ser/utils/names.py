@@ -14,6 +14,7 @@ from .errors import RecipeError, raise_problems, shortened
 
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
 _MISSING = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "nil", "-", "--", "?", ".")
+_MISSING += ("n.a.", "undefined", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!")
 _SHOWN = 10  # groups of names in a message
 MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
 
@@ -52,13 +53,15 @@ def check_name(value: str, argument: str) -> str:
     """Check a label or another name that is shown and compared, and return its :func:`clean_name`.
 
     Raises:
-        RecipeError: If nothing visible is left, or the name has several lines or control characters.
+        RecipeError: If nothing visible is left, or the name has several lines, control characters or over 200 bytes.
     """
     name = clean_name(value)
     if not name:
         raise RecipeError(f"{argument} must not be empty, got {shortened(value)}".lstrip())
     if any(unicodedata.category(character) in _CONTROLS for character in name):
         raise RecipeError(f"{argument} must be one line of UTF-8 text, got {shortened(value)}".lstrip())
+    if len(name.encode()) > MAX_BYTES:
+        raise RecipeError(f"{argument} must have at most {MAX_BYTES} bytes in UTF-8, got {shortened(value)}".lstrip())
     return name
 
 
@@ -76,7 +79,7 @@ LocalPath = Annotated[Path, BeforeValidator(check_local_path)]
 
 
 def is_missing(name: str) -> bool:
-    """Whether a name is what spreadsheets and pandas write for a missing value: nothing, ``nan``, ``NA``, ``null``."""
+    """Whether a name is what programs write for a missing value: nothing, ``nan``, ``NA``, ``null``, ``#REF!``."""
     return clean_name(name).casefold() in _MISSING
 
 

@@ -98,7 +98,7 @@ def test_other_readers_refuse_look_alikes_too(tmp_path, reader):
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), None, "nan", "NaN", "NA", "N/A", "null", "None", "-", "", " ", "\u200b"]
+    "value", [float("nan"), None, "nan", "NaN", "NA", "N/A", "null", "None", "#REF!", "-", "", " ", "\u200b"]
 )
 @pytest.mark.parametrize("column", ["label", "speaker"])
 def test_missing_values_are_no_names_and_are_refused_by_line(audio, column, value):

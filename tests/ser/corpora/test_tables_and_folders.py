@@ -310,3 +310,16 @@ def test_a_pipe_in_a_table_is_refused_and_never_waited_for(tmp_path):
     (tmp_path / "table.csv").write_text("path,label,speaker\na.wav,happy,anna\n")
     with pytest.raises(RecipeError, match=r"a\.wav must be a regular file, got a pipe"):
         read_corpus(config.Corpus(reader="table", path=tmp_path / "table.csv"))
+
+
+def test_a_label_is_as_short_as_other_names(audio):
+    (audio / "t.csv").write_text(f"path,label,speaker\na.wav,{'x' * 201},1\n")
+    sentence = reading_error(reader="table", path=audio / "t.csv")
+    assert f"{audio / 't.csv'}, line 2: label must have at most 200 bytes in UTF-8, got 'xxx" in sentence
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no such files here")
+def test_a_file_that_fails_while_it_is_read_is_named_with_its_line(tmp_path):
+    (tmp_path / "table.csv").write_text("path,label,speaker\n/proc/self/mem,happy,anna\n")
+    with pytest.raises(RecipeError, match=r"table\.csv, line 2: the audio file /proc/self/mem cannot be read"):
+        read_corpus(config.Corpus(reader="table", path=tmp_path / "table.csv"))
