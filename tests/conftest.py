@@ -32,6 +32,10 @@ def _no_garbage_in_imports():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # at exit, the compiler's bindings report every object that is still alive
+
+
 @pytest.fixture
 def poisoned(monkeypatch):
     """Fill uninitialized memory with NaN, so that an element that is not written shows."""

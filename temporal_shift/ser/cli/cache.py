@@ -59,7 +59,7 @@ def remove_cache(
 
 
 def _check(cache: Path, name: str | None = None) -> None:
-    if not cache.is_dir():
+    if not cache.is_dir() and cache != CACHE:  # the default, which the first run makes
         raise RecipeError(f"--cache must be a folder of caches, and there is no folder {cache}")
     if name is not None and not name.strip():  # an unset shell variable must not match every cache
         raise RecipeError("the name of the cache must not be empty")

@@ -31,15 +31,13 @@ _SIZES = (
     *("hidden_size", "output_hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("conv_dim", "conv_kernel", "conv_stride", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups"),
     *("conv_pos_kernel_size", "squeeze_factor", "num_adapter_layers", "adapter_kernel_size", "adapter_stride"),
-    *(
-        "d_model",
-        "encoder_ffn_dim",
-        "encoder_layers",
-        "encoder_attention_heads",
-        "num_mel_bins",
-        "max_source_positions",
-    ),
+    *("d_model", "encoder_ffn_dim", "encoder_layers", "encoder_attention_heads", "num_mel_bins"),
+    *("max_source_positions", "max_position_embeddings"),
 )
+_CHOICES = {  # SEW-D's, which transformers does not check: another value leaves a part of the attention out
+    "pos_att_type": ("c2p", "p2c"),
+    "norm_rel_ebd": ("layer_norm", "none"),
+}
 _MAX_SIZE = 1_000_000  # transformers allocates some vectors of a size even without weights
 _MAX_EPS = 0.01  # of layer norms; published encoders have 1e-5 or 1e-7
 _MAX_REASON = 200  # characters of a library's reason
@@ -126,6 +124,11 @@ def _check_sizes(config: PreTrainedConfig) -> None:
         if not sizes or not all(type(size) is int and 1 <= size <= _MAX_SIZE for size in sizes):
             own = config.attribute_map.get(key, key)  # Whisper's num_hidden_layers is encoder_layers
             raise ValueError(f"{own} must be in [1, {_MAX_SIZE}], got {found}")
+    for key, choices in _CHOICES.items():
+        if (found := getattr(config, key, None)) is None:
+            continue
+        if not found or not {*([found] if isinstance(found, str) else found)} <= {*choices}:
+            raise ValueError(f"{key} must be {' or '.join(choices)}, got {found!r}")
     for key, found in config.to_dict().items():
         if key.endswith("eps") and not 0 <= found <= _MAX_EPS:
             raise ValueError(f"{key} must be in [0, {_MAX_EPS}], got {found}")

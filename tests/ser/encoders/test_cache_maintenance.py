@@ -177,10 +177,12 @@ def test_ls_counts_the_files_that_are_there(root):
     assert {row[0]: row[5] for row in cache_maintenance.caches_table(root).rows}[entry.name] == "1/2"
 
 
-def test_ls_of_no_folder_is_an_error_and_of_an_empty_folder_an_empty_table(tmp_path):
+def test_ls_of_no_folder_is_an_error_and_of_an_empty_folder_an_empty_table(tmp_path, monkeypatch):
     missing = command("ls", "--cache", tmp_path / "none")
     assert missing.exit_code == 2
     assert "none" in missing.stderr
+    monkeypatch.chdir(tmp_path)  # where no command has made the default folder
+    assert (command("ls").exit_code, command("verify").exit_code) == (0, 0)
     empty = command("ls", "--cache", tmp_path)
     assert (empty.exit_code, empty.stdout.startswith("Name")) == (0, True)
 

@@ -43,6 +43,9 @@ def changed(encoder: Path, folder: Path, **settings: object) -> config.Backbone:
     [
         ("hubert", "num_hidden_layers", 2, r"weights of layers .*encoder\.layers\.2"),
         ("sew-d", "num_hidden_layers", 2, r"weights of layers .*encoder.*layer\.2"),
+        ("sew-d", "pos_att_type", [], r"pos_att_type must be c2p or p2c, got \[\]$"),
+        ("sew-d", "norm_rel_ebd", "evil", r"norm_rel_ebd must be layer_norm or none, got 'evil'$"),
+        ("sew-d", "max_position_embeddings", -3, r"max_position_embeddings must be in \[1, .*, got -3$"),
         ("whisper", "encoder_layers", 1, r"weights of layers .*layers\.1"),
         ("hubert", "num_hidden_layers", 4, r"lacks \d+ of its weights, encoder\.layers\.3"),
         ("hubert", "num_hidden_layers", -1, r"num_hidden_layers must be in \[1, .*, got -1$"),
