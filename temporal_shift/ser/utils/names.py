@@ -13,7 +13,24 @@ from pydantic import AfterValidator, BeforeValidator
 from .errors import RecipeError, raise_problems, shortened
 
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
-_MISSING = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "nil", "-", "--", "?", ".")
+_MISSING: tuple[str, ...] = (
+    "",
+    "nan",
+    "-nan",
+    "na",
+    "n/a",
+    "#n/a",
+    "#na",
+    "<na>",
+    "nat",
+    "null",
+    "none",
+    "nil",
+    "-",
+    "--",
+    "?",
+    ".",
+)
 _MISSING += ("n.a.", "undefined", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!")
 _SHOWN = 10  # groups of names in a message
 MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
