@@ -26,7 +26,7 @@ class FrameEncoder(nn.Module):
         self.model = model
         # FeatureSpecAugment masks frames instead; Hugging Face's fails on clips of at most 0.2 s
         self.model.config.apply_spec_augment = False
-        self._freeze("masked_spec_embed")  # without these masks it gets no gradient
+        self.freeze_constants()
         self.average = average
         self.choose(layer)
 
@@ -67,6 +67,13 @@ class FrameEncoder(nn.Module):
             freeze()
         # the last three are Whisper's
         self._freeze("masked_spec_embed", "feature_extractor", "conv1", "conv2", "embed_positions")
+
+    def freeze_constants(self) -> None:
+        """Freeze what is never trained: the vector of masks that are not used, and Whisper's table of sinusoids.
+
+        Hugging Face's ``from_pretrained`` makes every parameter trainable.
+        """
+        self._freeze("masked_spec_embed", "embed_positions")
 
     def _freeze(self, *names: str) -> None:
         for name in names:

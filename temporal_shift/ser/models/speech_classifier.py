@@ -143,6 +143,11 @@ class SpeechClassifier(PreTrainedModel):
         wanted: dict[str, Any] = {
             key: value for key, value in asked.items() if value is not None and value is not False
         }
+        if input_values.dim() != 2 or not input_values.is_floating_point():
+            raise ValueError(
+                "input_values must be floating point of shape (batch, samples), got "
+                f"{input_values.dtype} of {tuple(input_values.shape)}"
+            )
         frames = self.backbone(self._encoder_input(input_values), **wanted)
         encoded: Any = None
         if wanted:
@@ -232,6 +237,7 @@ class SpeechClassifier(PreTrainedModel):
         # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
         loaded = super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
         model: Any = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.backbone.freeze_constants()
         model.name_or_path = model.config.name_or_path = str(name)
         return loaded
 

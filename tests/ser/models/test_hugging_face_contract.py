@@ -128,6 +128,23 @@ def test_renamed_classes_are_saved_so_that_the_model_loads(tmp_path):
     assert SpeechClassifier.from_pretrained(tmp_path).labels == ("w", "x", "y", "z")
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"])
+def test_a_loaded_model_trains_the_parameters_of_a_new_one(family, tmp_path):
+    model = small_model(family)
+    model.save_pretrained(tmp_path)
+    loaded = SpeechClassifier.from_pretrained(tmp_path)
+    trained, expected = (
+        [name for name, each in one.named_parameters() if each.requires_grad] for one in (loaded, model)
+    )
+    assert trained == expected
+
+
+@pytest.mark.parametrize("waves", [WAVES[0], WAVES[:, None], WAVES.to(torch.int16)])
+def test_waveforms_of_other_shapes_and_types_are_refused(waves):
+    with pytest.raises(ValueError, match=r"input_values must be floating point of shape \(batch, samples\), got torch"):
+        small_model()(waves)
+
+
 def test_a_state_dict_replaces_the_saved_weights(folder):
     weights = {name: weight + 1 for name, weight in small_model("hubert", "lstm").state_dict().items()}
     found = SpeechClassifier.from_pretrained(folder / "inner", state_dict=weights).state_dict()
