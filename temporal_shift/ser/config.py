@@ -178,6 +178,12 @@ class Shift(Section):
     stride: int = Field(default=1, ge=-100_000, le=100_000)
     bidirectional: bool = False
 
+    @model_validator(mode="after")
+    def _channels_are_left_for_both_ways(self) -> Shift:
+        if self.bidirectional and self.n_div < 2:
+            raise ValueError(f"n_div must be at least 2 if bidirectional is true, got {self.n_div}")
+        return self
+
 
 PLACEMENTS: dict[str, tuple[str, ...]] = {  # of the shift, by blocks
     "conv": ("residual", "inplace"),

@@ -86,6 +86,10 @@ def test_a_file_that_is_no_experiment_is_refused_with_its_line(tmp_path, content
         ("corpus: {path: x, labels: [a, a]}", r"labels must be unique, got 'a' twice"),
         ("corpus: {path: x, labels: [a, A]}", r"labels must not look alike, got 'a' and 'A'"),
         ("models: [{name: m, blocks: conv, baseline: m}]", "baseline of 'm' must be one of the other models, got 'm'"),
+        (
+            "models: [{name: m, blocks: lstm, shift: {placement: inplace, n_div: 1, bidirectional: true}}]",
+            r"models\.0\.shift: n_div must be at least 2 if bidirectional is true, got 1",
+        ),
         ("models: [m]", r"models\.0 must be keys and values, got 'm'"),
         ("models: {name: m, blocks: conv}", "models must be a valid list, got dict"),
     ],

@@ -62,6 +62,14 @@ class ClassifierSettings(Blocks):
     num_layers: int = Field(default=0, ge=0, le=_MAX_SIZE)
 
     @model_validator(mode="after")
+    def _shift_moves_channels(self) -> ClassifierSettings:
+        if self.shift is not None and self.shift.n_div > self.hidden_size:
+            raise ValueError(
+                f"n_div must be at most {self.hidden_size}, the encoder's channels, got {self.shift.n_div}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> ClassifierSettings:
         if self.hidden_size % (self.num_attention_heads or 1):
             raise ValueError(

@@ -12,6 +12,7 @@ from torch import nn
 from temporal_shift import ShiftConv, ShiftLSTM, ShiftTransformerLayer
 from temporal_shift.layers import RelativeTransformerLayer
 from temporal_shift.ser.models.frame_classifier import FrameClassifier, FrameClassifierConfig
+from temporal_shift.ser.utils.errors import RecipeError
 
 SHIFTS = {
     "CNN": ("conv", None),
@@ -207,3 +208,8 @@ def test_a_stream_weighs_the_layers_as_the_whole_does():
     for chunk in frames.split(4, dim=2):
         live(chunk)
     torch.testing.assert_close(live.flush(), model(frames).logits)
+
+
+def test_a_shift_that_moves_no_channel_is_refused():
+    with pytest.raises(RecipeError, match=r"n_div must be at most 32, .* got 64"):
+        FrameClassifierConfig("conv", {"placement": "residual", "n_div": 64}, hidden_size=32)
