@@ -52,7 +52,12 @@ class Grid:
             "directions": get_args(Direction),
         }
         for axis in ("blocks", "placements", "directions", "n_divs", "strides"):
-            for value in getattr(self, axis):
+            values = getattr(self, axis)
+            if not values or len({*values}) < len(values):
+                given = ",".join(map(str, values)) or "none"
+                name = axis if axis == "blocks" else axis.removesuffix("s")
+                raise RecipeError(f"{name} must be one or more different values, got {given}")
+            for value in values:
                 if axis in allowed and value not in allowed[axis]:
                     name = axis.removesuffix("s")
                     raise RecipeError(f"{name} must be one of {', '.join(allowed[axis])}, got {value!r}")

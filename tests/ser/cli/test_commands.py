@@ -265,6 +265,9 @@ def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
     ("option", "sentence"),
     [
         (("--direction", "sideways"), "direction .*past, future, both.*'sideways'"),
+        (("--n-div", "4,8,4"), "n_div .*different values.*4,8,4"),
+        (("--n-div", ""), "n_div .*one or more .*none"),
+        (("--blocks", "conv,conv"), "blocks .*different values.*conv,conv"),
         (("--n-div", "0"), "n_div .*at least 1.*0"),
         (("--stride", "1,two"), "--stride .*integers separated by commas.*'1,two'"),
         (("--blocks", "lstm", "--placement", "replace"), "placement .*inplace for lstm.*replace"),

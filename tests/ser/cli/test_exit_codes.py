@@ -51,6 +51,7 @@ def raising(error: BaseException):
         (raising(TimeoutError("no answer in 5 s\nand a traceback")), "no answer in 5 s"),
         (lambda: np.empty((1 << 50,)), r".*memory.*8\.00 PiB.*"),
         (lambda: torch.empty(1 << 50), r".*memory.*4503599627370496.*"),
+        (raising(RuntimeError("Symlink loop from 'a'")), "too many levels of symbolic links: .*'a'"),
         (raising(RecursionError("maximum recursion depth exceeded")), ".*nested too deeply"),
         (lambda: "\udcff".encode(), r".*\\udcff.*"),
     ],
