@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -32,6 +33,14 @@ class Section(BaseModel):
 
     # a misspelt key is an error, and so is an infinite number
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_values_are_no_numbers(cls, found: Any, field: ValidationInfo) -> Any:
+        kind = cls.model_fields[field.field_name or ""].annotation
+        if isinstance(found, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError(f"must be a number, got {str(found).lower()}")
+        return found
 
 
 Column = Literal["path", "label", "speaker", "id", "session"]  # of a table

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import quiet_loading
+from ..utils.text_files import unique_keys
 
 _WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # in the model's own folder
 _MAX_JSON = 16 << 20  # bytes; Whisper's oldest preprocessor_config.json has 200 kB
@@ -98,7 +99,7 @@ class ModelFiles:
         try:
             if path.stat().st_size > _MAX_JSON:
                 raise ValueError(f"more than {_MAX_JSON >> 20} MiB")
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
             if not isinstance(found, dict):
                 raise ValueError("not a JSON object")
         except (OSError, ValueError, RecursionError) as error:

@@ -312,6 +312,8 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
         raise RecipeError(f"the model folder {folder} has no config.json")
     if folder.is_dir() and revision is not None:
         raise RecipeError(f"revision must not be given with a model folder, got {revision!r}")
+    if folder.is_dir():
+        ModelFiles(name, kind="model").json("config.json")  # transformers takes the last of two values of one key
     try:
         with quiet_loading():
             settings = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)

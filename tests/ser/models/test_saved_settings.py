@@ -56,6 +56,9 @@ FIELDS = [  # a key, its values, and what the error names
     ("classifier_config.shift", (5, {}, {"placement": "evil", "n_div": 4}), "shift"),
     ("classifier_config.shift", ({"placement": "replace", "n_div": 0},), "n_div must be"),
     ("classifier_config.hidden_size", (0, -1, 1.5, 10**9, "x", None), "hidden_size must be"),
+    ("clip_seconds", (True,), "clip_seconds must be a number, got true"),
+    ("layer", (True,), "layer must be a number, got true"),
+    ("classifier_config.shift", ({"placement": "replace", "n_div": 4, "stride": False},), "stride must be a number"),
     ("classifier_config.num_frames", (0, 10**12, "x"), "num_frames must be"),
     ("classifier_config.num_attention_heads", (0, 3, 10**9, "x"), "num_attention_heads must"),
     ("classifier_config.num_layers", (-1, 3, 10**12), "num_layers"),
@@ -128,6 +131,15 @@ def test_parts_that_do_not_fit_are_one_sentence(key, values, message, saved):
         with torch.device("meta"), pytest.raises(ValueError, match=message) as raised:
             SpeechClassifier(SpeechClassifierConfig(**changed(settings, key, value)))
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_key_that_occurs_twice_is_refused(name, folder):
+    path = folder / name
+    text = path.read_text() if path.exists() else '{"feature_size": 1}'
+    path.write_text(text.replace("{", '{"clip_seconds": 0.25, "clip_seconds": 0.5, ', 1))
+    with pytest.raises(RecipeError, match=f"{name} of the model .* the key 'clip_seconds' occurs twice"):
+        Recognizer.load(str(folder))
 
 
 @pytest.mark.parametrize(("key", "value", "message"), FOLDERS)
