@@ -30,7 +30,7 @@ _MAX_SESSIONS = 1000
 _API = "/gradio_api/"
 _UPLOAD, _JOIN, _EVENTS, _FILE = f"{_API}upload", f"{_API}queue/join", f"{_API}queue/data", f"{_API}file="
 _READ = re.compile(  # what the page reads; a test uses all of the page
-    rf"/|/theme\.css|/favicon\.ico|/(static|assets)/[\w./@+-]+|{_API}(queue/data|upload_progress|file=.+)"
+    rf"/|/theme\.css|/favicon\.ico|/(static|assets)/[\w./@+-]{{1,200}}|{_API}(queue/data|upload_progress|file=.+)"
 )
 _SESSION = re.compile(r"\w{1,64}")
 
@@ -92,7 +92,7 @@ class Gate:
             raise RefusedError(401, "this page needs a user name and a password")
         is_visit = method in ("GET", "HEAD") and path == "/"  # a link or a bookmark may lead to the page
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host:
+        if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
             raise RefusedError(403, "the request must come from the page of this server")
         if site not in ("same-origin", "none") and not (is_visit and headers.get("sec-fetch-mode") == "navigate"):
             raise RefusedError(403, "the request must come from the page of this server")

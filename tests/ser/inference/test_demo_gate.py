@@ -103,6 +103,7 @@ def test_its_own_names_are_those_of_this_machine(client):
     [
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://127.0.0.1:9999"},  # another page of this machine
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
@@ -136,6 +137,7 @@ def test_a_link_to_the_page_works(client):
         ("GET", "/static/..%2f..%2fpackage.json"),
         ("GET", "/assets/%2e%2e/%2e%2e/%2e%2e/routes.py"),
         ("GET", "/static//etc/passwd"),
+        ("GET", "/static/" + "a/" * 3000),
         ("GET", "/config"),
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
