@@ -33,7 +33,8 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
     places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
     transform, filters = (table.to(waves.device) for table in _tables(bins))
     parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
-    power = parts.square().unflatten(-1, (2, -1)).sum(dim=-2)
+    # sizes written out: with dynamic=True a compiler would take those of the table as unknown
+    power = parts.square().unflatten(-1, (2, WINDOW // 2 + 1)).sum(dim=-2)
     mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)
     loudest = mel.amax(dim=(1, 2), keepdim=True)
     return ((torch.maximum(mel, loudest - 8.0) + 4.0) / 4.0).to(waves.dtype)

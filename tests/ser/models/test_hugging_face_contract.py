@@ -219,6 +219,16 @@ def test_the_model_compiles_as_one_graph_with_the_same_output(family, layer):
         torch.testing.assert_close(compiled.logits, model(WAVES).logits)
 
 
+@pytest.mark.parametrize("family", ["whisper", "hubert"])
+def test_one_graph_of_the_model_takes_clips_of_any_length(family):
+    model = small_model(family)
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    with torch.no_grad():
+        for samples in (SAMPLES, SAMPLES // 3, 2 * SAMPLES):
+            clips = torch.linspace(-1, 1, samples).sin().expand(2, -1)
+            torch.testing.assert_close(compiled(clips).logits, model(clips).logits)
+
+
 def test_an_added_shift_is_saved_and_loaded(tmp_path):
     model = add_temporal_shift(small_model("wav2vec2", "conv"), r".*\.feed_forward", n_div=4, bidirectional=True)
     assert len(find_temporal_shifts(model)) == ENCODERS["wav2vec2"].num_hidden_layers
