@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from ..config import Experiment, Model
 from ..corpora.manifest import Manifest, read_manifest
+from ..encoders.feature_cache import feature_inputs, key_of
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
@@ -71,6 +73,8 @@ def package(
         raise RecipeError(
             f"{folder / MODEL_FILE} was changed or damaged after its training: delete the run and train it again"
         )
+    if experiment.setting == "features":
+        _check_features(root, experiment, manifest, record)
     whole = _trained(experiment, manifest, folder, models[model], _provenance(root, plan, manifest, record))
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
@@ -79,6 +83,17 @@ def package(
         whole.config.backbone["name"] = os.path.relpath(encoder.resolve(), out.resolve())
     with atomic_path(out) as temporary, quiet_loading():
         whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
+
+
+def _check_features(root: Path, experiment: Experiment, manifest: Manifest, record: RunRecord) -> None:
+    """Raise a :class:`RecipeError` if the encoder gives other features than the run was trained on."""
+    manifest = replace(manifest, channel=experiment.corpus.channel)  # which the file does not contain
+    key = key_of(feature_inputs(manifest, experiment.backbone, experiment.features, audio_is_verified=True))
+    if record.inputs.get("features", key) != key:
+        raise RecipeError(
+            f"the backbone {experiment.backbone.name} must be the one that the run was trained with, but its files or "
+            f"{root / 'manifest.jsonl'} changed: restore them, or run the experiment again with --overwrite"
+        )
 
 
 def _trained(

@@ -193,6 +193,21 @@ def test_weights_that_were_damaged_after_training_are_not_packaged(folder, tmp_p
     assert not (tmp_path / "model").exists()
 
 
+def test_a_classifier_is_not_packaged_with_another_encoder_than_it_was_trained_with(folder, tmp_path):
+    for name in ("corpus", "backbone", "results", "features.yaml"):
+        copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
+        copy(folder / name, tmp_path / name)
+    experiment = json.loads((tmp_path / "results" / "features" / "experiment.json").read_text())
+    moved = json.dumps(experiment).replace(str(folder), str(tmp_path))
+    (tmp_path / "results" / "features" / "experiment.json").write_text(moved)
+    package(tmp_path / "results" / "features", "Shiftformer", tmp_path / "same")
+    torch.manual_seed(1)
+    HubertModel(HubertConfig(**TINY)).save_pretrained(tmp_path / "backbone")
+    with pytest.raises(RecipeError, match=r"backbone .* must be the one that the run was trained with"):
+        package(tmp_path / "results" / "features", "Shiftformer", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_card_takes_its_figures_from_the_runs_and_not_from_an_edited_summary(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
     package(results, "Shiftformer", tmp_path / "model")
