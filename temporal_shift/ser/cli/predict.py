@@ -75,7 +75,7 @@ def predict(
         named = list(expand(files, sys.stdin.buffer))
         if not named:
             raise RecipeError("FILE must name at least one file, got none on the command line or standard input")
-        _check_no_input(output, named)
+        _check_no_input(output, named, model)
         recognizer = Recognizer.load(model, revision, allow_download=allow_download)
         check_hop(recognizer, hop)
         results: list[Answer | Refusal] = []
@@ -95,6 +95,9 @@ def predict(
         raise typer.Exit(INTERRUPTED)
     if outcome.refusals:
         raise typer.Exit(_SOME_REFUSED if outcome.answers else USAGE)
+
+
+_MODEL = ("config.json", "preprocessor_config.json", "model.safetensors", "README.md")
 
 
 @contextmanager
@@ -123,10 +126,12 @@ def _written(name: str) -> Iterator[None]:
         raise RecipeError(f"{name} cannot be written: {error.strerror}") from None
 
 
-def _check_no_input(output: Path | None, named: Sequence[str | Refusal]) -> None:
-    """Raise a :class:`RecipeError` if the output would replace one of the recordings."""
+def _check_no_input(output: Path | None, named: Sequence[str | Refusal], model: str) -> None:
+    """Raise a :class:`RecipeError` if the output would replace one of the recordings, or a file of the model."""
     if output is not None and any(isinstance(file, str) and _is_same(output, file) for file in named):
         raise RecipeError(f"--out must not be one of the recordings, got {output}")
+    if output is not None and any(_is_same(output, os.path.join(model, name)) for name in _MODEL):
+        raise RecipeError(f"--out must not be a file of the model, got {output}")
 
 
 def _is_same(path: Path, file: str) -> bool:

@@ -24,6 +24,8 @@ from ..utils.wording import printable
 from .recognizer import Recognizer, Samples, Window, check_finite, check_length, mean_probabilities
 from .remarks import remark
 
+_MIN_HOP = 0.01  # seconds; encoders have a frame every 0.02 s
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -163,9 +165,12 @@ def answer_or_refuse(
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:
-    """Raise a :class:`RecipeError` if ``hop`` is below one sample, or above the window, which would skip samples."""
-    if hop is not None and not 1 / SAMPLE_RATE <= hop <= recognizer.window:
-        raise RecipeError(f"--hop must be above 0 and at most {recognizer.window:g} s, the model's window, got {hop:g}")
+    """Raise a :class:`RecipeError` if ``hop`` is too small to be of use, or above the window, which skips samples."""
+    least = min(_MIN_HOP, recognizer.window)
+    if hop is not None and not least <= hop <= recognizer.window:
+        raise RecipeError(
+            f"--hop must be in [{least:g}, {recognizer.window:g}] s, up to the model's window, got {hop:g}"
+        )
 
 
 def _answer(

@@ -332,6 +332,14 @@ def test_one_line_leaves_what_can_be_read_as_it_is():
     assert printable("a\tb\u2028c") == r"a\tb\u2028c"
 
 
+def test_answers_never_replace_a_file_of_the_model(typed, model):
+    write("a.wav", sound(1, 0.2))
+    path = Path(model, "config.json")
+    before = path.read_bytes()
+    assert f"--out must not be a file of the model, got {path}" in typed("-o", path, "a.wav", code=2).err
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("samples", [1, 100, 1599])
 def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_not(typed, samples):
     write("a.wav", np.ones(samples) / 2)
@@ -351,9 +359,10 @@ def test_samples_that_are_not_on_a_scale_of_1_are_a_reason(typed):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--hop", "0", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0"),
-        (("--hop", "nan", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got nan"),
-        (("--hop", "0.6", "a.wav"), "--hop must be above 0 and at most 0.5 s, the model's window, got 0.6"),
+        (("--hop", "0", "a.wav"), "--hop must be in [0.01, 0.5] s, up to the model's window, got 0"),
+        (("--hop", "nan", "a.wav"), "--hop must be in [0.01, 0.5] s, up to the model's window, got nan"),
+        (("--hop", "0.001", "a.wav"), "--hop must be in [0.01, 0.5] s, up to the model's window, got 0.001"),
+        (("--hop", "0.6", "a.wav"), "--hop must be in [0.01, 0.5] s, up to the model's window, got 0.6"),
         (("--model", "nowhere/at/all", "a.wav"), "there is no model folder nowhere/at/all"),
         (("--model", "./gone", "a.wav"), "there is no model folder ./gone"),
         (("--model", "./\x1b[31m", "a.wav"), r"there is no model folder ./\x1b[31m"),
