@@ -114,6 +114,7 @@ def run_experiment(
         if experiment.setting == "features":
             features = _features(experiment, manifest, identity, cache, console, world)
             runs = [replace(run, cache=features) for run in runs]
+            _check_models(experiment, manifest, features)
         _train(experiment, runs, console, world, ray)
         metrics: dict[str, Any] = {}
         if world.is_first:
@@ -179,6 +180,15 @@ def _features(
         )
         progress.update(task, completed=len(features), total=len(features))
     return features
+
+
+def _check_models(experiment: Experiment, manifest: Manifest, features: FeatureCache) -> None:
+    """Build each model without memory, so that one that does not fit is an error before the first run."""
+    from ..models.frame_classifier import frame_classifier  # imports transformers, which takes seconds
+
+    with torch.device("meta"):
+        for model in experiment.models:
+            frame_classifier(model, features.shape, manifest.labels, experiment.spec_augment)
 
 
 def _train(experiment: Experiment, runs: list[Run], console: Console, world: World, ray: str | None) -> None:

@@ -17,6 +17,7 @@ from temporal_shift.layers import RelativeTransformerLayer
 from temporal_shift.streaming import RunningMean, stream
 
 from ..config import Model, Shift, SpecAugment
+from ..utils.errors import RecipeError
 from .saved_settings import CheckedConfig, ClassifierSettings, hugging_face_fields, validate_labels
 from .spec_augment import FeatureSpecAugment
 
@@ -153,20 +154,27 @@ class FrameClassifier(PreTrainedModel):
 def frame_classifier(
     model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
 ) -> FrameClassifier:
-    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` if layers are weighted."""
+    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` if layers are weighted.
+
+    Raises:
+        RecipeError: If the model does not fit the shape.
+    """
     *layers, frames, channels = shape
-    return FrameClassifier(
-        FrameClassifierConfig(
-            blocks=model.blocks,
-            shift=None if model.shift is None else model.shift.model_dump(),
-            hidden_size=channels,
-            num_frames=frames,
-            num_layers=layers[0] if layers else 0,
-            spec_augment=spec_augment.model_dump(),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
+    try:
+        return FrameClassifier(
+            FrameClassifierConfig(
+                blocks=model.blocks,
+                shift=None if model.shift is None else model.shift.model_dump(),
+                hidden_size=channels,
+                num_frames=frames,
+                num_layers=layers[0] if layers else 0,
+                spec_augment=spec_augment.model_dump(),
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+            )
         )
-    )
+    except ValueError as error:
+        raise RecipeError(f"the model {model.name!r} does not fit the encoder: {error}") from None
 
 
 class FrameClassifierStream:

@@ -261,6 +261,13 @@ def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
     assert after.items() > before.items()
 
 
+def test_a_model_that_does_not_fit_the_encoder_is_an_error_before_any_is_trained(typed, folder, tmp_path):
+    options = ("--blocks", "lstm", "--n-div", "1000", "--stride", "1", "--direction", "past", "--out", tmp_path / "out")
+    printed = typed("ablate", folder / "experiment.yaml", *options, code=2)
+    assert re.search(r"error: the model 'lstm inplace n_div=1000.*n_div must be .*got 1000\n", printed)
+    assert not list((tmp_path / "out").rglob("run.json"))
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
