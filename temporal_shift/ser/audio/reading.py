@@ -203,9 +203,12 @@ class _Recording:
     def _mixed(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
             check_scale(wave, f"the audio file {_name(self._source)}")
-            return self._mix(wave)
         except ValueError as error:
             raise RecipeError(str(error)) from None
+        try:
+            return self._mix(wave)
+        except ValueError as error:
+            raise self._error(f"cannot be used: {error}") from None
 
     def _check_sizes(self) -> None:
         """Compare the size of the sound in the header with what the file has, in bytes."""
