@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import OUT
+from .options import out_option
 
 _CORPORA = "iemocap, ravdess, cremad, emodb, emobox, table, folder"
 
@@ -20,7 +20,7 @@ _CORPORA = "iemocap, ravdess, cremad, emodb, emobox, table, folder"
 def prepare(
     corpus: Annotated[str, typer.Argument(help=f"Reader: {_CORPORA}.")],
     path: Annotated[Path, typer.Argument(help="Corpus folder or table (read only).")],
-    out: Annotated[Path, typer.Option(*OUT, help="Manifest to write.")] = Path("manifest.jsonl"),
+    out: Annotated[Path, out_option("Manifest to write.")] = Path("manifest.jsonl"),
     label_map: Annotated[
         Path | None, typer.Option(help="YAML file that maps each label of the corpus to a class, or to null.")
     ] = None,

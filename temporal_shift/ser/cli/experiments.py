@@ -12,7 +12,6 @@ from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
 from .options import (
     CACHE,
-    OUT,
     Cache,
     Corpus,
     DryRun,
@@ -23,6 +22,7 @@ from .options import (
     Ray,
     choice,
     integers,
+    out_option,
     split,
     with_overrides,
 )
@@ -81,7 +81,7 @@ def reproduce(
     model: Annotated[
         list[str] | None, typer.Option(metavar="|".join(_MODELS), help="Model (repeatable; default: all six).")
     ] = None,
-    output: Annotated[Path, typer.Option(*OUT, help="Results folder.")] = Path("results/reproduce"),
+    output: Annotated[Path, out_option("Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
     ray: Ray = None,
     overwrite: Overwrite = False,

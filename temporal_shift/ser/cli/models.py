@@ -9,14 +9,14 @@ import typer
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import OUT, AllowDownload, Revision
+from .options import AllowDownload, Revision, out_option
 
 
 @exit_on_error()
 def package(
     results: Annotated[Path, typer.Argument(help="Results folder of an experiment that ran with --keep-models.")],
     model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
-    out: Annotated[Path, typer.Option(*OUT, help="Folder to write; it must not exist.")],
+    out: Annotated[Path, out_option("Folder to write; it must not exist.")],
     fold: Annotated[str | None, typer.Option(help="Test fold of the run (default: the first).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run (default: the first).")] = None,
     holds_backbone: Annotated[

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
 Overrides = dict[str, dict[str, Any]]
 
-OUT = ("--out", "-o", "--output")  # the names of the option that says where a command writes
 
-Output = Annotated[
-    Path | None, typer.Option(*OUT, help="Results folder.", show_default="results/<name of the experiment>")
-]
+def out_option(help: str, **more: Any) -> Any:
+    """The option that says where a command writes."""
+    return typer.Option("--out", "-o", "--output", parser=_path_to_write, metavar="path", help=help, **more)
+
+
+def _path_to_write(text: str | Path) -> Path:
+    if not str(text).strip():  # an unset shell variable must not mean the current folder
+        raise typer.BadParameter(f"must be a path, got {text!r}")
+    return Path(text)
+
+
+Output = Annotated[Path | None, out_option("Results folder.", show_default="results/<name of the experiment>")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace finished runs of other settings in the results folder.")
 ]

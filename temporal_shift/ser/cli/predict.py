@@ -18,7 +18,7 @@ from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
 from ..utils.wording import printable
 from .exit_codes import INTERRUPTED, USAGE, exit_on_error
-from .options import OUT, AllowDownload, Channel, Revision, channel_of
+from .options import AllowDownload, Channel, Revision, channel_of, out_option
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -61,7 +61,7 @@ def predict(
         bool, typer.Option("--windows/--no-windows", help="Print one row per window in tables and CSV.")
     ] = False,
     channel: Channel = "mean",
-    output: Annotated[Path | None, typer.Option(*OUT, help="Output file.", show_default="standard output")] = None,
+    output: Annotated[Path | None, out_option("Output file.", show_default="standard output")] = None,
 ) -> None:
     """Predict the emotion of audio files: a label and its probabilities, and both over time for long files.
 

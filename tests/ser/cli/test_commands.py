@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -112,6 +113,13 @@ def test_every_command_that_takes_a_hub_name_takes_a_revision(monkeypatch):
 def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
     Path("file").write_text("x")
     assert re.match(f"error: {sentence}.*\n$", typed(*arguments, code=2))
+
+
+@pytest.mark.parametrize("command", ["prepare", "quickstart", "run", "reproduce", "ablate", "predict", "package"])
+def test_an_empty_path_to_write_is_an_error(typed, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "220")
+    assert re.search(r"--out.*must be a path, got ''", typed(command, "-o", "", code=2))
+    assert os.listdir() == []
 
 
 def test_verify_says_that_there_is_nothing_to_verify(typed):
