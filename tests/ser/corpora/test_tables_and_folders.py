@@ -236,6 +236,15 @@ def test_a_pattern_says_where_speaker_and_label_stand(tmp_path, name, pattern):
     assert (only.speaker, only.label) == ("anna", "happy")
 
 
+def test_a_long_name_of_many_fields_is_told_apart_at_once(tmp_path):
+    pattern = "{speaker}_{label}_{a}_{b}_{c}_{d}_{e}_{f}"
+    write(tmp_path / f"anna_happy_{'x_' * 30}x.wav")
+    (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
+    assert (only.speaker, only.label) == ("anna", "happy")
+    with pytest.raises(RecipeError, match=r"none of the 1 recordings .* fits"):  # without trying all places of fields
+        read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=f"{pattern}.end"))
+
+
 def test_a_field_session_makes_the_folds_unless_groups_are_asked_for(tmp_path):
     for day, (speaker, label) in itertools.product((1, 2, 3), itertools.product("ab", ("happy", "sad"))):
         write(tmp_path / f"day{day}" / f"{speaker}{day}_{label}.wav")

@@ -48,19 +48,26 @@ def read_folder(corpus: config.Corpus) -> Manifest:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    expression = ""
-    seen: set[str] = set()
-    parts = _FIELD.split(pattern)
-    for index, part in enumerate(parts):
-        if index % 2 == 0:
-            if not part and expression and index < len(parts) - 1:
-                raise RecipeError(f"pattern={pattern!r} must have text between two fields: nothing else parts them")
-            expression += re.escape(part)
-        elif not part.isidentifier():
-            raise RecipeError(f"pattern={pattern!r} has the field {{{part}}}: its name must be one word, like {{take}}")
-        else:
-            expression += f"(?P={part})" if part in seen else f"(?P<{part}>[^/]+?)"
-            seen.add(part)
-    if missing := [f"{{{field}}}" for field in ("label", "speaker") if field not in seen]:
+    first, *parts = _FIELD.split(pattern)
+    fields, texts = parts[::2], parts[1::2]
+    if not all(texts[:-1]):
+        raise RecipeError(f"pattern={pattern!r} must have text between two fields: nothing else parts them")
+    for field in fields:
+        if not field.isidentifier():
+            raise RecipeError(
+                f"pattern={pattern!r} has the field {{{field}}}: its name must be one word, like {{take}}"
+            )
+    if missing := [f"{{{field}}}" for field in ("label", "speaker") if field not in fields]:
         raise RecipeError(f"pattern={pattern!r} has no {' and no '.join(missing)}: such a pattern is {PATTERN!r}")
+    expression = re.escape(first)
+    unique = len({*fields}) == len(fields)
+    for index, (field, text) in enumerate(zip(fields, texts, strict=True)):
+        found = f"(?P<{field}>[^/]+?)"
+        if field in fields[:index]:
+            expression += f"(?P={field})"
+        elif unique and index < len(fields) - 1:  # the shortest match is final: trying all takes minutes on long names
+            expression += f"(?={found}{re.escape(text)})(?P={field})"
+        else:
+            expression += found
+        expression += re.escape(text)
     return re.compile(expression)
