@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 from collections.abc import Iterator
@@ -19,13 +20,21 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def file_limit(free: int) -> Iterator[None]:
     """Only ``free`` more files can be open at a time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(os.devnull, os.O_RDONLY)  # those below are taken
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
+    unused = (number for number in range(soft) if not _is_open(number))  # with gaps, where files were closed
+    last = next(itertools.islice(unused, free, None))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last, hard))
     try:
         yield
     finally:

@@ -184,6 +184,6 @@ def test_training_needs_few_file_descriptors_and_without_any_the_run_starts_anew
     with file_limit(0), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         train(run)
     assert not run.is_done()
-    with file_limit(4):
+    with file_limit(6):
         assert epochs_told(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
