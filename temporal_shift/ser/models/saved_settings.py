@@ -225,7 +225,8 @@ class CheckedConfig:
         if config.label2id != label2id:  # as after config.id2label = ...; loading would refuse the file
             warnings.warn("label2id is not the inverse of id2label, and is replaced by it", stacklevel=2)
             config.label2id = label2id
-        if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in self._fields()]:
+        known = {*self._fields(), "use_cache"}  # the Trainer sets use_cache, which only decoders have
+        if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in known]:
             warnings.warn(f"config.json has no field for {', '.join(lost)}, which are not saved", stacklevel=2)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
 

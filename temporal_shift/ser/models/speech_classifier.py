@@ -199,11 +199,9 @@ class SpeechClassifier(PreTrainedModel):
         """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
 
         With another number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True``
-        gives the model a new last layer. A ``state_dict`` replaces all saved weights.
+        gives the model a new last layer. A ``state_dict`` replaces all saved weights. ``allow_download=True`` lets an
+        encoder that a local folder names be downloaded from the hub. Default: only if the model itself is on the hub.
 
-        Args:
-            allow_download: Whether the encoder that a local folder names may be downloaded from the hub. Default: only
-                if the model is on the hub itself.
         Raises:
             RecipeError: If the configuration is invalid, the encoder is not at the place that it names, or the weights
                 do not fit it.
