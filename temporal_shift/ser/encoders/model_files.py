@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -181,3 +182,15 @@ class ModelFiles:
             f"{reason}; where there is a network, `hf download {self.name} --local-dir FOLDER`, and name that folder "
             "here"
         )
+
+
+def checksum(weights: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of weights in half precision, so that a model in half precision has the same.
+
+    The mask vector is left out: no encoder here uses it, and checkpoints that lack it get a random one.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(name for name in weights if not name.endswith("masked_spec_embed")):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -87,7 +87,7 @@ class SpeechClassifierSettings(Section):
     layer: Layer
     normalize: bool
     average: Average
-    backbone: dict[Literal["name", "revision"], str | None]
+    backbone: dict[Literal["name", "revision", "weights"], str | None]
     holds_backbone: bool
     provenance: dict[str, Any]
     temporal_shifts: dict[str, dict[str, Any]]

@@ -33,7 +33,7 @@ from .. import config as settings_of
 from ..audio.resampling import SAMPLE_RATE
 from ..encoders.families import check_size, encoder_class, encoder_config
 from ..encoders.frame_encoder import FrameEncoder, normalized
-from ..encoders.model_files import ModelFiles
+from ..encoders.model_files import ModelFiles, checksum
 from ..encoders.preprocessor import check_statements
 from ..encoders.pretrained import PretrainedEncoder, load_backbone
 from ..encoders.whisper_spectrogram import HOP, log_mel
@@ -265,13 +265,15 @@ class SpeechClassifier(PreTrainedModel):
         if half:
             state = {key: weight.half() if weight.is_floating_point() else weight for key, weight in state.items()}
         self.config.temporal_shifts = temporal_shift_settings(self)
-        before = self.config.holds_backbone
+        before = self.config.holds_backbone, self.config.backbone
         self.config.holds_backbone = holds_backbone
+        if not holds_backbone:
+            self.config.backbone = {**before[1], "weights": checksum(self.backbone.model.state_dict())}
         try:
             super().save_pretrained(save_directory, state_dict=state, **kwargs)
             card = str(model_card(self.config, self.labels))
         finally:
-            self.config.holds_backbone = before
+            self.config.holds_backbone, self.config.backbone = before
         if not kwargs.get("is_main_process", True):
             return
         feature_extractor().save_pretrained(save_directory)
@@ -372,7 +374,12 @@ def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path, allow_dow
         )
     source = settings_of.Backbone(name=name, revision=settings.backbone.get("revision"))
     encoder = load_backbone(source, settings.clip_seconds, allow_download=allow_download)
-    return encoder.model.state_dict()  # type: ignore[no-any-return]
+    weights: dict[str, Tensor] = encoder.model.state_dict()
+    if settings.backbone.get("weights") not in (None, checksum(weights)):
+        raise RecipeError(
+            f"the backbone {name} must be the encoder that the model {folder} was saved with, but its weights differ"
+        )
+    return weights
 
 
 AutoConfig.register(SpeechClassifierConfig.model_type, SpeechClassifierConfig)

@@ -20,7 +20,8 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
         layer: See :class:`temporal_shift.ser.config.Backbone`.
         normalize: Likewise.
         average: See :class:`temporal_shift.ser.config.Features`.
-        backbone: ``name`` and ``revision`` of the pre-trained encoder; a folder is relative to this model's folder.
+        backbone: ``name`` and ``revision`` of the pre-trained encoder; a folder is relative to this model's folder. If
+            its weights are not saved with the model, ``weights`` is their checksum.
         holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
         provenance: The facts of the training that the model card states.
         temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as

@@ -109,7 +109,7 @@ def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setti
 def test_a_frozen_encoder_can_be_left_out_of_the_package(folder, tmp_path):
     package(folder / "results" / "features", "Shiftformer", folder / "small", holds_backbone=False, half=True)
     settings = json.loads((folder / "small" / "config.json").read_text())
-    assert settings["backbone"] == {"name": "../backbone", "revision": None}
+    assert settings["backbone"].items() >= {"name": "../backbone", "revision": None}.items()
     assert all(name.startswith("classifier.") for name in load_file(folder / "small" / "model.safetensors"))
     paths, _, expected = recorded(folder / "results" / "features", "Shiftformer", "Session1")
     clips = np.stack([read_clip(path, SECONDS) for path in paths])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2Model, WhisperFeatureExtractor, pipeline
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -159,6 +159,14 @@ def test_without_its_encoder_the_folder_is_small_and_reads_it_from_where_it_lies
         (tmp_path / name).rename(moved / name)
     loaded = load_speech_classifier(str(moved / "model"))
     np.testing.assert_array_equal(probabilities(loaded, waves), probabilities(model, waves))
+
+    other = model.backbone.model.state_dict()
+    other["encoder.layers.0.attention.k_proj.weight"] = other["encoder.layers.0.attention.k_proj.weight"] + 0.1
+    saved = (moved / "encoder" / "model.safetensors").read_bytes()
+    save_file(other, moved / "encoder" / "model.safetensors")
+    with pytest.raises(RecipeError, match=r"backbone .*/encoder must be the encoder .*/model was saved with"):
+        load_speech_classifier(str(moved / "model"))
+    (moved / "encoder" / "model.safetensors").write_bytes(saved)
 
     loaded.save_pretrained(moved / "whole")  # which needs no encoder any more
     (moved / "encoder").rename(moved / "away")
