@@ -123,7 +123,7 @@ def _changes(root: Path, run: Run, before: Any) -> Iterator[str]:
         before = {}
     explained: dict[str, None] = {}
     for key in sorted({*before, *now} - {*_HASHES}):
-        name = f"models.{run.model.name}" if key == "model" else key
+        name = {"model": f"models.{run.model.name}", "protocol": "protocol.kind"}.get(key, key)
         explained.update(dict.fromkeys(_differences(before.get(key), now.get(key), name)))
     for key, (sections, otherwise) in _HASHES.items():
         if before.get(key) != now.get(key):

@@ -76,7 +76,7 @@ SHIFT = {"placement": "residual", "n_div": 8}
     ("sections", "changes"),
     [
         ({"training": {"epochs": 2}}, ["training.epochs: 1 -> 2"]),
-        ({"protocol": {"kind": "last"}}, ["protocol: heldout -> last"]),
+        ({"protocol": {"kind": "last"}}, ["(protocol.kind: heldout -> last)"]),
         ({"models": [{"name": "CNN", "blocks": "conv", "shift": SHIFT}]}, ["models.CNN.shift.n_div: 4 -> 8"]),
         ({"models": [{"name": "CNN", "blocks": "conv"}]}, ["models.CNN.shift: ", " -> none"]),
         ({"backbone": {"layer": 1}}, ["backbone.layer: last -> 1"]),
