@@ -7,6 +7,7 @@ import glob
 import io
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refus
     """
     for name in names:
         if name == "-":
-            yield from filter(None, (os.fsdecode(line.rstrip(b"\r\n")) for line in lines))
+            yield from filter(None, (os.fsdecode(line.removeprefix(BOM_UTF8).rstrip(b"\r\n")) for line in lines))
         elif glob.has_magic(name) and not os.path.lexists(name):
             found = sorted(file for file in glob.glob(name, recursive=True) if not os.path.isdir(file))
             yield from found

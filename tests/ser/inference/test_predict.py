@@ -243,7 +243,7 @@ def test_a_pattern_is_the_files_that_it_matches_in_their_order(typed):
 
 def test_names_come_from_standard_input_a_line_each(typed):
     names = [write(name, sound(1, 0.2)) for name in ("a.wav", "b c.wav", "d.wav", "*.wav")]
-    typed_in = b"a.wav\r\n\n\r\nb c.wav\n*.wav"
+    typed_in = b"\xef\xbb\xbfa.wav\r\n\n\r\nb c.wav\n*.wav"  # with a byte order mark, as of PowerShell
     said = json.loads(typed("--format", "json", "d.wav", "-", "a.wav", stdin=typed_in).out)["files"]
     assert [answer["file"] for answer in said] == ["d.wav", *names[:2], "*.wav", "a.wav"]
     assert re.match(r"error: FILE must .*standard input\n$", typed("-", code=2, stdin=b"\n\r\n").err)
