@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
-from transformers import HubertConfig, HubertModel
 from typer.testing import CliRunner
 
 import temporal_shift
@@ -26,7 +24,7 @@ from temporal_shift.ser.reports.results import read_results
 from temporal_shift.ser.training import ray_pool
 
 from ..iemocap_tree import write_iemocap
-from ..tiny import TINY, write_noise_corpus
+from ..tiny import write_experiment
 
 EXPERIMENTS = Path(__file__).parents[3] / "temporal_shift/ser/experiments"
 
@@ -34,21 +32,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "temporal_shift/ser/experiments"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A corpus of three sessions, a backbone of 32 channels, and an experiment of one epoch."""
-    folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 16)
-    torch.manual_seed(0)
-    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
-    experiment = {
-        "name": "small",
-        "corpus": {"path": "corpus"},
-        "backbone": {"name": "backbone"},
-        "features": {"clip_seconds": 0.25},
-        "spec_augment": {"time_length": 2, "feature_length": 4},
-        "training": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0},
-        "models": [{"name": "CNN", "blocks": "conv"}],
-    }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    return folder
+    return write_experiment(tmp_path_factory.mktemp("experiment"), 16, models=[{"name": "CNN", "blocks": "conv"}])
 
 
 @pytest.fixture

@@ -17,11 +17,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from rich.console import Console
-from transformers import HubertConfig, HubertModel
 
-from ..tiny import TINY, write_noise_corpus
+from ..tiny import write_experiment
 
 KILLS = 10
 
@@ -40,21 +38,12 @@ def server():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Three sessions of 100 utterances, five files of features, and one model."""
-    folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 100)
-    torch.manual_seed(0)
-    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
-    experiment = {
-        "name": "small",
-        "corpus": {"path": "corpus"},
-        "backbone": {"name": "backbone"},
-        "features": {"clip_seconds": 0.25},
-        "spec_augment": {"time_length": 2, "feature_length": 4},
-        "training": {"epochs": 4, "batch_size": 16, "warmup_epochs": 1, "checkpoint_seconds": 0},
-        "models": [{"name": "ShiftCNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 16}}],
-    }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    return folder
+    return write_experiment(
+        tmp_path_factory.mktemp("experiment"),
+        100,
+        training={"epochs": 4, "batch_size": 16, "warmup_epochs": 1, "checkpoint_seconds": 0},
+        models=[{"name": "ShiftCNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 16}}],
+    )
 
 
 def run(config: Path, root: Path, cache: Path) -> None:

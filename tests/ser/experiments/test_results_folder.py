@@ -10,35 +10,24 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from transformers import HubertConfig, HubertModel
 from typer.testing import CliRunner
 
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.experiments.results_folder import only_command_in
 
 from ..faults import file_size_limit
-from ..tiny import TINY, write_noise_corpus
+from ..tiny import write_experiment
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """An experiment of three sessions and one model, and its results."""
-    folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 8)
-    torch.manual_seed(0)
-    HubertModel(HubertConfig(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
-    experiment = {
-        "name": "small",
-        "corpus": {"path": "corpus"},
-        "backbone": {"name": "backbone"},
-        "features": {"clip_seconds": 0.25},
-        "spec_augment": {"time_length": 2, "feature_length": 4},
-        "training": {"epochs": 1, "batch_size": 8, "warmup_epochs": 0},
-        "models": [{"name": "CNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 4}}],
-    }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    folder = write_experiment(
+        tmp_path_factory.mktemp("experiment"),
+        8,
+        models=[{"name": "CNN", "blocks": "conv", "shift": {"placement": "residual", "n_div": 4}}],
+    )
     code, _, errors = typed("run", folder / "experiment.yaml", "--cache", folder / "cache", "-o", folder / "results")
     assert code == 0, errors
     return folder

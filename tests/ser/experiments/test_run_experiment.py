@@ -14,17 +14,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from click.testing import Result
-from transformers import Wav2Vec2Config, Wav2Vec2Model
 from typer.testing import CliRunner
 
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.reports.results import Plan
 
-from ..tiny import TINY, write_noise_corpus
+from ..tiny import write_experiment
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: digits are promised for the same number of threads
 
@@ -32,19 +30,14 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: digits are promi
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """An experiment of three sessions, two models and a random wav2vec 2.0 of 32 channels."""
-    folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 16)
-    torch.manual_seed(0)
-    Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32})).save_pretrained(folder / "backbone")
-    experiment = {
-        "name": "small",
-        "corpus": {"path": "corpus", "note": "Noise."},
-        "backbone": {"name": "backbone"},
-        "features": {"clip_seconds": 0.25},
-        "spec_augment": {"time_length": 2, "feature_length": 4},
-        "training": {"epochs": 2, "batch_size": 8, "warmup_epochs": 1},
-        "processes": 2,
-        "models": [
+    return write_experiment(
+        tmp_path_factory.mktemp("experiment"),
+        16,
+        family="wav2vec2",
+        corpus={"note": "Noise."},
+        training={"epochs": 2, "warmup_epochs": 1},
+        processes=2,
+        models=[
             {"name": "CNN", "blocks": "conv"},
             {
                 "name": "ShiftCNN",
@@ -53,9 +46,7 @@ def folder(tmp_path_factory) -> Path:
                 "baseline": "CNN",
             },
         ],
-    }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    return folder
+    )
 
 
 def command(*arguments: object) -> list[str]:
