@@ -6,10 +6,7 @@ import hashlib
 import itertools
 import os
 import re
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import pytest
 from temporal_shift.ser.encoders.feature_cache import cached_features, verified_shape
 from temporal_shift.ser.utils.errors import RecipeError
 
+from ..faults import file_limit, file_size_limit
 from .small_cache import FEATURES, contents, flip_a_byte, sum_of
 
 
@@ -81,24 +79,8 @@ def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, 
     assert contents(again.folder) == contents(whole / cache.key[:16])
 
 
-@contextmanager
-def free_descriptors(number: int) -> Iterator[None]:
-    """Leave the process so many file descriptors, as a small ``ulimit -n`` does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]  # the last ones have the highest numbers
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, hard))
-    try:
-        for descriptor in held[-number:]:
-            os.close(descriptor)
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for descriptor in held[:-number]:
-            os.close(descriptor)
-
-
 def test_two_free_file_descriptors_are_enough_for_a_cache_of_any_size(manifest, backbone, whole):
-    with free_descriptors(2):
+    with file_limit(2):
         cache = cached_features(manifest, backbone, FEATURES, whole)
         rows = [cache[index] for index in (0, 70, 149)]
     expected = [np.load(cache.folder / f"frames-{shard:05d}.npy")[row] for shard, row in ((0, 0), (1, 6), (2, 21))]
@@ -108,7 +90,7 @@ def test_two_free_file_descriptors_are_enough_for_a_cache_of_any_size(manifest, 
 def test_four_free_file_descriptors_are_enough_to_encode(manifest, backbone, whole, root):
     (folder,) = root.iterdir()
     (folder / "frames-00002.npy").unlink()
-    with free_descriptors(4):
+    with file_limit(4):
         cached_features(manifest, backbone, FEATURES, root)
     assert contents(folder) == contents(whole / folder.name)
 
@@ -174,13 +156,9 @@ def test_a_folder_where_a_file_should_be_is_an_error_that_names_it(manifest, bac
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(manifest, backbone, whole, tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))  # a whole file of frames has 49 kB, the last one 17 kB
-    try:
-        with pytest.raises(OSError, match=r"frames-00000\.npy"):
-            cached_features(manifest, backbone, FEATURES, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    # a whole file of frames has 49 kB, the last one 17 kB
+    with file_size_limit(40_000), pytest.raises(OSError, match=r"frames-00000\.npy"):
+        cached_features(manifest, backbone, FEATURES, tmp_path)
     (folder,) = tmp_path.iterdir()
     assert [path.name for path in folder.iterdir()] == ["key.json"]
     cached_features(manifest, backbone, FEATURES, tmp_path)
