@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..utils.wording import counted
+from ..utils.wording import counted, listed
 from .manifest import Manifest, Utterance
 from .published_counts import PublishedCounts
 
 _SAME = 0.9  # correlation of two channels from which on their mean is taken for either
-_SHOWN = 5  # differences from the published corpus in one caveat
 
 
 def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None) -> list[str]:
@@ -24,8 +23,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
         if {label for _, label in published.cells} == set(manifest.labels):  # otherwise the classes are others
             differences += published.differences(manifest)
         if differences:
-            more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-            found.append(f"This is not the corpus as published: {'; '.join(differences[:_SHOWN])}{more}.")
+            found.append(f"This is not the corpus as published: {listed(differences, separator='; ')}.")
     return found
 
 

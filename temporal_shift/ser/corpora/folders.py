@@ -19,7 +19,7 @@ def corpus_folder(path: Path) -> Path:
     return root
 
 
-def listed(folder: Path) -> list[Path]:
+def sorted_entries(folder: Path) -> list[Path]:
     """What a folder contains, sorted; raises :class:`RecipeError` where ``glob`` finds nothing: it cannot be read."""
     try:
         return sorted(folder.iterdir())
@@ -49,7 +49,7 @@ def _recordings(root: Path, problems: list[str]) -> Iterator[Path]:
         folder = folders.pop()
         try:
             status = folder.stat()
-            entries = listed(folder)
+            entries = sorted_entries(folder)
         except OSError as error:
             problems.append(f"the folder {folder} cannot be read: {error.strerror}")
             continue

@@ -15,7 +15,7 @@ from ..reports.run_files import Plan
 from ..training.run_record import Run
 from ..utils.atomic_files import make_folder
 from ..utils.errors import RecipeError
-from ..utils.wording import counted
+from ..utils.wording import counted, listed
 
 try:
     import fcntl
@@ -23,7 +23,6 @@ except ModuleNotFoundError:  # Windows: two commands in one folder are not notic
     fcntl = None  # type: ignore[assignment]
 
 _OURS = ("manifest.jsonl", "metrics.json", "run_info.json", "report.md", "report.html", "plots", "runs")
-_SHOWN = 8  # changed settings in one message
 
 # hashes among a run's inputs: the sections of the experiment that they depend on, and what else can change them
 _HASHES = {
@@ -106,11 +105,9 @@ def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run]
     replaced = [(run, inputs) for run in runs if (inputs := run.recorded_inputs()) not in (None, run.inputs)]
     if replaced and not overwrite:
         changes = list(dict.fromkeys(change for run, before in replaced for change in _changes(root, run, before)))
-        more = [f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
-        found = [*changes[:_SHOWN], *more]
         raise RecipeError(
-            f"{root} contains {counted(len(replaced), 'run')} of other settings ({'; '.join(found)}): "
-            "choose another --out, or replace the runs with --overwrite"
+            f"{root} contains {counted(len(replaced), 'run')} of other settings "
+            f"({listed(changes, most=8, separator='; ')}): choose another --out, or replace the runs with --overwrite"
         )
     for run, _ in replaced:
         run.forget()

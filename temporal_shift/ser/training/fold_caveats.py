@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from ..corpora.manifest import Manifest
 from ..utils.errors import RecipeError
-from ..utils.wording import counted
+from ..utils.wording import counted, listed
 from .folds import Fold, Kind
 
-_SHOWN = 5  # names in one caveat
 _CONSEQUENCE = {
     "train": "its recall is 0 there",
     "validation": "the UA that chooses the epoch leaves it out",
@@ -35,7 +34,7 @@ def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: 
                 f"{', '.join(found) or 'none'} only"
             )
     unused = [label for label in manifest.labels if label not in present]
-    caveats = [f"No utterance has the label {_names(unused)}, which the chance level counts."] if unused else []
+    caveats = [f"No utterance has the label {listed(unused)}, which the chance level counts."] if unused else []
     for part in _CONSEQUENCE:
         caveats += _missing_classes(manifest, folds, part, present)
     if kind != "speaker":
@@ -56,7 +55,7 @@ def _missing_classes(manifest: Manifest, folds: Sequence[Fold], part: str, prese
                 missing.setdefault(label, []).append(fold.name)
     name = "training" if part == "train" else part
     return [
-        f"The {name} part of {counted(len(names), 'fold')} of {len(folds)} ({_names(names)}) has no utterance of "
+        f"The {name} part of {counted(len(names), 'fold')} of {len(folds)} ({listed(names)}) has no utterance of "
         f"{label}: {_CONSEQUENCE[part]}."
         for label, names in missing.items()
     ]
@@ -67,7 +66,7 @@ def _single_speakers(manifest: Manifest, folds: Sequence[Fold]) -> list[str]:
     if not names:
         return []
     return [
-        f"The test part of {counted(len(names), 'fold')} of {len(folds)} ({_names(names)}) has one speaker: the "
+        f"The test part of {counted(len(names), 'fold')} of {len(folds)} ({listed(names)}) has one speaker: the "
         "intervals do not show how much speakers differ within a fold."
     ]
 
@@ -75,8 +74,3 @@ def _single_speakers(manifest: Manifest, folds: Sequence[Fold]) -> list[str]:
 def _classes(manifest: Manifest, indices: Sequence[int]) -> list[str]:
     found = {manifest.utterances[index].label for index in indices}
     return [label for label in manifest.labels if label in found]
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -11,28 +11,14 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 
 from .errors import RecipeError, raise_problems, shortened
+from .wording import listed
 
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
-_MISSING: tuple[str, ...] = (
-    "",
-    "nan",
-    "-nan",
-    "na",
-    "n/a",
-    "#n/a",
-    "#na",
-    "<na>",
-    "nat",
-    "null",
-    "none",
-    "nil",
-    "-",
-    "--",
-    "?",
-    ".",
+_MISSING = (
+    *("", "-", "--", "?", ".", "null", "none", "nil", "undefined"),
+    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#na", "#n/a"),
+    *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!"),  # of spreadsheets
 )
-_MISSING += ("n.a.", "undefined", "#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!")
-_SHOWN = 10  # groups of names in a message
 MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
 
 # Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens, byte order marks, ...
@@ -138,9 +124,8 @@ def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[st
     groups = look_alikes(names)
     if not groups:
         return []
-    listed = ", ".join(" and ".join(map(repr, group)) for group in groups[:_SHOWN])
-    more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
-    return [f"{what} must not look alike, got {listed}{more}: {advice}"]
+    found = listed([" and ".join(map(repr, group)) for group in groups], most=10)
+    return [f"{what} must not look alike, got {found}: {advice}"]
 
 
 def clean_label_map(given: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ from ... import config
 from ...utils.errors import RecipeError, raise_problems
 from ...utils.names import clean_label_map
 from ...utils.text_files import json_lines, read_text, unique_keys
-from ..folders import corpus_folder, listed
+from ..folders import corpus_folder, sorted_entries
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 
@@ -69,7 +69,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
 
 def _folds(folder: Path, dataset: str, audio: Path, problems: list[str]) -> list[_Fold]:
     found = []
-    numbers = [match[1] for path in listed(folder) if (match := re.fullmatch(r"fold_([0-9]+)", path.name))]
+    numbers = [match[1] for path in sorted_entries(folder) if (match := re.fullmatch(r"fold_([0-9]+)", path.name))]
     for number in sorted(numbers, key=int):
         paths = {part: folder / f"fold_{number}" / f"{dataset}_{part}_fold_{number}.jsonl" for part in _PARTS}
         parts = {

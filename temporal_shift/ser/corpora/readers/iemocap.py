@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...utils.errors import RecipeError, raise_problems
-from ..folders import corpus_folder, listed
+from ..folders import corpus_folder, sorted_entries
 from ..label_maps import LabelMap, classes_of, shipped_map
 from ..manifest import Manifest, Style, Utterance
 from ..manifest_builder import read_utterance
@@ -74,7 +74,7 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
             label file and line.
     """
     root = corpus_folder(root)
-    sessions = [path for path in listed(root) if re.fullmatch(r"Session[0-9]+", path.name)]
+    sessions = [path for path in sorted_entries(root) if re.fullmatch(r"Session[0-9]+", path.name)]
     if not sessions:
         raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
     lines = {session: list(_votes(_evaluation(session))) for session in sessions}
@@ -110,7 +110,7 @@ def _evaluation(session: Path) -> Path:
 
 
 def _votes(evaluation: Path) -> Iterator[_Line]:
-    dialogs = listed(evaluation) if evaluation.is_dir() else []
+    dialogs = sorted_entries(evaluation) if evaluation.is_dir() else []
     for dialog in dialogs:
         if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # macOS's "._Ses*.txt", among others
             continue
