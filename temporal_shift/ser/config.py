@@ -198,20 +198,26 @@ PLACEMENTS: dict[str, tuple[str, ...]] = {  # of the shift, by blocks
     "conv": ("residual", "inplace"),
     "lstm": ("inplace",),
     "transformer": ("replace", "residual", "inplace"),
+    "linear": (),  # without blocks, a shift would change little but the edges of the mean
 }
 
 
 class Blocks(Section):
-    """A stack of blocks on the frames, with or without a shift."""
+    """A stack of blocks on the frames, with or without a shift. ``linear`` is the baseline without blocks."""
 
-    blocks: Literal["conv", "lstm", "transformer"]
+    blocks: Literal["conv", "lstm", "transformer", "linear"]
     shift: Shift | None = None
+    pooling: Literal["mean", "mean_std"] = "mean"  # over frames; mean_std, with the standard deviation, is for linear
 
     @model_validator(mode="after")
     def _shift_fits_the_blocks(self) -> Blocks:
         allowed = PLACEMENTS[self.blocks]
+        if self.shift is not None and not allowed:
+            raise ValueError(f"shift must be left out for {self.blocks}, got placement {self.shift.placement}")
         if self.shift is not None and self.shift.placement not in allowed:
             raise ValueError(f"placement must be {' or '.join(allowed)} for {self.blocks}, got {self.shift.placement}")
+        if self.pooling != "mean" and self.blocks != "linear":
+            raise ValueError(f"pooling must be mean for {self.blocks}, got {self.pooling}")
         return self
 
 
@@ -220,6 +226,7 @@ class Model(Blocks):
 
     name: PathName  # also the name of its results folder
     baseline: PathName | None = None  # the model to compare it with, utterance by utterance
+    learning_rate: PositiveFloat | None = None  # default: that of training
 
     @model_validator(mode="before")
     @classmethod

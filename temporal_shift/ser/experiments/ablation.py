@@ -47,7 +47,7 @@ class Grid:
 
     def _check(self) -> None:
         allowed: dict[str, tuple[str, ...]] = {
-            "blocks": tuple(PLACEMENTS),
+            "blocks": tuple(name for name, placements in PLACEMENTS.items() if placements),
             "placements": tuple(dict.fromkeys(name for names in PLACEMENTS.values() for name in names)),
             "directions": get_args(Direction),
         }

@@ -21,18 +21,21 @@ from ..utils.errors import RecipeError
 from .saved_settings import CheckedConfig, ClassifierSettings, hugging_face_fields, validate_labels
 from .spec_augment import FeatureSpecAugment
 
+_TINY = 1e-12  # added to a variance
+
 
 class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
     """The configuration of a :class:`FrameClassifier`.
 
     Args:
-        blocks: ``"conv"``, ``"lstm"`` or ``"transformer"``.
+        blocks: ``"conv"``, ``"lstm"``, ``"transformer"`` or ``"linear"``.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
         hidden_size: Number of channels of the encoder's frames.
         num_frames: Frames of a clip, which sets the size of the table of relative positions.
         num_attention_heads: Of the plain Transformer. Default: one per 64 channels or so (the paper's 12 for 768).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
         num_layers: Number of hidden states of the encoder that are weighted; 0 for the frames of one layer.
+        pooling: ``"mean"`` over frames, or ``"mean_std"``, which adds their standard deviation (``"linear"`` only).
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
         num_labels: Number of classes. Default: that of ``id2label``, or 2.
         kwargs: The arguments of every Hugging Face configuration.
@@ -53,6 +56,7 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         num_attention_heads: int | None = None,
         spec_augment: dict[str, Any] | None = None,
         num_layers: int = 0,
+        pooling: str = "mean",
         *,
         id2label: dict[Any, str] | None = None,
         label2id: dict[str, Any] | None = None,
@@ -64,6 +68,7 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         self.hidden_size = hidden_size
         self.num_frames = num_frames
         self.num_layers = num_layers
+        self.pooling = pooling
         self.num_attention_heads: Any = num_attention_heads
         self.spec_augment = {} if spec_augment is None else spec_augment
         id2label, label2id = validate_labels(id2label, label2id, num_labels)
@@ -86,13 +91,14 @@ class FrameClassifier(PreTrainedModel):
     | conv | 2 ConvNeXt-like blocks, LayerNorm | :class:`.ShiftConv` as the second block |
     | lstm | 1 bidirectional LSTM, LayerNorm | :class:`.ShiftLSTM` |
     | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
+    | linear | none: the baseline of most papers | |
 
     Shape:
         ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is ignored;
         ``logits`` are ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
         ``num_items_in_batch``, the number of utterances in a step with gradient accumulation.
 
-    Source: Shen, Liu, Zhou, ICASSP 2023, section 3.
+    Source: Shen, Liu, Zhou, ICASSP 2023, section 3. The linear baseline is not in the paper; SUPERB has it.
     """
 
     config: FrameClassifierConfig
@@ -107,7 +113,8 @@ class FrameClassifier(PreTrainedModel):
         self.layer_weights = nn.Parameter(torch.zeros(config.num_layers)) if config.num_layers else None
         self.spec_augment = FeatureSpecAugment(config.hidden_size, **config.spec_augment)
         self.encoder, encoded = _encoder(config)
-        self.head = nn.Linear(encoded, len(config.id2label or {}))
+        pooled = encoded * (2 if config.pooling == "mean_std" else 1)
+        self.head = nn.Linear(pooled, len(config.id2label or {}))
         self._is_loaded = self.head.weight.is_meta  # from_pretrained builds a model without memory
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -115,7 +122,7 @@ class FrameClassifier(PreTrainedModel):
         self, frames: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
     ) -> SequenceClassifierOutput:
         encoded = self.encoder(self.spec_augment(self.of_layers(frames)))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
-        logits = self.head(encoded.mean(dim=1))
+        logits = self.head(self.pool(encoded))
         loss = None
         if labels is not None:
             if num_items_in_batch is None:
@@ -123,6 +130,14 @@ class FrameClassifier(PreTrainedModel):
             else:
                 loss = F.cross_entropy(logits, labels, reduction="sum") / num_items_in_batch
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def pool(self, encoded: Tensor) -> Tensor:
+        """The mean over frames, ``(B, L, D)`` to ``(B, D)``; with ``mean_std``, mean and deviation, ``(B, 2 * D)``."""
+        mean = encoded.mean(dim=1)
+        if self.config.pooling == "mean":
+            return mean
+        variance = encoded.var(dim=1, correction=0)
+        return torch.cat([mean, (variance + _TINY).sqrt()], dim=-1)  # the root of 0 has no gradient
 
     def of_layers(self, frames: Tensor) -> Tensor:
         """The weighted sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; unchanged without layers."""
@@ -135,8 +150,11 @@ class FrameClassifier(PreTrainedModel):
 
         Raises:
             ValueError: If the blocks cannot stream: a convolution looks ahead, attention everywhere, and the LSTM's
-                second direction begins at the end. The Shiftformer streams, two strides late.
+                second direction begins at the end. The Shiftformer streams, two strides late; so does ``linear``,
+                with no delay, if its ``pooling`` is ``mean``.
         """
+        if self.config.pooling != "mean":
+            raise ValueError(f"pooling must be mean to stream, got {self.config.pooling}")
         return FrameClassifierStream(self, state)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -164,6 +182,7 @@ def frame_classifier(
         return FrameClassifier(
             FrameClassifierConfig(
                 blocks=model.blocks,
+                pooling=model.pooling,
                 shift=None if model.shift is None else model.shift.model_dump(),
                 hidden_size=channels,
                 num_frames=frames,
@@ -198,6 +217,7 @@ class FrameClassifierStream:
         self._encoder = stream(model.encoder, of_encoder)
         self._mean = RunningMean(state=of_mean)
         self._head = model.head
+        self._has_blocks = not isinstance(model.encoder, nn.Identity)
         self._of_layers = model.of_layers
 
     def __call__(self, frames: Tensor) -> Tensor:
@@ -206,9 +226,16 @@ class FrameClassifierStream:
 
     def flush(self) -> Tensor:
         """The logits of all frames, including delayed ones; resets the stream."""
-        logits: Tensor = self._head(self._mean(self._encoder.flush()))
+        logits: Tensor = self._head(self._mean(self._waiting()))
         self._mean.state = None
         return logits
+
+    def _waiting(self) -> Tensor:
+        """The frames that wait in the blocks."""
+        if self._has_blocks:
+            return self._encoder.flush()
+        batch = 1 if self._mean.state is None else len(self._mean.state[0])
+        return self._head.weight.new_empty(batch, 0, self._head.in_features)
 
     @property
     def state(self) -> Any:
@@ -221,6 +248,8 @@ class FrameClassifierStream:
 
 def _encoder(config: FrameClassifierConfig) -> tuple[nn.Module, int]:
     dim = config.hidden_size
+    if config.blocks == "linear":
+        return nn.Identity(), dim
     shift = None if config.shift is None else Shift.model_validate(config.shift)
     if config.blocks == "conv":
         second = ShiftConv(dim, stride=0) if shift is None else ShiftConv(dim, **shift.model_dump())

@@ -54,7 +54,7 @@ class HuggingFaceSettings(Section):
 class ClassifierSettings(Blocks):
     """The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`."""
 
-    blocks: Literal["conv", "lstm", "transformer"] = "transformer"
+    blocks: Literal["conv", "lstm", "transformer", "linear"] = "transformer"
     hidden_size: int = Field(default=768, ge=1, le=_MAX_SIZE)
     num_frames: int = Field(default=374, ge=1, le=_MAX_SIZE)
     num_attention_heads: int | None = Field(default=None, ge=1, le=_MAX_SIZE)

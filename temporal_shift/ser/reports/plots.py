@@ -23,6 +23,7 @@ _HUES = {  # theirs, too; the lighter one is the plain model's
     "conv": ("#0072B2", "#6FB1D9"),
     "lstm": ("#C65500", "#EFA36A"),
     "transformer": ("#00785A", "#62C2A8"),
+    "linear": ("#7B4F9E", "#B497CC"),
 }
 
 

@@ -98,10 +98,16 @@ def settings_of(experiment: config.Experiment, model: config.Model) -> dict[str,
     return {
         "setting": experiment.setting,
         "protocol": experiment.protocol.kind,
-        "model": model.model_dump(exclude={"baseline"}),
+        "model": _settings_of_model(model),
         "spec_augment": experiment.spec_augment.model_dump(),
         "training": experiment.training.model_dump(exclude=_INDIFFERENT),
     }
+
+
+def _settings_of_model(model: config.Model) -> dict[str, Any]:
+    settings = model.model_dump(exclude={"baseline"})
+    later = {"pooling": "mean", "learning_rate": None}  # runs of earlier versions have no such keys
+    return {key: value for key, value in settings.items() if key not in later or value != later[key]}
 
 
 def damaged_file(folder: Path, files: Any) -> str | None:

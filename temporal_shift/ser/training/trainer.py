@@ -113,7 +113,7 @@ class RecipeTrainer(Trainer):
         if settings.schedule != "paper":
             return super().create_scheduler(num_training_steps, optimizer)
         setting, steps = self.run.experiment.setting, self.batches.steps
-        factor = published_factor(setting, settings.epochs, steps, settings.learning_rate)
+        factor = published_factor(setting, settings.epochs, steps, self.args.learning_rate)
         self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]
         self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -193,7 +193,7 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> Traini
         per_device_train_batch_size=settings.batch_size // shares,
         per_device_eval_batch_size=128 if run.cache is not None else settings.batch_size // shares,
         gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
+        learning_rate=run.model.learning_rate or settings.learning_rate,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         lr_scheduler_type=_HUGGING_FACE_SCHEDULES[settings.schedule],

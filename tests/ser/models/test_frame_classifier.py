@@ -1,10 +1,11 @@
-"""The six downstream models and the identity mixer."""
+"""The six downstream models, the identity mixer and the linear baseline."""
 
 from __future__ import annotations
 
 import itertools
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,6 +24,8 @@ SHIFTS = {
     "Shiftformer": ("transformer", {"placement": "replace", "n_div": 4, "bidirectional": True}),
     "Identity mixer": ("transformer", {"placement": "replace", "n_div": 4, "bidirectional": True, "stride": 0}),
     "residual Transformer": ("transformer", {"placement": "residual", "n_div": 4}),
+    "Linear": ("linear", None),
+    "Linear, mean and deviation": ("linear", None),
 }
 
 
@@ -35,6 +38,7 @@ def classifier(name: str, hidden_size: int = 64, num_frames: int = 21, num_layer
             hidden_size=hidden_size,
             num_frames=num_frames,
             num_layers=num_layers,
+            pooling="mean_std" if name.endswith("deviation") else "mean",
             spec_augment={"time_length": 3, "feature_length": 8},
             num_labels=4,
         )
@@ -137,6 +141,31 @@ def test_the_blocks_are_those_of_the_paper():
     assert (shiftformer[0].placement, shiftformer[0].n_div, shiftformer[0].bidirectional) == ("replace", 4, True)
 
 
+def test_the_linear_baseline_is_a_linear_layer_on_statistics_of_the_frames():
+    frames = torch.randn(3, 21, 64)
+    mean, deviation = (torch.from_numpy(of(frames.numpy(), axis=1)) for of in (np.mean, np.std))
+    for name, pooled in (("Linear", mean), ("Linear, mean and deviation", torch.cat([mean, deviation], dim=1))):
+        model = classifier(name).eval()
+        assert {key for key, _ in model.named_parameters()} == {"spec_augment.masked_frame", "head.weight", "head.bias"}
+        expected = pooled @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(model(frames).logits, expected)
+
+
+def test_the_deviation_of_constant_frames_has_a_finite_gradient():
+    model, frames = classifier("Linear, mean and deviation").eval(), torch.ones(2, 21, 64, requires_grad=True)
+    model(frames, torch.tensor([0, 1])).loss.backward()
+    assert frames.grad.isfinite().all()
+
+
+def test_a_deviation_is_for_the_linear_baseline_only():
+    with pytest.raises(RecipeError, match=r"pooling must be mean for conv, got mean_std$"):
+        FrameClassifierConfig("conv", hidden_size=64, pooling="mean_std")
+    with pytest.raises(RecipeError, match=r"shift must be left out for linear, got .*replace$"):
+        FrameClassifierConfig("linear", {"placement": "replace", "n_div": 4}, hidden_size=64)
+    with pytest.raises(ValueError, match=r"pooling must be mean to stream, got mean_std$"):
+        classifier("Linear, mean and deviation").stream()
+
+
 def test_at_the_papers_size_the_transformer_has_12_heads_and_373_frames_each_way():
     with torch.device("meta"):
         layer = classifier("Transformer", hidden_size=768, num_frames=374).encoder[0]
@@ -162,10 +191,11 @@ def test_the_identity_mixer_cannot_tell_the_order_of_frames_and_the_shiftformer_
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 21])
-def test_a_shiftformer_predicts_while_it_listens_and_ends_with_the_prediction_of_the_whole(chunk):
-    model, frames = classifier("Shiftformer").eval(), torch.randn(2, 21, 64)
+@pytest.mark.parametrize(("name", "delay"), [("Shiftformer", 2), ("Identity mixer", 0), ("Linear", 0)])
+def test_a_model_predicts_while_it_listens_and_ends_with_the_prediction_of_the_whole(chunk, name, delay):
+    model, frames = classifier(name).eval(), torch.randn(2, 21, 64)
     live = model.stream()
-    assert live.delay == 2
+    assert live.delay == delay
     with torch.no_grad():
         for fed, part in enumerate(frames.split(chunk, dim=1), start=1):
             logits = live(part)

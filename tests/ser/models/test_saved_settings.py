@@ -51,7 +51,7 @@ FIELDS = [  # a key, its values, and what the error names
     ("problem_type", ("regression",), "problem_type must be"),
     ("model_type", ("wav2vec2", 5), "model_type must be"),
     ("classifier_config", (5, "x", [], {"evil": 1}), "classifier_config"),
-    ("classifier_config.blocks", ("evil", None, 5), "blocks must be 'conv', 'lstm' or 'transformer'"),
+    ("classifier_config.blocks", ("evil", None, 5), "blocks must be 'conv', 'lstm', 'transformer' or 'linear'"),
     ("classifier_config.blocks", ("conv", "lstm"), "placement must be .* got replace"),
     ("classifier_config.shift", (5, {}, {"placement": "evil", "n_div": 4}), "shift"),
     ("classifier_config.shift", ({"placement": "replace", "n_div": 0},), "n_div must be"),
@@ -177,7 +177,7 @@ def test_the_command_line_names_the_key_without_a_traceback(folder):
     (folder / "config.json").write_text(json.dumps(changed(settings, "classifier_config.blocks", "evil")))
     done = CliRunner().invoke(app, ["ser", "predict", "--model", str(folder), str(folder)], catch_exceptions=False)
     assert done.exit_code == 2
-    assert "blocks must be 'conv', 'lstm' or 'transformer', got 'evil'" in " ".join(done.output.split())
+    assert "blocks must be 'conv', 'lstm', 'transformer' or 'linear', got 'evil'" in " ".join(done.output.split())
 
 
 def test_a_frame_classifier_is_checked_by_the_same_rules():

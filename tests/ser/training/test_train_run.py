@@ -330,3 +330,13 @@ def test_the_layers_weights_learn_where_they_are_weighed(run, tmp_path):
     layers = np.stack([frames_of(run)] * 3, axis=1)
     weighted = replace(run, cache=cache_of(tmp_path, layers), folder=tmp_path / "weighted")
     assert trained(weighted)[0]["parameters"] == trained(run)[0]["parameters"] + 3
+
+
+def test_a_learning_rate_of_a_model_replaces_that_of_the_training(run, tmp_path):
+    own = replace(run, model=run.model.model_copy(update={"learning_rate": 0.002}))
+    assert own.inputs["model"]["learning_rate"] == 0.002
+    assert "learning_rate" not in run.inputs["model"]  # finished runs of earlier versions stay finished
+    of_training = replace(with_(run, learning_rate=0.002), folder=tmp_path / "other")
+    trained(own)
+    trained(of_training)
+    assert outcome(own) == outcome(of_training)
