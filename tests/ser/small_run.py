@@ -19,7 +19,7 @@ from temporal_shift.ser.training.train_run import train
 
 LABELS = ("happy", "angry", "sad", "neutral")
 EPOCHS = 3
-FILES = ["predictions.jsonl", "run.json", "test_logits.npy"]
+FILES = ["predictions.jsonl", "run.json", "test_logits.npy", "validation_logits.npy"]
 NO_MASKS = config.SpecAugment(time_prob=0, feature_prob=0)
 
 
@@ -108,15 +108,13 @@ def epochs_of(record: dict) -> list[Epoch]:
     ]
 
 
-def outcome(run: Run) -> tuple[object, bytes, bytes]:
+def outcome(run: Run) -> tuple[object, dict[str, bytes]]:
     """What must not depend on how a run came to its end."""
     record = json.loads((run.folder / "run.json").read_text())
-    assert sorted(path.name for path in run.folder.iterdir()) == FILES
-    return (
-        (record["epochs"], record["chosen"], record["parameters"]),
-        (run.folder / "predictions.jsonl").read_bytes(),
-        (run.folder / "test_logits.npy").read_bytes(),
-    )
+    files = {path.name: path.read_bytes() for path in sorted(run.folder.iterdir())}
+    assert list(files) == [name for name in FILES if run.fold.validation or not name.startswith("validation")]
+    del files["run.json"]  # which also contains the time that training took
+    return (record["epochs"], record["chosen"], record["parameters"], record["files"]), files
 
 
 class Stopped(KeyboardInterrupt):

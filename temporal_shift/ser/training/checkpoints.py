@@ -29,9 +29,9 @@ class Checkpoint:
 
     def write(self) -> None:
         """Complete the checkpoint in the folder."""
-        logits = (logits_path(self.folder.parent, epoch.epoch) for epoch in self.epochs)
         files = [path for path in sorted(self.folder.iterdir()) if path.name != _SEAL]
-        sums = {os.path.relpath(path, self.folder): file_sha256(path) for path in (*files, *logits)}
+        files += [path for epoch in self.epochs for path in _logits_of(self.folder.parent, epoch)]
+        sums = {os.path.relpath(path, self.folder): file_sha256(path) for path in files}
         seal = _Seal(self.epochs, self.kept, sums)
         write_json(self.folder / _SEAL, {**asdict(seal), "sha256": seal.sha256})
 
@@ -44,6 +44,8 @@ class Checkpoint:
             seal = TypeAdapter(_Seal).validate_python(content)
             whole = seal.sha256 == expected
             whole = whole and all(file_sha256(folder / name) == digest for name, digest in seal.files.items())
+            needed = (path for epoch in seal.epochs for path in _logits_of(folder.parent, epoch))
+            whole = whole and all(os.path.relpath(path, folder) in seal.files for path in needed)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return cls(folder, seal.epochs, seal.kept) if whole else None
@@ -62,9 +64,15 @@ class _Seal:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-def logits_path(unfinished: Path, epoch: int) -> Path:
-    """The file of the test part's logits ``(N, classes)`` after an epoch, counted from 1."""
-    return unfinished / "logits" / f"{epoch:05d}.npy"
+def logits_path(unfinished: Path, part: str, epoch: int) -> Path:
+    """The file of a part's logits ``(N, classes)`` after an epoch, counted from 1; ``part`` is test or validation."""
+    return unfinished / f"{part}_logits" / f"{epoch:05d}.npy"
+
+
+def _logits_of(unfinished: Path, epoch: Epoch) -> Sequence[Path]:
+    """The files of logits that an epoch wrote."""
+    parts = ("test",) if epoch.validation is None else ("test", "validation")
+    return [logits_path(unfinished, part, epoch.epoch) for part in parts]
 
 
 def last_checkpoint(unfinished: Path) -> Checkpoint | None:

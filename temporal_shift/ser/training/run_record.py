@@ -20,6 +20,7 @@ from .folds import Fold
 _INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
 
 OUTCOME_FILES = ("predictions.jsonl", "test_logits.npy")
+VALIDATION_FILE = "validation_logits.npy"  # at the chosen epoch; absent without validation, or from earlier versions
 MODEL_FILE = "model.safetensors"  # in a run's folder: the weights at the epoch chosen for UA
 
 
@@ -111,13 +112,15 @@ def _settings_of_model(model: config.Model) -> dict[str, Any]:
 
 
 def damaged_file(folder: Path, files: Any) -> str | None:
-    """The first file of a finished run's outcome that does not match its checksum; None if all do.
+    """The first file of a finished run's outcome that is missing or does not match its checksum; None if all do.
 
     Args:
         files: The checksums by name. Runs of earlier versions have none.
     """
-    for name in OUTCOME_FILES:
-        if isinstance(files, dict) and name in files and file_sha256(folder / name) != files[name]:
+    recorded = files if isinstance(files, dict) else {}
+    for name in (*OUTCOME_FILES, VALIDATION_FILE):
+        path = folder / name
+        if name in recorded and not (path.is_file() and file_sha256(path) == recorded[name]):
             return name
     return None
 

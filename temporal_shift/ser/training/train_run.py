@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import transformers
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from ..utils.labels import most_likely
 from .checkpoints import delete_checkpoints, last_checkpoint, logits_path
 from .datasets import Clips, Frames, Part
 from .epoch_choice import Epoch, choose
-from .run_record import MODEL_FILE, OUTCOME_FILES, Prediction, Run, RunRecord
+from .run_record import MODEL_FILE, OUTCOME_FILES, VALIDATION_FILE, Prediction, Run, RunRecord
 from .trainer import RecipeTrainer
 
 
@@ -37,6 +38,7 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
 
     Args:
         run: The run. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl``,
+            ``validation_logits.npy`` ``(M, classes)`` of the protocol's epoch if there is a validation part,
             ``model.safetensors`` if ``training.keep_models`` is true, and, last, ``run.json``.
         on_epoch: Called after each epoch.
         world: The processes that train the run together. Default: this process alone.
@@ -121,9 +123,13 @@ def _copy_model(run: Run, unfinished: Path, expected: str | None) -> None:
 
 
 def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, seconds: float) -> None:
-    logits = np.stack([np.load(logits_path(unfinished, epoch.epoch), allow_pickle=False) for epoch in epochs])
+    logits = np.stack([_logits(unfinished, "test", epoch.epoch) for epoch in epochs])
     write_array(run.folder / "test_logits.npy", logits)
     chosen = choose(run.experiment.protocol.kind, epochs)
+    if run.fold.validation:
+        write_array(run.folder / VALIDATION_FILE, _logits(unfinished, "validation", chosen.ua))
+    else:
+        (run.folder / VALIDATION_FILE).unlink(missing_ok=True)  # of another protocol
     labels = run.manifest.labels
     probabilities = torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1).tolist()
     with atomic_write(run.folder / "predictions.jsonl") as file:
@@ -132,7 +138,16 @@ def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, sec
             by_label = dict(zip(labels, row, strict=True))
             line = Prediction(utterance.id, utterance.speaker, utterance.label, most_likely(labels, row), by_label)
             file.write(json.dumps(asdict(line)).encode() + b"\n")
-    names = [*OUTCOME_FILES, *[MODEL_FILE] * run.experiment.training.keep_models]
+    names = [
+        *OUTCOME_FILES,
+        *[VALIDATION_FILE] * bool(run.fold.validation),
+        *[MODEL_FILE] * run.experiment.training.keep_models,
+    ]
     files = {name: file_sha256(run.folder / name) for name in names}
     record = RunRecord(run.model.name, run.fold.name, run.seed, parameters, chosen, seconds, epochs, run.inputs, files)
     write_json(run.folder / "run.json", asdict(record))
+
+
+def _logits(unfinished: Path, part: str, epoch: int) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = np.load(logits_path(unfinished, part, epoch), allow_pickle=False)
+    return found

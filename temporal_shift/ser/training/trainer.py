@@ -43,7 +43,7 @@ _HUGGING_FACE_SCHEDULES = {
 
 
 class RecipeTrainer(Trainer):
-    """Trains one run. After each epoch it scores the validation and test parts and writes the test part's logits.
+    """Trains one run. After each epoch it scores the validation and test parts and writes their logits.
 
     ``epochs`` contains the scores so far, including those of a resumed checkpoint.
 
@@ -140,8 +140,8 @@ class RecipeTrainer(Trainer):
                 f"the model's outputs must be finite, got NaN or infinity for the {name} part in epoch "
                 f"{len(self.epochs) + 1} ({self.run.name}); {_REMEDY}"
             )
-        if name == "test" and self.world.is_first:
-            write_array(logits_path(self.folder, len(self.epochs) + 1), logits)
+        if self.world.is_first:
+            write_array(logits_path(self.folder, name, len(self.epochs) + 1), logits)
         return score(logits, self.parts[name].labels)
 
     def _keep(self) -> None:

@@ -80,9 +80,9 @@ def test_every_step_leaves_its_file(finished):
         "runs",
     }
     assert {path.name for path in (root / "plots").iterdir()} == {"confusion.png", "learning_curves.png", "ua.png"}
-    for name in ("run.json", "predictions.jsonl", "test_logits.npy"):
+    for name in ("run.json", "predictions.jsonl", "test_logits.npy", "validation_logits.npy"):
         assert len(list(root.glob(f"runs/*/seed-42/*/{name}"))) == 2 * 3
-    assert len(list(root.glob("runs/*/*/*/*"))) == 2 * 3 * 3
+    assert len(list(root.glob("runs/*/*/*/*"))) == 2 * 3 * 4
     assert len(list((cwd / "results" / "features").glob("*/frames-*.npy"))) == 1
     metrics = json.loads((root / "metrics.json").read_text())
     assert [model["name"] for model in metrics["models"]] == ["CNN", "ShiftCNN"]
@@ -137,7 +137,7 @@ def results(finished, tmp_path, monkeypatch) -> Path:
 
 def test_a_second_run_encodes_and_trains_nothing(results, folder):
     before = {**times(results, "features/*/*"), **times(results, "small/runs/*/*/*/*")}
-    assert len(before) == 3 + 2 * 3 * 3
+    assert len(before) == 3 + 2 * 3 * 4
     done = in_process("run", folder / "experiment.yaml")
     assert done.exit_code == 0, done.stderr
     assert {**times(results, "features/*/*"), **times(results, "small/runs/*/*/*/*")} == before
@@ -149,10 +149,11 @@ def test_a_run_that_is_not_whole_is_trained_again_with_the_same_digits_and_no_ot
     shutil.rmtree(runs / "CNN" / "seed-42" / "Session2")
     (runs / "CNN" / "seed-42" / "Session3" / "run.json").unlink()
     (runs / "ShiftCNN" / "seed-42" / "Session1" / "test_logits.npy").unlink()
+    (runs / "ShiftCNN" / "seed-42" / "Session2" / "validation_logits.npy").unlink()
     for path in (results / "small" / "metrics.json", next(results.glob("features/*/frames-00000.npy"))):
         path.unlink()
     before = times(runs, "*/*/*/run.json")
-    harmed = {runs / "ShiftCNN" / "seed-42" / "Session1" / "run.json"}
+    harmed = {runs / "ShiftCNN" / "seed-42" / session / "run.json" for session in ("Session1", "Session2")}
     done = in_process("run", changed(folder, results, processes=1))
     assert done.exit_code == 0, done.stderr
     after = times(runs, "*/*/*/run.json")

@@ -75,6 +75,34 @@ def test_the_logits_of_every_epoch_are_those_of_the_scores_and_predictions(run):
     np.testing.assert_allclose([list(p["probabilities"].values()) for p in predictions], probabilities, rtol=1e-6)
 
 
+def test_the_validation_logits_are_those_of_the_chosen_epoch(run):
+    record, _ = trained(run)
+    logits = np.load(run.folder / "validation_logits.npy", allow_pickle=False)
+    assert (logits.shape, logits.dtype) == ((16, 4), np.float32)
+    labels = np.array([LABELS.index(run.manifest.utterances[index].label) for index in run.fold.validation])
+    scores = record["epochs"][record["chosen"]["ua"] - 1]["validation"]
+    assert scores["wa"] == (logits.argmax(axis=1) == labels).mean()
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert scores["loss"] == pytest.approx(loss.item())
+
+
+def test_a_finished_run_of_an_earlier_version_without_validation_logits_is_done(run):
+    trained(run)
+    path = run.folder / "run.json"
+    record = json.loads(path.read_text())
+    del record["files"]["validation_logits.npy"]
+    (run.folder / "validation_logits.npy").unlink()
+    path.write_text(json.dumps(record))
+    assert run.is_done()
+
+
+def test_no_validation_logits_of_another_protocol_are_left(run):
+    trained(run)
+    other = replace(under(run, "last"), folder=run.folder)
+    trained(other)
+    assert sorted(path.name for path in run.folder.iterdir()) == FILES[:-1]
+
+
 def test_the_same_run_gives_the_same_digits(run, tmp_path):
     trained(run)
     again = replace(run, folder=tmp_path / "again")
