@@ -114,7 +114,7 @@ def outcome(run: Run) -> tuple[object, dict[str, bytes]]:
     files = {path.name: path.read_bytes() for path in sorted(run.folder.iterdir())}
     assert list(files) == [name for name in FILES if run.fold.validation or not name.startswith("validation")]
     del files["run.json"]  # which also contains the time that training took
-    return (record["epochs"], record["chosen"], record["parameters"], record["files"]), files
+    return (record["epochs"], record["chosen"], record["parameters"]), files
 
 
 class Stopped(KeyboardInterrupt):
