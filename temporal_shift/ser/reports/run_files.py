@@ -75,7 +75,8 @@ def read_run(folder: Path, plan: Plan) -> FinishedRun:
             raise RecipeError(f"{folder / name} does not exist: train this model on this fold first")
     record = _read_record(folder / "run.json", plan.experiment)
     lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
-    logits = _read_logits(folder / "test_logits.npy", (len(record.epochs), len(lines), len(plan.labels)))
+    shape = (len(record.epochs), len(lines), len(plan.labels))
+    logits = read_logits(folder / "test_logits.npy", ("epochs", "utterances", "classes"), shape)
     if damaged := damaged_file(folder, record.files):
         raise RecipeError(f"{folder / damaged} was changed or damaged after its training: {TRAIN_AGAIN}")
     order = sorted(range(len(lines)), key=lambda number: lines[number].id)
@@ -135,13 +136,14 @@ def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:
                 )
 
 
-def _read_logits(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def read_logits(path: Path, axes: Sequence[str], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Read finite logits; raises :class:`RecipeError` if they are invalid or do not have the shape of the axes."""
     try:
         logits: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RecipeError(f"{path} cannot be read: {error}") from None
     if logits.shape != shape:
-        raise RecipeError(f"{path} must have the shape (epochs, utterances, classes) = {shape}, got {logits.shape}")
+        raise RecipeError(f"{path} must have the shape ({', '.join(axes)}) = {shape}, got {logits.shape}")
     if logits.dtype.kind != "f" or not np.isfinite(logits).all():
         raise RecipeError(f"{path} must contain finite numbers, got NaN, infinity or {logits.dtype}: {TRAIN_AGAIN}")
     return logits

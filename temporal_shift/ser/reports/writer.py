@@ -16,7 +16,7 @@ from ..utils.markdown import escape_markdown
 from ..utils.plot_style import to_png
 from ..utils.table import Table
 from ..utils.wording import is_optimistic
-from . import plots, report_tables, sentences
+from . import calibration, plots, report_tables, sentences
 from .results import Results, read_results, summarize, training_seconds
 
 _MAX_PANELS = 12  # with more models, the plots with one panel or line per model are left out
@@ -71,6 +71,7 @@ def write_report(
     """
     results = read_results(root)
     metrics = summarize(results)
+    calibration.add_calibration(metrics, root, results)
     found = sentences.caveats(metrics, corpus_summary.get("note"), caveats)
     sections = _sections(results, metrics, corpus_summary, run_info, found, more(results, metrics) if more else [])
     for section in sections:
@@ -106,12 +107,18 @@ def _sections(
         *more,
         *([pairs] if metrics["pairs"] else []),
         Section("Selection bias", sentences.selection(metrics), report_tables.selection(metrics)),
+        *_calibration(metrics),
         Section("Caveats", bullets=caveats),
         *(_plots_of_each_model(results, metrics) if len(metrics["models"]) <= _MAX_PANELS else []),
         Section("Corpus", bullets=sentences.facts(facts)),
         Section("Settings", code=settings.rstrip()),
         Section("Versions, hashes and time", bullets=sentences.facts({**run_info, "training": time})),
     ]
+
+
+def _calibration(metrics: dict[str, Any]) -> list[Section]:
+    table = calibration.table(metrics)
+    return [] if table is None else [Section("Calibration", calibration.TEXT, table)]
 
 
 def _plots_of_each_model(results: Results, metrics: dict[str, Any]) -> list[Section]:

@@ -50,9 +50,7 @@ def probabilities_of(logits: Logits) -> npt.NDArray[np.float64]:
     return np.asarray(softmax(logits.astype(np.float64), axis=1))
 
 
-def expected_calibration_error(
-    probabilities: npt.NDArray[np.floating[Any]], labels: Labels, bins: int = BINS
-) -> float:
+def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], labels: Labels, bins: int = BINS) -> float:
     """The mean distance between the top probability and the accuracy, over bins of equal width, weighted by their size.
 
     Args:

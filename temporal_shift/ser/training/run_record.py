@@ -50,17 +50,12 @@ class Run:
     @property
     def inputs(self) -> dict[str, Any]:
         """Everything that the result depends on. ``run.json`` contains it."""
-        parts = {
-            part: [self.manifest.utterances[index].id for index in getattr(self.fold, part)]
-            for part in ("train", "validation", "test")
-        }
         return {
             **settings_of(self.experiment, self.model),
             "seed": self.seed,
             "features": self.key,
             "labels": [*self.manifest.labels],
-            "utterances": _sha256([[each.id, each.label, each.speaker] for each in self.manifest.utterances]),
-            "fold": _sha256(parts),
+            **corpus_inputs(self.manifest, self.fold),
         }
 
     def recorded_inputs(self) -> Any:
@@ -92,6 +87,18 @@ class Run:
     def forget(self) -> None:
         """Make a finished run one that is not done."""
         (self.folder / "run.json").unlink(missing_ok=True)
+
+
+def corpus_inputs(manifest: Manifest, fold: Fold) -> dict[str, str]:
+    """The inputs of a run that are hashes of its utterances and of the parts of its fold."""
+    parts = {
+        part: [manifest.utterances[index].id for index in getattr(fold, part)]
+        for part in ("train", "validation", "test")
+    }
+    return {
+        "utterances": _sha256([[each.id, each.label, each.speaker] for each in manifest.utterances]),
+        "fold": _sha256(parts),
+    }
 
 
 def settings_of(experiment: config.Experiment, model: config.Model) -> dict[str, Any]:
