@@ -63,8 +63,8 @@ def check_channel(channel: Any) -> Channel:
 _DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that make groups of speakers
 
 CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each option
-    "label_map": ("iemocap", *_DIVIDED),
-    "groups": _DIVIDED,
+    "label_map": ("iemocap", *_DIVIDED, "manifest", "auto"),
+    "groups": (*_DIVIDED, "auto"),
     "folds": ("emobox", "table", "folder"),
     "audio": ("emobox", "table"),
     "columns": ("table",),
@@ -75,7 +75,9 @@ CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each 
 class Corpus(Section):
     """The corpus and its reader; see :mod:`temporal_shift.ser.corpora`."""
 
-    reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest"] = "iemocap"
+    reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest", "auto"] = (
+        "iemocap"
+    )
     path: LocalPath  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
     labels: tuple[Name, ...] | None = Field(
         default=None, min_length=1
@@ -130,7 +132,8 @@ class Corpus(Section):
     def _options_fit_the_reader(self) -> Corpus:
         for option, readers in CORPUS_OPTIONS.items():
             if getattr(self, option) is not None and self.reader not in readers:
-                raise ValueError(f"{option} needs a reader of {', '.join(readers)}, got {self.reader}")
+                named = ", ".join(reader for reader in readers if reader != "auto")
+                raise ValueError(f"{option} needs a reader of {named}, got {self.reader}")
         if self.groups is not None and self.folds == "published":
             raise ValueError(f"groups and folds: published are mutually exclusive, got groups={self.groups}")
         return self

@@ -12,6 +12,8 @@ from pathlib import PurePath
 from .. import config
 from ..utils.errors import RecipeError, raise_problems
 from .caveats import corpus_caveats
+from .detection import with_reader
+from .label_maps import classes_of
 from .manifest import Manifest, read_manifest
 from .published_counts import PublishedCounts
 from .readers import cremad, emobox, emodb, folder, iemocap, ravdess, table
@@ -24,7 +26,7 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "emobox": emobox.read_emobox,
     "table": table.read_table,
     "folder": folder.read_folder,
-    "manifest": lambda corpus: read_manifest(corpus.path, corpus.labels, check_audio=True),
+    "manifest": lambda corpus: _read_manifest(corpus),
 }
 
 PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps
@@ -38,12 +40,13 @@ _NAMES = {"iemocap": iemocap.NAME, "ravdess": ravdess.NAME, "cremad": cremad.NAM
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
-    """Read a corpus with the reader that its settings name.
+    """Read a corpus with the reader that its settings name, or, with ``auto``, the reader that fits its files.
 
     Raises:
         RecipeError: If the reader cannot read the corpus, a recording does not have the ``channel``, or ``labels`` is
             set for a reader other than ``manifest``.
     """
+    corpus = with_reader(corpus)
     if corpus.labels is not None and corpus.reader != "manifest":
         raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")
     manifest = replace(READERS[corpus.reader](corpus), channel=corpus.channel)
@@ -56,6 +59,17 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
             ]
         )
     return manifest
+
+
+def _read_manifest(corpus: config.Corpus) -> Manifest:
+    manifest = read_manifest(corpus.path, corpus.labels, check_audio=True)
+    if corpus.label_map is None:
+        return manifest
+    classes, labels = classes_of(manifest.count("label"), None, corpus.label_map)
+    kept = [replace(each, label=label) for each in manifest.utterances if (label := classes[each.label]) is not None]
+    if not kept:
+        raise RecipeError(f"the label map leaves out all labels of {corpus.path}: {', '.join(sorted(classes))}")
+    return Manifest(tuple(kept), labels)
 
 
 def published_of(corpus: config.Corpus) -> PublishedCounts | None:

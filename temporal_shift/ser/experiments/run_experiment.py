@@ -21,6 +21,7 @@ from rich.text import Text
 from ..config import Experiment
 from ..corpora import caveats as corpus_caveats
 from ..corpora import read_corpus
+from ..corpora.detection import with_reader
 from ..corpora.manifest import Manifest, write_manifest
 from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of
 from ..encoders.preprocessor import notes
@@ -81,6 +82,7 @@ def run_experiment(
     if not world.is_first:
         console = Console(quiet=True)
     root, cache = root.resolve(), cache.resolve()
+    experiment = experiment.model_copy(update={"corpus": with_reader(experiment.corpus)})
     manifest = manifest or read_corpus(experiment.corpus)
     folds = make_folds(manifest, experiment.protocol.kind)
     plan = Plan(experiment, manifest.labels, tuple(fold.name for fold in folds))

@@ -148,8 +148,8 @@ def test_an_experiment_names_a_corpus_with_its_options_and_paths_from_its_folder
 
 
 def test_an_option_that_its_reader_has_no_use_for_is_a_sentence(here):
-    path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "label_map": {"a": "b"}})
-    with pytest.raises(RecipeError, match=r"label_map .*iemocap, ravdess, .*, folder.* manifest"):
+    path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "groups": 3})
+    with pytest.raises(RecipeError, match=r"groups .*ravdess, .*, folder, got manifest"):
         config.read_experiment(path)
     path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
     with pytest.raises(RecipeError, match=r"corpus\.label_map: .*at least one class$"):
