@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..reports import report_tables, sentences
-from ..reports.results import pair_summary, read_results
+from ..reports.results import read_results
 from ..reports.run_files import FinishedRun
+from ..reports.summary import corrected, pair_summary
 from ..utils.errors import RecipeError
 from ..utils.table import Table
 
 
 def compare(first: Path, second: Path, models: tuple[str, str] | None = None) -> tuple[Table, str]:
-    """Return the UA differences of two results folders, with intervals and McNemar's p, and how to read them.
+    """Return the UA differences of two results folders, with intervals and tests, and how to read them.
 
     Args:
         models: A model of each. Default: every model that both have.
@@ -37,9 +38,10 @@ def compare(first: Path, second: Path, models: tuple[str, str] | None = None) ->
         for name in names:
             if name not in results.runs:
                 raise RecipeError(f"model must be one of {', '.join(results.runs)} in {folder}, got {name!r}")
-    summaries = [pair_summary(one, ours, other, theirs) for ours, theirs in pairs]
+    tested_by = one.tested(), other.tested()
+    summaries = corrected([pair_summary(tested_by[0], ours, tested_by[1], theirs) for ours, theirs in pairs])
     for summary in summaries:
         summary["model"] += f" ({first.name})"
         summary["baseline"] += f" ({second.name})"
     optimistic = "paper" in (one.experiment.protocol.kind, other.experiment.protocol.kind)
-    return report_tables.pairs(summaries), sentences.pairs_of(optimistic)
+    return report_tables.pairs(summaries), sentences.pairs_of(summaries, optimistic)

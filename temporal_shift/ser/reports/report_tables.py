@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..utils.table import Table, interval, millions, percent, signed
+from ..utils.table import Table, interval, millions, p_value, percent, signed, signed_interval
 from ..utils.wording import is_optimistic
 
 
@@ -13,8 +14,7 @@ def results(metrics: dict[str, Any]) -> Table:
     """WA and UA of every model, with their intervals; what chose its epoch on the test session is called optimistic."""
     chance = percent(metrics["chance"])
     rows = [
-        (model["name"], millions(model["parameters"]), *_figure(model["wa"]), *_figure(model["ua"]))
-        for model in metrics["models"]
+        (model["name"], _parameters(model), *_figure(model["wa"]), *_figure(model["ua"])) for model in metrics["models"]
     ]
     note = "\n(optimistic)" if is_optimistic(metrics) else ""
     header = ("Model", "Parameters", f"WA, %{note}", "95 % of WA", f"UA, %{note}", "95 % of UA")
@@ -22,14 +22,21 @@ def results(metrics: dict[str, Any]) -> Table:
 
 
 def pairs(found: Sequence[dict[str, Any]]) -> Table:
-    """Each model against its baseline, or against the same model of another experiment."""
-    rows = []
-    for pair in found:
-        difference, low, high = (signed(value) for value in (pair["ua_difference"], *pair["interval"]))
-        only = f"{pair['only_model_right']} / {pair['only_baseline_right']}"
-        p = "< 0.001" if pair["mcnemar_p"] < 0.001 else f"{pair['mcnemar_p']:.3f}"
-        rows.append((f"{pair['model']} − {pair['baseline']}", difference, f"[{low}, {high}]", only, p))
-    return Table(("Pair", "UA, points", "95 %", "only one right", "McNemar p"), rows)
+    """Each model against its baselines, or against the same model of another experiment."""
+    rows = [
+        (
+            f"{pair['model']} − {pair['baseline']}",
+            signed(pair["ua_difference"]),
+            signed_interval(pair["interval"]),
+            p_value(pair["holm_p"]),
+            percent(pair["detectable"]),
+            p_value(pair["sign_flip_p"]),
+            _over_seeds([*pair["mcnemar_p"].values()]),
+        )
+        for pair in found
+    ]
+    header = ("Pair", "UA,\npoints", "95 %", "p,\nHolm", "80 %\npower", "p, by\nspeaker", "McNemar\np")
+    return Table(header, rows)
 
 
 def selection(metrics: dict[str, Any]) -> Table:
@@ -52,7 +59,18 @@ def selection(metrics: dict[str, Any]) -> Table:
     )
 
 
+def _parameters(model: dict[str, Any]) -> str:
+    return millions(model["parameters"]) if "parameters" in model else ""
+
+
 def _figure(figure: dict[str, Any]) -> tuple[str, str]:
     """Mean and standard deviation: over the seeds where there are several, else over the folds."""
     sd = figure["fold_sd"] if figure["seed_sd"] is None else figure["seed_sd"]
     return f"{percent(figure['mean'])} ± {percent(sd)}", interval(figure["interval"])
+
+
+def _over_seeds(p_values: Sequence[float]) -> str:
+    """The median p, and how many of the seeds have p < 0.05 if there are several."""
+    median = p_value(statistics.median(p_values))
+    below = sum(p < 0.05 for p in p_values)
+    return f"{median} ({below}/{len(p_values)})" if len(p_values) > 1 else median

@@ -14,7 +14,9 @@ from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import RunRecord, run_folder
 from ..utils.errors import RecipeError
+from . import summary
 from .run_files import TRAIN_AGAIN, FinishedRun, Plan, read_run
+from .summary import Tested, summarize_predictions
 
 T = TypeVar("T")
 
@@ -35,6 +37,17 @@ class Results:
     ) -> list[list[metrics.FoldPredictions]]:
         """A model's predictions by seed and fold, after an epoch of each run; by default, the epoch chosen for UA."""
         return [[run.predictions(epoch(run.record)) for run in folds] for folds in self.runs[model]]
+
+    def tested(self) -> Tested:
+        """The predictions at the chosen epochs."""
+        return Tested(
+            self.plan.labels,
+            self.plan.folds,
+            self.plan.seeds,
+            {name: self.predictions(name) for name in self.runs},
+            {name: self.predictions(name, lambda record: record.chosen.wa) for name in self.runs},
+            self.experiment.training.seed,
+        )
 
     def by_seed_and_fold(self, model: str, value: Callable[[RunRecord], T]) -> dict[str, dict[str, T]]:
         """A value of each run of a model."""
@@ -96,43 +109,21 @@ def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
 
 def summarize(results: Results) -> dict[str, Any]:
     """The content of ``metrics.json``: fractions, not percent. It does not depend on the clock or the machine."""
-    experiment, plan = results.experiment, results.plan
-    first = results.predictions(experiment.models[0].name)[0]
+    experiment = results.experiment
+    comparisons = [(model.name, model.baseline) for model in experiment.models if model.baseline]
+    found = summarize_predictions(results.tested(), comparisons)
     return {
         "experiment": experiment.name,
         "setting": experiment.setting,
         "protocol": experiment.protocol.kind,
-        "labels": list(plan.labels),
-        "folds": list(plan.folds),
-        "seeds": list(plan.seeds),
-        "utterances": sum(len(fold.labels) for fold in first),
-        "speakers": len({str(speaker) for fold in first for speaker in fold.speakers}),
-        "chance": 1 / len(plan.labels),
-        "bootstrap": {
-            "resamples": metrics.RESAMPLES,
-            "confidence": metrics.CONFIDENCE,
-            "seed": experiment.training.seed,
-        },
-        "models": [model_summary(results, model.name) for model in experiment.models],
-        "pairs": [
-            pair_summary(results, model.name, results, model.baseline) for model in experiment.models if model.baseline
-        ],
+        **found,
+        "models": [_with_training(results, model) for model in found["models"]],
     }
 
 
-def pair_summary(ours: Results, name: str, theirs: Results, baseline: str) -> dict[str, Any]:
-    """A paired comparison of a model with a baseline, which may be of other results."""
-    predictions = ours.predictions(name), theirs.predictions(baseline)
-    difference = metrics.paired_difference(*predictions, len(ours.plan.labels), ours.experiment.training.seed)
-    return {
-        "model": name,
-        "baseline": baseline,
-        "ua_difference": difference.ua,
-        "interval": [*difference.interval],
-        "only_model_right": difference.only_first_right,
-        "only_baseline_right": difference.only_second_right,
-        "mcnemar_p": difference.mcnemar_p,
-    }
+def model_summary(results: Results, name: str) -> dict[str, Any]:
+    """The part of ``metrics.json`` about one model."""
+    return _with_training(results, summary.model_summary(results.tested(), name))
 
 
 def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
@@ -140,47 +131,20 @@ def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]
     return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 
-def model_summary(results: Results, name: str) -> dict[str, Any]:
-    """The part of ``metrics.json`` about one model."""
-    plan, classes = results.plan, len(results.plan.labels)
-    wa = _figure(results, name, metrics.weighted_accuracy, lambda record: record.chosen.wa)
-    ua = _figure(results, name, metrics.unweighted_accuracy, lambda record: record.chosen.ua)
-    confusion = np.sum([metrics.fold_confusion(folds, classes) for folds in results.predictions(name)], axis=(0, 1))
+def _with_training(results: Results, found: dict[str, Any]) -> dict[str, Any]:
+    """A model's figures, and those that depend on its learning curves."""
+    name = found["name"]
     best = _scores(results, name, lambda record: best_test_epochs(record.epochs))
     last = _scores(results, name, lambda record: Chosen(len(record.epochs), len(record.epochs)))
-    honest = last if results.experiment.protocol.kind == "paper" else {"wa": wa["mean"], "ua": ua["mean"]}
+    honest = last if results.experiment.protocol.kind == "paper" else {key: found[key]["mean"] for key in ("wa", "ua")}
     return {
         "name": name,
         "parameters": results.runs[name][0][0].record.parameters,
-        "wa": wa,
-        "ua": ua,
-        "constant_runs": sum(map(_is_constant, (fold for folds in results.predictions(name) for fold in folds))),
-        "wa_binomial_se": metrics.binomial_standard_error(wa["mean"], int(confusion.sum()) // len(plan.seeds)),
-        "confusion": confusion.tolist(),
+        **found,
         "epochs": results.by_seed_and_fold(name, lambda record: asdict(record.chosen)),
         "best_test_epoch": best,  # what the published protocol would have reported
         "last_epoch": last,
         "selection_bias": {key: best[key] - honest[key] for key in ("wa", "ua")},
-    }
-
-
-def _is_constant(fold: metrics.FoldPredictions) -> bool:
-    """Whether all predictions are one class, and the labels are not."""
-    return len(set(fold.predictions.tolist())) == 1 < len(set(fold.labels.tolist()))
-
-
-def _figure(results: Results, name: str, measure: metrics.Measure, epoch: Callable[[RunRecord], int]) -> dict[str, Any]:
-    plan, classes = results.plan, len(results.plan.labels)
-    predictions = results.predictions(name, epoch)
-    scores = np.array([measure(metrics.fold_confusion(folds, classes)) for folds in predictions])  # (seeds, folds)
-    by_fold, by_seed = scores.mean(0), scores.mean(1)
-    return {
-        "mean": float(scores.mean()),
-        "fold_sd": float(by_fold.std(ddof=1)),
-        "seed_sd": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-        "interval": [*metrics.speaker_bootstrap(measure, predictions, classes, plan.experiment.training.seed)],
-        "by_fold": dict(zip(plan.folds, by_fold.tolist(), strict=True)),
-        "by_seed": dict(zip(map(str, plan.seeds), by_seed.tolist(), strict=True)),
     }
 
 

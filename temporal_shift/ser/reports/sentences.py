@@ -11,15 +11,22 @@ from ..utils.table import percent
 from ..utils.wording import PROTOCOLS, counted, is_optimistic
 
 _PAIRS = (
-    "UA of the model minus UA of its baseline, in points, tested on the same utterances; the interval draws the same "
-    "speakers for both. McNemar's exact p compares the utterances that only one of the two gets right, with the first "
-    "seed; it takes utterances as independent and is not corrected for the number of rows."
+    "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
+    "resamples the speakers{seeds}, the same ones for both models. p, Holm: the test of the difference against its "
+    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that 80 % of such "
+    "experiments would detect at the 5 % level; a smaller one can exist without being seen here. p, by speaker: the "
+    "exact permutation test that exchanges the two models speaker by speaker, not corrected; it is about these trained "
+    "models, not about others trained with other seeds. McNemar's exact p compares the utterances that only one of the "
+    "two predicts correctly{median}; it takes utterances as independent and is not corrected."
 )
+_MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
 
-def pairs_of(optimistic: bool) -> str:
-    """How to read a table of pairs, whose epochs the test parts chose or not."""
-    return f"{_PAIRS} Each is at its own best test epochs: optimistic." if optimistic else _PAIRS
+def pairs_of(found: Sequence[dict[str, Any]], optimistic: bool) -> str:
+    """How to read a table of pairs; optimistic if the test parts chose the epochs."""
+    has_seeds = any(len(pair["mcnemar_p"]) > 1 for pair in found)
+    text = _PAIRS.format(seeds=" and the seeds" * has_seeds, median=_MEDIAN * has_seeds)
+    return f"{text} Each model is reported at its own best test epochs, which is optimistic." if optimistic else text
 
 
 def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
@@ -43,12 +50,14 @@ def protocol(metrics: dict[str, Any]) -> str:
 
 def reading(metrics: dict[str, Any]) -> str:
     errors = [model["wa_binomial_se"] for model in metrics["models"]]
-    over = "folds" if len(metrics["seeds"]) == 1 else "seeds"
+    several = len(metrics["seeds"]) > 1
+    over, drawn = (
+        ("seeds", "folds, the speakers in them, and the seeds") if several else ("folds", "folds and speakers")
+    )
     return (
-        f"WA is the accuracy, UA the mean of the classes' recalls: means over folds{' and seeds' * (over == 'seeds')}, "
-        f"± standard deviation over {over}. "
-        f"In brackets, 95 % intervals from {metrics['bootstrap']['resamples']} resamples of the folds and of the "
-        f"speakers in them. The binomial standard error of WA on {metrics['utterances']} utterances is "
+        f"WA is the accuracy, UA the mean recall of the classes: means over folds{' and seeds' * several}, ± standard "
+        f"deviation over {over}. The brackets are 95 % intervals from {metrics['bootstrap']['resamples']} resamples of "
+        f"the {drawn}. The binomial standard error of WA on {metrics['utterances']} utterances is "
         f"{_range(min(errors), max(errors))} points: a difference of that size, by itself, says nothing."
     )
 
@@ -85,16 +94,29 @@ def constant_models(metrics: dict[str, Any]) -> list[str]:
 
 def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> tuple[str, ...]:
     """The caveats of a report: the corpus's note, those of the corpus and the folds, and those of the figures."""
-    once = len(metrics["seeds"]) == 1
-    of_seeds = "every model was trained once per fold" if once else "the seeds are averaged, not drawn"
-    found = [
-        f"The intervals tell of other speakers and sessions of this kind, not of other seeds: {of_seeds}.",
-        f"{counted(metrics['speakers'], 'speaker')} in {counted(len(metrics['folds']), 'fold')} are few: an interval "
-        "from so few holds the truth somewhat less often than 95 % says.",
-    ]
+    found = [_seeds_behind_the_intervals(len(metrics["seeds"])), _speakers_behind_the_intervals(metrics)]
     if is_optimistic(metrics):
         found.insert(0, "WA and UA are those of each test session's own best epochs: optimistic, for comparison only.")
     return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)
+
+
+def _seeds_behind_the_intervals(seeds: int) -> str:
+    if seeds == 1:
+        return (
+            "Every model was trained once per fold. The intervals cover other speakers and sessions of this kind, and "
+            "not other seeds."
+        )
+    return (
+        f"The intervals and the p values of Holm's column cover other speakers, sessions and seeds. {seeds} seeds tell "
+        "the spread between seeds only roughly."
+    )
+
+
+def _speakers_behind_the_intervals(metrics: dict[str, Any]) -> str:
+    return (
+        f"{counted(metrics['speakers'], 'speaker')} in {counted(len(metrics['folds']), 'fold')} are few: an interval "
+        "from so few contains the true value somewhat less often than in 95 % of the cases."
+    )
 
 
 def facts(found: dict[str, object]) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _sections(
     facts = {name: value for name, value in corpus_summary.items() if name != "note"}
     settings = yaml.safe_dump(results.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     ua = Picture("ua", "UA of every model and fold", to_png(plots.ua_by_model(results, metrics)))
-    pairs_text = sentences.pairs_of(is_optimistic(metrics))
+    pairs_text = sentences.pairs_of(metrics["pairs"], is_optimistic(metrics))
     pairs = Section("Each model and its baseline", pairs_text, report_tables.pairs(metrics["pairs"]))
     time = f"{seconds / 60:.1f} minutes, all runs"
     return [

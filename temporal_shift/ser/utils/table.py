@@ -49,5 +49,13 @@ def interval(bounds: Sequence[float]) -> str:
     return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
 
 
+def signed_interval(bounds: Sequence[float]) -> str:
+    return f"[{signed(bounds[0])}, {signed(bounds[1])}]"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def millions(parameters: int) -> str:
     return f"{parameters / 1e6:.2f} M" if parameters >= 1e4 else str(parameters)

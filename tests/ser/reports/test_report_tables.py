@@ -90,17 +90,37 @@ def test_selection_sets_the_best_test_epoch_beside_what_nothing_of_the_test_part
     assert table.rows == [("CNN", honest[0], "62.0", "+7.0", honest[1], "60.0", "+10.0")]
 
 
+PAIR = {
+    "model": "ShiftCNN",
+    "baseline": "CNN",
+    "ua_difference": 0.021,
+    "interval": [-0.01, 0.05],
+    "holm_p": 0.2,
+    "detectable": 0.043,
+    "sign_flip_p": 0.19,
+    "mcnemar_p": {"42": 0.344},
+}
+
+
+def test_pairs_give_difference_interval_tests_and_what_could_have_been_seen():
+    table = report_tables.pairs([PAIR])
+    assert table.header == (
+        *("Pair", "UA,\npoints", "95 %", "p,\nHolm", "80 %\npower", "p, by\nspeaker", "McNemar\np"),
+    )
+    assert table.rows == [("ShiftCNN − CNN", "+2.1", "[−1.0, +5.0]", "0.200", "4.3", "0.190", "0.344")]
+
+
 @pytest.mark.parametrize(("p", "text"), [(0.0004, "< 0.001"), (0.001, "0.001"), (0.05, "0.050"), (1.0, "1.000")])
-def test_pairs_give_difference_interval_and_p(p, text):
-    pair = {
-        "model": "ShiftCNN",
-        "baseline": "CNN",
-        "ua_difference": 0.021,
-        "interval": [-0.01, 0.05],
-        "only_model_right": 7,
-        "only_baseline_right": 3,
-        "mcnemar_p": p,
-    }
-    table = report_tables.pairs([pair])
-    assert table.header == ("Pair", "UA, points", "95 %", "only one right", "McNemar p")
-    assert table.rows == [("ShiftCNN − CNN", "+2.1", "[−1.0, +5.0]", "7 / 3", text)]
+def test_a_p_value_has_three_digits_after_the_point(p, text):
+    assert report_tables.pairs([{**PAIR, "holm_p": p}]).rows[0][3] == text
+
+
+def test_mcnemar_of_several_seeds_is_the_median_p_and_the_number_of_small_ones():
+    several = {"mcnemar_p": {"1": 0.2, "2": 0.04, "3": 0.01}}
+    assert report_tables.pairs([{**PAIR, **several}]).rows[0][-1] == "0.040 (2/3)"
+
+
+def test_a_table_without_the_numbers_of_parameters_leaves_their_cells_empty():
+    without = summary()
+    del without["models"][0]["parameters"]
+    assert report_tables.results(without).rows[0][:3] == ("CNN", "", "55.0 ± 4.0")
