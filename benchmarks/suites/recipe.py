@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
 def quickstart(scale: Scale) -> RecipeCase:
     """The quickstart's corpus, encoder and settings, with its Shiftformer."""
     experiment = config.read_experiment(QUICKSTART)
-    models = [model.model_copy(update={"baseline": None}) for model in experiment.models if model.name == "Shiftformer"]
+    models = [model.model_copy(update={"baseline": ()}) for model in experiment.models if model.name == "Shiftformer"]
     manifest = read_corpus(experiment.corpus)
     step = len(manifest.utterances) // scale.quickstart
     manifest = replace(manifest, utterances=manifest.utterances[::step])

@@ -224,11 +224,18 @@ class Blocks(Section):
         return self
 
 
+def _as_list(found: Any) -> Any:
+    return found if isinstance(found, (list, tuple)) else [] if found is None else [found]
+
+
+Baselines: TypeAlias = Annotated[tuple[PathName, ...], BeforeValidator(_as_list)]
+
+
 class Model(Blocks):
     """A model of an experiment."""
 
     name: PathName  # also the name of its results folder
-    baseline: PathName | None = None  # the model to compare it with, utterance by utterance
+    baseline: Baselines = ()  # the models to compare it with, utterance by utterance; one name or a list
     learning_rate: PositiveFloat | None = None  # default: that of training
 
     @model_validator(mode="before")
@@ -306,8 +313,11 @@ class Experiment(Section):
         for model in self.models:
             if names.count(model.name) > 1:
                 raise ValueError(f"names of models must be unique, got {model.name!r} twice")
-            if model.baseline is not None and model.baseline not in {*names} - {model.name}:
-                raise ValueError(f"baseline of {model.name!r} must be one of the other models, got {model.baseline!r}")
+            for baseline in model.baseline:
+                if baseline not in {*names} - {model.name}:
+                    raise ValueError(f"baseline of {model.name!r} must be one of the other models, got {baseline!r}")
+                if model.baseline.count(baseline) > 1:
+                    raise ValueError(f"baseline of {model.name!r} must name each model once, got {baseline!r} twice")
         if alike := look_alikes(names):
             raise ValueError(f"names of models must not look alike, got {' and '.join(map(repr, alike[0]))}")
         if (last := self.training.seed + self.seeds - 1) > _MAX_SEED:

@@ -73,7 +73,7 @@ def test_the_experiment_has_the_six_models_and_the_identity_mixer():
     ]
     shiftformer, identity = experiment.models[-2:]
     assert identity.shift == shiftformer.shift.model_copy(update={"stride": 0})
-    assert shiftformer.baseline == identity.name
+    assert shiftformer.baseline == (identity.name, "Transformer")
 
 
 @pytest.mark.parametrize("name", ["Shiftformer", "Transformer"])

@@ -87,6 +87,10 @@ def test_a_file_that_is_no_experiment_is_refused_with_its_line(tmp_path, content
         ("corpus: {path: x, labels: [a, A]}", r"labels must not look alike, got 'a' and 'A'"),
         ("models: [{name: m, blocks: conv, baseline: m}]", "baseline of 'm' must be one of the other models, got 'm'"),
         (
+            "models: [{name: m, blocks: conv}, {name: n, blocks: conv, baseline: [m, m]}]",
+            "baseline of 'n' must name each model once, got 'm' twice",
+        ),
+        (
             "models: [{name: m, blocks: lstm, shift: {placement: inplace, n_div: 1, bidirectional: true}}]",
             r"models\.0\.shift: n_div must be at least 2 if bidirectional is true, got 1",
         ),
@@ -112,9 +116,18 @@ def test_numbers_words_and_anchors_are_read_as_they_are_written(tmp_path):
     assert experiment.corpus.labels == ("1", "02", "yes")
     assert (experiment.training.shuffle, experiment.training.learning_rate) == (False, 1e-3)
     assert [(model.name, model.blocks, model.baseline) for model in experiment.models] == [
-        ("1e3", "conv", None),
-        ("off", "conv", "1e3"),
+        ("1e3", "conv", ()),
+        ("off", "conv", ("1e3",)),
     ]
+
+
+def test_a_model_has_one_baseline_or_a_list_of_them(tmp_path):
+    experiment = read(
+        tmp_path,
+        "name: x\ncorpus: {path: .}\nmodels:\n  - {name: a, blocks: conv}\n  - {name: b, blocks: conv, baseline: a}\n"
+        "  - {name: c, blocks: conv, baseline: [b, a]}\n",
+    )
+    assert [model.baseline for model in experiment.models] == [(), ("a",), ("b", "a")]
 
 
 @pytest.mark.parametrize("name", [".", "missing.yaml", "a\0b", "x" * 300, "experiment.yaml/x"])

@@ -100,7 +100,7 @@ def _model(blocks: str, placement: str, n_div: int, direction: str, stride: int)
         bidirectional=direction == "both",
     )
     name = f"{blocks} {placement} n_div={n_div} {direction} stride={stride}"
-    return Model(name=name, blocks=blocks, shift=shift, baseline=blocks)  # type: ignore[arg-type]
+    return Model(name=name, blocks=blocks, shift=shift, baseline=(blocks,))  # type: ignore[arg-type]
 
 
 def _direction(shift: Shift) -> Direction:

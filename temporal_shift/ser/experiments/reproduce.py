@@ -20,7 +20,7 @@ from ..utils.table import Table, interval, percent, signed
 
 SETTINGS = ("features", "finetune")
 MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
-_BASELINES = {"ShiftCNN": "CNN", "ShiftLSTM": "LSTM", "Shiftformer": "Transformer"}
+_BASELINES = {"ShiftCNN": ("CNN",), "ShiftLSTM": ("LSTM",), "Shiftformer": ("Transformer",)}
 
 SOURCE = (
     "Published: Shen, Liu, Zhou, ICASSP 2023, as transcribed in a survey of that conference; the paper's own tables, "
@@ -113,7 +113,9 @@ def published_experiment(setting: str, models: list[str], overrides: dict[str, d
         with as_file(files(__package__) / config_path(setting, name)) as path:
             rows.append(read_experiment(Path(path), overrides))
     chosen = [
-        row.models[0].model_copy(update={"baseline": _BASELINES.get(name) if _BASELINES.get(name) in models else None})
+        row.models[0].model_copy(
+            update={"baseline": tuple(each for each in _BASELINES.get(name, ()) if each in models)}
+        )
         for name, row in zip(models, rows, strict=True)
     ]
     return rows[0].model_copy(update={"name": setting, "models": chosen})

@@ -110,7 +110,7 @@ def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
 def summarize(results: Results) -> dict[str, Any]:
     """The content of ``metrics.json``: fractions, not percent. It does not depend on the clock or the machine."""
     experiment = results.experiment
-    comparisons = [(model.name, model.baseline) for model in experiment.models if model.baseline]
+    comparisons = [(model.name, baseline) for model in experiment.models for baseline in model.baseline]
     found = summarize_predictions(results.tested(), comparisons)
     return {
         "experiment": experiment.name,

@@ -172,6 +172,6 @@ def test_an_experiment_json_of_before_is_still_read(here):
     (here / "experiment.json").write_text(json.dumps(content))
     plan = Plan.read(here)
     assert plan.experiment.corpus == config.Corpus(path=Path("/IEMOCAP"))
-    assert [model.baseline for model in plan.experiment.models] == [None, "CNN"]
+    assert [model.baseline for model in plan.experiment.models] == [(), ("CNN",)]
     plan.write(here)
     assert Plan.read(here) == plan

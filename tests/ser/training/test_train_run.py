@@ -203,7 +203,7 @@ def test_a_corrected_label_means_that_a_run_is_not_done(run, part):
 def test_settings_that_do_not_change_the_digits_leave_a_run_done(run):
     trained(run)
     for same in (
-        replace(run, model=run.model.model_copy(update={"baseline": "Transformer"})),
+        replace(run, model=run.model.model_copy(update={"baseline": ("Transformer",)})),
         with_(run, checkpoint_seconds=0.0, workers=2, tensorboard=True),
         with_(run, seed=41),  # of the experiment's first run, and this one has its own
     ):

@@ -38,7 +38,7 @@ def test_experiments_models_and_baselines_follow_the_rule(name):
     for values, key in (
         ({**good, "name": name}, "name"),
         ({**good, "models": [{"name": name, "blocks": "conv"}]}, "models.0.name"),
-        ({**good, "models": [{"name": "m", "blocks": "conv", "baseline": name}]}, "models.0.baseline"),
+        ({**good, "models": [{"name": "m", "blocks": "conv", "baseline": name}]}, "models.0.baseline.0"),
     ):
         with pytest.raises(ValidationError) as raised:
             config.Experiment.model_validate(values)
