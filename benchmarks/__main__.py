@@ -1,13 +1,13 @@
-"""Benchmarks of the package: ``python -m benchmarks {op,layers,kernels,recipe,package,all,compare,pages} [--help]``."""
+"""Benchmarks of the package: ``python -m benchmarks SUITE [--help]``; without a suite, it lists them."""
 
 from __future__ import annotations
 
 import sys
 
-from . import compare, runner
+from . import compare, real_speech, runner
 from .report import pages
 
-COMMANDS = {"all": runner.run_all, "compare": compare.main, "pages": pages.main}
+COMMANDS = {"all": runner.run_all, "compare": compare.main, "real-speech": real_speech.main, "pages": pages.main}
 USAGE = f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *COMMANDS))}}} [--help]"
 
 

@@ -1,0 +1,36 @@
+"""Write the record of experiments on real speech: ``python -m benchmarks real-speech RESULTS [RESULTS ...]``.
+
+RESULTS is the results folder of an experiment of ``examples/real-speech``, which ``temporal-shift ser run`` or
+``ser ablate`` wrote. Its record, ``OUT/NAME.jsonl``, has the folder's name. ``python -m benchmarks pages`` then writes
+the tables of the docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from temporal_shift.ser.utils.errors import RecipeError
+
+from .measure import real_speech, record_file
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks real-speech",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("results", type=Path, nargs="+", help="results folders of experiments")
+    parser.add_argument(
+        "--out", type=Path, default=real_speech.FOLDER, help="folder of the records (default: %(default)s)"
+    )
+    options = parser.parse_args(argv)
+    for root in options.results:
+        try:
+            lines = [*real_speech.lines_of(root)]
+        except RecipeError as error:
+            parser.error(str(error))
+        path = options.out / f"{root.resolve().name}.jsonl"
+        record_file.write(path, lines)
+        print(f"{path}: {sum(line['kind'] == 'run' for line in lines)} runs")

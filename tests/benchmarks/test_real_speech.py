@@ -1,0 +1,61 @@
+"""The records of experiments on real speech contain what their tables need."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.measure import record_file
+from benchmarks.report import real_speech_tables
+from temporal_shift.ser.reports import report_tables
+from temporal_shift.ser.reports.results import read_results, summarize
+from temporal_shift.ser.utils.atomic_files import file_sha256
+
+from ..ser.conftest import fake_experiment, fake_runs_of  # noqa: F401
+
+
+@pytest.fixture
+def root(tmp_path, fake_runs_of):  # noqa: F811
+    root = shutil.copytree(fake_runs_of(2, "heldout"), tmp_path / "emodb-tiny")
+    (root / "run_info.json").write_text(json.dumps({"corpus": "c" * 64, "features": "f" * 64}))
+    return root
+
+
+@pytest.fixture
+def record(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "real-speech", str(root), "--out", str(tmp_path / "records")])
+    command.main()
+    return tmp_path / "records" / "emodb-tiny.jsonl"
+
+
+def test_every_figure_of_the_results_follows_from_the_record(root, record):
+    found = real_speech_tables.experiment_of(record)
+    expected = summarize(read_results(root))
+    assert found.summary["pairs"] == expected["pairs"]
+    for ours, theirs in zip(found.summary["models"], expected["models"], strict=True):
+        assert ours == {key: theirs[key] for key in ours}
+        assert found.parameters[ours["name"]] == theirs["parameters"]
+    assert real_speech_tables.differences([found]).rows[0][1:] == report_tables.pairs(expected["pairs"]).rows[0]
+    assert len(real_speech_tables.figures([found]).rows) == len(expected["models"])
+
+
+def test_each_run_has_its_scores_and_the_hash_of_its_predictions(root, record):
+    runs = [line for line in record_file.read(record) if line["kind"] == "run"]
+    assert len(runs) == 2 * 2 * 5
+    for run in runs:
+        folder = root / "runs" / run["model"] / f"seed-{run['seed']}" / run["fold"]
+        outcome = json.loads((folder / "run.json").read_text())
+        assert run["epoch"] == outcome["chosen"]["ua"]
+        scores = outcome["epochs"][run["epoch"] - 1]["test"]
+        assert (run["ua"], run["wa"]) == (scores["ua"], scores["wa"])
+        assert run["predictions_sha256"] == file_sha256(folder / "predictions.jsonl")
+        assert {"corpus", "encoder", "layer"} <= run.keys()
+
+
+def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.COMMANDS["real-speech"]([str(tmp_path)])
+    assert "must be the results folder of an experiment" in capsys.readouterr().err
