@@ -33,7 +33,7 @@ from temporal_shift.ser import config
 from temporal_shift.ser.audio.resampling import SAMPLE_RATE
 from temporal_shift.ser.corpora import read_corpus
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
-from temporal_shift.ser.experiments.reproduce import MODELS, SETTINGS, published_experiment
+from temporal_shift.ser.experiments.reproduce import PAPER_MODELS, SETTINGS, published_experiment
 from temporal_shift.ser.utils.atomic_files import file_sha256
 
 from ..measure.measurements import Count, Measurement
@@ -160,7 +160,7 @@ def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurem
     rates = rates_of(on_noise, counts)
     yield Count(RATES, {**asdict(rates), "gpu": gpu})
     for setting in SETTINGS:
-        for model in MODELS:
+        for model in PAPER_MODELS:
             of_model = expense(published_experiment(setting, [model], {}), counts, rates, gpu)
             yield Count(EXPERIMENT, of_model, f"{setting}, {model}")
 

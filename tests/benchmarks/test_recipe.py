@@ -19,7 +19,7 @@ from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser import config
 from temporal_shift.ser.encoders.feature_cache import cached_features
 from temporal_shift.ser.encoders.pretrained import PretrainedEncoder, load_backbone
-from temporal_shift.ser.experiments.reproduce import MODELS, published_experiment
+from temporal_shift.ser.experiments.reproduce import PAPER_MODELS, published_experiment
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.models.speech_classifier import SpeechClassifier
 
@@ -183,7 +183,7 @@ def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(mon
         assert line["ratio_to_peers"]["encoding"] == pytest.approx(line["figures"]["ratio"], rel=1e-3)
         assert ("ratio_by_flop" in line["figures"]) == ("quickstart" not in line["setting"])
     experiment = [line for line in lines if line["what"] == EXPERIMENT]
-    assert [line["setting"].split(", ")[1] for line in experiment] == 2 * list(MODELS)
+    assert [line["setting"].split(", ")[1] for line in experiment] == 2 * list(PAPER_MODELS)
     memory = [line["held"] for line in lines if line["kind"] == "goal" and "memory" in line["what"]]
     assert memory == [False, False]
 

@@ -35,9 +35,11 @@ def test_both_settings_hash_each_audio_file_and_the_encoder_once(tmp_path, monke
 
     for module in (manifest_builder, feature_cache, pretrained):
         monkeypatch.setattr(module, "file_sha256", counting_sha256)
-    reproduce([], ["CNN"], overrides, tmp_path / "results", tmp_path / "cache", Console(quiet=True))
+    reproduce([], ["CNN", "Linear"], overrides, tmp_path / "results", tmp_path / "cache", Console(quiet=True))
     audio = {path: times for path, times in hashed.items() if path.suffix == ".wav"}
     assert len(audio) == 3 * 8
     assert set(audio.values()) == {1}
     assert [times for path, times in hashed.items() if path.name == "model.safetensors"] == [1]
-    assert (tmp_path / "results" / "table.md").is_file()
+    table = (tmp_path / "results" / "table.md").read_text()
+    rows = ["features, CNN", "features, Linear (ours)", "finetune, CNN", "finetune, Linear (ours)"]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[2:6]] == rows
