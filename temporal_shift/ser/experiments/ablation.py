@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
@@ -12,7 +13,7 @@ from ..reports.results import Results
 from ..reports.writer import Picture, Section
 from ..utils.errors import RecipeError
 from ..utils.plot_style import to_png
-from ..utils.table import Table, percent, signed
+from ..utils.table import Table, p_value, percent, signed, signed_interval
 
 Direction = Literal["past", "future", "both"]
 
@@ -65,31 +66,52 @@ class Grid:
                     raise RecipeError(f"{axis.removesuffix('s')} must be at least 1, got {value}")
 
 
+_HOW_TO_READ = (
+    "One map per blocks, direction and stride: the placement of the shift (rows) and the proportion of the channels "
+    "that move in each direction (columns). A cell shows UA in percent and, below, the difference to the same blocks "
+    "without a shift with the half-width of its 95 % interval. A frame marks an interval that excludes 0, a star a p "
+    "below 0.05 after Holm's correction for all cells. Among many cells, some intervals exclude 0 by chance, and the "
+    "best cell is partly luck: rely on the stars."
+)
+
+
 def ablation_section(results: Results, metrics: dict[str, Any]) -> list[Section]:
-    """The heatmap and the table of a grid."""
-    ua = {model["name"]: model["ua"]["mean"] for model in metrics["models"]}
-    shifted = [(model, model.shift) for model in results.experiment.models if model.shift is not None]
-    maps: dict[str, dict[tuple[str, str], float]] = {}
-    for model, shift in shifted:
+    """The heatmaps and the table of a grid."""
+    models = results.experiment.models
+    heatmaps = plots.heatmaps(ablation_maps(models, metrics))
+    picture = Picture("ablation", "UA by placement and proportion", to_png(heatmaps))
+    return [Section("Ablation", _HOW_TO_READ, ablation_table(models, metrics), picture=picture)]
+
+
+def ablation_maps(models: Sequence[Model], metrics: dict[str, Any]) -> list[plots.Heatmap]:
+    """A map per blocks, direction and stride, from the models of a grid and their ``metrics.json``."""
+    maps: dict[str, dict[tuple[str, str], plots.Cell]] = {}
+    for model, shift, ua, pair in _shifted(models, metrics):
         title = f"{model.blocks}, {_direction(shift)}, stride {abs(shift.stride)}"
-        maps.setdefault(title, {})[shift.placement, f"1/{shift.n_div}"] = ua[model.name]
-    heatmaps = plots.heatmaps([plots.Heatmap(title, cells) for title, cells in maps.items()])
-    text = (
-        "UA in percent by placement (rows) and proportion of the channels that move in each direction (columns): one "
-        "map per blocks, direction and stride. Compare differences with the intervals in the table above: with many "
-        "cells, the best one is partly luck. Each difference is to the same blocks without a shift."
-    )
+        low, high = pair["interval"]
+        cell = plots.Cell(ua, pair["ua_difference"], (low, high), pair["holm_p"])
+        maps.setdefault(title, {})[shift.placement, f"1/{shift.n_div}"] = cell
+    return [plots.Heatmap(title, cells) for title, cells in maps.items()]
+
+
+def ablation_table(models: Sequence[Model], metrics: dict[str, Any]) -> Table:
+    """A row per shift of a grid, the best UA first."""
     rows = [
         (
             *(model.blocks, shift.placement, f"1/{shift.n_div}", _direction(shift), str(abs(shift.stride))),
-            percent(ua[model.name]),
-            signed(ua[model.name] - ua[model.blocks]),
+            *(percent(ua), signed(pair["ua_difference"]), signed_interval(pair["interval"]), p_value(pair["holm_p"])),
         )
-        for model, shift in sorted(shifted, key=lambda pair: -ua[pair[0].name])
+        for model, shift, ua, pair in sorted(_shifted(models, metrics), key=lambda each: -each[2])
     ]
-    table = Table(("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "to no shift"), rows)
-    picture = Picture("ablation", "UA by placement and proportion", to_png(heatmaps))
-    return [Section("Ablation", text, table, picture=picture)]
+    header = ("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "to no shift", "95 %", "p, Holm")
+    return Table(header, rows)
+
+
+def _shifted(models: Sequence[Model], metrics: dict[str, Any]) -> list[tuple[Model, Shift, float, dict[str, Any]]]:
+    """Each model with a shift, its UA, and its comparison with the same blocks without a shift."""
+    ua = {model["name"]: model["ua"]["mean"] for model in metrics["models"]}
+    pairs = {pair["model"]: pair for pair in metrics["pairs"]}
+    return [(model, model.shift, ua[model.name], pairs[model.name]) for model in models if model.shift is not None]
 
 
 def _model(blocks: str, placement: str, n_div: int, direction: str, stride: int) -> Model:

@@ -12,10 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from .. import config
 from ..utils.plot_style import GREY, house_style
+from ..utils.table import percent, signed
 from .results import Results
 from .run_files import FinishedRun
 
@@ -27,6 +29,7 @@ _HUES = {  # theirs, too; the lighter one is the plain model's
 }
 
 
+_FRAME = "#C65500"
 _MAX_HEIGHT = 200.0  # inches; matplotlib cannot draw more than 2^16 pixels
 _MAX_SIDE = 7.0  # inches of a confusion matrix
 _MIN_CELL = 0.35  # inches of a cell with text
@@ -51,19 +54,45 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A model of an ablation, and its difference to the same blocks without a shift; fractions."""
+
+    ua: float
+    difference: float
+    interval: tuple[float, float]
+    holm_p: float
+
+    @property
+    def figure(self) -> str:
+        """UA, with a star if the corrected p is below 0.05."""
+        return f"{percent(self.ua)}{'*' * (self.holm_p < 0.05)}"
+
+    @property
+    def comparison(self) -> str:
+        """The difference and the half-width of its interval."""
+        low, high = self.interval
+        return f"{signed(self.difference)} ± {percent((high - low) / 2)}"
+
+    @property
+    def interval_excludes_zero(self) -> bool:
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+@dataclass(frozen=True, slots=True)
 class Heatmap:
-    """One map of an ablation; ``ua[row, column]`` is a fraction."""
+    """One map of an ablation: its models by row and column."""
 
     title: str
-    ua: dict[tuple[str, str], float]
+    cells: dict[tuple[str, str], Cell]
 
     @property
     def rows(self) -> list[str]:
-        return list(dict.fromkeys(row for row, _ in self.ua))
+        return list(dict.fromkeys(row for row, _ in self.cells))
 
     @property
     def columns(self) -> list[str]:
-        return list(dict.fromkeys(column for _, column in self.ua))
+        return list(dict.fromkeys(column for _, column in self.cells))
 
 
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
@@ -144,22 +173,23 @@ def learning_curves(results: Results) -> Figure:
 def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     """UA of an ablation, one map for each direction and stride: placements down, proportions across; % in each cell.
 
-    All maps share one scale of colours. A cell is empty if no model has that placement and proportion.
+    The smaller line of a cell is the difference to the same blocks without a shift, and the half-width of its interval.
+    A cell whose interval excludes 0 has a frame. All maps share one scale of colours. A cell is empty if no model has
+    that placement and proportion.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    values = [value for panel in panels for value in panel.ua.values()]
-    low, high = 100 * min(values), 100 * max(values)
+    values = [100 * cell.ua for panel in panels for cell in panel.cells.values()]
     with house_style():
-        width = max(3.2, 1.4 + 0.75 * max(len(panel.columns) for panel in panels))
-        height = 1.3 + 0.5 * max(len(panel.rows) for panel in panels)
+        width = max(3.2, 1.4 + 0.85 * max(len(panel.columns) for panel in panels))
+        height = 1.3 + 0.55 * max(len(panel.rows) for panel in panels)
         figure = Figure(figsize=(columns * width, min(rows * height, _MAX_HEIGHT)), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
                 axes.set_axis_off()
                 continue
-            image = _draw_heatmap(axes, panels[place], low, high)
+            image = _draw_heatmap(axes, panels[place], min(values), max(values))
             if place % columns == 0:
                 axes.set_ylabel("placement")
         figure.colorbar(image, ax=grid, label="UA, %", aspect=16 * rows)
@@ -232,15 +262,21 @@ def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Sequence[Finishe
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap, low: float, high: float) -> AxesImage:
-    cells = np.full((len(panel.rows), len(panel.columns)), np.nan)
-    for (row, column), ua in panel.ua.items():
-        cells[panel.rows.index(row), panel.columns.index(column)] = 100 * ua
-    image = axes.imshow(cells, cmap="Blues", vmin=low - 0.3 * (high - low) - 0.1, vmax=high + 0.1, aspect="auto")
-    for (row, column), ua in np.ndenumerate(cells):
-        if not np.isnan(ua):
-            axes.text(column, row, f"{ua:.1f}", color=_ink(image, ua), ha="center", va="center")
-    axes.set_xticks(range(len(panel.columns)), panel.columns)
-    axes.set_yticks(range(len(panel.rows)), panel.rows)
+    rows, columns = panel.rows, panel.columns
+    ua = np.full((len(rows), len(columns)), np.nan)
+    for (row, column), cell in panel.cells.items():
+        ua[rows.index(row), columns.index(column)] = 100 * cell.ua
+    image = axes.imshow(ua, cmap="Blues", vmin=low - 0.3 * (high - low) - 0.1, vmax=high + 0.1, aspect="auto")
+    for (row, column), cell in panel.cells.items():
+        x, y = columns.index(column), rows.index(row)
+        ink = _ink(image, 100 * cell.ua)
+        style: dict[str, Any] = {"color": ink, "ha": "center", "va": "center", "textcoords": "offset points"}
+        axes.annotate(cell.figure, (x, y), (0, 5), **style)
+        axes.annotate(cell.comparison, (x, y), (0, -7), size="x-small", **style)
+        if cell.interval_excludes_zero:
+            axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=_FRAME, linewidth=1.8))
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel("channels moved in each direction")
     axes.set_title(panel.title)
     axes.tick_params(length=0)

@@ -242,13 +242,27 @@ def test_many_classes_make_no_huge_picture(reported):
 
 
 def test_heatmaps_name_their_axes_and_share_a_colour_bar():
-    cells = {("residual", "1/4"): 0.5, ("inplace", "1/8"): 0.6}
+    cell = plots.Cell(0.5, 0.01, (-0.01, 0.03), 1.0)
+    cells = {("residual", "1/4"): cell, ("inplace", "1/8"): replace(cell, ua=0.6)}
     *maps, bar = plots.heatmaps([plots.Heatmap(title, cells) for title in "abcd"]).axes
     drawn = [axes for axes in maps if axes.images]
     assert [axes.get_title(loc="left") for axes in drawn] == list("abcd")
     assert {axes.get_xlabel() for axes in drawn} == {"channels moved in each direction"}
     assert [axes.get_ylabel() for axes in drawn] == ["placement", "", "", "placement"]
     assert bar.get_ylabel() == "UA, %"
+
+
+def test_a_cell_of_a_heatmap_shows_ua_difference_and_half_width_and_marks_what_is_significant():
+    cells = {
+        ("residual", "1/4"): plots.Cell(0.5, 0.01, (-0.01, 0.04), 1.0),
+        ("residual", "1/8"): plots.Cell(0.61, 0.031, (0.01, 0.05), 0.3),
+        ("inplace", "1/4"): plots.Cell(0.4, -0.09, (-0.15, -0.04), 0.01),
+    }
+    axes, _ = plots.heatmaps([plots.Heatmap("conv", cells)]).axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["50.0", "+1.0 ± 2.5", "61.0", "+3.1 ± 2.0", "40.0*", "−9.0 ± 5.5"]
+    frames = [(patch.get_x() + 0.46, patch.get_y() + 0.46) for patch in axes.patches]
+    assert frames == [pytest.approx((1, 0)), pytest.approx((0, 1))]  # of the intervals without 0
 
 
 def test_folds_of_equal_ua_are_separate_dots(reported):
