@@ -1,26 +1,16 @@
-"""The results folder before an experiment writes to it: one command at a time, no results replaced unasked."""
+"""The results folder before an experiment writes to it: no results are replaced unasked."""
 
 from __future__ import annotations
 
-import errno
-import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..config import Experiment
 from ..reports.run_files import Plan
 from ..training.run_record import Run
-from ..utils.atomic_files import make_folder
 from ..utils.errors import RecipeError
 from ..utils.wording import counted, listed
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: two commands in one folder are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 _OURS = ("manifest.jsonl", "metrics.json", "run_info.json", "report.md", "report.html", "plots", "runs")
 
@@ -30,57 +20,6 @@ _HASHES = {
     "utterances": (("corpus",), "the utterances, labels or speakers of the corpus"),
     "fold": (("corpus", "protocol"), "the utterances of the folds"),
 }
-
-
-@contextmanager
-def only_command_in(folder: Path) -> Iterator[None]:
-    """Hold the lock of a results folder; the system releases it when the process ends, even if it is killed.
-
-    Without support for locks (Windows, some network file systems) this does nothing.
-
-    Raises:
-        RecipeError: If another process holds it.
-    """
-    make_folder(folder)
-    path = folder / ".lock"
-    descriptor = _lock(path)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            with suppress(OSError):
-                path.unlink()  # before the lock's end, so that the next command makes a new file
-            os.close(descriptor)
-
-
-def _lock(path: Path) -> int | None:
-    while fcntl is not None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file(path, descriptor):
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-                return descriptor
-            os.close(descriptor)  # the command that held the lock has just deleted its file: lock the new one
-        except OSError as error:
-            owner = os.read(descriptor, 200).decode(errors="replace").strip()
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-                    return None
-                raise OSError(error.errno, error.strerror, str(path)) from None
-            raise RecipeError(
-                f"{path.parent} is in use by {owner or 'another process'}: wait for its end, or choose another --out"
-            ) from None
-    return None
-
-
-def _is_file(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run], *, overwrite: bool) -> None:

@@ -33,8 +33,9 @@ from ..training.fold_caveats import fold_caveats
 from ..training.folds import make_folds
 from ..training.run_record import Run, run_folder
 from ..utils.distributed import World
+from ..utils.folder_lock import only_command_in
 from ..utils.wording import counted
-from .results_folder import keep_earlier_results, only_command_in
+from .results_folder import keep_earlier_results
 
 _PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}  # names can contain brackets
 

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from temporal_shift.ser.cli import app
-from temporal_shift.ser.experiments.results_folder import only_command_in
+from temporal_shift.ser.utils.folder_lock import only_command_in
 
 from ..faults import file_size_limit
 from ..tiny import write_experiment

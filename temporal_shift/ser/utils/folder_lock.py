@@ -1,0 +1,72 @@
+"""A lock that lets one command at a time write to a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .atomic_files import make_folder
+from .errors import RecipeError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: two commands in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterator[None]:
+    """Hold the lock of a folder that is written to; the system releases it when the process ends, even if it is killed.
+
+    Without support for locks (Windows, some network file systems) this does nothing.
+
+    Args:
+        folder: The folder. It is made if it does not exist.
+        hint: What else the user can do, for the message.
+    Raises:
+        RecipeError: If another process holds it.
+    """
+    make_folder(folder)
+    path = folder / ".lock"
+    descriptor = _lock(path, hint)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):
+                path.unlink()  # before the lock's end, so that the next command makes a new file
+            os.close(descriptor)
+
+
+def _lock(path: Path, hint: str) -> int | None:
+    while fcntl is not None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(path, descriptor):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+                return descriptor
+            os.close(descriptor)  # the command that held the lock has just deleted its file: lock the new one
+        except OSError as error:
+            owner = os.read(descriptor, 200).decode(errors="replace").strip()
+            os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                    return None
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise RecipeError(
+                f"{path.parent} is in use by {owner or 'another process'}: wait for its end, or {hint}"
+            ) from None
+    return None
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
