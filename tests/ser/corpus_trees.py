@@ -41,6 +41,7 @@ EMOVO = {
     "sor": "Surprise",
     "tri": "Sad",
 }
+NEMO = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
 
 
 @cache
@@ -190,3 +191,32 @@ def write_folder(root: Path, speakers: Sequence[str] = ("anna", "bert", "carl", 
     (root / "readme.txt").write_text("Recorded in May.")
     write(root / "__MACOSX" / "happy" / "anna" / "1.wav", b"junk")
     write(root / ".cache" / "1.wav", b"junk")
+
+
+def write_nemo(root: Path) -> None:
+    """``data.tsv`` and ``samples``, as in the repository amu-cai/nEMO: nine actors, six emotions, one sentence."""
+    rows = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
+    for number, emotion in itertools.product(range(9), NEMO):
+        name = f"SP{number}_{emotion}_64.wav"
+        write(root / "samples" / name)
+        rows.append(f"{name}\t{emotion}\tUcho wykrywa dźwięki.\tucho wykrywa dźwięki\tSP{number}\tmale\t23")
+    (root / "data.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (root / "README.md").write_text("# nEMO: Dataset of Emotional Speech in Polish")
+
+
+def write_urdu(root: Path) -> None:
+    """``Angry/SM1_F1_A01.wav`` and so on, as in the repository siddiquelatif/URDU-Dataset."""
+    for label, number in itertools.product(("Angry", "Happy", "Neutral", "Sad"), range(1, 7)):
+        write(root / label / f"S{'MF'[number % 2]}{number}_F{number}_{label[0]}0{number}.wav")
+    (root / "README.md").write_text("# URDU-Dataset")
+
+
+def write_emovo(root: Path) -> None:
+    """``f1/gio-f1-b2.wav`` and so on, in stereo: the second channel is the first one half a millisecond later."""
+    wave = 0.1 * np.random.default_rng(0).normal(size=4800)
+    stereo = io.BytesIO()
+    soundfile.write(stereo, np.stack([wave, np.roll(wave, 24)], axis=1), 48_000, format="WAV")
+    for sex, number, label in itertools.product("fm", (1, 2, 3), EMOVO):
+        write(root / f"{sex}{number}" / f"{label}-{sex}{number}-b1.wav", stereo.getvalue())
+    (root / "documenti").mkdir()
+    (root / "documenti" / "frasi.txt").write_text("Gli operai si alzano presto.")
