@@ -16,7 +16,7 @@ from temporal_shift.ser.utils.table import Table
 
 from ..measure import record_file
 from ..measure.measurements import Line
-from . import badges, kernel_tables, plots, recipe_tables, tables
+from . import badges, kernel_tables, plots, real_speech_tables, recipe_tables, tables
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
@@ -40,7 +40,7 @@ def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Tab
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
-TABLES: dict[str, tuple[str, Callable[[list[Line]], Table]]] = {
+TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # of records
     "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
     "op shapes": ("op-cpu", lambda lines: _rows(lines, _other_shapes)),
     "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
@@ -58,6 +58,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Line]], Table]]] = {
     "package": ("package", tables.measurements),
     "package sizes": ("package", tables.counts),
     "package goals": ("package", tables.goals),
+    "real speech tried": ("real-speech/tried", real_speech_tables.tried),
 }
 
 
@@ -93,8 +94,13 @@ def filled(text: str) -> str:
     def replace(found: re.Match[str]) -> str:
         if found[2] not in TABLES:
             raise ValueError(f"there is no table {found[2]!r}: it must be one of {', '.join(TABLES)}")
-        record, table = TABLES[found[2]]
-        lines = record_file.read(record_file.FOLDER / f"{record}.jsonl")
-        return f"{found[1]}\n{table(lines).markdown()}\n\n{found[3]}"
+        return f"{found[1]}\n{table_of(found[2]).markdown()}\n\n{found[3]}"
 
     return _TABLE.sub(replace, text)
+
+
+def table_of(name: str) -> Table:
+    """A table of the committed records."""
+    records, table = TABLES[name]
+    names = (records,) if isinstance(records, str) else records
+    return table([line for each in names for line in record_file.read(record_file.FOLDER / f"{each}.jsonl")])

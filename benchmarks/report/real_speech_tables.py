@@ -2,63 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.reports.summary import corrected, summarize_predictions
 from temporal_shift.ser.utils.table import Table, interval, millions, percent
 
-from ..measure import record_file
-from ..measure.measurements import Line
-from ..measure.real_speech import FOLDER, tested_of
+from ..measure.measurements import Line, of_kind
+from ..measure.real_speech import tested_of
+
+_INPUT = ("what", "corpus", "encoder", "layer", "frames_averaged")  # tells experiments apart
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One record, summarised."""
+    """One experiment of a record, summarised."""
 
     head: Line
     parameters: dict[str, int]
     summary: dict[str, Any]
 
+    @classmethod
+    def of(cls, lines: list[Line]) -> Experiment:
+        (head,) = of_kind(lines, "experiment")
+        comparisons = [(model["name"], baseline) for model in head["models"] for baseline in model["baseline"]]
+        parameters = {line["model"]: line["parameters"] for line in of_kind(lines, "model")}
+        return cls(head, parameters, summarize_predictions(tested_of(lines), comparisons))
+
     @property
     def input(self) -> str:
         """The encoder and its layer."""
-        encoder = self.head["encoder"].removesuffix("-encoder")
-        layer = "weighted sum" if self.head["layer"] == "weighted" else f"{self.head['layer']} layer"
-        return f"{encoder}, {layer}"
+        layer = "weighted layers" if self.head["layer"] == "weighted" else f"{self.head['layer']} layer"
+        return f"{_name(self.head['encoder'])}, {layer}"
 
 
-@cache
-def experiment_of(path: Path) -> Experiment:
-    lines = record_file.read(path)
-    (head,) = [line for line in lines if line["kind"] == "experiment"]
-    comparisons = [(model["name"], baseline) for model in head["models"] for baseline in model["baseline"]]
-    parameters = {line["model"]: line["parameters"] for line in lines if line["kind"] == "model"}
-    return Experiment(head, parameters, summarize_predictions(tested_of(lines), comparisons))
+def experiments(lines: Iterable[Line]) -> list[Experiment]:
+    """The experiments of one record or of several, in order."""
+    found: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        found.setdefault(tuple(line[key] for key in _INPUT), []).append(line)
+    return [Experiment.of(each) for each in found.values()]
 
 
-def experiments(*names: str) -> list[Experiment]:
-    return [experiment_of(FOLDER / f"{name}.jsonl") for name in names]
-
-
-def figures(found: Sequence[Experiment]) -> Table:
+def figures(lines: Iterable[Line]) -> Table:
     """WA and UA of each model on each input, with 95 % intervals."""
     rows = []
-    for experiment in found:
+    for experiment in experiments(lines):
         for model in experiment.summary["models"]:
             scores = [f"{percent(model[key]['mean'])} {interval(model[key]['interval'])}" for key in ("wa", "ua")]
             rows.append((experiment.input, model["name"], millions(experiment.parameters[model["name"]]), *scores))
     return Table(("Encoder", "Model", "Parameters", "WA, %", "UA, %"), rows)
 
 
-def differences(found: Sequence[Experiment]) -> Table:
+def differences(lines: Iterable[Line]) -> Table:
     """Each model against its baselines on each input; Holm's correction is over all rows."""
-    pairs = [(experiment.input, pair) for experiment in found for pair in experiment.summary["pairs"]]
+    pairs = [(experiment.input, pair) for experiment in experiments(lines) for pair in experiment.summary["pairs"]]
     table = report_tables.pairs(corrected([pair for _, pair in pairs]))
     rows = [(where, *row) for (where, _), row in zip(pairs, table.rows, strict=True)]
     return Table(("Encoder", *table.header), rows)
+
+
+def tried(lines: Iterable[Line]) -> Table:
+    """The settings that were tried, with their validation UA."""
+    rows = [
+        (
+            line["model"],
+            str(line["epochs"]),
+            f"{line['learning_rate']:g}",
+            line["precision"],
+            f"{line['frames_per_second']:g}",
+            percent(line["validation_ua"]),
+        )
+        for line in lines
+    ]
+    return Table(("Model", "Epochs", "learning rate", "precision", "frames a second", "validation UA, %"), rows)
+
+
+def _name(encoder: str) -> str:
+    return encoder.removesuffix("-encoder")

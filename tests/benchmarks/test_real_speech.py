@@ -32,14 +32,15 @@ def record(root, tmp_path, monkeypatch):
 
 
 def test_every_figure_of_the_results_follows_from_the_record(root, record):
-    found = real_speech_tables.experiment_of(record)
+    lines = record_file.read(record)
+    (found,) = real_speech_tables.experiments(lines)
     expected = summarize(read_results(root))
     assert found.summary["pairs"] == expected["pairs"]
     for ours, theirs in zip(found.summary["models"], expected["models"], strict=True):
         assert ours == {key: theirs[key] for key in ours}
         assert found.parameters[ours["name"]] == theirs["parameters"]
-    assert real_speech_tables.differences([found]).rows[0][1:] == report_tables.pairs(expected["pairs"]).rows[0]
-    assert len(real_speech_tables.figures([found]).rows) == len(expected["models"])
+    assert real_speech_tables.differences(lines).rows[0][1:] == report_tables.pairs(expected["pairs"]).rows[0]
+    assert len(real_speech_tables.figures(lines).rows) == len(expected["models"])
 
 
 def test_each_run_has_its_scores_and_the_hash_of_its_predictions(root, record):

@@ -9,7 +9,7 @@ from .. import config
 from ..utils.errors import RecipeError
 from ..utils.text_files import read_text
 from .folders import audio_files, corpus_folder
-from .readers import cremad, emodb, ravdess
+from .readers import cremad, emobox, emodb, ravdess
 
 _NAMED = {"ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # readers that go by names of files
 
@@ -23,6 +23,7 @@ def with_reader(corpus: config.Corpus) -> config.Corpus:
     JSON lines as ``prepare`` writes them               ``manifest``
     another file                                        ``table``
     a folder with ``Session1``                          ``iemocap``
+    a folder with ``label_map.json``                    ``emobox``
     a folder of recordings that all have a known name   ``ravdess``, ``cremad`` or ``emodb``
     a folder of folders of folders                      ``folder``: ``{label}/{speaker}/{name}``
     ==================================================  ==========================================
@@ -45,6 +46,8 @@ def _reader_of_folder(path: Path) -> str:
     root = corpus_folder(path)
     if any(re.fullmatch("Session[0-9]+", entry.name) and entry.is_dir() for entry in root.iterdir()):
         return "iemocap"
+    if any((root / name).is_file() for name in emobox.MAPS):
+        return "emobox"
     files = audio_files(root)
     if not files:
         raise RecipeError(f"the corpus folder {root} must contain recordings, got none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ def classes_of(
         codes: The labels in the corpus, with their utterances.
         own: The corpus's map. Default: each label is its own class, in sorted order.
         given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
-            leaves out need not be in it.
+            leaves out need not be in it. A code or class that it lacks can match one that differs by case only.
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
@@ -48,7 +48,9 @@ def classes_of(
     if chosen is None:
         _check_alike({code: code for code in codes})
         return {code: code for code in codes}, tuple(sorted(codes))
+    labels = tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
     names = own or {}
+    chosen = _with_other_cases(chosen, [*codes, *filter(None, names.values())])
     unknown = [code for code in sorted(codes) if code not in chosen and code not in names]
     classes: dict[str, str | None] = {}
     for code in codes:
@@ -66,7 +68,16 @@ def classes_of(
         listed = ", ".join(f"{called[code]} ({counted(codes[code], 'utterance')})" for code in sorted(unknown))
         raise RecipeError(f"the label map lacks {listed}: give each a class, or null to leave it out")
     _check_alike(classes)
-    return classes, tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
+    return classes, labels
+
+
+def _with_other_cases(chosen: LabelMap, codes: Iterable[str]) -> LabelMap:
+    """The map with the codes that it has in another case, such as ``Angry`` for ``angry``."""
+    folded: dict[str, set[str | None]] = {}
+    for code, label in chosen.items():
+        folded.setdefault(code.casefold(), set()).add(label)
+    others = {code: found for code in codes if len(found := folded.get(code.casefold(), set())) == 1}
+    return {**{code: next(iter(found)) for code, found in others.items()}, **chosen}
 
 
 def _check_alike(classes: LabelMap) -> None:

@@ -14,7 +14,7 @@ from ..corpus_trees import write
 from .test_readers import write_small
 
 
-@pytest.mark.parametrize("reader", ["iemocap", "ravdess", "cremad", "emodb", "table", "folder"])
+@pytest.mark.parametrize("reader", ["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder"])
 def test_the_reader_that_is_found_reads_what_the_named_one_reads(tmp_path, reader):
     named = write_small(reader, tmp_path / "corpus")
     found = with_reader(config.Corpus(reader="auto", path=named.path))

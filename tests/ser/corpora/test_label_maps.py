@@ -24,6 +24,17 @@ def test_the_classes_stand_in_the_order_in_which_the_map_first_names_them():
     assert classes_of(codes, None, None) == ({"c": "c", "a": "a", "b": "b"}, ("a", "b", "c"))
 
 
+def test_a_code_that_the_map_lacks_can_differ_by_case_from_one_that_it_has():
+    given = {"sad": "sad", "angry": "angry", "b": "one"}
+    assert classes_of(Counter(["Angry", "SAD"]), None, given) == (
+        {"Angry": "angry", "SAD": "sad"},
+        ("sad", "angry", "one"),
+    )
+    assert classes_of(Counter("A"), {"A": "Angry"}, given)[0] == {"A": "angry"}
+    with pytest.raises(RecipeError, match="lacks 'C'"):
+        classes_of(Counter("C"), None, {"b": "one"})
+
+
 def test_the_map_of_iemocap_is_the_fields():
     found = shipped_map("iemocap")
     assert tuple(dict.fromkeys(filter(None, found.values()))) == iemocap.LABELS

@@ -20,7 +20,7 @@ from ..folders import corpus_folder, sorted_entries
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 
-_MAPS = ("label_map.json", "label_dict.json")  # EMOVO's has the other name
+MAPS = ("label_map.json", "label_dict.json")  # EMOVO's has the other name
 _PARTS = ("train", "valid", "test")
 
 
@@ -122,7 +122,7 @@ def _tested(rows: list[Row], folds: list[_Fold], dataset: str) -> list[Row]:
 
 
 def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
-    path = next((folder / name for name in _MAPS if (folder / name).is_file()), None)
+    path = next((folder / name for name in MAPS if (folder / name).is_file()), None)
     if path is None:
         return None
     try:
