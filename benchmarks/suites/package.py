@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..measure.measurements import OURS, Count, Goal, Measurement
 
-MOST_OF_IMPORT, MOST_OF_WHEEL = 1.05, 350e3
+MOST_OF_IMPORT, MOST_OF_WHEEL = 1.05, 400e3
 QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")
 
 
