@@ -16,6 +16,7 @@ from benchmarks.measure.recipe.rows import EPOCH, EXPERIMENT
 from temporal_shift import layers
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.corpora import READERS
+from temporal_shift.ser.corpora.download.sources import SOURCES
 from temporal_shift.ser.corpora.label_maps import classes_of, read_label_map, shipped_map
 from temporal_shift.ser.corpora.readers import cremad, emobox, emodb, iemocap, ravdess
 from temporal_shift.ser.experiments.reproduce import FIGURES
@@ -145,6 +146,22 @@ def test_the_page_on_corpora_has_the_readers_their_counts_and_their_classes():
         assert rows[name][2] == ", ".join(shipped_map(name).values())
         assert rows[name][3] == f"groups of {module.PUBLISHED.speakers} speakers"
     assert rows["iemocap"][1] == str(iemocap.PUBLISHED.utterances)
+
+
+def test_the_page_on_corpora_lists_what_can_be_downloaded_with_licences_sizes_and_checksums():
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| \[page\]\((.*)\) \| (.*) \| (.*) \| (MD5|none) \|$", CORPORA, flags=re.MULTILINE
+    )
+    assert rows == [
+        (
+            corpus.name,
+            corpus.page,
+            corpus.licence,
+            "size not published" if corpus.size is None else f"{corpus.size / 1e6:.0f} MB",
+            "MD5" if (corpus.checksum or "").startswith("md5:") else "none",
+        )
+        for corpus in SOURCES.values()
+    ]
 
 
 def test_the_page_on_corpora_names_the_datasets_of_emobox_that_can_be_read():

@@ -42,6 +42,8 @@ EMOVO = {
     "tri": "Sad",
 }
 NEMO = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
+SUBESCO = ("ANGRY", "DISGUST", "FEAR", "HAPPY", "NEUTRAL", "SAD", "SURPRISE")
+SUBESCO_SPEAKERS = ("F_01_OISHI", "F_02_MONIKA", "M_01_DURANTO", "M_02_SIBLY", "M_03_ILIAS")
 
 
 @cache
@@ -202,6 +204,13 @@ def write_nemo(root: Path) -> None:
         rows.append(f"{name}\t{emotion}\tUcho wykrywa dźwięki.\tucho wykrywa dźwięki\tSP{number}\tmale\t23")
     (root / "data.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (root / "README.md").write_text("# nEMO: Dataset of Emotional Speech in Polish")
+
+
+def write_subesco(root: Path) -> None:
+    """``F_01_OISHI_S_1_ANGRY_1.wav`` and so on; one of the published names ends with a bracket."""
+    for speaker, label in itertools.product(SUBESCO_SPEAKERS, SUBESCO):
+        bracket = "]" if (speaker, label) == ("F_02_MONIKA", "SURPRISE") else ""
+        write(root / f"{speaker}_S_2_{label}_3{bracket}.wav")
 
 
 def write_urdu(root: Path) -> None:

@@ -48,6 +48,7 @@ def _speech(version: _Version = False) -> None:
 
 for _command in (
     experiments.quickstart,
+    corpora.download,
     corpora.prepare,
     corpora.describe,
     experiments.run,

@@ -1,19 +1,92 @@
-"""``prepare`` and ``describe``: from a corpus on disk to a manifest, and what a manifest contains."""
+"""``download``, ``prepare`` and ``describe``: from a publisher's server to a manifest, and what a manifest contains."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import out_option
+from .options import choice, out_option
+
+if TYPE_CHECKING:
+    from ..config import Corpus
+    from ..corpora.download.sources import DownloadableCorpus
 
 _CORPORA = "iemocap, ravdess, cremad, emodb, emobox, table, folder"
+_DOWNLOADS = "emodb, ravdess, crema-d, nemo, subesco"
+_DECLINED = 1  # exit code
+
+
+@exit_on_error(resumes=True)
+def download(
+    corpus: Annotated[str, typer.Argument(help=f"Corpus: {_DOWNLOADS}.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    out: Annotated[Path | None, out_option("Manifest to write.", show_default="DIR.jsonl")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
+) -> None:
+    """Download a corpus from its publisher, compare the checksum, unpack it and prepare its manifest."""
+    from ..corpora.download import RECORD, downloaded
+    from ..corpora.download import download as download_corpus
+    from ..corpora.download.sources import SOURCES
+
+    choice("corpus", corpus, tuple(SOURCES))
+    source = SOURCES[corpus]
+    if folder.name in ("", ".."):
+        raise RecipeError(f"DIR must be a new folder, got {folder}")
+    out = out or folder.with_name(f"{folder.name}.jsonl")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise RecipeError(f"--out must be outside the corpus {folder}, got {out}")
+    if downloaded(source, folder) is None:
+        _ask_for_consent(source, yes=yes)
+        with _transfer_progress() as on_progress:
+            found = download_corpus(source, folder, on_progress)
+        print(f"{folder}: {found.files} files; the SHA-256 of the archive is in {RECORD}: {found.sha256}")
+        if found.published_checksum is None:
+            print("the publishers give no checksum to compare it with")
+    else:
+        print(f"{folder} already contains {source.name}")
+    _prepare(source.settings(folder), out)
+
+
+def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
+    size = "unknown" if source.size is None else f"{source.size / 1e6:.0f} MB"
+    print(f"{source.title}\n  from {source.url} ({source.page}), size {size}")
+    print(f"  licence: {source.licence} ({source.licence_url})\n  please cite: {source.citation}")
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RecipeError("without a terminal to ask at, the licence must be accepted by --yes; nothing was downloaded")
+    if not typer.confirm("Download?"):
+        print("nothing was downloaded")
+        raise typer.Exit(_DECLINED)
+
+
+@contextmanager
+def _transfer_progress() -> Iterator[Callable[[int, int | None], None]]:
+    """Shows a bar on a terminal, and otherwise a line for each tenth."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console, shown = Console(), -1
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("download"), *columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("download", total=None)
+
+        def on_progress(done: int, total: int | None) -> None:
+            nonlocal shown
+            progress.update(task, completed=done, total=total)
+            tenths = 10 * done // total if total else done // 50_000_000
+            if tenths != shown and not console.is_terminal:
+                shown = tenths
+                print(f"{done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""), flush=True)
+
+        yield on_progress
 
 
 @exit_on_error()
@@ -40,10 +113,8 @@ def prepare(
 ) -> None:
     """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
     from ..config import Corpus
-    from ..corpora import PUBLISHED, READERS, description, published_of, read_corpus
-    from ..corpora.caveats import leaks, mixed_channels
+    from ..corpora import READERS
     from ..corpora.label_maps import read_label_map
-    from ..corpora.manifest import write_manifest
 
     if corpus == "manifest" or corpus not in READERS:
         raise RecipeError(f"corpus must be one of {_CORPORA}, got {corpus!r}")
@@ -59,17 +130,26 @@ def prepare(
         columns=None if columns is None else _pairs(columns),
         audio=audio,
     )
-    manifest = read_corpus(chosen)
+    _prepare(chosen, out, label_map)
+
+
+def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None) -> None:
+    """Write the manifest of a corpus, and report what is odd about it."""
+    from ..corpora import PUBLISHED, description, published_of, read_corpus
+    from ..corpora.caveats import leaks, mixed_channels
+    from ..corpora.manifest import write_manifest
+
+    manifest = read_corpus(corpus)
     if out.resolve() in {label_map and label_map.resolve(), *(each.path.resolve() for each in manifest.utterances)}:
         raise RecipeError(f"--out must not be a file that prepare reads, got {out}")
     write_manifest(manifest, out)
     console = Console()
     console.print(description.classes_by_session(manifest).for_terminal())
-    published = published_of(chosen)
+    published = published_of(corpus)
     if published is not None:
         for difference in (*published.audio_differences(manifest), *published.differences(manifest)):
             print(f"differs: {difference}", file=sys.stderr)
-    elif corpus in PUBLISHED:
+    elif corpus.reader in PUBLISHED:
         print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
     for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)

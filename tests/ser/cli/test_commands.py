@@ -65,7 +65,7 @@ def test_the_version_is_that_of_the_package():
 
 def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
     monkeypatch.setenv("COLUMNS", "220")
-    for command in ("quickstart", "prepare", "run", "reproduce", "ablate", "package", "predict"):
+    for command in ("quickstart", "download", "prepare", "run", "reproduce", "ablate", "package", "predict"):
         printed = CliRunner().invoke(app, ["ser", command, "--help"]).output
         assert re.search(r"--out\b", printed), command
         assert re.search(r"--output\b", printed), command

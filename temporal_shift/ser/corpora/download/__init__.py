@@ -1,0 +1,154 @@
+"""Download a corpus from its publisher, compare its checksum, and unpack it into a folder that appears whole.
+
+:data:`~temporal_shift.ser.corpora.download.sources.SOURCES` lists the corpora.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pooch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ...utils.atomic_files import file_sha256, write_json
+from ...utils.errors import RecipeError
+from ...utils.folder_lock import only_command_in
+from .sources import DownloadableCorpus
+from .transfer import OnProgress, ResumingDownloader
+from .unpack import ArchiveError, unpack
+
+RECORD = "download.json"  # in the corpus's folder
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore", strict=True))
+class Downloaded:
+    """Where a corpus's folder comes from, as in its ``download.json``."""
+
+    corpus: str
+    url: str
+    licence: str
+    bytes: int  # of the archive
+    sha256: str  # of the archive
+    published_checksum: str | None
+    files: int
+
+
+def downloaded(corpus: DownloadableCorpus, folder: Path) -> Downloaded | None:
+    """What was downloaded to a folder; None if it is empty or does not exist.
+
+    Raises:
+        RecipeError: If there is anything else.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise RecipeError(f"the folder must be new or empty, got the file {folder}")
+    first = next(iter(sorted(folder.iterdir())), None)
+    if first is None:
+        return None
+    try:
+        found = TypeAdapter(Downloaded).validate_json((folder / RECORD).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        raise RecipeError(f"the folder must be new or empty, got {folder}, which contains {first.name}") from None
+    if found.corpus != corpus.name:
+        raise RecipeError(f"the folder must be new or empty, got {folder}, which contains the corpus {found.corpus}")
+    return found
+
+
+def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, *, wait: float = 1.0) -> Downloaded:
+    """Download a corpus to a folder, which then contains its files and ``download.json``.
+
+    The folder appears when it is complete. Until then, what has arrived is in a hidden folder beside it, and the next
+    call continues with it. A folder that is already complete is left as it is.
+
+    Args:
+        corpus: One of :data:`~.sources.SOURCES`.
+        folder: The folder. It must not exist, be empty, or contain the same corpus.
+        on_progress: Called with the bytes of the archive that have arrived and their total, None if it is unknown.
+        wait: Seconds before the second attempt.
+    Raises:
+        RecipeError: If the folder contains anything else, the server does not send the file, the archive has another
+            checksum than the published one or cannot be unpacked safely, or the disk is full.
+    """
+    folder = folder.resolve()
+    if (found := downloaded(corpus, folder)) is not None:
+        return found
+    work = folder.with_name(f".{folder.name}.download")
+    try:
+        with _full_disks_as_sentences(folder), only_command_in(work, "choose another folder"):
+            archive = _archive(corpus, work, on_progress, wait)
+            found = _unpacked(corpus, archive, work / "unpacked")
+            with suppress(FileNotFoundError):
+                folder.rmdir()  # an empty one: Windows renames to new names only
+            os.replace(work / "unpacked", folder)
+            shutil.rmtree(work, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            work.rmdir()  # if nothing has arrived
+    return found
+
+
+def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wait: float) -> Path:
+    """The archive with the published checksum, in the folder for what has arrived."""
+    name = f"{hashlib.sha256(corpus.url.encode()).hexdigest()[:16]}.zip"  # another address is another file
+    fetch = ResumingDownloader(work / f"{name}.part", on_progress, is_verified=corpus.checksum is not None, wait=wait)
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        return Path(pooch.retrieve(corpus.url, corpus.checksum, name, work, downloader=fetch))
+    except ValueError as error:
+        if isinstance(error, RecipeError):
+            raise
+        raise RecipeError(
+            f"{corpus.url} must have the published checksum {corpus.checksum}, got another file, which was deleted"
+        ) from None
+
+
+def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downloaded:
+    """Unpack the archive with its record to a temporary folder, which is deleted if that fails."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    try:
+        folder.mkdir()
+        files = unpack(archive, folder)
+        if (folder / RECORD).exists():
+            raise ArchiveError(f"the archive must not contain {RECORD}")
+        record = Downloaded(
+            corpus=corpus.name,
+            url=corpus.url,
+            licence=corpus.licence,
+            bytes=archive.stat().st_size,
+            sha256=file_sha256(archive),
+            published_checksum=corpus.checksum,
+            files=files,
+        )
+        write_json(folder / RECORD, asdict(record))
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ArchiveError):
+            archive.unlink()  # so that the next command downloads it again
+            raise RecipeError(f"{corpus.url}: {error}; the download was deleted") from None
+        raise
+    return record
+
+
+@contextmanager
+def _full_disks_as_sentences(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise RecipeError(
+            f"{folder}: {os.strerror(error.errno or errno.ENOSPC)}; what has arrived is kept, and the same command "
+            "continues when there is space"
+        ) from None

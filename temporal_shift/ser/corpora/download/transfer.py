@@ -1,0 +1,160 @@
+"""Download one file over HTTP, and continue where an earlier attempt was cut off."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ...utils.atomic_files import write_json
+from ...utils.errors import RecipeError, reason_of
+
+_ATTEMPTS = 5  # in a row without a new byte
+_PIECE = 1 << 14  # bytes; what is cut off within one is asked for again
+_TIMEOUT = 30.0  # seconds without an answer or a byte
+_PASSING = (408, 425, 429)  # and 5xx: the same request can succeed later
+
+OnProgress = Callable[[int, int | None], None]  # bytes so far, and in all if that is known
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+class _State:
+    """What the server said of the file that the partial file is the beginning of."""
+
+    validator: str | None  # its strong ETag, or the date of its last change
+    total: NonNegativeInt | None
+
+
+class ResumingDownloader:
+    """A downloader for :func:`pooch.retrieve`, whose own one starts again after each cut.
+
+    The bytes go to ``partial``, which is kept when the connection is cut, the disk is full or the process is killed.
+    The next attempt asks for the rest with ``Range``, and with ``If-Range`` for all of it if the file has changed.
+    Servers without ``Range`` send all of it.
+
+    Args:
+        partial: The file for what has arrived; its state lies beside it.
+        on_progress: Called for every piece.
+        is_verified: Whether a checksum is compared afterwards. Without one, and without an ETag or a date from the
+            server, a change of the file would not be noticed, so the download starts again.
+        wait: Seconds before the second attempt; they double with each further one.
+    """
+
+    def __init__(self, partial: Path, on_progress: OnProgress, *, is_verified: bool, wait: float = 1.0) -> None:
+        self.partial, self.on_progress = partial, on_progress
+        self.is_verified, self.wait = is_verified, wait
+        self._state_file = partial.with_name(f"{partial.name}.json")
+
+    def __call__(self, url: str, output_file: Any, pooch: Any, *, check_only: bool | None = None) -> None:
+        """Download ``url`` to ``output_file``.
+
+        Raises:
+            RecipeError: If the server has no such file, or five attempts in a row bring no new byte.
+        """
+        most = failures = 0
+        while True:
+            try:
+                self._attempt(url)
+                break
+            except requests.RequestException as error:
+                answer = error.response
+                if answer is not None and not (answer.status_code >= 500 or answer.status_code in _PASSING):
+                    raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}") from None
+                size = self.partial.stat().st_size if self.partial.exists() else 0
+                failures = 0 if size > most else failures + 1
+                most = max(most, size)
+                if failures >= _ATTEMPTS:
+                    reason = reason_of(error) if answer is None else f"{answer.status_code} {answer.reason}"
+                    raise RecipeError(
+                        f"the download of {url} was cut off after {size} bytes ({reason}); the same command continues"
+                    ) from None
+                time.sleep(self.wait * 2 ** max(0, failures - 1))
+        os.replace(self.partial, output_file)
+        self._state_file.unlink(missing_ok=True)
+
+    def _attempt(self, url: str) -> None:
+        """Ask for what is missing, and append it."""
+        state = self._state()
+        done = self.partial.stat().st_size if state is not None else 0
+        if state is not None and done == state.total:
+            return
+        headers = {"Accept-Encoding": "identity"}  # the archive's own bytes
+        if state is not None and done:
+            headers["Range"] = f"bytes={done}-"
+            if state.validator is not None:
+                headers["If-Range"] = state.validator
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, done, state)):
+                self.partial.unlink(missing_ok=True)
+                raise requests.ConnectionError("the server has no such part of the file")
+            answer.raise_for_status()
+            if answer.status_code == 206 and state is not None:
+                total, mode = state.total, "ab"
+            else:
+                done, total, mode = 0, _length_of(answer), "wb"
+                self.partial.unlink(missing_ok=True)
+                write_json(self._state_file, {"validator": _validator_of(answer), "total": total})
+            self._check_space(url, total, done)
+            self.on_progress(done, total)
+            with self.partial.open(mode) as file:
+                for piece in answer.iter_content(_PIECE):
+                    file.write(piece)
+                    done += len(piece)
+                    self.on_progress(done, total)
+        if total is not None and done != total:
+            raise requests.ConnectionError("the connection was closed early")
+
+    def _state(self) -> _State | None:
+        """The state of the partial file; None if there is none that can be continued."""
+        try:
+            state = TypeAdapter(_State).validate_json(self._state_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        can_continue = self.partial.is_file() and (self.is_verified or state.validator is not None)
+        too_long = can_continue and state.total is not None and self.partial.stat().st_size > state.total
+        return state if can_continue and not too_long else None
+
+    def _check_space(self, url: str, total: int | None, done: int) -> None:
+        if total is not None:
+            check_free_space(self.partial.parent, total - done, f"the download of {url}")
+
+
+def check_free_space(folder: Path, needed: int, what: str) -> None:
+    """Raise :class:`RecipeError` if a folder's disk has less than ``needed`` free bytes.
+
+    Args:
+        what: What needs them, for the message.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise RecipeError(f"{what} needs {in_megabytes(needed)} of free space in {folder}, got {in_megabytes(free)}")
+
+
+def in_megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _validator_of(answer: requests.Response) -> str | None:
+    etag = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified")  # If-Range takes no weak ETag
+
+
+def _length_of(answer: requests.Response) -> int | None:
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and "Content-Encoding" not in answer.headers else None
+
+
+def _continues(answer: requests.Response, done: int, state: _State | None) -> bool:
+    """Whether a part such as ``Content-Range: bytes 100-199/200`` begins where the partial file ends."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+    if found is None or state is None or int(found[1]) != done:
+        return False
+    return found[2] == "*" or state.total in (None, int(found[2]))

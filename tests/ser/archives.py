@@ -1,0 +1,25 @@
+"""Zip archives, of trees and of what no publisher sends."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def zipped(root: Path, top: str = "") -> bytes:
+    """The files below a folder, as a publisher archives them; ``top/`` is put before their names."""
+    return zip_of({top + path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.*"))})
+
+
+def zip_of(files: Mapping[str, bytes], *, mode: int = 0, flags: int = 0) -> bytes:
+    """An archive of files by their names, with the mode of Unix and the flags of every entry."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+            info.flag_bits |= flags  # in the directory at the end, which is what is read
+    return content.getvalue()

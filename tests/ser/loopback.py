@@ -1,0 +1,80 @@
+"""A server on this machine that sends one file, and does to it what servers and connections do."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Loopback:
+    """The file, and what the next answers do. ``requests`` are the headers of those that have arrived."""
+
+    content: bytes
+    url: str = ""
+    etag: str | None = '"first"'
+    modified: str | None = None
+    ranges: bool = True  # whether it supports Range
+    wrong_parts: int = 0  # of the next answers to a Range, those that send the part one byte too late
+    cuts: list[int] = field(default_factory=list)  # the next answers end after so many bytes
+    statuses: list[int] = field(default_factory=list)  # the next answers are errors
+    afterwards: list[Callable[[], None]] = field(default_factory=list)  # called at the ends of the next answers
+    states_length: bool = True
+    requests: list[dict[str, str]] = field(default_factory=list)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.requests.append(dict(handler.headers))
+        self._send(handler)
+        if self.afterwards:
+            self.afterwards.pop(0)()
+
+    def _send(self, handler: BaseHTTPRequestHandler) -> None:
+        if self.statuses:
+            handler.send_error(self.statuses.pop(0))
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        same = handler.headers.get("If-Range") in (None, self.etag, self.modified)
+        start = int(asked[1]) if asked and same and self.ranges else 0
+        if asked and start >= len(self.content) > 0:
+            handler.send_error(416)
+            return
+        handler.send_response(206 if start else 200)
+        if start and self.wrong_parts:
+            self.wrong_parts, start = self.wrong_parts - 1, start + 1
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+        if self.states_length:
+            handler.send_header("Content-Length", str(len(self.content) - start))
+        for name, value in (("ETag", self.etag), ("Last-Modified", self.modified)):
+            if value is not None:
+                handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(self.content[start:][: self.cuts.pop(0) if self.cuts else None])
+
+
+@contextmanager
+def serving(content: bytes) -> Iterator[Loopback]:
+    """Serve a file while the block runs."""
+    loopback = Loopback(content)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            loopback.answer(self)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    loopback.url = f"http://127.0.0.1:{server.server_port}/corpus.zip"
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
+    thread.start()
+    try:
+        yield loopback
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
