@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks.measure import record_file
+from benchmarks.measure import real_speech, record_file
 from benchmarks.report import real_speech_tables
+from temporal_shift.ser.config import read_experiment
+from temporal_shift.ser.experiments.ablation import Grid
 from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.reports.results import read_results, summarize
+from temporal_shift.ser.training import metrics
 from temporal_shift.ser.utils.atomic_files import file_sha256
 
 from ..ser.conftest import fake_experiment, fake_runs_of  # noqa: F401
@@ -60,3 +64,42 @@ def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         command.COMMANDS["real-speech"]([str(tmp_path)])
     assert "must be the results folder of an experiment" in capsys.readouterr().err
+
+
+ROOT = Path(__file__).parents[2]
+RECORDS = sorted(path for path in (ROOT / real_speech.FOLDER).glob("*.jsonl") if path.stem != "tried")
+EXAMPLES = ROOT / "examples/real-speech"
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_committed_record_is_of_an_experiment_in_the_examples(path):
+    lines = record_file.read(path)
+    (head,) = (line for line in lines if line["kind"] == "experiment")
+    experiment = read_experiment(EXAMPLES / f"{head['what']}.yaml")
+    if head["what"] == "ablation":
+        experiment = Grid().experiment(experiment)
+    for section in ("features", "spec_augment", "protocol", "training"):
+        assert head[section] == getattr(experiment, section).model_dump(mode="json"), section
+    assert head["models"] == [model.model_dump(mode="json") for model in experiment.models]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_committed_record_has_every_run_with_the_scores_of_its_predictions(path):
+    lines = record_file.read(path)
+    tested = real_speech.tested_of(lines)  # a missing run is a KeyError
+    scores = {
+        (line["model"], line["seed"], line["fold"]): (line["ua"], line["wa"]) for line in lines if line["kind"] == "run"
+    }
+    computed = {
+        (model, seed, fold): _scores(found, len(tested.labels))
+        for model, seeds in tested.predictions.items()
+        for seed, folds in zip(tested.seeds, seeds, strict=True)
+        for fold, found in zip(tested.folds, folds, strict=True)
+    }
+    assert computed.keys() == scores.keys()
+    assert [*computed.values()] == [pytest.approx(scores[key], abs=1e-9) for key in computed]
+
+
+def _scores(fold, classes):
+    counts = metrics.confusion(fold.labels, fold.predictions, classes)
+    return float(metrics.unweighted_accuracy(counts)), float(metrics.weighted_accuracy(counts))

@@ -110,7 +110,7 @@ def ablate(
         str, typer.Option(help="Values of n_div: 1/n_div of the channels move, per direction.")
     ] = "2,4,8,16",
     direction: Annotated[str, typer.Option(help="Directions: past, future, both.")] = "past,both",
-    stride: Annotated[str, typer.Option(help="Strides in frames.")] = "1,2",
+    stride: Annotated[str, typer.Option(help="Strides in frames.")] = "1",
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,

@@ -26,7 +26,7 @@ class Grid:
     placements: tuple[str, ...] = ("residual", "inplace", "replace")
     n_divs: tuple[int, ...] = (2, 4, 8, 16)
     directions: tuple[str, ...] = ("past", "both")
-    strides: tuple[int, ...] = (1, 2)
+    strides: tuple[int, ...] = (1,)
 
     def experiment(self, base: Experiment) -> Experiment:
         """``base`` with the models of the grid instead of its own, and one model without a shift for each blocks.
