@@ -47,26 +47,46 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
     """
     world = world or World()
     started = time.perf_counter()
+    trainer = fit(run, on_epoch, world)
+    if world.is_first:
+        unfinished = unfinished_folder(run)
+        if run.experiment.training.keep_models:
+            _copy_model(run, unfinished, trainer.kept)
+        _write(run, unfinished, trainer.epochs, learned_parameters(trainer), time.perf_counter() - started)
+        shutil.rmtree(unfinished)
+    world.wait()
+
+
+def fit(run: Run, on_epoch: Callable[[], None], world: World, stop_after: int | None = None) -> RecipeTrainer:
+    """Train a run to its end, or continue a stopped one; the trainer's files are in :func:`unfinished_folder`.
+
+    Args:
+        stop_after: The number of epochs to train, if fewer than the schedule has.
+    """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()  # the caller shows one bar for all runs
-    unfinished = run.folder / "unfinished"
+    unfinished = unfinished_folder(run)
     if world.is_first:
         _clear(run, unfinished)
     model, parts = _model_and_parts(run)
     if run.experiment.training.tensorboard:
         _log_to_tensorboard(run.folder / "tensorboard")
-    trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch)
+    trainer = RecipeTrainer(run, model, parts, unfinished, world, on_epoch, stop_after)
     checkpoint = world.from_first(last_checkpoint(unfinished) if world.is_first else None)
     if world.is_first:
         delete_checkpoints(unfinished, but=None if checkpoint is None else checkpoint.folder)
     trainer.resume(checkpoint)
-    if world.is_first:
-        if run.experiment.training.keep_models:
-            _copy_model(run, unfinished, trainer.kept)
-        parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        _write(run, unfinished, trainer.epochs, parameters, time.perf_counter() - started)
-        shutil.rmtree(unfinished)
-    world.wait()
+    return trainer
+
+
+def unfinished_folder(run: Run) -> Path:
+    """The folder of a run's checkpoints and logits until it is done."""
+    return run.folder / "unfinished"
+
+
+def learned_parameters(trainer: RecipeTrainer) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in trainer.learned.parameters() if parameter.requires_grad)
 
 
 def _clear(run: Run, unfinished: Path) -> None:

@@ -48,9 +48,10 @@ class RecipeTrainer(Trainer):
     ``epochs`` contains the scores so far, including those of a resumed checkpoint.
 
     Args:
-        parts: ``train``, ``test`` and, if the protocol has one, ``validation``.
+        parts: ``train``; ``test``, unless nothing is scored; and, if the protocol has one, ``validation``.
         folder: The folder of checkpoints and logits until the run is done.
         on_epoch: Called after each epoch.
+        stop_after: The number of epochs to train, if fewer than the schedule has.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class RecipeTrainer(Trainer):
         folder: Path,
         world: World,
         on_epoch: Callable[[], None],
+        stop_after: int | None = None,
     ) -> None:
         self.run, self.parts, self.folder, self.world = run, parts, folder, world
+        self.stop_after = stop_after or run.experiment.training.epochs
         self.epochs: list[Epoch] = []
         self.kept: str | None = None  # SHA-256 of the weights that were kept last
         self.learned = model  # not wrapped by the Trainer
@@ -80,9 +83,9 @@ class RecipeTrainer(Trainer):
         )
         super().__init__(
             model=model,
-            args=_arguments(run, self.batches, folder, world),
+            args=_arguments(run, self.batches, folder, world, scored="test" in parts),
             train_dataset=parts["train"],
-            eval_dataset=parts["test"],
+            eval_dataset=parts.get("test"),
             callbacks=[
                 self.losses,
                 _Checkpoints(self, settings.checkpoint_seconds, on_epoch),
@@ -150,10 +153,14 @@ class RecipeTrainer(Trainer):
         A killed run trains the epochs since its last checkpoint again and writes the same file.
         """
         if choose(self.run.experiment.protocol.kind, self.epochs).ua == len(self.epochs):
-            weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
-            content = save(weights, {"format": "pt"})
-            write_bytes(self.folder / MODEL_FILE, content)
-            self.kept = hashlib.sha256(content).hexdigest()
+            self.kept = self.write_weights(self.folder / MODEL_FILE)
+
+    def write_weights(self, path: Path) -> str:
+        """Write the weights as they are; return the file's SHA-256."""
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
+        content = save(weights, {"format": "pt"})
+        write_bytes(path, content)
+        return hashlib.sha256(content).hexdigest()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save a checkpoint, or leave nothing of it where that fails."""
@@ -177,7 +184,7 @@ def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
     return Scores(loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts)))
 
 
-def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> TrainingArguments:
+def _arguments(run: Run, batches: Batches, folder: Path, world: World, *, scored: bool) -> TrainingArguments:
     settings = run.experiment.training
     shares = settings.gradient_accumulation * world.size
     if settings.batch_size % shares:
@@ -203,7 +210,7 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World) -> Traini
         # without a GPU, bfloat16 and several processes work on the CPU only if it is requested
         use_cpu=not torch.cuda.is_available() and (settings.precision == "bfloat16" or world.size > 1),
         seed=run.seed,
-        eval_strategy="epoch",
+        eval_strategy="epoch" if scored else "no",
         logging_strategy="epoch",
         logging_nan_inf_filter=False,  # the filter replaces a loss that is not finite
         save_strategy="no",  # _Checkpoints saves
@@ -235,14 +242,19 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Reports an epoch's end, requests a checkpoint if enough time has passed, and deletes the checkpoint before it."""
+    """Reports an epoch's end, ends the training after the last epoch, and requests a checkpoint if it is time for one.
+
+    It deletes the checkpoint before.
+    """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:
         self.trainer, self.seconds, self.on_epoch = trainer, seconds, on_epoch
         self.saved_at = time.monotonic()
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        due = time.monotonic() - self.saved_at >= self.seconds and state.global_step < state.max_steps
+        ends = state.global_step >= self.trainer.stop_after * self.trainer.batches.steps
+        due = time.monotonic() - self.saved_at >= self.seconds and not ends
+        control.should_training_stop = control.should_training_stop or ends
         control.should_save = self.trainer.world.from_first(due)  # every process saves its random state
         self.on_epoch()
 
