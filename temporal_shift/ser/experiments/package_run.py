@@ -1,14 +1,15 @@
-"""Package the model of a run: one folder, with its card."""
+"""Package the model of a run: one folder, with its card. Its probabilities are calibrated."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -18,7 +19,8 @@ from ..encoders.feature_cache import feature_inputs, key_of
 from ..encoders.pretrained import load_backbone
 from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
-from ..reports.results import model_summary, read_results
+from ..reports.calibration import Calibration, ValidationParts, run_calibration
+from ..reports.results import Results, model_summary, read_results
 from ..reports.run_files import Plan, read_run
 from ..training.folds import make_folds
 from ..training.run_record import MODEL_FILE, RunRecord, run_folder
@@ -39,6 +41,8 @@ def package(
 ) -> None:
     """Write the model of one run of an experiment to a folder that Hugging Face's libraries load.
 
+    Its last layer is divided by the temperature that is fitted on the run's validation part, if the run has one.
+
     Args:
         root: The results folder of an experiment with ``training.keep_models``.
         model: The model's name in the experiment.
@@ -54,28 +58,52 @@ def package(
     plan = Plan.read(root)
     experiment = plan.experiment
     fold, seed = fold or plan.folds[0], plan.seeds[0] if seed is None else seed
-    models = {each.name: each for each in experiment.models}
-    allowed: dict[str, tuple[object, Collection[object]]]
-    allowed = {"model": (model, models.keys()), "fold": (fold, plan.folds), "seed": (seed, plan.seeds)}
-    for name, (value, known) in allowed.items():
-        if value not in known:
-            raise RecipeError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
-    if out.exists():
-        raise RecipeError(f"--out must be a folder that does not exist, got {out}")
-    if not holds_backbone and experiment.setting == "finetune":
-        raise RecipeError("a fine-tuned encoder must be stored with the model: leave out --without-backbone")
+    settings = model_named(model, experiment)
+    check_choice("fold", fold, plan.folds)
+    check_choice("seed", seed, plan.seeds)
+    check_package(experiment, out, holds_backbone=holds_backbone)
     folder = run_folder(root, model, seed, fold)
     if not (folder / MODEL_FILE).is_file():
         raise RecipeError(f"{folder / MODEL_FILE} does not exist: run the experiment again with --keep-models")
     manifest = read_manifest(root / "manifest.jsonl", plan.labels)
-    record = read_run(folder, plan).record
+    run = read_run(folder, plan)
+    record = run.record
     if MODEL_FILE in record.files and file_sha256(folder / MODEL_FILE) != record.files[MODEL_FILE]:
         raise RecipeError(
             f"{folder / MODEL_FILE} was changed or damaged after its training: delete the run and train it again"
         )
     if experiment.setting == "features":
         _check_features(root, experiment, manifest, record)
-    whole = _trained(experiment, manifest, folder, models[model], _provenance(root, plan, manifest, record))
+    calibration = run_calibration(ValidationParts(root, plan), run)
+    facts = _facts_of_run(root, plan, manifest, record)
+    whole = trained_model(experiment, manifest, settings, folder / MODEL_FILE, facts, calibration)
+    save_package(whole, experiment, out, holds_backbone=holds_backbone, half=half)
+
+
+def model_named(name: str, experiment: Experiment) -> Model:
+    """The model of an experiment; raises :class:`RecipeError` if it has none of that name."""
+    check_choice("model", name, [model.name for model in experiment.models])
+    return next(model for model in experiment.models if model.name == name)
+
+
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise a :class:`RecipeError` unless the value is one of those that are allowed."""
+    if value not in allowed:
+        raise RecipeError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+def check_package(experiment: Experiment, out: Path, *, holds_backbone: bool) -> None:
+    """Check the arguments of :func:`save_package`, which may be called much later."""
+    if out.exists():
+        raise RecipeError(f"--out must be a folder that does not exist, got {out}")
+    if not holds_backbone and experiment.setting == "finetune":
+        raise RecipeError("a fine-tuned encoder must be stored with the model: leave out --without-backbone")
+
+
+def save_package(
+    whole: SpeechClassifier, experiment: Experiment, out: Path, *, holds_backbone: bool, half: bool
+) -> None:
+    """Write a model and its card to the folder ``out``, atomically."""
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
         whole.config.backbone["name"] = encoder.name  # local paths are private
@@ -96,33 +124,43 @@ def _check_features(root: Path, experiment: Experiment, manifest: Manifest, reco
         )
 
 
-def _trained(
-    experiment: Experiment, manifest: Manifest, folder: Path, model: Model, provenance: dict[str, Any]
+def trained_model(
+    experiment: Experiment,
+    manifest: Manifest,
+    model: Model,
+    weights: Path,
+    provenance: dict[str, Any],
+    calibration: Calibration | None,
 ) -> SpeechClassifier:
+    """A model of an experiment with its weights; its probabilities are calibrated and its provenance says so.
+
+    The temperature is in the weights of the last layer, so that it applies wherever the model is used.
+    """
+    provenance = {**provenance, "calibration": None if calibration is None else asdict(calibration)}
     settings = experiment.features
     backbone = load_backbone(experiment.backbone, settings.clip_seconds, settings.average)
     classifier = frame_classifier(model, backbone.shape, manifest.labels, experiment.spec_augment)
     whole = SpeechClassifier.of(backbone, classifier, experiment.backbone, settings.clip_seconds, provenance)
     learned = whole if experiment.setting == "finetune" else classifier
     try:
-        learned.load_state_dict(load_file(folder / MODEL_FILE))
+        learned.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(f"{folder / MODEL_FILE} must match the experiment: {reason_of(error)}") from None
+        raise RecipeError(f"{weights} must match the experiment: {reason_of(error)}") from None
+    if calibration is not None:
+        with torch.no_grad():
+            for parameter in classifier.head.parameters():
+                parameter.div_(calibration.temperature)
     whole.eval()  # type: ignore[no-untyped-call]
     return whole
 
 
-def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -> dict[str, Any]:
-    """The facts of a run that the model card states: JSON data for the model's ``config.json``."""
+def _facts_of_run(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -> dict[str, Any]:
+    """The facts of a run that the model card states."""
     experiment = plan.experiment
     parts = next(fold for fold in make_folds(manifest, experiment.protocol.kind) if fold.name == record.fold)
     chosen = record.epochs[record.chosen.ua - 1]
-    corpus = experiment.corpus.path.stem
     return {
-        "experiment": experiment.name,
-        "model": record.model,
-        "setting": experiment.setting,
-        "protocol": experiment.protocol.kind,
+        **common_facts(plan, manifest, record.model),
         "fold": record.fold,
         "seed": record.seed,
         "epochs": len(record.epochs),
@@ -131,6 +169,18 @@ def _provenance(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -
         "validated_on": len(parts.validation),
         "test": {"utterances": len(parts.test), "wa": chosen.test.wa, "ua": chosen.test.ua},
         "all_folds": _all_folds(root, plan, record.model),
+    }
+
+
+def common_facts(plan: Plan, manifest: Manifest, model: str) -> dict[str, Any]:
+    """The facts of an experiment that a model card states: JSON data for the model's ``config.json``."""
+    experiment = plan.experiment
+    corpus = experiment.corpus.path.stem
+    return {
+        "experiment": experiment.name,
+        "model": model,
+        "setting": experiment.setting,
+        "protocol": experiment.protocol.kind,
         "chance": 1 / len(plan.labels),
         "corpus": {
             "name": experiment.name if corpus in ("", "corpus", "manifest") else corpus,
@@ -154,6 +204,11 @@ def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
     ]
     if not all((folder / "run.json").is_file() for folder in folders):
         return None
-    found = model_summary(read_results(root), model)  # not from metrics.json, which could be of other runs
+    return cross_validated(read_results(root), model)  # not from metrics.json, which could be of other runs
+
+
+def cross_validated(results: Results, model: str) -> dict[str, Any]:
+    """WA and UA of a model over all folds and seeds."""
+    found = model_summary(results, model)
     figures = {key: {part: found[key][part] for part in ("mean", "interval")} for key in ("wa", "ua")}
-    return {"folds": len(plan.folds), **figures}
+    return {"folds": len(results.plan.folds), "seeds": len(results.plan.seeds), **figures}

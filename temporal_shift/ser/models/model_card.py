@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
             corpus=escape_markdown(f"its corpus, {provenance['corpus']['name']}," if provenance else "its corpus"),
             labels=escape_markdown(", ".join(labels)),
             window=f"{config.clip_seconds:g}",
+            probabilities=_bullets(_probabilities(provenance)),
             training=_bullets(_training(provenance, backbone, labels)),
             protocol=escape_markdown(_protocol(provenance)),
             table=f"\n{_table(provenance).markdown()}\n" if provenance else "",
@@ -44,17 +45,23 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
     return card
 
 
+def was_tested(provenance: Mapping[str, Any]) -> bool:
+    """Whether a test part was left when the model was trained; if not, it was trained on all speakers."""
+    return "test" in provenance
+
+
 def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
     results = []
     if provenance:
+        tested, scores = _scores(provenance)
         results = [
             EvalResult(
                 task_type="audio-classification",
                 dataset_type="other",
-                dataset_name=one_line(f"{provenance['corpus']['name']}, {provenance['fold']} held out"),
+                dataset_name=one_line(f"{provenance['corpus']['name']}, {tested}"),
                 metric_type=kind,
                 metric_name=name,
-                metric_value=round(provenance["test"][key], 4),
+                metric_value=round(scores[key], 4),
             )
             for kind, name, key in (("accuracy", "WA", "wa"), ("recall", "UA", "ua"))
         ]
@@ -66,6 +73,15 @@ def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
         model_name=one_line(provenance["model"]) if results else None,
         eval_results=results or None,
     )
+
+
+def _scores(provenance: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """What was tested, and its WA and UA."""
+    if was_tested(provenance):
+        return f"{provenance['fold']} held out", provenance["test"]
+    folds = provenance["all_folds"]
+    tested = f"cross-validation over {folds['folds']} folds: models that were trained without the tested speakers"
+    return tested, {key: folds[key]["mean"] for key in ("wa", "ua")}
 
 
 def is_hub_name(backbone: str) -> bool:
@@ -93,21 +109,83 @@ def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) 
         return [f"Corpus, protocol and metrics are {UNKNOWN}."]
     corpus = provenance["corpus"]
     learned = "fine-tuned except for its convolutions" if provenance["setting"] == "finetune" else "frozen"
+    utterances, epochs = _parts_and_epochs(provenance)
     return [
         f"Corpus: {corpus['name']}, {corpus['utterances']} utterances of "
         f"{counted(corpus['speakers'], 'speaker')}, {corpus['minutes']:g} minutes; "
         + ", ".join(f"{label} {corpus['classes'][label]}" for label in labels),
-        f"Trained on {provenance['trained_on']} of them; {provenance['validated_on'] or 'none'} chose the epoch, "
-        f"{provenance['test']['utterances']} were tested; no speaker is in two of the parts.",
+        utterances,
         f"Encoder: {backbone}, {learned}.",
-        f"{provenance['epochs']} epochs, of which number {provenance['epoch']} was kept; seed {provenance['seed']}.",
+        epochs,
         "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(provenance["versions"].items())) + ".",
+    ]
+
+
+def _parts_and_epochs(provenance: dict[str, Any]) -> tuple[str, str]:
+    """A sentence on the utterances that were trained on, and one on the number of epochs."""
+    trained, seed, epoch = (provenance[key] for key in ("trained_on", "seed", "epoch"))
+    if was_tested(provenance):
+        return (
+            f"Trained on {trained} of them; {provenance['validated_on'] or 'none'} chose the epoch, "
+            f"{provenance['test']['utterances']} were tested; no speaker is in two of the parts.",
+            f"{provenance['epochs']} epochs, of which number {epoch} was kept; seed {seed}.",
+        )
+    return (
+        f"Trained on all {trained} of them, by all {counted(provenance['corpus']['speakers'], 'speaker')}, for use: "
+        "none was left to test this model.",
+        f"{counted(epoch, 'epoch')}, seed {seed}. {_why_so_many(provenance)}",
+    )
+
+
+def _why_so_many(provenance: dict[str, Any]) -> str:
+    """How the number of epochs of a model without a test part was chosen."""
+    if provenance["protocol"] == "last":
+        return "The number of epochs was set before the experiment."
+    folds, found = provenance["all_folds"], provenance["epochs_of_folds"]
+    runs = counted(folds["folds"] * folds["seeds"], "run")
+    return (
+        f"The number of epochs was fixed before this training, in a schedule of {provenance['epochs']}: it is the "
+        f"median of the epochs that the {runs} of the cross-validation chose on "
+        f"their validation parts ({found['lowest']} to {found['highest']}), rounded up."
+    )
+
+
+def _probabilities(provenance: dict[str, Any]) -> list[str]:
+    if not provenance:
+        return [f"Whether the probabilities are calibrated is {UNKNOWN}."]
+    found = provenance.get("calibration")  # models of earlier versions have none
+    if found is None:
+        return ["The probabilities are not calibrated: a probability of 88 % does not mean that 88 % are right."]
+    ece = {key: f"{percent(value)} points" for key, value in found["ece"].items()}
+    if was_tested(provenance):
+        fitted, measured = "the utterances that chose the epoch", f"tested speakers of {provenance['fold']}"
+    else:
+        fitted = "the validation parts of the cross-validation, not with this model itself"
+        measured = "held-out speakers of the cross-validation"
+    return [
+        f"A probability is meant to be a share: for speakers of {provenance['corpus']['name']} that a model was not "
+        "trained on, of the predictions with a probability of about 88 %, about 88 % were right. The error below says "
+        "how exact that is. It holds for one clip and is not measured for the mean over the windows of a longer "
+        "recording. For other speech, a probability can be far too high.",
+        f"Temperature scaling (Guo et al., ICML 2017) calibrates them: the logits are divided by "
+        f"{found['temperature']:.2f}, which was fitted on {fitted}. The weights of the last layer contain this factor.",
+        f"Expected calibration error (the mean distance between the probability of a prediction and the share of such "
+        f"predictions that are right, in 15 bins) on {counted(found['predictions'], 'prediction')} for the {measured}: "
+        f"{ece['before']} before, {ece['after']} after. The log loss is {found['log_loss']['before']:.3f} before and "
+        f"{found['log_loss']['after']:.3f} after.",
     ]
 
 
 def _protocol(provenance: dict[str, Any]) -> str:
     if not provenance:
         return f"Its protocol and its metrics are {UNKNOWN}."
+    if not was_tested(provenance):
+        speakers = counted(provenance["corpus"]["speakers"], "speaker")
+        return (
+            f"This model itself was not tested: it was trained on all {speakers}. "
+            "The figures are those of the cross-validation before: models with the same settings, each trained without "
+            f"the speakers that it was tested on. {PROTOCOLS[provenance['protocol']]}"
+        )
     return (
         f"This model was tested on {provenance['fold']}, which it was not trained on. "
         + PROTOCOLS[provenance["protocol"]]
@@ -115,15 +193,16 @@ def _protocol(provenance: dict[str, Any]) -> str:
 
 
 def _table(provenance: dict[str, Any]) -> Table:
-    test, folds = provenance["test"], provenance["all_folds"]
-    rows: list[tuple[str, ...]] = [(f"this model, on {provenance['fold']}", percent(test["wa"]), percent(test["ua"]))]
+    folds, rows = provenance["all_folds"], list[tuple[str, ...]]()
+    if was_tested(provenance):
+        test = provenance["test"]
+        rows.append((f"this model, on {provenance['fold']}", percent(test["wa"]), percent(test["ua"])))
     if folds is not None:
-        rows.append(
-            (
-                f"all {folds['folds']} folds of the experiment",
-                *(f"{percent(folds[key]['mean'])} {interval(folds[key]['interval'])}" for key in ("wa", "ua")),
-            )
-        )
+        name = f"all {folds['folds']} folds of the experiment"
+        if not was_tested(provenance):
+            name = f"cross-validation, {counted(folds['folds'], 'fold')}, {counted(folds['seeds'], 'seed')}"
+        figures = (f"{percent(folds[key]['mean'])} {interval(folds[key]['interval'])}" for key in ("wa", "ua"))
+        rows.append((name, *figures))
     rows.append(("chance", *[percent(provenance["chance"])] * 2))
     return Table(("", "WA, %", "UA, %"), rows)
 
@@ -131,8 +210,10 @@ def _table(provenance: dict[str, Any]) -> Table:
 def _caveats(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return []
+    seeds = (provenance["all_folds"] or {}).get("seeds", 1)  # models of earlier versions do not record it
     caveats = [
-        "WA is the accuracy, UA the mean of the classes' recalls; in brackets, 95 % intervals over folds and speakers."
+        "WA is the accuracy, UA the mean of the classes' recalls; in brackets, 95 % intervals over "
+        f"{'folds, speakers and seeds' if seeds > 1 else 'folds and speakers'}."
     ]
     if provenance["protocol"] == "paper":
         caveats.append("The tested utterances chose the epoch: these figures are optimistic.")

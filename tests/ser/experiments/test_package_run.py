@@ -17,6 +17,7 @@ import yaml
 from huggingface_hub import ModelCard
 from rich.console import Console
 from safetensors.torch import load_file
+from scipy.special import softmax
 from transformers import HubertConfig, HubertModel, pipeline
 from typer.testing import CliRunner
 
@@ -28,6 +29,7 @@ from temporal_shift.ser.experiments.package_run import package
 from temporal_shift.ser.experiments.run_experiment import run_experiment
 from temporal_shift.ser.models.onnx_export import export_onnx
 from temporal_shift.ser.training import train_run
+from temporal_shift.ser.training.calibration import temperature
 from temporal_shift.ser.training.run_record import MODEL_FILE, run_folder
 from temporal_shift.ser.training.train_run import train
 from temporal_shift.ser.utils.errors import RecipeError
@@ -77,6 +79,21 @@ def recorded(results: Path, model: str, fold: str) -> tuple[list[Path], list[str
     return [paths[row["id"]] for row in predictions], labels, table
 
 
+def temperature_of(folder: Path) -> float:
+    """The temperature of a packaged model."""
+    return json.loads((folder / "config.json").read_text())["provenance"]["calibration"]["temperature"]
+
+
+def calibrated(probabilities: np.ndarray, folder: Path) -> np.ndarray:
+    """Recorded probabilities with their logits divided by the temperature of a packaged model."""
+    return softmax(np.log(probabilities) / temperature_of(folder), axis=1)
+
+
+def without_temperature(probabilities: np.ndarray, folder: Path) -> np.ndarray:
+    """The probabilities that a packaged model would give if its logits were not divided by its temperature."""
+    return softmax(np.log(probabilities.astype(np.float64)) * temperature_of(folder), axis=1)
+
+
 @pytest.mark.parametrize(("setting", "model"), [("features", "ShiftLSTM"), ("finetune", "Shiftformer")])
 def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setting, model, folder, tmp_path):
     results = folder / "results" / setting
@@ -87,6 +104,9 @@ def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setti
 
     recognizer = Recognizer.load(str(tmp_path / "model"))
     assert list(recognizer.labels) == labels
+    found = without_temperature(recognizer.probabilities(clips), tmp_path / "model")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    expected = calibrated(expected, tmp_path / "model")
     np.testing.assert_allclose(recognizer.probabilities(clips), expected, rtol=0, atol=1e-5)
 
     loaded = SpeechClassifier.from_pretrained(tmp_path / "model")
@@ -106,6 +126,33 @@ def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setti
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
 
+def test_a_packaged_model_is_calibrated_on_the_validation_part_of_its_run(folder, tmp_path):
+    results = folder / "results" / "features"
+    package(results, "ShiftLSTM", tmp_path / "model", fold="Session2")
+    logits = np.load(run_folder(results, "ShiftLSTM", 42, "Session2") / "validation_logits.npy")
+    lines = map(json.loads, (results / "manifest.jsonl").read_text().splitlines())
+    classes = ["happy", "angry", "sad", "neutral"]
+    labels = np.array([classes.index(line["label"]) for line in lines if line["session"] == "Session3"])
+    assert temperature_of(tmp_path / "model") == pytest.approx(temperature(logits, labels))
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"divided by {temperature(logits, labels):.2f}" in card
+    assert "on 16 predictions for the tested speakers of Session2" in card
+
+
+def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, tmp_path):
+    results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
+    for path in results.glob("runs/*/*/*/run.json"):  # as an earlier version left them
+        record = json.loads(path.read_text())
+        del record["files"]["validation_logits.npy"]
+        path.write_text(json.dumps(record))
+    package(results, "ShiftLSTM", tmp_path / "model", fold="Session2")
+    paths, _, expected = recorded(results, "ShiftLSTM", "Session2")
+    clips = np.stack([read_clip(path, SECONDS) for path in paths])
+    found = Recognizer.load(str(tmp_path / "model")).probabilities(clips)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert "not calibrated" in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_a_frozen_encoder_can_be_left_out_of_the_package(folder, tmp_path):
     package(folder / "results" / "features", "Shiftformer", folder / "small", holds_backbone=False, half=True)
     settings = json.loads((folder / "small" / "config.json").read_text())
@@ -113,7 +160,8 @@ def test_a_frozen_encoder_can_be_left_out_of_the_package(folder, tmp_path):
     assert all(name.startswith("classifier.") for name in load_file(folder / "small" / "model.safetensors"))
     paths, _, expected = recorded(folder / "results" / "features", "Shiftformer", "Session1")
     clips = np.stack([read_clip(path, SECONDS) for path in paths])
-    np.testing.assert_allclose(Recognizer.load(str(folder / "small")).probabilities(clips), expected, rtol=0, atol=5e-3)
+    found = without_temperature(Recognizer.load(str(folder / "small")).probabilities(clips), folder / "small")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3)
     with pytest.raises(RecipeError, match=r"fine-tuned encoder .*--without-backbone"):
         package(folder / "results" / "finetune", "Shiftformer", tmp_path / "small", holds_backbone=False)
 
