@@ -55,6 +55,7 @@ for _command in (
     experiments.reproduce,
     experiments.ablate,
     experiments.compare,
+    models.train,
     models.package,
     models.export,
     predict.predict,

@@ -1,4 +1,4 @@
-"""``package`` and ``export``: from results to a model, and from a model to ONNX."""
+"""``train``, ``package`` and ``export``: from an experiment to a model, and from a model to ONNX."""
 
 from __future__ import annotations
 
@@ -6,24 +6,72 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import AllowDownload, Revision, out_option
+from .options import CACHE, AllowDownload, Cache, Corpus, Overrides, Overwrite, Revision, out_option, with_overrides
+
+_NewFolder = Annotated[Path, out_option("Folder to write; it must not exist.")]
+_HoldsBackbone = Annotated[
+    bool, typer.Option("--with-backbone/--without-backbone", help="Store the encoder's weights, or only its name.")
+]
+_Half = Annotated[bool, typer.Option("--half", help="Store the weights in 16 bits.")]
+
+
+@exit_on_error(resumes=True)
+@with_overrides
+def train(
+    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")],
+    overrides: Overrides,
+    model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
+    out: _NewFolder,
+    all_speakers: Annotated[bool, typer.Option("--all-speakers", help="Train on all speakers (required).")] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Results folder of the cross-validation.", show_default="results/<name of the experiment>"),
+    ] = None,
+    cache: Cache = CACHE,
+    corpus: Corpus = None,
+    holds_backbone: _HoldsBackbone = True,
+    half: _Half = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a model for use on all speakers, after a cross-validation that fixes the epochs and gives the figures."""
+    if not all_speakers:
+        raise RecipeError(
+            "--all-speakers must be given: train makes a model for use, which is not tested; a tested model comes from "
+            "run --keep-models and package"
+        )
+    from ..config import read_experiment
+    from ..experiments.train_all_speakers import train_all_speakers
+
+    if corpus is not None:
+        overrides["corpus"] = {"path": str(corpus.resolve())}
+    experiment = read_experiment(config, overrides)
+    train_all_speakers(
+        experiment,
+        model,
+        results or Path("results") / experiment.name,
+        cache,
+        out,
+        Console(),
+        holds_backbone=holds_backbone,
+        half=half,
+        overwrite=overwrite,
+    )
+    print(out)
 
 
 @exit_on_error()
 def package(
     results: Annotated[Path, typer.Argument(help="Results folder of an experiment that ran with --keep-models.")],
     model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
-    out: Annotated[Path, out_option("Folder to write; it must not exist.")],
+    out: _NewFolder,
     fold: Annotated[str | None, typer.Option(help="Test fold of the run (default: the first).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run (default: the first).")] = None,
-    holds_backbone: Annotated[
-        bool,
-        typer.Option("--with-backbone/--without-backbone", help="Store the encoder's weights, or only its name."),
-    ] = True,
-    half: Annotated[bool, typer.Option("--half", help="Store the weights in 16 bits.")] = False,
+    holds_backbone: _HoldsBackbone = True,
+    half: _Half = False,
 ) -> None:
     """Write a trained model and its model card to a folder that Hugging Face's libraries load."""
     from ..experiments.package_run import package as _package

@@ -12,7 +12,7 @@ from ..training.run_record import Run
 from ..utils.errors import RecipeError
 from ..utils.wording import counted, listed
 
-_OURS = ("manifest.jsonl", "metrics.json", "run_info.json", "report.md", "report.html", "plots", "runs")
+_OURS = ("manifest.jsonl", "metrics.json", "run_info.json", "report.md", "report.html", "plots", "runs", "all-speakers")
 
 # hashes among a run's inputs: the sections of the experiment that they depend on, and what else can change them
 _HASHES = {

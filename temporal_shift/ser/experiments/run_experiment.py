@@ -169,7 +169,7 @@ def _features(
     console: Console,
     world: World,
 ) -> FeatureCache:
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("features", total=None)
         features = cached_features(
             manifest,
@@ -207,7 +207,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
         if not console.is_terminal:
             console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name}", **_PLAIN)
 
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("epochs", total=len(runs) * epochs, completed=finished * epochs)
         try:
             if waiting and ray is not None:
@@ -235,7 +235,8 @@ def _what_is_kept(runs: list[Run]) -> str:
     return "; ".join(parts)
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """A bar with the steps done, the time and an estimate of the rest."""
     return Progress(
         TextColumn("{task.description:<8}"),
         BarColumn(),

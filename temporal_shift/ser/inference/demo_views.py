@@ -133,7 +133,7 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
         "<h2>What a label means</h2>"
         "<p>Which of the classes the recording sounds most like, among those that the model was trained on. It is not "
         "what the speaker feels or means, there is no class for anything else, and a percentage is not how often the "
-        f"model is right.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+        f"model is right on other voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
 
 
@@ -159,15 +159,18 @@ def _card(prediction: Prediction, wave: Samples) -> str:
 
 
 def _caveat(name: str, provenance: dict[str, Any]) -> str:
-    if not {"corpus", "fold", "test", "chance"} <= provenance.keys():
+    if {"corpus", "fold", "test", "chance"} <= provenance.keys():
+        scores = provenance["test"]
+        who = f"On {html.escape(provenance['fold'])}, which was not in its training data, it is"
+    elif {"corpus", "all_folds", "chance"} <= provenance.keys():  # trained on all speakers
+        scores = {key: provenance["all_folds"][key]["mean"] for key in ("wa", "ua")}
+        who = "It was not tested. Models that were trained alike, without some of the speakers, are for these"
+    else:
         return f"<b>{name}</b> does not record what it was trained on."
-    corpus, fold = html.escape(provenance["corpus"]["name"]), html.escape(provenance["fold"])
-    wa, ua, chance = (
-        percent(share) for share in (provenance["test"]["wa"], provenance["test"]["ua"], provenance["chance"])
-    )
+    wa, ua, chance = (percent(share) for share in (scores["wa"], scores["ua"], provenance["chance"]))
     return (
-        f"<b>{name}</b> was trained on {corpus}. On {fold}, which was not in its training data, it is right {wa} % of "
-        f"the time (WA), {ua} % as a mean over the classes (UA); chance is {chance} %."
+        f"<b>{name}</b> was trained on {html.escape(provenance['corpus']['name'])}. {who} right {wa} % of the time "
+        f"(WA), {ua} % as a mean over the classes (UA); chance is {chance} %."
     )
 
 

@@ -66,7 +66,7 @@ def test_the_version_is_that_of_the_package():
 
 def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
     monkeypatch.setenv("COLUMNS", "220")
-    for command in ("quickstart", "download", "prepare", "run", "reproduce", "ablate", "package", "predict"):
+    for command in ("quickstart", "download", "prepare", "run", "reproduce", "ablate", "train", "package", "predict"):
         printed = CliRunner().invoke(app, ["ser", command, "--help"]).output
         assert re.search(r"--out\b", printed), command
         assert re.search(r"--output\b", printed), command
@@ -75,7 +75,7 @@ def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
 
 def test_every_command_that_takes_a_hub_name_takes_a_revision(monkeypatch):
     monkeypatch.setenv("COLUMNS", "220")
-    for command in ("run", "export", "predict", "live", "demo"):
+    for command in ("run", "train", "export", "predict", "live", "demo"):
         assert re.search(r"--revision\b", CliRunner().invoke(app, ["ser", command, "--help"]).output), command
 
 
@@ -100,7 +100,9 @@ def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
     assert re.match(f"error: {sentence}.*\n$", typed(*arguments, code=2))
 
 
-@pytest.mark.parametrize("command", ["prepare", "quickstart", "run", "reproduce", "ablate", "predict", "package"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "quickstart", "run", "reproduce", "ablate", "predict", "train", "package"]
+)
 def test_an_empty_path_to_write_is_an_error(typed, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "220")
     assert re.search(r"--out.*must be a path, got ''", typed(command, "-o", "", code=2))
