@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from . import compare, real_speech, runner
+from . import compare, cross_corpus, real_speech, runner
 from .report import pages
 
-COMMANDS = {"all": runner.run_all, "compare": compare.main, "real-speech": real_speech.main, "pages": pages.main}
+COMMANDS = {
+    "all": runner.run_all,
+    "compare": compare.main,
+    "real-speech": real_speech.main,
+    "cross-corpus": cross_corpus.main,
+    "pages": pages.main,
+}
 USAGE = f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *COMMANDS))}}} [--help]"
 
 

@@ -1,0 +1,99 @@
+"""Test a model on a corpus that it was not trained on: ``python -m benchmarks cross-corpus MODEL CORPUS``.
+
+The corpus is read by the reader that fits it, and utterances whose label is not one of the model's classes are left
+out. Each utterance is one clip, as in training. Two sounds without speech are predicted too: silence and white noise.
+The record has a line with WA, UA, ECE and the confusion counts, and one for each sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from temporal_shift.ser.audio.reading import read_clip
+from temporal_shift.ser.audio.resampling import SAMPLE_RATE
+from temporal_shift.ser.config import Corpus
+from temporal_shift.ser.corpora import read_corpus
+from temporal_shift.ser.inference.recognizer import Recognizer
+from temporal_shift.ser.training import metrics
+from temporal_shift.ser.training.calibration import expected_calibration_error
+from temporal_shift.ser.utils.atomic_files import file_sha256
+from temporal_shift.ser.utils.errors import RecipeError
+
+from .measure import record_file
+from .measure.measurements import Line
+from .measure.real_speech import FOLDER
+
+_BATCH = 8
+_WEIGHTS = "model.safetensors"
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks cross-corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="folder of a model")
+    parser.add_argument("corpus", type=Path, help="corpus folder, table or manifest")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the record (default: %(default)s)")
+    options = parser.parse_args(argv)
+    try:
+        lines = [*lines_of(options.model, options.corpus)]
+    except RecipeError as error:
+        parser.error(str(error))
+    path = options.out / f"cross-{options.model.name.lower()}-{options.corpus.stem}.jsonl"
+    record_file.write(path, lines)
+    print(f"{path}: UA {100 * lines[0]['ua']:.1f} %")
+
+
+def lines_of(model: Path, corpus: Path) -> Iterator[Line]:
+    """The record of a model on a corpus."""
+    recognizer = Recognizer.load(str(model))
+    head = {
+        "suite": "real-speech",
+        **record_file.environment("cpu"),
+        "model": model.name,
+        "model_sha256": file_sha256(model / _WEIGHTS),
+    }
+    yield {**head, "kind": "cross-corpus", "what": corpus.stem, **_scores(recognizer, corpus)}
+    for name, wave in _sounds(recognizer.window):
+        row = recognizer.probabilities(wave[None])[0].tolist()
+        yield {
+            **head,
+            "kind": "sound",
+            "what": name,
+            "probabilities": dict(zip(recognizer.labels, row, strict=True)),
+        }
+
+
+def _scores(recognizer: Recognizer, corpus: Path) -> Line:
+    labels = recognizer.labels
+    everything = read_corpus(Corpus(reader="auto", path=corpus))
+    chosen = [each for each in everything.utterances if each.label in labels]
+    if not chosen:
+        raise RecipeError(f"the corpus must have labels among {', '.join(labels)}, got {', '.join(everything.labels)}")
+    clips = [read_clip(each.path, recognizer.window) for each in chosen]
+    batches = [np.stack(clips[start : start + _BATCH]) for start in range(0, len(clips), _BATCH)]
+    probabilities = np.concatenate([recognizer.probabilities(batch) for batch in batches])
+    truth = np.array([labels.index(each.label) for each in chosen])
+    counts = metrics.confusion(truth, probabilities.argmax(axis=1), len(labels))
+    return {
+        "labels": [*labels],
+        "utterances": len(chosen),
+        "speakers": len({each.speaker for each in chosen}),
+        "ua": float(metrics.unweighted_accuracy(counts)),
+        "wa": float(metrics.weighted_accuracy(counts)),
+        "ece": expected_calibration_error(probabilities, truth),
+        "confusion": counts.tolist(),
+    }
+
+
+def _sounds(seconds: float) -> Iterator[tuple[str, np.ndarray[tuple[int], np.dtype[np.float32]]]]:
+    samples = round(seconds * SAMPLE_RATE)
+    yield "silence", np.zeros(samples, dtype=np.float32)
+    noise = np.random.default_rng(0).standard_normal(samples)
+    yield "white noise, -20 dBFS", (0.1 * noise).clip(-1, 1).astype(np.float32)
