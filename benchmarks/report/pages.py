@@ -16,10 +16,12 @@ from temporal_shift.ser.utils.table import Table
 
 from ..measure import record_file
 from ..measure.measurements import Line
-from . import badges, kernel_tables, plots, recipe_tables, tables
+from . import badges, kernel_tables, plots, real_speech_tables, recipe_tables, tables
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
+EMODB = ("real-speech/emodb-tiny",)
+OVERVIEW = EMODB
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -58,6 +60,10 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "package": ("package", tables.measurements),
     "package sizes": ("package", tables.counts),
     "package goals": ("package", tables.goals),
+    "real speech overview": (OVERVIEW, real_speech_tables.overview),
+    "real speech emodb": (EMODB, real_speech_tables.figures),
+    "real speech emodb differences": (EMODB, real_speech_tables.differences),
+    "real speech tried": ("real-speech/tried", real_speech_tables.tried),
 }
 
 

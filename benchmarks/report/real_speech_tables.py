@@ -8,11 +8,12 @@ from typing import Any
 
 from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.reports.summary import corrected, summarize_predictions
-from temporal_shift.ser.utils.table import Table, interval, millions, percent
+from temporal_shift.ser.utils.table import Table, interval, millions, percent, signed, signed_interval
 
 from ..measure.measurements import Line, of_kind
 from ..measure.real_speech import tested_of
 
+_CORPORA = {"emodb": "EmoDB", "ravdess": "RAVDESS"}
 _INPUT = ("what", "corpus", "encoder", "layer", "frames_averaged")  # tells experiments apart
 
 
@@ -64,20 +65,33 @@ def differences(lines: Iterable[Line]) -> Table:
     return Table(("Encoder", *table.header), rows)
 
 
+def overview(lines: Iterable[Line]) -> Table:
+    """The differences of all experiments, one column each; a star marks those that Holm's correction leaves.
+
+    The correction is over all cells.
+    """
+    found = experiments(lines)
+    pairs = corrected([pair for experiment in found for pair in experiment.summary["pairs"]])
+    rows: dict[str, list[str]] = {}
+    for pair in pairs:
+        star = " *" if pair["holm_p"] < 0.05 else ""
+        cell = f"{signed(pair['ua_difference'])} {signed_interval(pair['interval'])}{star}"
+        rows.setdefault(f"{pair['model']} − {pair['baseline']}", []).append(cell)
+    columns = [f"{_CORPORA[each.head['corpus']]}, {_name(each.head['encoder'])}" for each in found]
+    return Table(("UA, points", *columns), [(name, *cells) for name, cells in rows.items()])
+
+
 def tried(lines: Iterable[Line]) -> Table:
-    """The settings that were tried, with their validation UA."""
-    rows = [
-        (
-            line["model"],
-            str(line["epochs"]),
-            f"{line['learning_rate']:g}",
-            line["precision"],
-            f"{line['frames_per_second']:g}",
-            percent(line["validation_ua"]),
-        )
-        for line in lines
-    ]
-    return Table(("Model", "Epochs", "learning rate", "precision", "frames a second", "validation UA, %"), rows)
+    """Validation UA by setting (rows) and model (columns)."""
+    models: dict[str, None] = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for line in sorted(lines, key=lambda line: (line["epochs"], line["precision"], line["learning_rate"])):
+        rate, epochs = f"{line['learning_rate']:g}", str(line["epochs"])
+        setting = (rate, epochs, f"{line['frames_per_second']:g} Hz", line["precision"])
+        models[line["model"]] = None
+        rows.setdefault(setting, {})[line["model"]] = percent(line["validation_ua"])
+    header = ("Learning rate", "epochs", "frames", "precision", *models)
+    return Table(header, [(*setting, *(found.get(model, "") for model in models)) for setting, found in rows.items()])
 
 
 def _name(encoder: str) -> str:
