@@ -22,7 +22,8 @@ from temporal_shift.ser.corpora.readers import cremad, emobox, emodb, iemocap, r
 from temporal_shift.ser.experiments.reproduce import FIGURES
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+QUICKSTART = ROOT / "examples" / "quickstart" / "README.md"
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", QUICKSTART, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {path: path.read_text(encoding="utf-8") for path in FILES}
 PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
 CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
@@ -87,7 +88,7 @@ def test_every_link_resolves():
         prose = re.sub(code, "", page, flags=re.MULTILINE | re.DOTALL)
         links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", prose)  # "#only-dark" of a picture is no section
         links += [(source, "") for source in re.findall(r'src(?:set)?="([^"]+)"', page)]
-        assert path.name != "README.md" or len(links) > 20
+        assert path != ROOT / "README.md" or len(links) > 20
         broken += [(path.name, target) for target, _ in links if not (path.parent / target).exists()]
         found = sections(page)
         broken += [(path.name, anchor) for target, anchor in links if not target and anchor not in found]

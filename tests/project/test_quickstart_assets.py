@@ -1,9 +1,10 @@
-"""The quickstart's corpus, backbone and experiment are what their papers say."""
+"""The quickstart's corpus, encoder, experiment, results and models are what their pages say."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,9 +19,13 @@ from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.corpora.readers.iemocap import read_iemocap
 from temporal_shift.ser.models.model_card import model_card
 from temporal_shift.ser.models.speech_classifier import load_speech_classifier
+from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.training.folds import make_folds
+from temporal_shift.ser.utils.table import percent, signed
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "examples" / "quickstart"
+PAGE = (QUICKSTART / "README.md").read_text(encoding="utf-8")
 CORPUS = QUICKSTART / "corpus"
 METRICS = json.loads((QUICKSTART / "metrics.json").read_text())
 
@@ -74,6 +79,31 @@ def test_the_experiment_has_the_six_models_and_the_identity_mixer():
     shiftformer, identity = experiment.models[-2:]
     assert identity.shift == shiftformer.shift.model_copy(update={"stride": 0})
     assert shiftformer.baseline == (identity.name, "Transformer")
+
+
+def test_the_tables_of_the_page_are_those_of_the_recorded_results():
+    tables = (report_tables.results(METRICS), report_tables.pairs(METRICS["pairs"]), report_tables.selection(METRICS))
+    assert [table.markdown() for table in tables if table.markdown() not in PAGE] == []
+
+
+def test_the_figures_in_the_sentences_of_the_page_are_those_of_the_recorded_results():
+    text = " ".join(PAGE.split())
+    pairs = {pair["baseline"]: pair for pair in METRICS["pairs"] if pair["model"] == "Shiftformer"}
+    identity, transformer = pairs["Identity mixer"], pairs["Transformer"]
+    difference, low, high = map(signed, (identity["ua_difference"], *identity["interval"]))
+    most = max(model["selection_bias"]["ua"] for model in METRICS["models"])
+    assert re.search(rf"{difference} points.{{,30}} {low} to {high}", text)
+    assert f"{percent(-transformer['ua_difference'])} points below" in text
+    assert f"up to {percent(most)} points" in text
+
+
+@pytest.mark.parametrize("path", ["examples/quickstart/metrics.json", "results/quickstart/metrics.json"])
+def test_every_model_of_the_quickstart_is_above_chance(path):
+    if not (ROOT / path).exists():
+        pytest.skip("the quickstart has not run here")  # .ci/run runs it before the tests
+    metrics = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    assert len(metrics["models"]) == 7
+    assert [model["name"] for model in metrics["models"] if model["ua"]["mean"] <= metrics["chance"]] == []
 
 
 @pytest.mark.parametrize("name", ["Shiftformer", "Transformer"])
