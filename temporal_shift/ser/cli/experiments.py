@@ -21,6 +21,7 @@ from .options import (
     Overwrite,
     Ray,
     choice,
+    experiment_of,
     integers,
     out_option,
     split,
@@ -47,7 +48,7 @@ def quickstart(
     if config == _QUICKSTART and not config.exists():
         raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
     _run(
-        _read(config, None, {"training": {"keep_models": True}} if keep_models else {}),
+        experiment_of(config, None, {"training": {"keep_models": True}} if keep_models else {}),
         output,
         cache,
         overwrite=overwrite,
@@ -67,7 +68,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Encode the corpus, train every model on every fold, write the report. A second call continues a stopped one."""
-    _run(_read(config, corpus, overrides), output, cache, ray=ray, overwrite=overwrite, dry_run=dry_run)
+    _run(experiment_of(config, corpus, overrides), output, cache, ray=ray, overwrite=overwrite, dry_run=dry_run)
 
 
 @exit_on_error(resumes=True)
@@ -124,7 +125,7 @@ def ablate(
     grid = Grid(
         split(blocks), split(placement), integers("--n-div", n_div), split(direction), integers("--stride", stride)
     )
-    experiment = grid.experiment(_read(config, corpus, overrides))
+    experiment = grid.experiment(experiment_of(config, corpus, overrides))
     output = output or Path("results") / f"{experiment.name}-ablation"
     _run(experiment, output, cache, ray=ray, more=ablation_section, overwrite=overwrite, dry_run=dry_run)
 
@@ -142,14 +143,6 @@ def compare(
 
     table, reading = _compare(first, second, model)
     Console().print(table.for_terminal(), reading)
-
-
-def _read(config: Path, corpus: Path | None, overrides: Overrides) -> Experiment:
-    from ..config import read_experiment
-
-    if corpus is not None:
-        overrides["corpus"] = {"path": str(corpus.resolve())}
-    return read_experiment(config, overrides)
 
 
 def _run(experiment: Experiment, output: Path | None, cache: Path, **options: Any) -> None:

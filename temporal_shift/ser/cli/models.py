@@ -10,7 +10,18 @@ from rich.console import Console
 
 from ..utils.errors import RecipeError
 from .exit_codes import exit_on_error
-from .options import CACHE, AllowDownload, Cache, Corpus, Overrides, Overwrite, Revision, out_option, with_overrides
+from .options import (
+    CACHE,
+    AllowDownload,
+    Cache,
+    Corpus,
+    Overrides,
+    Overwrite,
+    Revision,
+    experiment_of,
+    out_option,
+    with_overrides,
+)
 
 _NewFolder = Annotated[Path, out_option("Folder to write; it must not exist.")]
 _HoldsBackbone = Annotated[
@@ -43,12 +54,9 @@ def train(
             "--all-speakers must be given: train makes a model for use, which is not tested; a tested model comes from "
             "run --keep-models and package"
         )
-    from ..config import read_experiment
     from ..experiments.train_all_speakers import train_all_speakers
 
-    if corpus is not None:
-        overrides["corpus"] = {"path": str(corpus.resolve())}
-    experiment = read_experiment(config, overrides)
+    experiment = experiment_of(config, corpus, overrides)
     train_all_speakers(
         experiment,
         model,

@@ -14,6 +14,7 @@ from ..utils.errors import RecipeError
 
 if TYPE_CHECKING:
     from ..config import Channel as ChannelSetting
+    from ..config import Experiment
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -108,6 +109,15 @@ def _layer(text: str | None) -> int | str | None:
         return int(text)
     except ValueError:
         raise RecipeError(f"--layer must be last, weighted or an index of the hidden states, got {text!r}") from None
+
+
+def experiment_of(config: Path, corpus: Path | None, overrides: Overrides) -> Experiment:
+    """The experiment of a YAML file, with the value of ``--corpus`` and the overrides."""
+    from ..config import read_experiment  # takes a while to import
+
+    if corpus is not None:
+        overrides = {**overrides, "corpus": {"path": str(corpus.resolve())}}
+    return read_experiment(config, overrides)
 
 
 def channel_of(text: str) -> ChannelSetting:
