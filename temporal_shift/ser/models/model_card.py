@@ -200,20 +200,27 @@ def _table(provenance: dict[str, Any]) -> Table:
     if folds is not None:
         name = f"all {folds['folds']} folds of the experiment"
         if not was_tested(provenance):
-            name = f"cross-validation, {counted(folds['folds'], 'fold')}, {counted(folds['seeds'], 'seed')}"
+            name = f"cross-validation, {counted(folds['folds'], 'fold')}"
+        if (seeds := _seeds(provenance)) > 1 or not was_tested(provenance):
+            name += f", {counted(seeds, 'seed')}"
         figures = (f"{percent(folds[key]['mean'])} {interval(folds[key]['interval'])}" for key in ("wa", "ua"))
         rows.append((name, *figures))
     rows.append(("chance", *[percent(provenance["chance"])] * 2))
     return Table(("", "WA, %", "UA, %"), rows)
 
 
+def _seeds(provenance: dict[str, Any]) -> int:
+    """The number of seeds in the figures over all folds."""
+    seeds: int = (provenance["all_folds"] or {}).get("seeds", 1)  # models of earlier versions do not record it
+    return seeds
+
+
 def _caveats(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return []
-    seeds = (provenance["all_folds"] or {}).get("seeds", 1)  # models of earlier versions do not record it
     caveats = [
         "WA is the accuracy, UA the mean of the classes' recalls; in brackets, 95 % intervals over "
-        f"{'folds, speakers and seeds' if seeds > 1 else 'folds and speakers'}."
+        f"{'folds, speakers and seeds' if _seeds(provenance) > 1 else 'folds and speakers'}."
     ]
     if provenance["protocol"] == "paper":
         caveats.append("The tested utterances chose the epoch: these figures are optimistic.")

@@ -55,3 +55,13 @@ def test_a_card_without_provenance_does_not_say_whether_the_encoder_was_trained(
     assert "frozen" not in text
     assert "fine-tuned" not in text
     assert "Corpus, protocol and metrics are not known" in text
+
+
+@pytest.mark.parametrize(("seeds", "over"), [({}, "folds and speakers"), ({"seeds": 3}, "folds, speakers and seeds")])
+def test_a_card_says_what_its_intervals_are_over(seeds, over):
+    figure = {"mean": 0.5, "interval": [0.4, 0.6]}
+    provenance = {**PROVENANCE, "all_folds": {"folds": 5, "wa": figure, "ua": figure, **seeds}}
+    text = str(model_card(SpeechClassifierConfig(provenance=provenance), PROVENANCE["corpus"]["classes"]))
+    assert f"95 % intervals over {over}." in text
+    (row,) = (line for line in text.splitlines() if line.startswith("| all 5 folds"))
+    assert ("3 seeds" in row) == bool(seeds)
