@@ -71,12 +71,12 @@ def overview(lines: Iterable[Line]) -> Table:
     The correction is over all cells.
     """
     found = experiments(lines)
-    pairs = corrected([pair for experiment in found for pair in experiment.summary["pairs"]])
+    pairs = [(column, pair) for column, each in enumerate(found) for pair in each.summary["pairs"]]
     rows: dict[str, list[str]] = {}
-    for pair in pairs:
+    for (column, _), pair in zip(pairs, corrected([pair for _, pair in pairs]), strict=True):
         star = " *" if pair["holm_p"] < 0.05 else ""
-        cell = f"{signed(pair['ua_difference'])} {signed_interval(pair['interval'])}{star}"
-        rows.setdefault(f"{pair['model']} − {pair['baseline']}", []).append(cell)
+        cells = rows.setdefault(f"{pair['model']} − {pair['baseline']}", [""] * len(found))
+        cells[column] = f"{signed(pair['ua_difference'])} {signed_interval(pair['interval'])}{star}"
     columns = [f"{_CORPORA[each.head['corpus']]}, {_name(each.head['encoder'])}" for each in found]
     return Table(("UA, points", *columns), [(name, *cells) for name, cells in rows.items()])
 
