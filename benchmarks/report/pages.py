@@ -20,7 +20,7 @@ from . import badges, kernel_tables, plots, real_speech_tables, recipe_tables, t
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
-EMODB = ("real-speech/emodb-tiny",)
+EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-base")
 OVERVIEW = EMODB
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
