@@ -86,6 +86,7 @@ def reproduce(
     cache: Cache = CACHE,
     ray: Ray = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the paper's six models and a linear one in its two settings, and compare with the published figures."""
     from ..experiments.reproduce import reproduce as _reproduce
@@ -95,7 +96,8 @@ def reproduce(
         choice("--setting", name, _SETTINGS)
     for name in model or []:
         choice("--model", name, _MODELS)
-    _reproduce(setting or [], model or [], overrides, output, cache, Console(), ray=ray, overwrite=overwrite)
+    options: dict[str, Any] = {"ray": ray, "overwrite": overwrite, "dry_run": dry_run}
+    _reproduce(setting or [], model or [], overrides, output, cache, Console(), **options)
 
 
 @exit_on_error(resumes=True)

@@ -34,7 +34,9 @@ Output = Annotated[Path | None, out_option("Results folder.", show_default="resu
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace finished runs of other settings in the results folder.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of runs and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the number of runs and an estimate of the time, and stop.")
+]
 Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared by experiments.")]
 CACHE = Path("results/features")
 Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]

@@ -176,6 +176,11 @@ def key_of(inputs: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def missing_utterances(manifest: Manifest, folder: Path) -> int:
+    """The number of utterances without a file in a cache's folder. Checksums are not verified."""
+    return sum(len(shard.utterances) for shard in _shards(manifest, folder) if not shard.path.is_file())
+
+
 def shard_count(utterances: int) -> int:
     """The number of files in a complete cache."""
     return -(-utterances // _SHARD)

@@ -198,15 +198,28 @@ def _load(files: ModelFiles, samples: int) -> Any:
     return model
 
 
-def _cut_positions(model: Any, samples: int, name: str) -> int:
-    """Cut the position table of a Whisper encoder to clips of so many samples; returns its length."""
+def whisper_positions(longest: int, samples: int, name: str) -> int:
+    """Number of positions of a Whisper encoder for clips of so many samples.
+
+    Args:
+        longest: Length of the encoder's position table.
+        name: The encoder, for the message.
+    Raises:
+        RecipeError: If the table is too short.
+    """
     positions = math.ceil(samples / _WHISPER_STRIDE)
-    table = model.embed_positions.weight
-    if positions > len(table):
+    if positions > longest:
         raise RecipeError(
-            f"clip_seconds must be at most {len(table) * _WHISPER_STRIDE / SAMPLE_RATE:g} for the backbone {name}, "
+            f"clip_seconds must be at most {longest * _WHISPER_STRIDE / SAMPLE_RATE:g} for {name}, "
             f"got {samples / SAMPLE_RATE:g}"
         )
+    return positions
+
+
+def _cut_positions(model: Any, samples: int, name: str) -> int:
+    """Cut the position table of a Whisper encoder to clips of so many samples; returns its length."""
+    table = model.embed_positions.weight
+    positions = whisper_positions(len(table), samples, f"the backbone {name}")
     model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())
     model.config.max_source_positions = model.max_source_positions = positions
     return positions

@@ -65,6 +65,7 @@ def reproduce(
     *,
     ray: str | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Run the paper's experiment in ``root/features`` and ``root/finetune``; compare the figures in ``root/table.md``.
 
@@ -72,7 +73,7 @@ def reproduce(
         settings: ``features`` or ``finetune`` or both; an empty list means both.
         models: Names from ``MODELS``; an empty list means all.
         overrides: Other values of settings, as in :func:`temporal_shift.ser.config.read_experiment`.
-        ray, overwrite: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
+        ray, overwrite, dry_run: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
     """
     from ..encoders.pretrained import backbone_identity
     from .run_experiment import run_experiment
@@ -98,11 +99,12 @@ def reproduce(
             overwrite=overwrite,
             more=published_section,
             manifest=corpus,
-            identity=identity_of(experiment.backbone),
+            identity=None if dry_run else identity_of(experiment.backbone),
+            dry_run=dry_run,
         )
         for experiment in experiments
     ]
-    if all(found):  # empty in all processes but the first
+    if all(found):  # empty in all processes but the first, and for a dry run
         table = comparison(found)
         write_bytes(root / "table.md", f"{table.markdown()}\n\n{SOURCE} {CONTEXT}\n".encode())
         console.print(table.for_terminal())

@@ -23,7 +23,7 @@ from ..corpora import caveats as corpus_caveats
 from ..corpora import read_corpus
 from ..corpora.detection import with_reader
 from ..corpora.manifest import Manifest, write_manifest
-from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of
+from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of, missing_utterances
 from ..encoders.preprocessor import notes
 from ..reports import report_tables, sentences
 from ..reports.results import Results
@@ -69,7 +69,8 @@ def run_experiment(
         manifest: The corpus. Default: read from ``experiment.corpus``.
         identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
         overwrite: Whether to replace finished runs that have other settings. By default they are an error.
-        dry_run: Whether to print the number of runs and stop, before anything is encoded or written.
+        dry_run: Whether to print the number of runs and an estimate of the time, and stop before anything is encoded,
+            downloaded or written.
 
     Returns:
         The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
@@ -94,11 +95,9 @@ def run_experiment(
     ]
     _print_plan(console, plan, summary)
     _warn(console, caveats)
-    if dry_run:
+    if dry_run and (not world.is_first or not _has_encoder(experiment, console)):
         return {}
-    identity, key = _inputs(experiment, manifest, identity)
-    for note in notes(experiment.backbone, identity):
-        console.print(f"note: {note}", **_PLAIN)
+    identity, key = _inputs(experiment, manifest, identity, allow_download=not dry_run)
     runs = [
         Run(
             *(experiment, model, fold, seed, manifest, key, None),
@@ -109,6 +108,11 @@ def run_experiment(
         for seed in plan.seeds
         for fold in folds
     ]
+    if dry_run:
+        _print_estimate(console, experiment, runs, cache / key[:16], world)
+        return {}
+    for note in notes(experiment.backbone, identity):
+        console.print(f"note: {note}", **_PLAIN)
     with only_command_in(root) if world.is_first else nullcontext():
         if world.is_first:
             keep_earlier_results(root, experiment, runs, overwrite=overwrite)
@@ -142,18 +146,46 @@ def _print_plan(console: Console, plan: Plan, summary: dict[str, object]) -> Non
     )
 
 
+def _has_encoder(experiment: Experiment, console: Console) -> bool:
+    """Whether the encoder's configuration is on this machine; if not, prints that the time cannot be estimated."""
+    from ..encoders.model_files import ModelFiles  # these import transformers, which takes seconds
+    from ..utils.hugging_face import check_folder_or_hub_name
+
+    name, revision = experiment.backbone.name, experiment.backbone.revision
+    check_folder_or_hub_name(name, "backbone")
+    files = ModelFiles(name, revision, allow_download=False)
+    if files.folder is None and files.find("config.json") is None:
+        console.print(
+            f"the time cannot be estimated: the backbone {name} is not on this machine; `hf download {name}` gets it",
+            **_PLAIN,
+        )
+        return False
+    return True
+
+
+def _print_estimate(console: Console, experiment: Experiment, runs: list[Run], cache: Path, world: World) -> None:
+    from .estimate import estimate  # imports transformers, which takes seconds
+
+    unfinished = [run for run in runs if not run.is_done()]
+    if len(unfinished) < len(runs):
+        console.print(f"{len(runs) - len(unfinished)} of {counted(len(runs), 'run')} finished", **_PLAIN)
+    missing = missing_utterances(runs[0].manifest, cache) if experiment.setting == "features" else 0
+    for line in estimate(experiment, unfinished, missing, world.size).lines():
+        console.print(line, **_PLAIN)
+
+
 def _warn(console: Console, caveats: Iterable[str]) -> None:
     for caveat in caveats:
         console.print(Text.assemble(("warning: ", "bold"), caveat), soft_wrap=True)
 
 
 def _inputs(
-    experiment: Experiment, manifest: Manifest, identity: dict[str, object] | None
+    experiment: Experiment, manifest: Manifest, identity: dict[str, object] | None, *, allow_download: bool
 ) -> tuple[dict[str, object], str]:
     """The backbone's identity, and the key of the models' inputs."""
     from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
 
-    identity = identity or backbone_identity(experiment.backbone)
+    identity = identity or backbone_identity(experiment.backbone, allow_download=allow_download)
     verified = experiment.corpus.reader != "manifest"  # every other reader hashes the audio files itself
     inputs = feature_inputs(
         manifest, experiment.backbone, experiment.features, identity=identity, audio_is_verified=verified

@@ -1,0 +1,112 @@
+"""Floating-point operations (FLOP) of the recipe's encoders and models.
+
+Counts matrix products and convolutions, two FLOP for each multiplication with its addition, by torch's FlopCounterMode
+on tensors of the device "meta", which have a shape and no values. This takes no time. It also counts every layer: on
+the CPU the counter does not see the fused attention and the fused LSTM. Relative attention is counted as it runs on a
+GPU; on the CPU it needs fewer products.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..audio.resampling import SAMPLE_RATE
+from ..encoders.families import encoder_class
+from ..encoders.frame_encoder import FrameEncoder
+from ..encoders.pretrained import whisper_positions
+from ..utils.errors import RecipeError, reason_of
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """FLOP for one utterance: of a forward pass alone, and of a forward and a backward pass."""
+
+    forward: int
+    training: int
+
+    def of(self, *, trained: int, tested: int) -> int:
+        return trained * self.training + tested * self.forward
+
+
+def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: int = 1) -> tuple[Cost, Shape]:
+    """The cost of an encoder on a clip, trained except for its convolutions, and the shape of its frames.
+
+    Args:
+        settings: The encoder's Hugging Face configuration.
+        samples: Length of the clip at 16 kHz.
+        layer, average: As in :class:`~temporal_shift.ser.encoders.frame_encoder.FrameEncoder`.
+    Raises:
+        RecipeError: If the encoder cannot encode such a clip, or lacks the layer.
+    """
+    settings = copy.deepcopy(settings)
+    # fused attention computes its scores again in the backward pass to save memory; this is not counted
+    settings._attn_implementation = "eager"
+    with torch.device("meta"):  # for the call, too: some encoders make tensors in it
+        model, clip = encoder_with_input(settings, samples)
+        encoder = FrameEncoder(model, layer, average)
+        encoder.learn()
+        try:
+            shape: Shape = tuple(encoder(clip).shape[1:])
+        except Exception as error:  # an encoder can fail in any way on a clip that it was not made for
+            raise RecipeError(
+                f"layer {layer} of the encoder cannot be computed for a clip of {samples / SAMPLE_RATE:g} s: "
+                f"{reason_of(error)}"
+            ) from None
+        return cost(encoder, clip), shape
+
+
+def encoder_with_input(settings: Any, samples: int, clips: int = 1) -> tuple[nn.Module, Tensor]:
+    """An encoder with random weights in eval mode, and an input of silent clips. Changes ``settings``."""
+    shape: Shape = (clips, samples)
+    if settings.model_type == "whisper":
+        positions = whisper_positions(settings.max_source_positions, samples, "the encoder")
+        settings.max_source_positions = positions
+        shape = (clips, settings.num_mel_bins, 2 * positions)
+    return encoder_class(settings)(settings).eval(), torch.zeros(shape)
+
+
+def of_classifier(make: Callable[[], nn.Module], frames: Shape) -> Cost:
+    """The cost of a model on the frames of an utterance.
+
+    The frames need a gradient, because in training they contain SpecAugment's learned vector.
+    """
+    with torch.device("meta"):
+        model = make().eval()  # SpecAugment itself is random and has no products
+        inputs = torch.empty(1, *frames, requires_grad=True)
+    return cost(lambda frames: model(frames).logits, inputs)
+
+
+def cost(function: Callable[[Tensor], Tensor], x: Tensor) -> Cost:
+    """The cost of a function. Its backward pass includes ``x`` if that requires a gradient."""
+    with torch.no_grad():
+        forward = counted(lambda: function(x.detach()))
+    return Cost(forward, counted(lambda: function(x).sum().backward()))
+
+
+def counted(function: Callable[[], object]) -> int:
+    """The FLOP of a call."""
+    corrected = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=corrected) as counter:
+        function()
+    return int(counter.get_total_flops())
+
+
+def _convolution_backward(
+    upstream: Shape, x: Shape, weight: Shape, *arguments: Any, out_shape: object = None, **_: Any
+) -> int:
+    """Each gradient costs what the forward pass does; torch's formula multiplies the weight's by the number of groups.
+
+    Not for transposed convolutions, which no encoder here has.
+    """
+    wanted = arguments[-1]  # for which gradients: x's, the weight's, and the bias's, which needs no product
+    return 2 * upstream[0] * math.prod(upstream[2:]) * math.prod(weight) * int(sum(wanted[:2]))

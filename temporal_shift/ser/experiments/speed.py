@@ -1,0 +1,158 @@
+"""The speed of this machine, from training steps and encoder calls that are measured for a moment."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import Training
+from .flops import Shape, encoder_with_input, of_classifier, of_encoder
+
+_FLOP = {"cpu": 4e9, "cuda": 4e12}  # of a measured call: a tenth of a second on one core
+_MIN_SAMPLES = 4000  # of a clip that is cut for the measurement: a quarter of a second
+_BUSY_SIZE = 512  # of the matrices that keep the other cores busy
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """FLOP per second of forward and backward passes, and seconds of a step of the optimizer with clipping."""
+
+    flop_per_second: float
+    optimizer: float = 0.0
+
+
+def device() -> str:
+    """The device that the recipe trains on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def training_speed(make: Callable[[Shape], nn.Module], shape: Shape, training: Training, seconds: float) -> Speed:
+    """Measure training steps of a model on random frames.
+
+    A step that takes too long is measured on a smaller batch or fewer frames. LSTMs keep the batch, because their speed
+    depends on it; other models keep the frames as far as possible.
+
+    Args:
+        make: Makes the model for frames of a shape.
+        shape: Shape of an utterance's frames.
+        seconds: Time after which no further step is measured.
+    """
+    *layers, frames, channels = shape
+    batch = training.batch_size // training.gradient_accumulation
+    with torch.device("meta"):
+        is_recurrent = any(isinstance(module, nn.RNNBase) for module in make(shape).modules())
+    cost = of_classifier(lambda: make(shape), shape).training
+    batch, frames = _cut(batch, frames, cost, min_batch=batch if is_recurrent else 1)
+    shape = (*layers, frames, channels)
+    model = make(shape).to(device()).train()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay, fused=True)
+    inputs = torch.randn(batch, *shape, device=device())
+    labels = torch.zeros(batch, dtype=torch.long, device=device())
+
+    def passes() -> None:
+        optimizer.zero_grad()
+        with _precision(training):
+            loss = model(inputs, labels).loss
+        loss.backward()
+
+    def update() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+        optimizer.step()
+
+    of_passes, of_update = _seconds([passes, update], seconds)
+    flop = batch * of_classifier(lambda: make(shape), shape).training
+    return Speed(flop / of_passes, of_update)
+
+
+def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Speed:
+    """Measure an encoder of at most two layers on silence.
+
+    Args:
+        settings: The encoder's Hugging Face configuration.
+        samples: Length of a clip at 16 kHz; shortened if the call would take too long.
+        clips: Number of clips in a call; reduced if the call would take too long.
+    """
+    settings = copy.deepcopy(settings)
+    settings.num_hidden_layers = min(2, settings.num_hidden_layers)
+    clips, samples = _cut(clips, samples, of_encoder(settings, samples)[0].forward, min_length=_MIN_SAMPLES)
+    cost = of_encoder(settings, samples)[0].forward
+    encoder, inputs = encoder_with_input(settings, samples, clips)
+    encoder, inputs = encoder.to(device()), inputs.to(device())
+    with torch.inference_mode():
+        (of_call,) = _seconds([lambda: encoder(inputs)], seconds)
+    return Speed(clips * cost / of_call)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Use so many of torch's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def busy(cores: int) -> Iterator[None]:
+    """Keep other cores busy with matrix products, as the processes do that train other runs."""
+    done = threading.Event()
+
+    def work() -> None:
+        matrix = torch.randn(_BUSY_SIZE, _BUSY_SIZE)
+        product = torch.empty_like(matrix)
+        while not done.is_set():
+            torch.mm(matrix, matrix, out=product)
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(cores)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
+
+
+def _cut(batch: int, length: int, flop: int, *, min_batch: int = 1, min_length: int = 1) -> tuple[int, int]:
+    """A batch and a length that take about ``_FLOP``; ``flop`` is for one utterance of the whole length."""
+    share = min(1.0, _FLOP[device()] / (batch * max(1, flop)))
+    fitting = max(min_batch, int(batch * share))
+    return fitting, min(length, max(min_length, int(length * min(1.0, share * batch / fitting))))
+
+
+def _precision(training: Training) -> Any:
+    dtype = getattr(torch, training.precision)
+    return torch.autocast(device(), dtype, enabled=dtype is not torch.float32)
+
+
+def _seconds(functions: list[Callable[[], object]], seconds: float) -> list[float]:
+    """The median time of each function. They are called in turns, once before the time counts."""
+    for function in functions:
+        function()
+    times: list[list[float]] = [[] for _ in functions]
+    end = time.perf_counter() + seconds
+    while not times[-1] or time.perf_counter() < end:
+        for function, of_function in zip(functions, times, strict=True):
+            _wait()
+            started = time.perf_counter()
+            function()
+            _wait()
+            of_function.append(time.perf_counter() - started)
+    return [statistics.median(of_function) for of_function in times]
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
