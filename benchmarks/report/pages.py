@@ -1,7 +1,7 @@
 """Writes the tables, pictures and badges of the records into README and the docs: ``python -m benchmarks pages``.
 
-A page says where a table belongs by ``<!-- table: NAME -->`` and ``<!-- end -->``, and what stands between is replaced.
-A test holds the pages against the records.
+A page marks the place of a table by ``<!-- table: NAME -->`` and ``<!-- end -->``. The text between them is replaced.
+A test compares the pages with the records.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _other_shapes(line: Line) -> bool:
 
 
 def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Table:
-    """As narrow as a page is: without the quartiles, and without what the page says beside the table."""
+    """A table for a page: without the quartiles, and without the columns that the page describes."""
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
@@ -54,6 +54,7 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "kernels": ("kernels", kernel_tables.by_form),
     "kernels goals": ("kernels", tables.goals),
     "recipe": ("recipe-cpu", recipe_tables.epochs_table),
+    "recipe loop": ("recipe-cpu", recipe_tables.loop_table),
     "recipe memory": ("recipe-cpu", recipe_tables.memory_table),
     "recipe experiment": ("recipe-cpu", recipe_tables.experiment_table),
     "recipe goals": ("recipe-cpu", tables.goals),
@@ -90,15 +91,15 @@ def pages() -> list[Path]:
 
 
 def filled(text: str) -> str:
-    """A page with every table made anew.
+    """A page with every table written again.
 
     Raises:
-        ValueError: If the page names a table that is none.
+        ValueError: If the page names a table that does not exist.
     """
 
     def replace(found: re.Match[str]) -> str:
         if found[2] not in TABLES:
-            raise ValueError(f"there is no table {found[2]!r}: it must be one of {', '.join(TABLES)}")
+            raise ValueError(f"a page's table must be one of {', '.join(TABLES)}, got {found[2]!r}")
         return f"{found[1]}\n{table_of(found[2]).markdown()}\n\n{found[3]}"
 
     return _TABLE.sub(replace, text)

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from temporal_shift.ser.utils.table import Table
 
 from ..measure.measurements import OURS, Line, quantiles
-from ..measure.recipe.rows import ENCODING, EPOCH, EXPERIMENT, PEAK, RATES
+from ..measure.recipe.rows import BARE, ENCODING, EPOCH, EXPERIMENT, LOOP, PEAK, RATES
 
 
 def epochs_table(lines: Iterable[Line]) -> Table:
     """A row for each encoder and model: median seconds of an epoch, quartiles, and how they compare."""
-    goals = {line["what"].partition(", ")[2]: line for line in lines if line["kind"] == "goal"}
+    goals = _goals(lines)
     rows = []
     for line in _lines(lines, EPOCH):
         figures, goal = line["figures"], goals[line["setting"]]
@@ -26,6 +26,27 @@ def epochs_table(lines: Iterable[Line]) -> Table:
     return Table(header, rows)
 
 
+def loop_table(lines: Iterable[Line]) -> Table:
+    """A row for each size: an epoch of the recipe and of a bare loop, and the share of a matrix product's rate."""
+    goals = _goals(lines)
+    rows = []
+    for line in _lines(lines, LOOP):
+        figures, goal = line["figures"], goals[line["setting"]]
+        shape = " x ".join(map(str, line["shape"]))
+        utterances = f"{figures['trained']:.0f} + {figures['tested']:.0f} of {shape}"
+        seconds = [_quartiles(line["samples"][form]) for form in (OURS, BARE)]
+        bound = f"at most {goal['bound']:g}, {'held' if goal['held'] else 'missed'}"
+        share = f"{100 * figures['share_of_gemm']:.0f} %"
+        rows.append((line["setting"], utterances, *seconds, f"{figures['ratio']:.2f}", bound, share))
+    header = ("size, model", "utterances", "an epoch, s", "a bare loop's, s", "ratio", "goal", "of a product's rate")
+    return Table(header, rows)
+
+
+def _goals(lines: Iterable[Line]) -> dict[str, Line]:
+    """The goals by setting."""
+    return {line["what"].partition(", ")[2]: line for line in lines if line["kind"] == "goal"}
+
+
 def _lines(lines: Iterable[Line], what: str) -> list[Line]:
     return [line for line in lines if line["what"] == what]
 
@@ -36,7 +57,7 @@ def _quartiles(seconds: list[float]) -> str:
 
 
 def memory_table(lines: Iterable[Line]) -> Table:
-    """A row for each corpus that was encoded: gibibytes at the peak."""
+    """A row for each encoded corpus: gibibytes at the peak."""
     found = _lines(lines, PEAK)
     rows = [(line["setting"], _gibibytes(line["median"]), _gibibytes(line["figures"].get("on_gpu"))) for line in found]
     width = 3 if any("on_gpu" in line["figures"] for line in found) else 2

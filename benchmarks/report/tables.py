@@ -22,8 +22,8 @@ def of_suite(lines: list[Line]) -> list[Table]:
     if suite == "kernels":
         found = [kernel_tables.of_layout(lines, layout) for layout in LAYOUTS] + [kernel_tables.by_form(lines)]
     elif suite == "recipe":
-        made = (recipe_tables.epochs_table, recipe_tables.memory_table, recipe_tables.experiment_table)
-        found = [table(lines) for table in made]
+        made = (recipe_tables.epochs_table, recipe_tables.loop_table)
+        found = [table(lines) for table in (*made, recipe_tables.memory_table, recipe_tables.experiment_table)]
     else:
         found = [measurements(lines), counts(lines), growth(lines)]
     return [table for table in (*found, goals(lines)) if table.rows]

@@ -1,16 +1,17 @@
-"""``python -m benchmarks recipe``: what the feature cache saves, what filling it takes, what the experiment costs.
+"""``python -m benchmarks recipe``: what the feature cache saves, what filling it costs, and what the experiment costs.
 
 - *Epochs*: an epoch on cached features against one that encodes each utterance again, as the published code does. Both
-  are the recipe's own, by its trainer: of five sessions three are trained on, one validates and one is tested. They
-  take turns, and nothing is timed before the features were compared. "By FLOP" is the same ratio in floating-point
-  operations: what it would be if each of them took the same time.
-- *Peak memory*: of a new process that fills the cache, with all that it imports and the encoder's weights, for one
-  corpus and for one four times as long.
-- *The paper's experiment*: its FLOP, and the hours that they take at this machine's rates, those of the epochs above,
-  and at an assumed rate of a GPU.
+  are epochs of the recipe's trainer: three of five sessions train, one validates and one is tested. They take turns,
+  and nothing is timed before the features are compared. "By FLOP" is the ratio of their floating-point operations.
+- *Bare loop*: an epoch of the recipe's trainer against one of a plain PyTorch loop over tensors in memory, and the
+  rate that the recipe reaches against the rate of a matrix product. Nothing is timed before the weights are compared.
+- *Peak memory*: of a new process that fills the cache, with its imports and the encoder's weights, for a corpus and for
+  one four times as long.
+- *The paper's experiment*: its FLOP, and the hours at this machine's rates, measured in the epochs above, and at an
+  assumed rate of a GPU.
 
 The encoders are the quickstart's, on its corpus, and wav2vec 2.0 base with random weights, on noise: neither time nor
-memory depends on what the weights are.
+memory depends on the weights.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from temporal_shift.ser.experiments.reproduce import PAPER_MODELS, SETTINGS, pub
 from temporal_shift.ser.utils.atomic_files import file_sha256
 
 from ..measure.measurements import Count, Measurement
+from ..measure.recipe.bare_loop import LoopCase, measurement_of
 from ..measure.recipe.cache_memory import measurements_of, peaks_of
 from ..measure.recipe.epoch_times import Epochs, RecipeCase, epochs_of
 from ..measure.recipe.flops import FlopCounts, Rates, expense
@@ -50,13 +52,17 @@ SESSIONS = 5
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """The size of each measurement."""
 
     clip_seconds: float = 7.5
     utterances: int = 10  # of noise
     rounds: int = 2
-    quickstart: int = 200  # utterances of its corpus, of 400
-    encoder: dict[str, Any] = field(default_factory=dict)  # where its configuration is not that of a base encoder
+    quickstart: int = 200  # utterances of its corpus, which has 400
+    encoder: dict[str, Any] = field(default_factory=dict)  # changes to the configuration of a base encoder
+    loops: tuple[LoopCase, ...] = (  # three fifths of the utterances train
+        LoopCase("small", utterances=400, frames=(16, 384), batch=16, rounds=9),
+        LoopCase("full size", utterances=10, frames=(374, 768), batch=3, rounds=5),
+    )
 
 
 QUICK = Scale(
@@ -75,30 +81,34 @@ QUICK = Scale(
         "num_conv_pos_embeddings": 8,
         "num_conv_pos_embedding_groups": 2,
     },
+    loops=(LoopCase("small", 20, (8, 32), 4, 2), LoopCase("full size", 10, (16, 64), 3, 2)),
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--utterances", type=int, default=Scale.utterances, help="of noise (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=Scale.rounds, help="of epochs (default: %(default)s)")
+    parser.add_argument(
+        "--utterances", type=int, default=Scale.utterances, help="utterances of noise (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=Scale.rounds, help="rounds of epochs (default: %(default)s)")
     parser.add_argument(
         "--gpu-tflops",
         type=float,
         default=20.0,
-        help="assumed of a GPU (default: %(default)s; the data sheet of an A100 has 19.5 in float32, 156 in TF32)",
+        help="assumed rate of a GPU (default: %(default)s; an A100's data sheet: 19.5 in float32, 156 in TF32)",
     )
-    parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="small sizes for a test: the figures mean nothing")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
-    """The epochs and the memory of each corpus, then what the paper's experiment costs."""
+    """The epochs and the memory of each corpus, the epochs beside a bare loop's, and the paper's experiment's cost."""
     if (options.device == "cuda") != torch.cuda.is_available():
         raise SystemExit(
-            "the recipe takes the GPU where there is one: --device cuda, or hide it with CUDA_VISIBLE_DEVICES="
+            f"--device must be {'cuda' if torch.cuda.is_available() else 'cpu'}, got {options.device}: the recipe uses "
+            "a GPU if there is one; CUDA_VISIBLE_DEVICES= hides it"
         )
     if options.utterances < SESSIONS:
-        raise SystemExit(f"--utterances {options.utterances} leaves a session empty: it must be at least {SESSIONS}")
+        raise SystemExit(f"--utterances must be at least {SESSIONS}, the number of sessions, got {options.utterances}")
     scale = QUICK if options.quick else Scale(utterances=options.utterances, rounds=options.rounds)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -108,6 +118,9 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
         for case in (quickstart(scale), noise(scale, folder)):
             yield from measurements_of(list(peaks_of(case.name, case.experiment, case.manifest, folder)))
             rows += epochs_of(case, folder, scale.rounds)  # on the cache that was just filled
+        (shiftformer,) = published_experiment("features", ["Shiftformer"], {}).models
+        for loop in scale.loops:
+            yield measurement_of(loop, shiftformer, folder)
     yield from costs(rows, scale, options.gpu_tflops * 1e12)
 
 
@@ -152,9 +165,9 @@ def _write_noise(folder: Path, scale: Scale) -> Manifest:
 
 
 def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurement | Count]:
-    """The epochs beside their FLOP, the rates that they had, and the paper's experiment at these rates."""
+    """The epochs with their FLOP, the rates that they reached, and the paper's experiment at these rates."""
     counts = FlopCounts(scale.clip_seconds, scale.encoder)
-    on_noise = [row for row in rows if row.encoder != "quickstart"]  # the paper's encoder, which alone is counted
+    on_noise = [row for row in rows if row.encoder != "quickstart"]  # FLOP are counted for the paper's encoder only
     for row in rows:
         yield row.measurement(1 + _encoding(row, counts) / _training(row, counts) if row in on_noise else None)
     rates = rates_of(on_noise, counts)
@@ -166,14 +179,14 @@ def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurem
 
 
 def rates_of(rows: Sequence[Epochs], counts: FlopCounts) -> Rates:
-    """What the epochs of each kind of blocks had of FLOP a second, and of encoding their median."""
+    """FLOP per second of the epochs, by kind of blocks, and the median of those of encoding."""
     encoding = [_encoding(row, counts) / (row.median(ENCODING) - row.median(CACHED)) for row in rows]
     training = {row.model.blocks: _training(row, counts) / row.median(CACHED) for row in rows}
     return Rates(statistics.median(encoding), training)
 
 
 def _encoding(row: Epochs, counts: FlopCounts) -> int:
-    """FLOP of an epoch that encodes, beyond those of a cached one."""
+    """FLOP that encoding adds to an epoch."""
     cost, _ = counts.encoders["facebook/wav2vec2-base"]
     return cost.of(trained=0, tested=row.trained + row.tested)
 

@@ -10,18 +10,20 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config
 
-from benchmarks.measure.recipe import cache_memory, epoch_times, flops
-from benchmarks.measure.recipe.flops import Cost, FlopCounts, Rates
-from benchmarks.measure.recipe.rows import EPOCH, EXPERIMENT
+from benchmarks.measure.recipe import bare_loop, cache_memory, epoch_times, flops
+from benchmarks.measure.recipe.flops import FlopCounts, Rates
+from benchmarks.measure.recipe.rows import BARE, EPOCH, EXPERIMENT, LOOP
 from benchmarks.report import recipe_tables
 from benchmarks.suites import recipe
 from temporal_shift import ShiftConv, ShiftLSTM
 from temporal_shift.ser import config
 from temporal_shift.ser.encoders.feature_cache import cached_features
 from temporal_shift.ser.encoders.pretrained import PretrainedEncoder, load_backbone
+from temporal_shift.ser.experiments.flops import Cost, cost, of_encoder, of_model
 from temporal_shift.ser.experiments.reproduce import PAPER_MODELS, published_experiment
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.models.speech_classifier import SpeechClassifier
+from temporal_shift.ser.training.datasets import Batches
 
 SMALL = recipe.QUICK.encoder
 N = recipe.QUICK.utterances
@@ -43,7 +45,7 @@ def of_layer(make, *shape: int) -> Cost:
         y = layer(x)
         return y[0] if isinstance(y, tuple) else y
 
-    return flops.cost(output, x)
+    return cost(output, x)
 
 
 @pytest.mark.parametrize("lstm", [nn.LSTM, ShiftLSTM])
@@ -77,10 +79,10 @@ def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together
     (model,) = published_experiment("finetune", [model], {}).models
     head = frame_classifier(model, backbone.shape, flops.LABELS, config.SpecAugment())
     together = SpeechClassifier.of(backbone, head, case.experiment.backbone, 0.5).eval()
-    own = flops.cost(lambda clip: together(clip).logits, torch.zeros(1, 8000))
+    own = cost(lambda clip: together(clip).logits, torch.zeros(1, 8000))
 
-    encoder, frames = flops.of_encoder(Wav2Vec2Config(**SMALL), 8000)
-    of_head = flops.of_classifier(lambda: frame_classifier(model, frames, flops.LABELS, config.SpecAugment()), frames)
+    encoder, frames = of_encoder(Wav2Vec2Config(**SMALL), 8000)
+    of_head = of_model(model, frames, flops.LABELS)
     assert frames == backbone.shape
     assert own.forward == encoder.forward + of_head.forward
     assert own.training == encoder.training + of_head.training
@@ -88,7 +90,7 @@ def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together
 
 def test_the_papers_encoders_make_374_frames_of_768_channels():
     for make in flops.ENCODERS.values():
-        counted, frames = flops.of_encoder(make(), 120_000)
+        counted, frames = of_encoder(make(), 120_000)
         assert frames == (374, 768)
         assert 109e9 < counted.forward < 110e9
 
@@ -193,16 +195,34 @@ def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(mon
         ratio = line["figures"]["ratio"]
         assert f" {ratio:.1f} |" in row
         assert row.endswith(f"at least 10, {'held' if ratio >= 10 else 'missed'} |")
+    assert [line["setting"] for line in lines if line["what"] == LOOP] == [
+        "small, Shiftformer",
+        "full size, Shiftformer",
+    ]
+    for row, line in zip(
+        recipe_tables.loop_table(lines).rows, [line for line in lines if line["what"] == LOOP], strict=True
+    ):
+        assert line["ratio_to_peers"][BARE] == pytest.approx(1 / line["figures"]["ratio"], rel=1e-3)
+        assert 0 < line["figures"]["share_of_gemm"] < 2
+        assert row[5] == f"at most 1.05, {'held' if line['figures']['ratio'] <= 1.05 else 'missed'}"
     assert "| small, 64 utterances | 1.50 |" in recipe_tables.memory_table(lines).markdown()
     assert "at 20 TFLOP/s" in recipe_tables.experiment_table(lines).markdown()
 
 
+def test_no_epoch_is_timed_if_the_bare_loop_trains_other_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(bare_loop, "Batches", lambda *rows, **more: Batches(*rows, **{**more, "seed": 1}))
+    (model,) = published_experiment("features", ["Shiftformer"], {}).models
+    size = bare_loop.LoopCase("small", 20, (8, 32), 4, rounds=1)
+    with pytest.raises(AssertionError, match="differs between the recipe and the bare loop"):
+        bare_loop.measurement_of(size, model, tmp_path)
+
+
 def test_another_device_than_the_recipe_would_take_is_an_error():
     other = "cpu" if torch.cuda.is_available() else "cuda"
-    with pytest.raises(SystemExit, match="the recipe takes the GPU where there is one"):
+    with pytest.raises(SystemExit, match=f"--device must be .*, got {other}"):
         next(recipe.measure(parsed("--device", other)))
 
 
 def test_a_corpus_with_an_empty_session_is_an_error():
-    with pytest.raises(SystemExit, match="--utterances 4 leaves a session empty: it must be at least 5"):
+    with pytest.raises(SystemExit, match=r"--utterances must be at least 5.*, got 4"):
         next(recipe.measure(parsed("--utterances", "4")))

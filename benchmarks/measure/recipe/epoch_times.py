@@ -21,6 +21,7 @@ from temporal_shift.ser.corpora.manifest import Manifest
 from temporal_shift.ser.encoders import feature_cache
 from temporal_shift.ser.encoders.feature_cache import FeatureCache, cached_features
 from temporal_shift.ser.encoders.pretrained import PretrainedEncoder, load_backbone
+from temporal_shift.ser.experiments.flops import Shape
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.training.datasets import Frames, Part
 from temporal_shift.ser.training.folds import make_folds
@@ -29,7 +30,6 @@ from temporal_shift.ser.training.trainer import RecipeTrainer
 from temporal_shift.ser.utils.distributed import World
 
 from ..measurements import OURS, Goal, Measurement
-from .flops import Shape
 from .rows import CACHED, ENCODING, EPOCH
 
 CACHED_A_ROUND = 2  # epochs, for one that encodes

@@ -5,3 +5,5 @@ PEAK = "peak memory of encoding"
 EXPERIMENT = "the paper's experiment"
 RATES = "FLOP a second"
 CACHED, ENCODING = "cached", "encoding"  # where the features of an epoch come from
+LOOP = "an epoch beside a bare loop's"
+BARE = "bare loop"

@@ -15,11 +15,10 @@ from ..audio.resampling import SAMPLE_RATE
 from ..encoders.families import encoder_config
 from ..encoders.feature_cache import batch_size
 from ..encoders.model_files import ModelFiles
-from ..models.frame_classifier import FrameClassifier, frame_classifier
 from ..training.run_record import Run
 from ..utils.wording import counted
 from . import speed
-from .flops import Cost, Shape, of_classifier, of_encoder
+from .flops import Cost, Shape, of_encoder, of_model
 
 _MEASURING_SECONDS = 2.0  # in all
 _MAX_SECONDS = 0.3  # for one kind of model
@@ -52,6 +51,9 @@ class Estimate:
 
     def lines(self) -> Iterator[str]:
         """The estimate, and what it was computed from."""
+        if not self.runs and not self.utterances:
+            yield "nothing is left to encode or to train"
+            return
         parts = [f"training {counted(self.runs, 'run')}, {self.parallel} at a time: {duration(self.training_seconds)}"]
         flop = [f"{_flop(self.training_flop)} of training and scoring"]
         if self.utterances:
@@ -86,15 +88,11 @@ class _Kind:
         self.trained += epochs * len(fold.train)
         self.tested += epochs * (len(fold.validation) + len(fold.test))
 
-    def model(self, shape: Shape) -> FrameClassifier:
-        run = self.first
-        return frame_classifier(run.model, shape, run.manifest.labels, run.experiment.spec_augment)
-
     def flop(self, encoder: Cost | None, shape: Shape) -> dict[str, int]:
         """FLOP of all runs: of their model and, if the encoder learns, of the encoder."""
         passes = {"trained": self.trained, "tested": self.tested}
-        of_model = of_classifier(lambda: self.model(shape), shape).of(**passes)
-        return {"model": of_model, "encoder": 0 if encoder is None else encoder.of(**passes)}
+        model = of_model(self.first.model, shape, self.first.manifest.labels).of(**passes)
+        return {"model": model, "encoder": 0 if encoder is None else encoder.of(**passes)}
 
 
 def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, world_size: int = 1) -> Estimate:
@@ -116,7 +114,8 @@ def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, w
         kinds.setdefault(_name(run.model), _Kind(run)).add(run)
     in_processes = experiment.processes > 1 and world_size == 1
     parallel = max(1, min(experiment.processes, len(runs), os.cpu_count() or 1)) if in_processes else 1
-    with speed.threads(1 if in_processes else torch.get_num_threads()), speed.busy(parallel * world_size - 1):
+    others = min(parallel * world_size, os.cpu_count() or 1) - 1
+    with speed.threads(1 if in_processes else torch.get_num_threads()), speed.busy(others):
         speeds = _speeds(experiment, kinds, settings, shape)
     if missing:
         clips, seconds = batch_size(features.clip_seconds), _MAX_SECONDS
@@ -157,7 +156,10 @@ def _speeds(
     """The speed of each kind of model, and of the encoder if it learns."""
     training = experiment.training
     seconds = min(_MAX_SECONDS, _MEASURING_SECONDS / (len(kinds) + 1))
-    found = {name: speed.training_speed(kind.model, shape, training, seconds) for name, kind in kinds.items()}
+    found = {
+        name: speed.training_speed(experiment, kind.first.model, shape, kind.first.manifest.labels, seconds)
+        for name, kind in kinds.items()
+    }
     if experiment.setting == "finetune":
         clips = training.batch_size // training.gradient_accumulation
         found["encoder"] = speed.encoder_speed(settings, _samples(experiment), clips, seconds)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import Training
-from .flops import Shape, encoder_with_input, of_classifier, of_encoder
+from ..config import Experiment, Model, Training
+from ..models.frame_classifier import frame_classifier
+from .flops import Shape, encoder_with_input, of_encoder, of_model
 
 _FLOP = {"cpu": 4e9, "cuda": 4e12}  # of a measured call: a tenth of a second on one core
+_FLOP_OF_A_NUMBER = 200  # of the input: bounds the memory of models with little arithmetic
+_MIN_LSTM_FRAMES = 24  # fewer are slower: each call rearranges the weights
 _MIN_SAMPLES = 4000  # of a clip that is cut for the measurement: a quarter of a second
 _BUSY_SIZE = 512  # of the matrices that keep the other cores busy
 
@@ -35,42 +39,41 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def training_speed(make: Callable[[Shape], nn.Module], shape: Shape, training: Training, seconds: float) -> Speed:
+def training_speed(experiment: Experiment, model: Model, shape: Shape, labels: Sequence[str], seconds: float) -> Speed:
     """Measure training steps of a model on random frames.
 
     A step that takes too long is measured on a smaller batch or fewer frames. LSTMs keep the batch, because their speed
     depends on it; other models keep the frames as far as possible.
 
     Args:
-        make: Makes the model for frames of a shape.
         shape: Shape of an utterance's frames.
         seconds: Time after which no further step is measured.
     """
     *layers, frames, channels = shape
+    training = experiment.training
     batch = training.batch_size // training.gradient_accumulation
-    with torch.device("meta"):
-        is_recurrent = any(isinstance(module, nn.RNNBase) for module in make(shape).modules())
-    cost = of_classifier(lambda: make(shape), shape).training
-    batch, frames = _cut(batch, frames, cost, min_batch=batch if is_recurrent else 1)
+    cost = max(of_model(model, shape, labels).training, _FLOP_OF_A_NUMBER * math.prod(shape))
+    smallest = (batch, _MIN_LSTM_FRAMES) if model.blocks == "lstm" else (1, 1)
+    batch, frames = _cut(batch, frames, cost, smallest)
     shape = (*layers, frames, channels)
-    model = make(shape).to(device()).train()
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=training.weight_decay, fused=True)
+    classifier: nn.Module = frame_classifier(model, shape, labels, experiment.spec_augment)
+    classifier.to(device()).train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=training.weight_decay, fused=True)
     inputs = torch.randn(batch, *shape, device=device())
-    labels = torch.zeros(batch, dtype=torch.long, device=device())
+    classes = torch.zeros(batch, dtype=torch.long, device=device())
 
     def passes() -> None:
         optimizer.zero_grad()
         with _precision(training):
-            loss = model(inputs, labels).loss
+            loss = classifier(inputs, classes).loss
         loss.backward()
 
     def update() -> None:
-        nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+        nn.utils.clip_grad_norm_(classifier.parameters(), training.max_grad_norm)
         optimizer.step()
 
     of_passes, of_update = _seconds([passes, update], seconds)
-    flop = batch * of_classifier(lambda: make(shape), shape).training
-    return Speed(flop / of_passes, of_update)
+    return Speed(batch * of_model(model, shape, labels).training / of_passes, of_update)
 
 
 def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Speed:
@@ -83,7 +86,7 @@ def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Sp
     """
     settings = copy.deepcopy(settings)
     settings.num_hidden_layers = min(2, settings.num_hidden_layers)
-    clips, samples = _cut(clips, samples, of_encoder(settings, samples)[0].forward, min_length=_MIN_SAMPLES)
+    clips, samples = _cut(clips, samples, of_encoder(settings, samples)[0].forward, (1, _MIN_SAMPLES))
     cost = of_encoder(settings, samples)[0].forward
     encoder, inputs = encoder_with_input(settings, samples, clips)
     encoder, inputs = encoder.to(device()), inputs.to(device())
@@ -125,11 +128,11 @@ def busy(cores: int) -> Iterator[None]:
             worker.join()
 
 
-def _cut(batch: int, length: int, flop: int, *, min_batch: int = 1, min_length: int = 1) -> tuple[int, int]:
+def _cut(batch: int, length: int, flop: int, smallest: tuple[int, int]) -> tuple[int, int]:
     """A batch and a length that take about ``_FLOP``; ``flop`` is for one utterance of the whole length."""
     share = min(1.0, _FLOP[device()] / (batch * max(1, flop)))
-    fitting = max(min_batch, int(batch * share))
-    return fitting, min(length, max(min_length, int(length * min(1.0, share * batch / fitting))))
+    fitting = max(smallest[0], int(batch * share))
+    return fitting, min(length, max(smallest[1], int(length * min(1.0, share * batch / fitting))))
 
 
 def _precision(training: Training) -> Any:

@@ -161,6 +161,34 @@ def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path
     line = printed.splitlines()[0]
     # 3 blocks; 2 directions and 2 strides of 4 proportions: 16 for each block and placement
     assert f"{3 + (2 + 1 + 3) * 16} models x 3 folds x 2 seeds = {99 * 3 * 2} runs" in line
+    assert re.search(r"estimated time .*encoding 24 utterances: .*training 594 runs", printed)
+    assert re.search(r"GFLOP/s .*\(conv, inplace\).*\(transformer, replace\).*\(encoder\)", printed)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_estimates_what_is_left(folder, results):
+    shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
+    before = contents(results)
+    code, printed, _ = run(folder, results, "--dry-run")
+    assert code == 0
+    assert "2 of 3 runs finished" in printed
+    assert "training 1 run," in printed
+    assert "encoding" not in printed
+    assert contents(results) == before
+    assert (
+        "nothing is left"
+        in typed(
+            "run", folder / "experiment.yaml", "--cache", folder / "cache", "--out", folder / "results", "--dry-run"
+        )[1]
+    )
+
+
+def test_a_dry_run_without_the_encoder_says_why_there_is_no_estimate(folder, tmp_path):
+    arguments = ("--out", tmp_path / "results", "--backbone", "nobody/no-such-encoder", "--dry-run")
+    code, printed, _ = typed("run", folder / "experiment.yaml", *arguments)
+    assert code == 0
+    assert "= 3 runs" in printed
+    assert re.search("cannot be estimated: .*nobody/no-such-encoder is not on this machine", printed)
     assert not list(tmp_path.iterdir())
 
 
