@@ -42,6 +42,7 @@ def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Tab
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
+_CROSS = tuple(f"real-speech/cross-{model}-ravdess" for model in ("shiftformer", "transformer"))
 TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # of records
     "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
     "op shapes": ("op-cpu", lambda lines: _rows(lines, _other_shapes)),
@@ -65,6 +66,9 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech emodb": (EMODB, real_speech_tables.figures),
     "real speech emodb differences": (EMODB, real_speech_tables.differences),
     "real speech tried": ("real-speech/tried", real_speech_tables.tried),
+    "real speech cross": (_CROSS, real_speech_tables.cross),
+    "real speech confusion": (_CROSS, real_speech_tables.cross_confusion),
+    "real speech sounds": (_CROSS, real_speech_tables.sounds),
 }
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
@@ -67,6 +68,7 @@ def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
 
 
 ROOT = Path(__file__).parents[2]
+CROSS = sorted((ROOT / real_speech.FOLDER).glob("cross-*.jsonl"))
 RECORDS = sorted(
     path for path in (ROOT / real_speech.FOLDER).glob("*.jsonl") if not path.stem.startswith(("tried", "cross-"))
 )
@@ -100,6 +102,26 @@ def test_a_committed_record_has_every_run_with_the_scores_of_its_predictions(pat
     }
     assert computed.keys() == scores.keys()
     assert [*computed.values()] == [pytest.approx(scores[key], abs=1e-9) for key in computed]
+
+
+@pytest.mark.parametrize("path", CROSS, ids=lambda path: path.stem)
+def test_a_record_of_another_corpus_is_of_the_shipped_weights(path):
+    lines = record_file.read(path)
+    assert [line["kind"] for line in lines] == ["cross-corpus", "sound", "sound"]
+    assert len({line["model"] for line in lines}) == 1
+    shipped = EXAMPLES / "models" / lines[0]["model"]
+    assert {line["model_sha256"] for line in lines} == {file_sha256(shipped / "model.safetensors")}
+    counts = np.array(lines[0]["confusion"])
+    assert counts.sum() == lines[0]["utterances"]
+    assert metrics.unweighted_accuracy(counts) == pytest.approx(lines[0]["ua"])
+    assert metrics.weighted_accuracy(counts) == pytest.approx(lines[0]["wa"])
+    labels = json.loads((shipped / "config.json").read_text())["id2label"].values()
+    assert [*labels] == lines[0]["labels"] == [*lines[1]["probabilities"]]
+
+
+def test_each_shipped_model_has_a_record_of_another_corpus():
+    models = {record_file.read(path)[0]["model"] for path in CROSS}
+    assert models == {path.name for path in (EXAMPLES / "models").iterdir()}
 
 
 def _scores(fold, classes):
