@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
 @contextmanager
 def demo() -> Iterator[str]:
-    """Where the demo of the quickstart's models listens."""
+    """Where the demo of the repository's models listens."""
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -50,7 +50,9 @@ def shoot(browser: Browser, address: str, width: int, path: Path) -> None:
     for _ in range(2):  # the first answer is slower than those that follow
         page.get_by_role("button", name=EXAMPLE).click()
         page.wait_for_selector(".card img")
-        page.wait_for_timeout(3000)  # until what moves has come to rest
+        page.wait_for_timeout(1000)  # until the page shows that it is busy
+        page.get_by_text("processing |").wait_for(state="hidden")
+        page.wait_for_timeout(2000)  # until what moves has come to rest
     page.screenshot(path=path, full_page=True, animations="disabled")
     page.close()
     Image.open(path).convert("RGB").save(path, optimize=True)

@@ -36,7 +36,7 @@ class Example:
 
 
 def quickstart_examples(corpus: Path) -> list[Example]:
-    """One recording per class and speaker of the session that the repository's models were not trained on."""
+    """One recording per class and speaker of the first session of the quickstart's corpus, which is synthetic."""
     found: dict[tuple[str, str], Example] = {}
     for utterance in read_iemocap(corpus).utterances:
         if utterance.session == "Session1":
@@ -110,7 +110,7 @@ def page_of(
                     clicked = gradio.Dataset(
                         components=[gradio.Textbox(visible=False)],
                         samples=[[example.label] for example in examples],
-                        label="Examples of speakers outside the training data",
+                        label="Examples: synthetic voices, in English",
                         type="index",
                         elem_id="examples",
                     )

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.labels import most_likely
-from ..utils.plot_style import CLASS_HUES, house_style, to_png
+from ..utils.plot_style import class_colours, house_style, to_png
 from ..utils.table import percent
 from .recognizer import Recognizer, Samples, Window
 from .remarks import remark
@@ -139,11 +139,12 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
 
 def _card(prediction: Prediction, wave: Samples) -> str:
     name = html.escape(prediction.name)
+    labels = prediction.labels
     rows = "".join(
         f'<li><span class="name">{html.escape(label)}</span>'
-        f'<span class="bar"><i style="width: {100 * share:.1f}%; background: {_colour(number)}"></i></span>'
+        f'<span class="bar"><i style="width: {100 * share:.1f}%; background: {colour}"></i></span>'
         f'<span class="share">{100 * share:.0f} %</span></li>'
-        for number, (label, share) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True))
+        for label, share, colour in zip(labels, prediction.probabilities, class_colours(labels), strict=True)
     )
     picture = base64.b64encode(to_png(course_figure(prediction, wave))).decode()
     words = html.escape(prediction.words)
@@ -164,13 +165,13 @@ def _caveat(name: str, provenance: dict[str, Any]) -> str:
         who = f"On {html.escape(provenance['fold'])}, which was not in its training data, it is"
     elif {"corpus", "all_folds", "chance"} <= provenance.keys():  # trained on all speakers
         scores = {key: provenance["all_folds"][key]["mean"] for key in ("wa", "ua")}
-        who = "It was not tested. Models that were trained alike, without some of the speakers, are for these"
+        who = "It was not tested itself. In cross-validation, on new speakers, such models are"
     else:
         return f"<b>{name}</b> does not record what it was trained on."
     wa, ua, chance = (percent(share) for share in (scores["wa"], scores["ua"], provenance["chance"]))
     return (
-        f"<b>{name}</b> was trained on {html.escape(provenance['corpus']['name'])}. {who} right {wa} % of the time "
-        f"(WA), {ua} % as a mean over the classes (UA); chance is {chance} %."
+        f"<b>{name}</b> was trained on {html.escape(provenance['corpus']['name'])}. {who} right for {wa} % "
+        f"of the recordings (WA), and for {ua} % as a mean over the classes (UA). Chance is {chance} %."
     )
 
 
@@ -189,16 +190,13 @@ def _draw_wave(axes: Axes, wave: Samples) -> None:
 
 def _draw_course(axes: Axes, prediction: Prediction) -> None:
     times = [window.end for window in prediction.course]
-    for number, label in enumerate(prediction.labels):
+    colours = class_colours(prediction.labels)
+    for number, (label, colour) in enumerate(zip(prediction.labels, colours, strict=True)):
         shares = [window.probabilities[number] for window in prediction.course]
         dashes = _DASHES[number % len(_DASHES)]
-        axes.plot(times, shares, color=_colour(number), linestyle=dashes, linewidth=1.8, label=label)
-        axes.plot(times[-1:], shares[-1:], "o", color=_colour(number), markersize=4, clip_on=False)
+        axes.plot(times, shares, color=colour, linestyle=dashes, linewidth=1.8, label=label)
+        axes.plot(times[-1:], shares[-1:], "o", color=colour, markersize=4, clip_on=False)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(axis="y")
     axes.set_xlabel(f"time, s; each point covers the {prediction.window:g} s before it")
-
-
-def _colour(number: int) -> str:
-    return CLASS_HUES[number % len(CLASS_HUES)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -24,6 +26,7 @@ _STYLE = {
 }
 # Okabe and Ito's palette, safe for colour-blind readers.
 CLASS_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#F0E442")
+_HUE_OF = {"angry": "#D55E00", "happy": "#E69F00", "neutral": "#8C8C8C", "sad": "#0072B2"}
 GREY = "#6B6B6B"
 
 
@@ -46,6 +49,13 @@ SVG_STYLE = {
     "svg.hashsalt": "temporal-shift",  # the same ids in every drawing
     "text.parse_math": False,
 }
+
+
+def class_colours(labels: Sequence[str]) -> list[str]:
+    """A colour for each class; those of the common classes do not depend on the order."""
+    others = [hue for hue in CLASS_HUES if hue not in {_HUE_OF.get(label) for label in labels}]
+    rest = itertools.cycle(others or CLASS_HUES)
+    return [_HUE_OF.get(label) or next(rest) for label in labels]
 
 
 def to_png(figure: Figure) -> bytes:
