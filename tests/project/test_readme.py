@@ -30,5 +30,5 @@ def test_the_shipped_model_answers_to_the_command_that_readme_gives(monkeypatch)
     done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "csv"], catch_exceptions=False)
     assert done.exit_code == 0
     header, *rows = done.stdout.splitlines()
-    assert header == "file,seconds,start,end,label,remark,happy,angry,sad,neutral"
+    assert header == "file,seconds,start,end,label,remark,angry,happy,neutral,sad"
     assert len(rows) == len(list((ROOT / "examples" / "quickstart" / "corpus" / "Session1").rglob("*_F00*.ogg"))) > 20

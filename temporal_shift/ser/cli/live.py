@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ..inference.live import Sound
     from ..inference.live_view import View
 
-_MODELS = Path("examples/quickstart/models")
+_MODELS = Path("examples/real-speech/models")
 _CORPUS = Path("examples/quickstart/corpus")
 _AUTH = "TEMPORAL_SHIFT_DEMO_AUTH"
 _MIN_HOP, _MAX_HOP = 0.02, 60  # seconds
 
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder or hub name of a model.", show_default="in a clone, the quickstart's Shiftformer"),
+    typer.Option(help="Folder or hub name of a model.", show_default="in a clone, its Shiftformer"),
 ]
 
 
@@ -73,7 +73,7 @@ def live(
         raise RecipeError("--file and --device are mutually exclusive")
     if file is None and channel != "mean":
         raise RecipeError(f"--channel needs --file, because a microphone gives one channel, got {channel}")
-    name = model or _quickstart_model("Shiftformer")
+    name = model or _model_of_the_clone("Shiftformer")
     from ..inference import live as _live
     from ..inference.recognizer import Recognizer
 
@@ -125,7 +125,7 @@ def demo(
 ) -> None:
     """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
     if model is None:
-        model, baseline = _quickstart_model("Shiftformer"), baseline or _quickstart_model("Transformer")
+        model, baseline = _model_of_the_clone("Shiftformer"), baseline or _model_of_the_clone("Transformer")
     if baseline is None and baseline_revision is not None:
         raise RecipeError("--baseline-revision needs --baseline")
     from ..inference.demo import quickstart_examples
@@ -191,7 +191,7 @@ def _view(format: Format, labels: Sequence[str]) -> View:
     return Drawing(labels, console) if console.is_terminal else Lines(labels)
 
 
-def _quickstart_model(name: str) -> str:
+def _model_of_the_clone(name: str) -> str:
     folder = _MODELS / name
     if not folder.is_dir():
         raise RecipeError(f"{folder} does not exist: run this in a clone of the repository, or give --model")

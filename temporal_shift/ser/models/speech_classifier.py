@@ -61,7 +61,7 @@ class SpeechClassifier(PreTrainedModel):
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifier
-        >>> model = SpeechClassifier.from_pretrained("examples/quickstart/models/Shiftformer")
+        >>> model = SpeechClassifier.from_pretrained("examples/real-speech/models/Shiftformer")
         >>> model(torch.zeros(1, 16000)).logits.shape
         torch.Size([1, 4])
     """

@@ -253,7 +253,7 @@ def test_wrong_arguments_are_a_one_line_error(tmp_path, monkeypatch):
         assert done.exit_code == 2
         return done.output
 
-    assert re.match(r"error: examples/quickstart/models/Shiftformer .*--model\n$", typed())
+    assert re.match(r"error: examples/real-speech/models/Shiftformer .*--model\n$", typed())
     (tmp_path / "auth").write_text("anna\n")
     for arguments, error in (
         (("--host", "0.0.0.0"), r"--host .*0\.0\.0\.0.*--auth FILE.*--without-password"),

@@ -115,7 +115,7 @@ def test_a_wrong_source_or_option_is_a_one_line_error(typed, folder, options, se
 
 
 def test_without_a_clone_a_model_must_be_named(typed):
-    assert re.match(r"error: examples/quickstart/models/Shiftformer .*--model\n$", typed(code=2))
+    assert re.match(r"error: examples/real-speech/models/Shiftformer .*--model\n$", typed(code=2))
 
 
 class FakeStream:

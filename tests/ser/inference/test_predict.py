@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,8 @@ from temporal_shift.ser.utils.wording import printable
 from ..small_model import LABELS, small_model
 
 RATE = 16000
-PAGE = (Path(__file__).parents[3] / "docs" / "predict.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -451,6 +453,39 @@ def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path, monkeypatch, model
 def test_expansion_takes_a_name_as_it_comes():
     names = ["a", "-", "-", "b?"]
     assert [*expand(names, iter([b"x\n", b"y"]))] == ["a", "x", "y", predict_files.Refusal("b?", "no file matches b?")]
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """The recordings of the page, made of the quickstart's, in a folder that has the repository's examples."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    Path("examples").symlink_to(ROOT / "examples")
+    Path("calls").mkdir()
+    names = sorted(Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01").glob("*_F00*.ogg"))
+    said = np.concatenate([np.concatenate([*read_blocks(name)]) for name in names[:5]])
+    soundfile.write("calls/anna.flac", said[: soundfile.info(names[0]).frames], RATE)
+    soundfile.write("calls/long.wav", said[: 7 * RATE], RATE)
+
+
+@pytest.mark.usefixtures("calls")
+def test_the_outputs_on_the_page_are_what_the_shipped_model_says():
+    pairs = re.findall(
+        r"```bash\ntemporal-shift (ser predict [^\n]*)\n```\n\n```\w*\n(.*?)\n```", PAGE, flags=re.DOTALL
+    )
+    assert len(pairs) == 3
+    for line, shown in pairs:
+        printed = CliRunner().invoke(app, shlex.split(line), catch_exceptions=False).stdout
+        words, expected = (re.split(r"[\s,{}:\[\]─]+", text.strip(" \n")) for text in (printed, shown))
+        assert [_number_or_word(word) for word in words] == [_number_or_word(word) for word in expected]
+
+
+def _number_or_word(word: str) -> object:
+    """Decoders and processors differ in the last digits of a probability."""
+    try:
+        return pytest.approx(float(word), abs=2e-3) if "." in word else float(word)
+    except ValueError:
+        return word
 
 
 def test_the_reasons_of_the_page_are_what_the_command_says(typed):

@@ -1,0 +1,67 @@
+"""The models in examples/real-speech/models are those that their experiment file and their cards describe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from temporal_shift.ser.config import read_experiment
+from temporal_shift.ser.models.model_card import model_card
+from temporal_shift.ser.models.speech_classifier import load_speech_classifier
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODELS = EXAMPLES / "real-speech" / "models"
+ENCODER = "../../../quickstart/backbone/whisper-tiny-en-encoder"
+NAMES = ("Shiftformer", "Transformer")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_model_has_the_settings_of_its_experiment(name):
+    config = load_speech_classifier(str(MODELS / name)).config
+    experiment = read_experiment(EXAMPLES / "real-speech" / "models.yaml")
+    model = next(each for each in experiment.models if each.name == name)
+    classifier, features = config.classifier_config, experiment.features
+    assert (config.clip_seconds, config.average) == (features.clip_seconds, features.average)
+    assert config.layer == experiment.backbone.layer
+    assert classifier["blocks"] == model.blocks
+    assert classifier["shift"] == (None if model.shift is None else model.shift.model_dump(mode="json"))
+    assert classifier["spec_augment"] == experiment.spec_augment.model_dump(mode="json")
+    told = config.provenance
+    assert (told["experiment"], told["protocol"]) == (experiment.name, experiment.protocol.kind)
+    assert (told["epochs"], told["seed"]) == (experiment.training.epochs, experiment.training.seed)
+    assert told["all_folds"]["seeds"] == experiment.seeds
+    assert told["corpus"]["note"] == experiment.corpus.note
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_model_says_what_it_was_trained_on_and_how_good_and_calibrated_it_is(name):
+    config = json.loads((MODELS / name / "config.json").read_text())
+    told = config["provenance"]
+    assert [*config["id2label"].values()] == ["angry", "happy", "neutral", "sad"]
+    assert told["corpus"]["classes"].keys() == config["label2id"].keys()
+    assert (told["corpus"]["name"], told["corpus"]["speakers"], told["trained_on"]) == ("emodb", 10, 339)
+    assert told["chance"] < told["all_folds"]["ua"]["interval"][0] < told["all_folds"]["ua"]["mean"] < 1
+    calibration = told["calibration"]
+    assert calibration["predictions"] == told["trained_on"] * told["all_folds"]["seeds"]
+    assert calibration["ece"]["after"] < calibration["ece"]["before"]
+    assert calibration["log_loss"]["after"] < calibration["log_loss"]["before"]
+    low, high = told["epochs_of_folds"]["lowest"], told["epochs_of_folds"]["highest"]
+    assert low <= told["epoch"] <= high <= told["epochs"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_of_a_shipped_model_is_what_would_be_written_today(name):
+    model = load_speech_classifier(str(MODELS / name))
+    assert str(model_card(model.config, model.labels)) == (MODELS / name / "README.md").read_text()
+
+
+def test_the_shipped_models_are_small_and_contain_no_path_of_the_machine_that_trained_them():
+    files = [path for path in MODELS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    for path in files:
+        content = path.read_bytes()
+        assert not any(place in content for place in (b"/tmp", b"/home", b"/work"))
+    for path in MODELS.glob("*/config.json"):
+        assert json.loads(path.read_text())["backbone"]["name"] == ENCODER
