@@ -1,4 +1,4 @@
-"""The quickstart's corpus, encoder, experiment, results and models are what their pages say."""
+"""The quickstart's corpus, encoder, experiment and results are what their pages say."""
 
 from __future__ import annotations
 

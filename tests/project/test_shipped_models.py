@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.measure import real_speech, record_file
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.models.model_card import model_card
 from temporal_shift.ser.models.speech_classifier import load_speech_classifier
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 MODELS = EXAMPLES / "real-speech" / "models"
 ENCODER = "../../../quickstart/backbone/whisper-tiny-en-encoder"
 NAMES = ("Shiftformer", "Transformer")
@@ -55,6 +57,15 @@ def test_a_shipped_model_says_what_it_was_trained_on_and_how_good_and_calibrated
 def test_the_card_of_a_shipped_model_is_what_would_be_written_today(name):
     model = load_speech_classifier(str(MODELS / name))
     assert str(model_card(model.config, model.labels)) == (MODELS / name / "README.md").read_text()
+
+
+def test_readme_says_how_good_the_shipped_models_are_on_their_corpus_and_on_another():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = [json.loads((MODELS / name / "config.json").read_text())["provenance"]["all_folds"] for name in NAMES]
+    records = [ROOT / real_speech.FOLDER / f"cross-{name.lower()}-ravdess.jsonl" for name in NAMES]
+    other = [record_file.read(path)[0]["ua"] for path in records]
+    for figures in ([each["ua"]["mean"] for each in told], other):
+        assert "is {:.0f} % and {:.0f} %".format(*(100 * share for share in figures)) in readme
 
 
 def test_the_shipped_models_are_small_and_contain_no_path_of_the_machine_that_trained_them():
