@@ -21,6 +21,7 @@ from temporal_shift.ser.cli import app
 from temporal_shift.ser.inference import demo
 from temporal_shift.ser.inference.demo_views import Prediction, cards, caveats
 from temporal_shift.ser.inference.recognizer import Recognizer, Window
+from temporal_shift.ser.utils.plot_style import class_colours
 
 from ..small_model import LABELS, local_model
 from .test_speech_stream import noise
@@ -231,6 +232,13 @@ def test_names_are_no_markup():
     assert "<b>" not in shown
     assert '<p class="label">&lt;i&gt;</p>' in shown
     assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
+
+
+def test_a_class_has_the_same_colour_in_any_order_and_none_that_another_class_has():
+    labels = ["angry", "happy", "neutral", "sad", "calm"]
+    colours = dict(zip(labels, class_colours(labels), strict=True))
+    assert len(set(colours.values())) == len(labels)
+    assert class_colours(labels[::-1]) == [colours[label] for label in labels[::-1]]
 
 
 def test_a_card_shows_the_remark_of_a_recording_without_sound():
