@@ -66,6 +66,9 @@ class Estimate:
             f"computed from {' and '.join(flop)}, and from GFLOP/s measured just now: {rates}; {_RUN_SECONDS:g} s more "
             f"for each run and {1000 * _EPOCH_SECONDS:g} ms for each epoch; without the report"
         )
+        load, cores = _load(), os.cpu_count() or 1
+        if load > cores / 2:
+            yield f"other programs use this machine (load {load:.1f}, {counted(cores, 'core')}): it can take longer"
 
 
 @dataclass(slots=True)
@@ -118,15 +121,18 @@ def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, w
     with speed.threads(1 if in_processes else torch.get_num_threads()), speed.busy(others):
         speeds = _speeds(experiment, kinds, settings, shape)
     if missing:
-        clips, seconds = batch_size(features.clip_seconds), _MAX_SECONDS
-        speeds["encoder"] = speed.encoder_speed(settings, _samples(experiment), clips, seconds)
+        cores = torch.get_num_threads()
+        with speed.threads(1), speed.busy(cores - 1):  # large products scale with the threads
+            clips = batch_size(features.clip_seconds)
+            found = speed.encoder_speed(settings, _samples(experiment), clips, _MAX_SECONDS)
+        speeds["encoder"] = speed.Speed(found.flop_per_second * (1 if torch.cuda.is_available() else cores))
 
     total, flop = 0.0, 0
     for name, kind in kinds.items():
-        found = kind.flop(cost if experiment.setting == "finetune" else None, shape)
-        flop += sum(found.values())
-        total += found["model"] / speeds[name].flop_per_second + _overhead(kind, speeds[name], shape)
-        total += found["encoder"] / speeds["encoder"].flop_per_second if found["encoder"] else 0
+        flops = kind.flop(cost if experiment.setting == "finetune" else None, shape)
+        flop += sum(flops.values())
+        total += flops["model"] / speeds[name].flop_per_second + _overhead(kind, speeds[name], shape)
+        total += flops["encoder"] / speeds["encoder"].flop_per_second if flops["encoder"] else 0
     if runs and not torch.cuda.is_available():  # on a GPU, runs in parallel share it
         total *= math.ceil(len(runs) / parallel) / len(runs)
     encoding = cost.of(trained=0, tested=missing)
@@ -138,8 +144,13 @@ def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, w
         total / world_size + (_START_SECONDS if in_processes and runs else 0.0),
         flop,
         parallel,
-        {name: found.flop_per_second for name, found in speeds.items()},
+        {name: each.flop_per_second for name, each in speeds.items()},
     )
+
+
+def _load() -> float:
+    """Average number of running processes in the last minute; 0 if the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _samples(experiment: config.Experiment) -> int:
