@@ -14,9 +14,9 @@ _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
     "resamples the speakers{seeds}, the same ones for both models. p, Holm: the test of the difference against its "
     "standard error, corrected for the number of rows. 80 % power: the smallest true difference that 80 % of such "
-    "experiments would detect at the 5 % level; a smaller one can exist without being seen here. p, by speaker: the "
-    "exact permutation test that exchanges the two models speaker by speaker, not corrected; it is about these trained "
-    "models, not about others trained with other seeds. McNemar's exact p compares the utterances that only one of the "
+    "experiments would detect at the 5 % level, not corrected; the interval says which differences remain possible. p, "
+    "by speaker: the permutation test that exchanges the two models speaker by speaker, not corrected; it is about "
+    "these trained models, not about others trained with other seeds. McNemar's exact p compares the utterances that only one of the "
     "two predicts correctly{median}; it takes utterances as independent and is not corrected."
 )
 _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"

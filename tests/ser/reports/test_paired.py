@@ -88,7 +88,7 @@ def test_p_agrees_with_the_interval():
     for errors, p in ((1.96, 0.05), (-1.96, 0.05), (2.80, 0.0051), (0.5, 0.617)):
         uncertainty = Uncertainty(Interval(0, 0), 0.02, 0.02)
         assert paired.PairedDifference(0.02 * errors, uncertainty, 1, (), (), ()).p == pytest.approx(p, rel=0.01)
-    assert paired.PairedDifference(0.05, Uncertainty(Interval(0.05, 0.05), 0, 0), 1, (), (), ()).p == 0
+    assert paired.PairedDifference(0.05, Uncertainty(Interval(0.05, 0.05), 0, 0), 0.25, (), (), ()).p == 0.25
 
 
 def test_contributions_of_speakers_add_up_to_the_difference():
