@@ -41,8 +41,8 @@ class PairedDifference:
     def p(self) -> float:
         """The two-sided p of the difference over its standard error, as of a normal distribution.
 
-        It usually agrees with the percentile interval, and allows for the luck of speakers and seeds. In the simulations
-        of :class:`.bootstrap.Resampled` with three or five seeds, models that did not differ had p < 0.05 in 3 to 6 %
+        It usually agrees with the percentile interval, and allows for the luck of speakers and seeds. In simulations
+        (:class:`.bootstrap.Resampled`) with three or five seeds, models that did not differ had p < 0.05 in 3 to 6 %
         of the cases, and the sign-flip test by speaker had it in 4 to 15 %; with 24 speakers in five folds and three
         seeds, 2 to 8 % and 5 to 38 %. Without any variation, it is that of the sign-flip test.
         """

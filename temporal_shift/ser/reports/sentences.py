@@ -16,8 +16,8 @@ _PAIRS = (
     "standard error, corrected for the number of rows. 80 % power: the smallest true difference that 80 % of such "
     "experiments would detect at the 5 % level, not corrected; the interval says which differences remain possible. p, "
     "by speaker: the permutation test that exchanges the two models speaker by speaker, not corrected; it is about "
-    "these trained models, not about others trained with other seeds. McNemar's exact p compares the utterances that only one of the "
-    "two predicts correctly{median}; it takes utterances as independent and is not corrected."
+    "these trained models, not about others trained with other seeds. McNemar's exact p compares the utterances that "
+    "only one of the two predicts correctly{median}; it takes utterances as independent and is not corrected."
 )
 _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
