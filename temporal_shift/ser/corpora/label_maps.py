@@ -40,7 +40,8 @@ def classes_of(
         codes: The labels in the corpus, with their utterances.
         own: The corpus's map. Default: each label is its own class, in sorted order.
         given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
-            leaves out need not be in it. A code or class that it lacks can match one that differs by case only.
+            leaves out need not be in it. A code or class that it lacks can match one that differs by case only, unless
+            it is a single letter or the corpus contains both cases.
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
@@ -50,7 +51,7 @@ def classes_of(
         return {code: code for code in codes}, tuple(sorted(codes))
     labels = tuple(dict.fromkeys(label for label in chosen.values() if label is not None))
     names = own or {}
-    chosen = _with_other_cases(chosen, [*codes, *filter(None, names.values())])
+    chosen = {**_in_other_cases(chosen, codes), **_in_other_cases(chosen, filter(None, names.values())), **chosen}
     unknown = [code for code in sorted(codes) if code not in chosen and code not in names]
     classes: dict[str, str | None] = {}
     for code in codes:
@@ -71,13 +72,18 @@ def classes_of(
     return classes, labels
 
 
-def _with_other_cases(chosen: LabelMap, codes: Iterable[str]) -> LabelMap:
-    """The map with the codes that it has in another case, such as ``Angry`` for ``angry``."""
-    folded: dict[str, set[str | None]] = {}
+def _in_other_cases(chosen: LabelMap, codes: Iterable[str]) -> dict[str, str | None]:
+    """The codes that the map has in another case, such as ``Angry`` for ``angry``, if only one can be meant."""
+    labels: dict[str, set[str | None]] = {}
     for code, label in chosen.items():
-        folded.setdefault(code.casefold(), set()).add(label)
-    others = {code: found for code in codes if len(found := folded.get(code.casefold(), set())) == 1}
-    return {**{code: next(iter(found)) for code, found in others.items()}, **chosen}
+        labels.setdefault(code.casefold(), set()).add(label)
+    codes = {*codes}
+    cases = Counter(code.casefold() for code in codes)
+    return {
+        code: next(iter(found))
+        for code in codes
+        if len(code) > 1 and cases[code.casefold()] == 1 and len(found := labels.get(code.casefold(), set())) == 1
+    }
 
 
 def _check_alike(classes: LabelMap) -> None:

@@ -35,6 +35,16 @@ def test_a_code_that_the_map_lacks_can_differ_by_case_from_one_that_it_has():
         classes_of(Counter("C"), None, {"b": "one"})
 
 
+@pytest.mark.parametrize("codes", [["a", "A"], ["A"], ["Sad", "SAD"], ["sad", "Sad"]])
+def test_a_code_in_another_case_is_not_matched_if_it_could_be_another_label(codes):
+    given = {"a": "anger", "sad": "sadness"}
+    lacking = next(code for code in codes if code not in given)
+    with pytest.raises(RecipeError, match=f"lacks .*{lacking!r}"):
+        classes_of(Counter(codes), None, given)
+    exact = {**given, **dict.fromkeys(codes, "other")}
+    assert {*classes_of(Counter(codes), None, exact)[0].values()} == {"other"}
+
+
 def test_the_map_of_iemocap_is_the_fields():
     found = shipped_map("iemocap")
     assert tuple(dict.fromkeys(filter(None, found.values()))) == iemocap.LABELS
