@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from .. import config
 from ..utils.errors import RecipeError
+from ..utils.names import clean_name
 from ..utils.text_files import read_text
 from .folders import audio_files, corpus_folder
 from .readers import cremad, emobox, emodb, ravdess
 
 _NAMED = {"ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # readers that go by names of files
+
+_EMOTIONS = {  # classes of the shipped label maps, and other words for them and for emotions of other corpora
+    *("anger", "angry", "anxiety", "anxious", "bored", "boredom", "calm", "contempt", "disgust", "disgusted"),
+    *("excited", "excitement", "fear", "fearful", "frustrated", "frustration", "happiness", "happy", "joy", "joyful"),
+    *("neutral", "relaxed", "sad", "sadness", "surprise", "surprised"),
+}
 
 
 def with_reader(corpus: config.Corpus) -> config.Corpus:
@@ -28,12 +36,15 @@ def with_reader(corpus: config.Corpus) -> config.Corpus:
     a folder of folders of folders                      ``folder``: ``{label}/{speaker}/{name}``
     ==================================================  ==========================================
 
+    The last one requires that the first level contains labels and the second does not: keys of the label map, if there
+    is one, or names of emotions. Otherwise speakers could be read as labels.
+
     Raises:
-        RecipeError: If the path does not exist or a folder fits none of them.
+        RecipeError: If the path does not exist, or a folder fits none of them or is ambiguous.
     """
     if corpus.reader != "auto":
         return corpus
-    found = _reader_of_file(corpus.path) if corpus.path.is_file() else _reader_of_folder(corpus.path)
+    found = _reader_of_file(corpus.path) if corpus.path.is_file() else _reader_of_folder(corpus)
     return config.Corpus.checked(**{**corpus.model_dump(exclude_unset=True), "reader": found})
 
 
@@ -42,8 +53,8 @@ def _reader_of_file(path: Path) -> str:
     return "manifest" if first_line.startswith("{") and '"sha256"' in first_line else "table"
 
 
-def _reader_of_folder(path: Path) -> str:
-    root = corpus_folder(path)
+def _reader_of_folder(corpus: config.Corpus) -> str:
+    root = corpus_folder(corpus.path)
     if any(re.fullmatch("Session[0-9]+", entry.name) and entry.is_dir() for entry in root.iterdir()):
         return "iemocap"
     if any((root / name).is_file() for name in emobox.MAPS):
@@ -51,12 +62,39 @@ def _reader_of_folder(path: Path) -> str:
     files = audio_files(root)
     if not files:
         raise RecipeError(f"the corpus folder {root} must contain recordings, got none")
-    for reader, name in _NAMED.items():
-        if all(name.fullmatch(file.stem) for file in files):
-            return reader
-    if all(len(file.relative_to(root).parts) == 3 for file in files):
+    others = {reader: [file for file in files if not name.fullmatch(file.stem)] for reader, name in _NAMED.items()}
+    reader, misfits = min(others.items(), key=lambda item: len(item[1]))
+    if not misfits:
+        return reader
+    known = _EMOTIONS | {key.casefold() for key in corpus.label_map or ()}
+    paths = [file.relative_to(root) for file in files]
+    has_three_levels = all(len(path.parts) == 3 for path in paths)
+    unlabelled = [path for path in paths if has_three_levels and not _has_label(path, 0, known)]
+    if has_three_levels and not unlabelled and not all(_has_label(path, 1, known) for path in paths):
         return "folder"
+    first = misfits[0].relative_to(root).as_posix()
+    if 2 * len(misfits) <= len(files):
+        raise RecipeError(
+            f"the recordings in the corpus folder {root} must all have one corpus's names: {len(files) - len(misfits)} "
+            f"of {len(files)} recordings are named as in {reader}, {first} is not"
+        )
+    if has_three_levels:
+        raise RecipeError(_ambiguity(root, (unlabelled or paths)[0]))
     raise RecipeError(
         f"the corpus folder {root} must have the names of {', '.join(_NAMED)} or iemocap, or the layout "
-        f"label/speaker/name, got {files[0].relative_to(root)}: make a manifest with temporal-shift ser prepare"
+        f"label/speaker/name, got {first}: make a manifest with temporal-shift ser prepare"
+    )
+
+
+def _has_label(path: Path, level: int, known: Collection[str]) -> bool:
+    return clean_name(path.parts[level]).casefold() in known
+
+
+def _ambiguity(root: Path, example: Path) -> str:
+    one, other, _ = example.parts
+    return (
+        f"the corpus folder {root} must have labels in the first of its two levels of folders (names of emotions, or "
+        f"keys of label_map) to be read by reader: auto, got {example.as_posix()}: if {one!r} is a speaker and "
+        f"{other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a manifest by "
+        f'temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
     )
