@@ -21,7 +21,8 @@ from . import badges, kernel_tables, plots, real_speech_tables, recipe_tables, t
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
 EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-base")
-OVERVIEW = EMODB
+RAVDESS = ("real-speech/ravdess-tiny",)
+OVERVIEW = (*EMODB, *RAVDESS)
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -65,6 +66,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech overview": (OVERVIEW, real_speech_tables.overview),
     "real speech emodb": (EMODB, real_speech_tables.figures),
     "real speech emodb differences": (EMODB, real_speech_tables.differences),
+    "real speech ravdess": (RAVDESS, real_speech_tables.figures),
+    "real speech ravdess differences": (RAVDESS, real_speech_tables.differences),
     "real speech tried": ("real-speech/tried", real_speech_tables.tried),
     "real speech cross": (_CROSS, real_speech_tables.cross),
     "real speech confusion": (_CROSS, real_speech_tables.cross_confusion),

@@ -11,13 +11,15 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.measure import real_speech, record_file
-from benchmarks.report import real_speech_tables
+from benchmarks.report import pages, real_speech_tables
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.experiments.ablation import Grid
 from temporal_shift.ser.reports import report_tables
 from temporal_shift.ser.reports.results import read_results, summarize
+from temporal_shift.ser.reports.summary import corrected
 from temporal_shift.ser.training import metrics
 from temporal_shift.ser.utils.atomic_files import file_sha256
+from temporal_shift.ser.utils.table import percent, signed
 
 from ..ser.conftest import fake_experiment, fake_runs_of  # noqa: F401
 
@@ -127,3 +129,54 @@ def test_each_shipped_model_has_a_record_of_another_corpus():
 def _scores(fold, classes):
     counts = metrics.confusion(fold.labels, fold.predictions, classes)
     return float(metrics.unweighted_accuracy(counts)), float(metrics.weighted_accuracy(counts))
+
+
+OWN_BASELINES = {("ShiftCNN", "CNN"), ("ShiftLSTM", "LSTM"), ("Shiftformer", "Identity mixer")}
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """The experiments of the overview by corpus, and their comparisons with Holm's correction over all of them."""
+    lines = [line for name in pages.OVERVIEW for line in record_file.read(ROOT / record_file.FOLDER / f"{name}.jsonl")]
+    found = real_speech_tables.experiments(lines)
+    pairs = [(each.head["corpus"], pair) for each in found for pair in each.summary["pairs"]]
+    adjusted = corrected([pair for _, pair in pairs])
+    return found, [(corpus, pair) for (corpus, _), pair in zip(pairs, adjusted, strict=True)]
+
+
+def test_the_conclusion_follows_from_the_rows(compared):
+    found, pairs = compared
+    page = " ".join((ROOT / "docs" / "real-speech.md").read_text(encoding="utf-8").partition("## ")[0].split())
+    own = [pair for _, pair in pairs if (pair["model"], pair["baseline"]) in OWN_BASELINES]
+    assert len(own) == 3 * len(found)
+    assert min(pair["holm_p"] for pair in own) > 0.05
+    differences = [pair["ua_difference"] for pair in own]
+    assert f"the differences are between {signed(min(differences))} and {signed(max(differences))} points" in page
+    ends = [end for pair in own for end in pair["interval"]]
+    assert f"their 95 % intervals between {signed(min(ends))} and {signed(max(ends))}" in page
+
+    def against(baseline, model):
+        return [(corpus, pair) for corpus, pair in pairs if (pair["model"], pair["baseline"]) == (model, baseline)]
+
+    for model in ("Shiftformer", "Identity mixer"):
+        of_emodb = sorted(pair["ua_difference"] for corpus, pair in against("Transformer", model) if corpus == "emodb")
+        assert " and ".join(percent(each) for each in of_emodb) in page
+        assert all(each > 0 for each in of_emodb)
+        assert all(pair["ua_difference"] < 0 for corpus, pair in against("Transformer", model) if corpus == "ravdess")
+        assert all(pair["holm_p"] > 0.05 for _, pair in against("Transformer", model))
+    for model in ("ShiftCNN", "ShiftLSTM", "Shiftformer"):
+        for corpus, pair in against("Linear", model):
+            assert (pair["ua_difference"] > 0) == (corpus == "ravdess")
+    ua = {model["name"]: model["ua"]["mean"] for model in found[-1].summary["models"]}
+    assert min(ua[name] for name in ("CNN", "LSTM", "Transformer")) > ua["Linear"]
+
+
+def test_the_page_says_what_more_seeds_and_speakers_would_bring(compared):
+    page = " ".join((ROOT / "docs" / "real-speech.md").read_text(encoding="utf-8").split())
+    of_ravdess = {(pair["model"], pair["baseline"]): pair for corpus, pair in compared[1] if corpus == "ravdess"}
+    pairs = [of_ravdess["Shiftformer", "Identity mixer"], of_ravdess["ShiftLSTM", "LSTM"]]
+    for pair in pairs:
+        assert f"±{196 * pair['se_speakers']:.1f}" in page
+        assert f"instead of ±{196 * pair['se']:.1f}" in page
+    speakers = [24 * (1.96 * pair["se_speakers"] / 0.01) ** 2 for pair in pairs]
+    assert f"about {speakers[0]:.0f} and {speakers[1]:.0f} instead of 24" in page
