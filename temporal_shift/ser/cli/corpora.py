@@ -40,10 +40,12 @@ def download(
     source = SOURCES[corpus]
     if folder.name in ("", ".."):
         raise RecipeError(f"DIR must be a new folder, got {folder}")
-    out = out or folder.with_name(f"{folder.name}.jsonl")
+    is_named, out = out is not None, out or folder.with_name(f"{folder.name}.jsonl")
     if out.resolve().is_relative_to(folder.resolve()):
         raise RecipeError(f"--out must be outside the corpus {folder}, got {out}")
     if downloaded(source, folder) is None:
+        if not is_named and out.exists():
+            raise RecipeError(f"--out must be given: the default manifest {out} exists")
         _ask_for_consent(source, yes=yes)
         with _transfer_progress() as on_progress:
             found = download_corpus(source, folder, on_progress)
@@ -52,7 +54,7 @@ def download(
             print("the publishers give no checksum to compare it with")
     else:
         print(f"{folder} already contains {source.name}")
-    _prepare(source.settings(folder), out)
+    _prepare(source.settings(folder), out, replaces=is_named)
 
 
 def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
@@ -133,15 +135,21 @@ def prepare(
     _prepare(chosen, out, label_map)
 
 
-def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None) -> None:
-    """Write the manifest of a corpus, and report what is odd about it."""
+def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replaces: bool = True) -> None:
+    """Write the manifest of a corpus, and report what is odd about it.
+
+    Args:
+        replaces: Whether another file at ``out`` is replaced; otherwise it is an error.
+    """
     from ..corpora import PUBLISHED, description, published_of, read_corpus
     from ..corpora.caveats import leaks, mixed_channels
-    from ..corpora.manifest import write_manifest
+    from ..corpora.manifest import manifest_content, write_manifest
 
     manifest = read_corpus(corpus)
     if out.resolve() in {label_map and label_map.resolve(), *(each.path.resolve() for each in manifest.utterances)}:
         raise RecipeError(f"--out must not be a file that prepare reads, got {out}")
+    if not replaces and out.exists() and out.read_bytes() != manifest_content(manifest, out):
+        raise RecipeError(f"--out must be given: the default manifest {out} exists and has other content")
     write_manifest(manifest, out)
     console = Console()
     console.print(description.classes_by_session(manifest).for_terminal())

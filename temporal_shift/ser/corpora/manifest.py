@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 
 from ..audio.samples import MAX_RATE
 from ..config import Channel
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, raise_problems
 from ..utils.names import LocalPath, Name, PathName, is_missing, look_alike_problems
 from ..utils.text_files import json_lines, read_text
@@ -97,6 +97,11 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
     Paths of audio below the manifest's folder are relative to it, so that the two can move together.
     """
+    write_bytes(path, manifest_content(manifest, path))
+
+
+def manifest_content(manifest: Manifest, path: Path) -> bytes:
+    """What :func:`write_manifest` writes to ``path``."""
     folder = path.resolve().parent
     rows = []
     for utterance in manifest.utterances:
@@ -104,8 +109,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         audio = utterance.path.relative_to(folder) if below else utterance.path
         known = {key: value for key, value in asdict(utterance).items() if value is not None and value is not False}
         rows.append({**known, "path": audio.as_posix()})
-    with atomic_write(path) as file:
-        file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audio: bool = False) -> Manifest:

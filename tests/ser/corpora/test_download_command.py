@@ -73,6 +73,20 @@ def test_a_corpus_that_is_there_is_prepared_again_and_not_downloaded(server):
     assert len(server.requests) == 1
 
 
+def test_a_manifest_that_nobody_named_is_not_replaced(server):
+    Path("emodb.jsonl").write_text("mine")
+    assert re.search(r"^error: --out must .* emodb\.jsonl exists", typed("download", "emodb", "emodb", "--yes", code=2))
+    assert (server.requests, Path("emodb.jsonl").read_text()) == ([], "mine")
+    typed("download", "emodb", "emodb", "--yes", "--out", "other.jsonl")
+    assert re.search(r"\nerror: --out must .* emodb\.jsonl ", typed("download", "emodb", "emodb", code=2))
+    assert Path("emodb.jsonl").read_text() == "mine"
+    Path("emodb.jsonl").unlink()
+    typed("download", "emodb", "emodb")
+    assert Path("emodb.jsonl").read_bytes() == Path("other.jsonl").read_bytes()
+    typed("download", "emodb", "emodb")  # the same manifest again
+    typed("download", "emodb", "emodb", "--out", "emodb.jsonl")
+
+
 def test_without_a_terminal_the_licence_must_be_accepted_by_an_option(server):
     printed = typed("download", "emodb", "emodb", code=2)
     assert "CC0 1.0" in printed
