@@ -22,6 +22,8 @@ class Loopback:
     wrong_parts: int = 0  # of the next answers to a Range, those that send the part one byte too late
     cuts: list[int] = field(default_factory=list)  # the next answers end after so many bytes
     statuses: list[int] = field(default_factory=list)  # the next answers are errors
+    location: str | None = None  # all answers redirect to it
+    content_type: str | None = None
     afterwards: list[Callable[[], None]] = field(default_factory=list)  # called at the ends of the next answers
     states_length: bool = True
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -36,6 +38,12 @@ class Loopback:
         if self.statuses:
             handler.send_error(self.statuses.pop(0))
             return
+        if self.location is not None:
+            handler.send_response(302)
+            handler.send_header("Location", self.location)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
         asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
         same = handler.headers.get("If-Range") in (None, self.etag, self.modified)
         start = int(asked[1]) if asked and same and self.ranges else 0
@@ -49,7 +57,8 @@ class Loopback:
             handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         if self.states_length:
             handler.send_header("Content-Length", str(len(self.content) - start))
-        for name, value in (("ETag", self.etag), ("Last-Modified", self.modified)):
+        headers = {"ETag": self.etag, "Last-Modified": self.modified, "Content-Type": self.content_type}
+        for name, value in headers.items():
             if value is not None:
                 handler.send_header(name, value)
         handler.end_headers()

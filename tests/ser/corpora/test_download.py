@@ -94,7 +94,8 @@ def test_every_corpus_is_unpacked_and_read_from_an_archive_of_its_layout(tmp_pat
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(content) as server:
         checksum = SOURCES[name].checksum and f"md5:{hashlib.md5(content).hexdigest()}"
-        corpus = replace(SOURCES[name], url=server.url, checksum=checksum)
+        size = SOURCES[name].size and len(content)
+        corpus = replace(SOURCES[name], url=server.url, checksum=checksum, size=size)
         fetch(corpus, tmp_path / "corpora" / name)
     manifest = read_corpus(corpus.settings(tmp_path / "corpora" / name))
     assert len({utterance.speaker for utterance in manifest.utterances}) == speakers
@@ -224,6 +225,7 @@ def test_what_can_pass_is_tried_five_times_and_the_rest_once(server, tmp_path, s
     message = error_of(emodb(server), tmp_path / "emodb")
     assert server.url in message
     assert str(status) in message
+    assert (SOURCES["emodb"].page in message) == (requests == 1)
     assert len(server.requests) == requests
     assert list(tmp_path.iterdir()) == []
 
@@ -233,6 +235,69 @@ def test_a_server_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
     with serving(b"") as server:
         pass
     assert server.url in error_of(emodb(server), tmp_path / "emodb")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [None, "ftp://127.0.0.1/corpus.zip", "file:///etc/passwd", "http://[", f"http://{'a' * 70}.example/"],
+    ids=["loop", "ftp", "file", "bracket", "long-host"],
+)
+def test_a_redirect_to_an_address_that_cannot_be_used_is_tried_once(server, tmp_path, location):
+    server.location = location or server.url
+    message = error_of(emodb(server), tmp_path / "emodb")
+    assert f"{server.url} redirects to" in message
+    assert repr(server.location)[:40] in message
+    assert SOURCES["emodb"].page in message
+    assert len(server.requests) == (31 if location is None else 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("content_type", "kind"), [("text/html; charset=utf-8", "a web page"), (None, "another file")])
+def test_a_web_page_is_no_damaged_archive(server, tmp_path, content_type, kind):
+    server.content, server.content_type = b"<!DOCTYPE html><html>Please log in.</html>", content_type
+    message = error_of(emodb(server, None if content_type is None else "md5:0"), tmp_path / "emodb")
+    assert f"{server.url} must be a zip archive, got {kind}" in message
+    assert SOURCES["emodb"].page in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_web_page_does_not_replace_what_has_arrived(server, tmp_path):
+    def log_out() -> None:
+        server.etag, server.content_type = '"page"', "text/html"
+
+    server.cuts, server.afterwards = [CUT], [log_out]
+    assert "web page" in error_of(emodb(server), tmp_path / "emodb")
+    server.etag, server.content_type = '"first"', None
+    server.requests.clear()
+    fetch(emodb(server), tmp_path / "emodb")
+    assert starts(server)[0] > 0
+
+
+def test_another_size_than_the_published_one_is_an_error_before_the_download(server, tmp_path):
+    size = len(server.content)
+    message = error_of(replace(emodb(server), size=size + 1), tmp_path / "emodb")
+    assert f"{size + 1} bytes, got {size}" in message
+    assert SOURCES["emodb"].page in message
+    assert list(tmp_path.iterdir()) == []
+    fetch(replace(emodb(server), size=size), tmp_path / "emodb")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"readme.txt": b"moved"}, "no recordings"),
+        ({"x/y.wav": noise()}, "y.wav"),
+        ({"wav/03a01Fa.wav": b"RIFF"}, "emodb/03a01Fa.wav cannot be read"),
+    ],
+)
+def test_an_archive_that_is_not_the_corpus_leaves_nothing_and_is_downloaded_again(server, tmp_path, files, reason):
+    archive, server.content = server.content, zip_of(files)
+    message = error_of(emodb(server), tmp_path / "emodb")
+    assert all(text in message for text in (server.url, SOURCES["emodb"].page, reason))
+    assert list(tmp_path.iterdir()) == []
+    server.content = archive
+    fetch(emodb(server), tmp_path / "emodb")
+    assert len(server.requests) == 2
 
 
 def truncated(archive: bytes) -> bytes:

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from ...utils.atomic_files import file_sha256, write_json
 from ...utils.errors import RecipeError
 from ...utils.folder_lock import only_command_in
+from .. import read_corpus
 from .sources import DownloadableCorpus
 from .transfer import OnProgress, ResumingDownloader
 from .unpack import ArchiveError, unpack
@@ -79,7 +80,8 @@ def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, 
         wait: Seconds before the second attempt.
     Raises:
         RecipeError: If the folder contains anything else, the server does not send the file, the archive has another
-            checksum than the published one or cannot be unpacked safely, or the disk is full.
+            checksum than the published one or cannot be unpacked safely, the reader cannot read an archive that has no
+            published checksum, or the disk is full.
     """
     folder = folder.resolve()
     if (found := downloaded(corpus, folder)) is not None:
@@ -102,7 +104,14 @@ def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, 
 def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wait: float) -> Path:
     """The archive with the published checksum, in the folder for what has arrived."""
     name = f"{hashlib.sha256(corpus.url.encode()).hexdigest()[:16]}.zip"  # another address is another file
-    fetch = ResumingDownloader(work / f"{name}.part", on_progress, is_verified=corpus.checksum is not None, wait=wait)
+    fetch = ResumingDownloader(
+        work / f"{name}.part",
+        on_progress,
+        is_verified=corpus.checksum is not None,
+        page=corpus.page,
+        size=corpus.size,
+        wait=wait,
+    )
     pooch.get_logger().setLevel(logging.ERROR)
     try:
         return Path(pooch.retrieve(corpus.url, corpus.checksum, name, work, downloader=fetch))
@@ -122,6 +131,8 @@ def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downlo
         files = unpack(archive, folder)
         if (folder / RECORD).exists():
             raise ArchiveError(f"the archive must not contain {RECORD}")
+        if corpus.checksum is None:
+            _check_content(corpus, folder)
         record = Downloaded(
             corpus=corpus.name,
             url=corpus.url,
@@ -139,6 +150,17 @@ def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downlo
             raise RecipeError(f"{corpus.url}: {error}; the download was deleted") from None
         raise
     return record
+
+
+def _check_content(corpus: DownloadableCorpus, folder: Path) -> None:
+    """Raise :class:`ArchiveError` if the reader cannot read the folder: the server may send another archive today."""
+    try:
+        read_corpus(corpus.settings(folder))
+    except RecipeError as error:
+        reason = str(error).replace(str(folder), corpus.name)
+        raise ArchiveError(
+            f"the archive must contain the recordings of {corpus.name}, which {corpus.page} describes: {reason}"
+        ) from None
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ...utils.atomic_files import write_json
-from ...utils.errors import RecipeError, reason_of
+from ...utils.errors import RecipeError, reason_of, shortened
 
 _ATTEMPTS = 5  # in a row without a new byte
 _PIECE = 1 << 14  # bytes; what is cut off within one is asked for again
 _TIMEOUT = 30.0  # seconds without an answer or a byte
 _PASSING = (408, 425, 429)  # and 5xx: the same request can succeed later
+_ZIP = (b"PK\3\4", b"PK\5\6")  # the first bytes of an archive, and of one without files
 
 OnProgress = Callable[[int, int | None], None]  # bytes so far, and in all if that is known
 
@@ -34,7 +35,7 @@ class _State:
 
 
 class ResumingDownloader:
-    """A downloader for :func:`pooch.retrieve`, whose own one starts again after each cut.
+    """A downloader of zip archives for :func:`pooch.retrieve`, whose own one starts again after each cut.
 
     The bytes go to ``partial``, which is kept when the connection is cut, the disk is full or the process is killed.
     The next attempt asks for the rest with ``Range``, and with ``If-Range`` for all of it if the file has changed.
@@ -45,29 +46,47 @@ class ResumingDownloader:
         on_progress: Called for every piece.
         is_verified: Whether a checksum is compared afterwards. Without one, and without an ETag or a date from the
             server, a change of the file would not be noticed, so the download starts again.
+        page: Where the publishers describe the file, for messages.
+        size: The file's published size in bytes, if there is one.
         wait: Seconds before the second attempt; they double with each further one.
     """
 
-    def __init__(self, partial: Path, on_progress: OnProgress, *, is_verified: bool, wait: float = 1.0) -> None:
+    def __init__(
+        self,
+        partial: Path,
+        on_progress: OnProgress,
+        *,
+        is_verified: bool,
+        page: str,
+        size: int | None = None,
+        wait: float = 1.0,
+    ) -> None:
         self.partial, self.on_progress = partial, on_progress
-        self.is_verified, self.wait = is_verified, wait
+        self.is_verified, self.size, self.wait = is_verified, size, wait
+        self._location: str | None = None  # of the last redirect
+        self._hint = f"the address may have moved, see {page}"
         self._state_file = partial.with_name(f"{partial.name}.json")
 
     def __call__(self, url: str, output_file: Any, pooch: Any, *, check_only: bool | None = None) -> None:
         """Download ``url`` to ``output_file``.
 
         Raises:
-            RecipeError: If the server has no such file, or five attempts in a row bring no new byte.
+            RecipeError: If the server has no such file, redirects to an address that cannot be used, sends a web page,
+                a file of another size or one that is not a zip archive, or if five attempts in a row bring no new byte.
         """
         most = failures = 0
         while True:
             try:
                 self._attempt(url)
                 break
+            except RecipeError:
+                raise
+            except (requests.TooManyRedirects, ValueError) as error:  # of an address: the next attempt would be equal
+                raise RecipeError(self._unusable(url, error)) from None
             except requests.RequestException as error:
                 answer = error.response
                 if answer is not None and not (answer.status_code >= 500 or answer.status_code in _PASSING):
-                    raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}") from None
+                    raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}: {self._hint}") from None
                 size = self.partial.stat().st_size if self.partial.exists() else 0
                 failures = 0 if size > most else failures + 1
                 most = max(most, size)
@@ -77,8 +96,21 @@ class ResumingDownloader:
                         f"the download of {url} was cut off after {size} bytes ({reason}); the same command continues"
                     ) from None
                 time.sleep(self.wait * 2 ** max(0, failures - 1))
-        os.replace(self.partial, output_file)
+        with self.partial.open("rb") as file:
+            is_zip = file.read(4) in _ZIP
+        if is_zip:
+            os.replace(self.partial, output_file)
+        else:
+            self.partial.unlink()
         self._state_file.unlink(missing_ok=True)
+        if not is_zip:
+            raise RecipeError(f"{url} must be a zip archive, got another file, which was deleted: {self._hint}")
+
+    def _unusable(self, url: str, error: Exception) -> str:
+        if self._location is None:
+            return f"{url} cannot be downloaded: {reason_of(error)}"
+        where = f"{shortened(self._location)} ({reason_of(error)})"
+        return f"{url} redirects to an address that cannot be used, {where}: {self._hint}"
 
     def _attempt(self, url: str) -> None:
         """Ask for what is missing, and append it."""
@@ -91,7 +123,9 @@ class ResumingDownloader:
             headers["Range"] = f"bytes={done}-"
             if state.validator is not None:
                 headers["If-Range"] = state.validator
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        self._location = None
+        hooks = {"response": self._note_redirect}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT, hooks=hooks) as answer:
             if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, done, state)):
                 self.partial.unlink(missing_ok=True)
                 raise requests.ConnectionError("the server has no such part of the file")
@@ -100,6 +134,7 @@ class ResumingDownloader:
                 total, mode = state.total, "ab"
             else:
                 done, total, mode = 0, _length_of(answer), "wb"
+                self._check_kind(url, answer, total)
                 self.partial.unlink(missing_ok=True)
                 write_json(self._state_file, {"validator": _validator_of(answer), "total": total})
             self._check_space(url, total, done)
@@ -111,6 +146,17 @@ class ResumingDownloader:
                     self.on_progress(done, total)
         if total is not None and done != total:
             raise requests.ConnectionError("the connection was closed early")
+
+    def _note_redirect(self, answer: requests.Response, **_: Any) -> None:
+        if answer.is_redirect:
+            self._location = answer.headers["Location"]
+
+    def _check_kind(self, url: str, answer: requests.Response, total: int | None) -> None:
+        """Raise :class:`RecipeError` if the answer is not the published file, before anything is written."""
+        if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise RecipeError(f"{url} must be a zip archive, got a web page: {self._hint}")
+        if self.size is not None and total not in (None, self.size):
+            raise RecipeError(f"{url} must have the published size, {self.size} bytes, got {total}: {self._hint}")
 
     def _state(self) -> _State | None:
         """The state of the partial file; None if there is none that can be continued."""
