@@ -135,9 +135,10 @@ class SpeechStream:
         """Finish the recording and return its logits, ``None`` if it has no frame; then start a new recording."""
         if self._encoded or len(self._kept) >= self._locality.min_samples:
             self._feed(self._encode())
-            with torch.inference_mode():
-                logits = self._model.classifier.stream((self._blocks, None)).flush()
-            self._take(logits, self._encoded - self._given)
+            if waiting := self._encoded - self._given:
+                with torch.inference_mode():
+                    logits = self._model.classifier.stream((self._blocks, None)).flush()
+                self._take(logits, waiting)
         mean = self._mean()
         self._begin()
         return mean

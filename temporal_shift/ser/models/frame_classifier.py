@@ -225,7 +225,11 @@ class FrameClassifierStream:
         return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
 
     def flush(self) -> Tensor:
-        """The logits of all frames, including delayed ones; resets the stream."""
+        """The logits of all frames, including delayed ones; resets the stream.
+
+        Raises:
+            ValueError: If there was no chunk, not even an empty one.
+        """
         logits: Tensor = self._head(self._mean(self._waiting()))
         self._mean.state = None
         return logits
@@ -234,8 +238,9 @@ class FrameClassifierStream:
         """The frames that wait in the blocks."""
         if self._has_blocks:
             return self._encoder.flush()
-        batch = 1 if self._mean.state is None else len(self._mean.state[0])
-        return self._head.weight.new_empty(batch, 0, self._head.in_features)
+        if self._mean.state is None:
+            raise ValueError("flush() must come after the first chunk, which may be empty")
+        return self._head.weight.new_empty(len(self._mean.state[0]), 0, self._head.in_features)
 
     @property
     def state(self) -> Any:

@@ -217,6 +217,15 @@ def test_a_running_prediction_goes_on_from_a_saved_state():
     torch.testing.assert_close(second.flush(), model(frames).logits)
 
 
+@pytest.mark.parametrize("name", ["Linear", "Shiftformer"])
+def test_the_end_of_a_stream_without_a_chunk_is_an_error_that_says_what_is_missing(name):
+    live = classifier(name).eval().stream()
+    with pytest.raises(ValueError, match=r"flush\(\) must come after the first chunk"):
+        live.flush()
+    live(torch.randn(2, 0, 64))
+    assert live.flush().isnan().all()
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
