@@ -22,7 +22,9 @@ _HASHES = {
 }
 
 
-def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run], *, overwrite: bool) -> None:
+def keep_earlier_results(
+    root: Path, experiment: Experiment, runs: Sequence[Run], *, overwrite: bool, option: str = "--out"
+) -> None:
     """Check that an experiment adds to what its results folder contains, and replaces no finished run.
 
     Settings that do not change results may differ, and so may the models and the number of seeds: their runs are added.
@@ -30,6 +32,7 @@ def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run]
     Args:
         runs: All runs of the experiment. They need no feature cache.
         overwrite: Whether to forget finished runs of other settings instead, so that they are trained again.
+        option: The command's option for the folder, for messages.
     Raises:
         RecipeError: If finished runs have other settings, with the settings that changed; or if the folder contains
             files with the names of results, but is not a results folder.
@@ -38,7 +41,7 @@ def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run]
         found = [name for name in _OURS if (root / name).exists()]
         if found:
             raise RecipeError(
-                f"--out must be a new folder or a results folder, got {root}, which contains {', '.join(found)} but "
+                f"{option} must be a new folder or a results folder, got {root}, which contains {', '.join(found)} but "
                 "no experiment.json; --overwrite replaces them"
             )
     replaced = [(run, inputs) for run in runs if (inputs := run.recorded_inputs()) not in (None, run.inputs)]
@@ -46,7 +49,8 @@ def keep_earlier_results(root: Path, experiment: Experiment, runs: Sequence[Run]
         changes = list(dict.fromkeys(change for run, before in replaced for change in _changes(root, run, before)))
         raise RecipeError(
             f"{root} contains {counted(len(replaced), 'run')} of other settings "
-            f"({listed(changes, most=8, separator='; ')}): choose another --out, or replace the runs with --overwrite"
+            f"({listed(changes, most=8, separator='; ')}): choose another {option}, or replace the runs with "
+            "--overwrite"
         )
     for run, _ in replaced:
         run.forget()

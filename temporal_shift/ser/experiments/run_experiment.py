@@ -52,6 +52,7 @@ def run_experiment(
     identity: dict[str, object] | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
+    option: str = "--out",
 ) -> dict[str, Any]:
     """Encode the corpus, train every run that is not finished, write the report, and print its tables.
 
@@ -71,6 +72,7 @@ def run_experiment(
         overwrite: Whether to replace finished runs that have other settings. By default they are an error.
         dry_run: Whether to print the number of runs and an estimate of the time, and stop before anything is encoded,
             downloaded or written.
+        option: The command's option for ``root``, for messages.
 
     Returns:
         The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
@@ -113,9 +115,9 @@ def run_experiment(
         return {}
     for note in notes(experiment.backbone, identity):
         console.print(f"note: {note}", **_PLAIN)
-    with only_command_in(root) if world.is_first else nullcontext():
+    with only_command_in(root, f"choose another {option}") if world.is_first else nullcontext():
         if world.is_first:
-            keep_earlier_results(root, experiment, runs, overwrite=overwrite)
+            keep_earlier_results(root, experiment, runs, overwrite=overwrite, option=option)
             plan.write(root)
             write_manifest(manifest, root / "manifest.jsonl")
         if experiment.setting == "features":

@@ -74,13 +74,14 @@ def train_all_speakers(
     root, cache = root.resolve(), cache.resolve()
     manifest = read_corpus(experiment.corpus)
     identity = backbone_identity(experiment.backbone)
-    run_experiment(experiment, root, cache, console, manifest=manifest, identity=identity, overwrite=overwrite)
+    options: dict[str, Any] = {"overwrite": overwrite, "option": "--results"}
+    run_experiment(experiment, root, cache, console, manifest=manifest, identity=identity, **options)
     world = World.joined()
-    with only_command_in(root) if world.is_first else nullcontext():
+    with only_command_in(root, "choose another --results") if world.is_first else nullcontext():
         results = read_results(root)
         run = _run(results, settings, root, manifest, identity)
         if world.is_first:
-            keep_earlier_results(root, experiment, [run], overwrite=overwrite)
+            keep_earlier_results(root, experiment, [run], **options)
         if not world.from_first(run.is_done()):
             _train(run, cache, console, world)
         if world.is_first:
