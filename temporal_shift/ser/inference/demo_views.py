@@ -165,7 +165,7 @@ def _caveat(name: str, provenance: dict[str, Any]) -> str:
         who = f"On {html.escape(provenance['fold'])}, which was not in its training data, it is"
     elif {"corpus", "all_folds", "chance"} <= provenance.keys():  # trained on all speakers
         scores = {key: provenance["all_folds"][key]["mean"] for key in ("wa", "ua")}
-        who = "It was not tested itself. In cross-validation, on new speakers, such models are"
+        who = "It was not tested itself. Models with the same settings, tested on new speakers by cross-validation, are"
     else:
         return f"<b>{name}</b> does not record what it was trained on."
     wa, ua, chance = (percent(share) for share in (scores["wa"], scores["ua"], provenance["chance"]))

@@ -117,8 +117,8 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
     one.
 
     The test is exact if speakers are independent, and says whether these trained models differ on other speakers.
-    However, the speakers of a fold are tested by the same models, and all by the same seeds: the luck of a training run
-    counts as a difference here. :attr:`PairedDifference.p` allows for it.
+    However, the speakers of a fold are tested by the same models, and all by the same seeds, so a chance difference
+    between training runs counts as a difference between the models. :attr:`PairedDifference.p` accounts for it.
     """
     speakers = len(contributions)
     if 2**speakers <= SIGN_PATTERNS:

@@ -66,12 +66,12 @@ def selection(metrics: dict[str, Any]) -> str:
     honest = {
         "paper": "of the last epoch",
         "last": "of the last epoch, as in this report",
-    }.get(metrics["protocol"], "whose epochs were chosen by others than they test, as in this report")
+    }.get(metrics["protocol"], "of the epoch that the validation part chose, as in this report")
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
     return (
-        "Had the test part of each fold chosen the epoch, for WA and UA apart, as the published protocol does, these "
-        f"very runs would have been reported so. The bias is what that adds to figures {honest}: "
-        f"{percent(sum(bias) / len(bias))} points of UA in the mean over models. Both have the same training data."
+        "The published protocol chooses the epoch of each fold on its test part, once for WA and once for UA. The "
+        f"table has the figures of the same runs under this rule. The bias is their difference from those {honest}: "
+        f"{percent(sum(bias) / len(bias))} points of UA in the mean over models. The training data are the same."
     )
 
 
