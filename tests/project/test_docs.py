@@ -23,7 +23,8 @@ from temporal_shift.ser.experiments.reproduce import FIGURES
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart" / "README.md"
-FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", QUICKSTART, *sorted((ROOT / "docs").rglob("*.md"))]
+REAL_SPEECH = ROOT / "examples" / "real-speech" / "README.md"
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", QUICKSTART, REAL_SPEECH, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {path: path.read_text(encoding="utf-8") for path in FILES}
 PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
 CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
@@ -35,6 +36,9 @@ def commands() -> list[str]:
     blocks = [block for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
     inline = re.findall(r"`(torchrun[^`]*temporal_shift[^`]*)`", PAGE)
     lines = [line for block in blocks for line in block.splitlines()] + inline
+    lines += [
+        line for path in REAL_SPEECH.parent.glob("*.yaml") for line in path.read_text().splitlines() if "# " in line
+    ]
     found = [re.search(r"(?:temporal-shift|-m temporal_shift) (.*)", line) for line in lines]
     return [match[1] for match in found if match]
 
@@ -55,6 +59,29 @@ def test_the_command_line_accepts_every_command_of_the_pages():
     assert problem_of("ser run --no-such-option")
     assert len(commands()) > 20
     assert {command: problem for command in commands() if (problem := problem_of(command))} == {}
+
+
+def test_the_models_that_temperature_scaling_helps_are_those_of_the_records():
+    helped = {}
+    for encoder in ("tiny", "base"):
+        lines = record_file.read(ROOT / "benchmarks" / "records" / "real-speech" / f"emodb-{encoder}.jsonl")
+        found = {line["model"]: line["calibration"] for line in lines if line["kind"] == "model"}
+        lower = {
+            key: {name for name, of in found.items() if of[key]["after"] < of[key]["before"]}
+            for key in ("ece", "log_loss")
+        }
+        helped[encoder] = lower["log_loss"]
+        assert len(found) == 9
+        assert encoder == "base" or lower["log_loss"] <= lower["ece"]
+    page = " ".join(PAGES[ROOT / "docs" / "deploy.md"].split())
+    said = re.search(
+        "lowers the log loss and the calibration error of ([^.]*), and raises the log loss of the five", page
+    )
+    assert said
+    assert set(re.split(", | and ", said[1])) == helped["tiny"]
+    assert len(helped["tiny"]) == 4
+    assert helped["base"] == {"CNN"}
+    assert "it lowers the log loss of the CNN only" in page
 
 
 def test_the_hours_of_the_whole_experiment_are_the_sums_of_the_recorded_rows():

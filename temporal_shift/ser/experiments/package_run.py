@@ -1,4 +1,4 @@
-"""Package the model of a run: one folder, with its card. Its probabilities are calibrated."""
+"""Package the model of a run: one folder, with its card."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def package(
 ) -> None:
     """Write the model of one run of an experiment to a folder that Hugging Face's libraries load.
 
-    Its last layer is divided by the temperature that is fitted on the run's validation part, if the run has one.
+    Its last layer is divided by the temperature that is fitted on the run's validation part, if the run has one and if
+    this lowers the log loss on the test part.
 
     Args:
         root: The results folder of an experiment with ``training.keep_models``.
@@ -132,11 +133,13 @@ def trained_model(
     provenance: dict[str, Any],
     calibration: Calibration | None,
 ) -> SpeechClassifier:
-    """A model of an experiment with its weights; its probabilities are calibrated and its provenance says so.
+    """A model of an experiment with its weights, its temperature and its provenance.
 
     The temperature is in the weights of the last layer, so that it applies wherever the model is used.
     """
-    provenance = {**provenance, "calibration": None if calibration is None else asdict(calibration)}
+    applied = 1.0 if calibration is None else calibration.applied_temperature
+    figures = None if calibration is None else {**asdict(calibration), "temperature": applied}
+    provenance = {**provenance, "calibration": figures}
     settings = experiment.features
     backbone = load_backbone(experiment.backbone, settings.clip_seconds, settings.average)
     classifier = frame_classifier(model, backbone.shape, manifest.labels, experiment.spec_augment)
@@ -146,10 +149,9 @@ def trained_model(
         learned.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise RecipeError(f"{weights} must match the experiment: {reason_of(error)}") from None
-    if calibration is not None:
-        with torch.no_grad():
-            for parameter in classifier.head.parameters():
-                parameter.div_(calibration.temperature)
+    with torch.no_grad():
+        for parameter in classifier.head.parameters():
+            parameter.div_(applied)
     whole.eval()  # type: ignore[no-untyped-call]
     return whole
 

@@ -156,24 +156,46 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
     found = provenance.get("calibration")  # models of earlier versions have none
     if found is None:
         return ["The probabilities are not calibrated: a probability of 88 % does not mean that 88 % are right."]
-    ece = {key: f"{percent(value)} points" for key, value in found["ece"].items()}
     if was_tested(provenance):
         fitted, measured = "the utterances that chose the epoch", f"tested speakers of {provenance['fold']}"
+        after = "this model with the temperature of its validation part"
     else:
         fitted = "the validation parts of the cross-validation, not with this model itself"
         measured = "held-out speakers of the cross-validation"
-    return [
-        f"A probability is meant to be a share: for speakers of {provenance['corpus']['name']} that a model was not "
-        "trained on, of the predictions with a probability of about 88 %, about 88 % were right. The error below says "
-        "how exact that is. It holds for one clip and is not measured for the mean over the windows of a longer "
-        "recording. For other speech, a probability can be far too high.",
-        f"Temperature scaling (Guo et al., ICML 2017) calibrates them: the logits are divided by "
-        f"{found['temperature']:.2f}, which was fitted on {fitted}. The weights of the last layer contain this factor.",
-        f"Expected calibration error (the mean distance between the probability of a prediction and the share of such "
+        after = "each run with the temperature of its own validation part"
+    ece, loss, factor = found["ece"], found["log_loss"], found["temperature"]
+    is_applied = factor != 1  # see Calibration.applied_temperature
+    points = {key: f"{percent(value)} points" for key, value in ece.items()}
+    scaling = "Temperature scaling (Guo et al., ICML 2017)"
+    sentences = [
+        f"A probability is meant as the share of right predictions among all predictions with that probability, for "
+        f"speakers of {provenance['corpus']['name']} that the model was not trained on. The expected calibration error "
+        f"below says how far it is off on average: {points['after' if is_applied else 'before']}. This holds for one "
+        "clip. It is not measured for the mean over the windows of a longer recording. For other speech, a "
+        "probability can be far too high.",
+        f"{scaling} is applied, because it lowers the log loss below: the logits are divided by {factor:.2f}, which "
+        f"was fitted on {fitted}. The weights of the last layer contain this factor."
+        if is_applied
+        else f"{scaling} is not applied, because it does not lower the log loss below. The temperature is 1.",
+        "Expected calibration error (the mean distance between the probability of a prediction and the share of such "
         f"predictions that are right, in 15 bins) on {counted(found['predictions'], 'prediction')} for the {measured}: "
-        f"{ece['before']} before, {ece['after']} after. The log loss is {found['log_loss']['before']:.3f} before and "
-        f"{found['log_loss']['after']:.3f} after.",
+        f"{points['before']} before, {points['after']} after. The log loss is {loss['before']:.3f} before and "
+        f"{loss['after']:.3f} after. Before: without scaling; after: {after}.",
     ]
+    if ece["after"] >= ece["before"]:
+        sentences[-1] += " Scaling did not help: it did not lower the calibration error."
+    if not was_tested(provenance):
+        sentences[-1] += f" {_speakers_of_the_measured(provenance)}"
+    return sentences
+
+
+def _speakers_of_the_measured(provenance: dict[str, Any]) -> str:
+    """How many speakers the models of the cross-validation were trained on, next to a model trained on all."""
+    folds = provenance["all_folds"]["folds"]
+    share = "a part"
+    if provenance["protocol"] == "heldout":  # of the folds, one is tested and one chooses the epoch
+        share = f"about {100 * (folds - 2) / folds:.0f} %"
+    return f"Each of these runs was trained on {share} of the speakers, this model on all of them."
 
 
 def _protocol(provenance: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ TEXT = (
     "test part. ECE, the expected calibration error, is the mean distance in points between the probability of a "
     f"prediction and the share of such predictions that are right, in {BINS} bins of that probability. ECE and log "
     "loss are those of the test parts of all runs together, before and after. The temperature in the table is fitted "
-    "on the validation parts of all runs together."
+    "on the validation parts of all runs together. A packaged model is scaled only if scaling lowers this log loss."
 )
 
 
@@ -47,6 +47,11 @@ class Calibration:
     predictions: int  # of the test parts
     ece: Change
     log_loss: Change
+
+    @property
+    def applied_temperature(self) -> float:
+        """The temperature of a packaged model: 1, which is no scaling, unless scaling lowers the log loss."""
+        return self.temperature if self.log_loss.after < self.log_loss.before else 1.0
 
     @classmethod
     def of(cls, runs: Sequence[tuple[Part, Part]]) -> Calibration:

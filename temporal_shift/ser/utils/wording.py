@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_SESSIONS = "If the corpus has no sessions, a session is a group of speakers."
+
 PROTOCOLS = {
-    "heldout": "Leave one session out: every fold tests on one session, the next session (after the last, the first) "
-    "chose the epoch by its best UA, and the others trained. The test session chose nothing.",
-    "speaker": "Leave one speaker out: every fold tests on one speaker, the other speakers of the session chose the "
-    "epoch by their best UA, and the other sessions trained. The tested speaker chose nothing.",
-    "last": "Leave one session out: every fold tests on one session after a fixed number of epochs, and the others "
-    "trained. Nothing chose an epoch.",
-    "paper": "The published protocol: every fold tests on one session, the others trained, and the test session itself "
-    "chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best of many looks at "
-    "the answers, and on new speakers less is left of them. The selection bias below says how much at least.",
+    "heldout": "Leave one session out: each fold tests on one session, the next session (after the last, the first) "
+    "chose the epoch by its best UA, and the model was trained on the others. The test session chose nothing. "
+    f"{_SESSIONS}",
+    "speaker": "Leave one speaker out: each fold tests on one speaker, the other speakers of the session (if there are "
+    "none, those of the next session) chose the epoch by their best UA, and the model was trained on the others. The "
+    f"tested speaker chose nothing. {_SESSIONS}",
+    "last": "Leave one session out: each fold tests on one session after a fixed number of epochs, and the model was "
+    f"trained on the others. Nothing chose an epoch. {_SESSIONS}",
+    "paper": "The published protocol: each fold tests on one session, the model was trained on the others, and the "
+    "test session itself chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best "
+    f"of all epochs on the test session, and lower ones are to be expected on new speakers. {_SESSIONS}",
 }
 
 

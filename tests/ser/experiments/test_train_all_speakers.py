@@ -18,9 +18,12 @@ from typer.testing import CliRunner
 
 from temporal_shift.ser import Recognizer
 from temporal_shift.ser.cli import app
+from temporal_shift.ser.experiments import train_all_speakers as train_module
 from temporal_shift.ser.inference.demo_views import caveats
+from temporal_shift.ser.reports.calibration import Calibration, Change
 from temporal_shift.ser.training import all_speakers_run
 from temporal_shift.ser.training.run_record import MODEL_FILE
+from temporal_shift.ser.utils.folder_lock import only_command_in
 
 from ..small_run import stop_after
 from ..tiny import write_experiment
@@ -82,6 +85,8 @@ def test_the_model_has_the_weights_of_the_training_on_all_with_its_temperature_i
     found = load_file(trained / "model" / "model.safetensors")
     learned = load_file(trained / "results" / "all-speakers" / "ShiftCNN" / MODEL_FILE)
     temperature = metrics_of(trained)["calibration"]["temperature"]
+    loss = metrics_of(trained)["calibration"]["log_loss"]
+    assert loss["after"] < loss["before"]  # or it would not be applied
     assert provenance_of(trained / "model")["calibration"]["temperature"] == temperature
     assert temperature != pytest.approx(1, abs=0.01)
     for name, weight in learned.items():
@@ -103,7 +108,8 @@ def test_the_card_has_the_cross_validated_figures_and_says_that_the_model_was_no
     assert "median of the epochs that the 6 runs" in card.text
     ece = metrics["calibration"]["ece"]
     assert f"{100 * ece['before']:.1f} points before, {100 * ece['after']:.1f} points after" in card.text
-    assert "about 88 % were right" in card.text
+    assert "each run with the temperature of its own validation part" in card.text
+    assert "trained on about 33 % of the speakers, this model on all" in card.text
     assert "It is noise." in card.text
     for result in card.data.eval_results:
         assert "cross-validation" in result.dataset_name
@@ -156,7 +162,26 @@ def test_results_of_other_settings_are_not_replaced_unasked(folder):
     (folder / "experiment.yaml").write_text(text)
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
     assert re.search(r"runs of other settings \(training\.learning_rate: 0\.005 -> 0\.001", printed)
+    assert "--results" in printed
+    assert "--out" not in printed
     assert not (folder / "again").exists()
+    with only_command_in(folder / "results"):
+        printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
+    assert re.search("in use by .* --results$", printed.strip())
+
+
+def test_a_model_is_not_scaled_if_scaling_does_not_lower_the_cross_validated_log_loss(folder, monkeypatch):
+    harmful = Calibration(0.8, 96, Change(0.03, 0.04), Change(0.29, 0.31))
+    monkeypatch.setattr(train_module, "model_calibration", lambda *_: harmful)
+    typed(folder, "--all-speakers", "--out", folder / "again")
+    assert provenance_of(folder / "again")["calibration"]["temperature"] == 1
+    learned = load_file(folder / "results" / "all-speakers" / "ShiftCNN" / MODEL_FILE)
+    found = load_file(folder / "again" / "model.safetensors")
+    assert all(torch.equal(found[f"classifier.{name}"], weight) for name, weight in learned.items())
+    card = (folder / "again" / "README.md").read_text()
+    assert "is not applied, because it does not lower the log loss" in card
+    assert "off on average: 3.0 points" in card
+    assert "Scaling did not help" in card
 
 
 def test_another_number_of_epochs_is_not_trained_over_the_model_unasked(folder):
