@@ -10,7 +10,7 @@ from .. import config
 from ..utils.errors import RecipeError
 from ..utils.names import clean_name
 from ..utils.text_files import read_text
-from .folders import audio_files, corpus_folder
+from .folders import audio_files, corpus_folder, sorted_entries
 from .readers import cremad, emobox, emodb, ravdess
 
 _NAMED = {"ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # readers that go by names of files
@@ -55,7 +55,7 @@ def _reader_of_file(path: Path) -> str:
 
 def _reader_of_folder(corpus: config.Corpus) -> str:
     root = corpus_folder(corpus.path)
-    if any(re.fullmatch("Session[0-9]+", entry.name) and entry.is_dir() for entry in root.iterdir()):
+    if any(re.fullmatch("Session[0-9]+", entry.name) and entry.is_dir() for entry in sorted_entries(root)):
         return "iemocap"
     if any((root / name).is_file() for name in emobox.MAPS):
         return "emobox"
