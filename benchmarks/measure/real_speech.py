@@ -31,6 +31,12 @@ from .record_file import environment
 SUITE = "real-speech"
 FOLDER = RECORDS / "real-speech"
 DIGITS = string.digits + string.ascii_letters
+_CORPORA = {"emodb": "EmoDB", "ravdess": "RAVDESS"}
+
+
+def corpus_name(folder: str) -> str:
+    """The name of a corpus in tables, from the name of its folder."""
+    return _CORPORA.get(folder, folder)
 
 
 def lines_of(root: Path) -> Iterator[Line]:

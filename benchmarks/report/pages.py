@@ -16,7 +16,7 @@ from temporal_shift.ser.utils.table import Table
 
 from ..measure import record_file
 from ..measure.measurements import Line
-from . import badges, kernel_tables, plots, real_speech_tables, recipe_tables, tables
+from . import badges, cross_corpus_tables, kernel_tables, plots, real_speech_tables, recipe_tables, tables
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
@@ -69,9 +69,9 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech ravdess": (RAVDESS, real_speech_tables.figures),
     "real speech ravdess differences": (RAVDESS, real_speech_tables.differences),
     "real speech tried": ("real-speech/tried", real_speech_tables.tried),
-    "real speech cross": (_CROSS, real_speech_tables.cross),
-    "real speech confusion": (_CROSS, real_speech_tables.cross_confusion),
-    "real speech sounds": (_CROSS, real_speech_tables.sounds),
+    "real speech cross": (_CROSS, cross_corpus_tables.figures),
+    "real speech confusion": (_CROSS, cross_corpus_tables.confusion),
+    "real speech sounds": (_CROSS, cross_corpus_tables.sounds),
 }
 
 

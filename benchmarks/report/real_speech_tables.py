@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from temporal_shift.ser.reports import report_tables
@@ -13,10 +11,8 @@ from temporal_shift.ser.reports.summary import corrected, summarize_predictions
 from temporal_shift.ser.utils.table import Table, interval, millions, percent, signed, signed_interval
 
 from ..measure.measurements import Line, of_kind
-from ..measure.real_speech import tested_of
+from ..measure.real_speech import corpus_name, tested_of
 
-_MODELS = Path("examples/real-speech/models")
-_CORPORA = {"emodb": "EmoDB", "ravdess": "RAVDESS"}
 _INPUT = ("what", "corpus", "encoder", "layer", "frames_averaged")  # tells experiments apart
 
 
@@ -80,7 +76,7 @@ def overview(lines: Iterable[Line]) -> Table:
         star = " *" if pair["holm_p"] < 0.05 else ""
         cells = rows.setdefault(f"{pair['model']} − {pair['baseline']}", [""] * len(found))
         cells[column] = f"{signed(pair['ua_difference'])} {signed_interval(pair['interval'])}{star}"
-    columns = [f"{_CORPORA[each.head['corpus']]}, {_name(each.head['encoder'])}" for each in found]
+    columns = [f"{corpus_name(each.head['corpus'])}, {_name(each.head['encoder'])}" for each in found]
     return Table(("UA, points", *columns), [(name, *cells) for name, cells in rows.items()])
 
 
@@ -95,41 +91,6 @@ def tried(lines: Iterable[Line]) -> Table:
         rows.setdefault(setting, {})[line["model"]] = percent(line["validation_ua"])
     header = ("Learning rate", "epochs", "frames", "precision", *models)
     return Table(header, [(*setting, *(found.get(model, "") for model in models)) for setting, found in rows.items()])
-
-
-def cross(lines: Iterable[Line]) -> Table:
-    """The models on new speakers of their own corpus, from their cross-validation, and on another corpus."""
-    rows = []
-    for line in of_kind(lines, "cross-corpus"):
-        told = json.loads((_MODELS / line["model"] / "config.json").read_text(encoding="utf-8"))["provenance"]
-        corpus, own = told["corpus"], told["all_folds"]
-        scores = [f"{percent(own[key]['mean'])} {interval(own[key]['interval'])}" for key in ("wa", "ua")]
-        where = f"{_CORPORA.get(corpus['name'], corpus['name'])}, cross-validated"
-        error = percent(told["calibration"]["ece"]["after"])
-        rows.append((line["model"], where, str(corpus["utterances"]), str(corpus["speakers"]), *scores, error))
-        figures = [percent(line[key]) for key in ("wa", "ua", "ece")]
-        where = _CORPORA.get(line["what"], line["what"])
-        rows.append((line["model"], where, str(line["utterances"]), str(line["speakers"]), *figures))
-    return Table(("Model", "Corpus", "Utterances", "Speakers", "WA, %", "UA, %", "ECE, points"), rows)
-
-
-def cross_confusion(lines: Iterable[Line]) -> Table:
-    """How many utterances of each class of another corpus got which label."""
-    rows, labels = [], ()
-    for line in of_kind(lines, "cross-corpus"):
-        labels = tuple(line["labels"])
-        for label, counts in zip(labels, line["confusion"], strict=True):
-            rows.append((line["model"], label, *map(str, counts)))
-    return Table(("Model", "Class", *(f"predicted {label}" for label in labels)), rows)
-
-
-def sounds(lines: Iterable[Line]) -> Table:
-    """The probabilities for sounds without speech."""
-    found = of_kind(lines, "sound")
-    rows = [
-        (line["model"], line["what"], *(percent(share) for share in line["probabilities"].values())) for line in found
-    ]
-    return Table(("Model", "Sound", *(f"{label}, %" for label in found[0]["probabilities"])), rows)
 
 
 def _name(encoder: str) -> str:
