@@ -1,6 +1,6 @@
 """Test a model on a corpus that it was not trained on: ``python -m benchmarks cross-corpus MODEL CORPUS``.
 
-The corpus is read by the reader that fits it, and utterances whose label is not one of the model's classes are left
+The corpus is read by the reader that fits it, and utterances with other labels than the model's classes are left
 out. Each utterance is one clip, as in training. Two sounds without speech are predicted too: silence and white noise.
 The record has a line with WA, UA, ECE and the confusion counts, and one for each sound.
 """

@@ -236,7 +236,7 @@ class Model(Blocks):
 
     name: PathName  # also the name of its results folder
     baseline: Baselines = ()  # the models to compare it with, utterance by utterance; one name or a list
-    learning_rate: PositiveFloat | None = None  # default: that of training
+    learning_rate: PositiveFloat | None = None  # default: training.learning_rate
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The experiments on real speech run on any corpus and encoder: nothing but two paths changes."""
+"""The experiments on real speech run on any corpus and encoder: only two paths change."""
 
 from __future__ import annotations
 

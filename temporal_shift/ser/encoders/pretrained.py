@@ -199,7 +199,7 @@ def _load(files: ModelFiles, samples: int) -> Any:
 
 
 def whisper_positions(longest: int, samples: int, name: str) -> int:
-    """Number of positions of a Whisper encoder for clips of so many samples.
+    """Number of positions of a Whisper encoder for clips of ``samples`` samples.
 
     Args:
         longest: Length of the encoder's position table.
@@ -217,7 +217,7 @@ def whisper_positions(longest: int, samples: int, name: str) -> int:
 
 
 def _cut_positions(model: Any, samples: int, name: str) -> int:
-    """Cut the position table of a Whisper encoder to clips of so many samples; returns its length."""
+    """Cut the position table of a Whisper encoder to clips of ``samples`` samples; returns its length."""
     table = model.embed_positions.weight
     positions = whisper_positions(len(table), samples, f"the backbone {name}")
     model.embed_positions = nn.Embedding(positions, table.shape[1], _weight=table[:positions].detach().clone())

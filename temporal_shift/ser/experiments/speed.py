@@ -96,7 +96,7 @@ def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Sp
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Use so many of torch's threads."""
+    """Set torch's number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

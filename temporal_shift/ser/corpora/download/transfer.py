@@ -35,7 +35,7 @@ class _State:
 
 
 class ResumingDownloader:
-    """A downloader of zip archives for :func:`pooch.retrieve`, whose own one starts again after each cut.
+    """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own, it continues after a cut.
 
     The bytes go to ``partial``, which is kept when the connection is cut, the disk is full or the process is killed.
     The next attempt asks for the rest with ``Range``, and with ``If-Range`` for all of it if the file has changed.
