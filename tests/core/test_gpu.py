@@ -41,11 +41,12 @@ def gradient(sample: Sample) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case):
+def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     layer, x = case.make(stride=2), case.input().requires_grad_()
     on_gpu, x_on_gpu = copy.deepcopy(layer).cuda(), x.detach().cuda().requires_grad_()
     y, y_on_gpu = first(layer(x)), first(on_gpu(x_on_gpu))
-    torch.testing.assert_close(y_on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)  # the GPU's matrix products are less precise
+    torch.testing.assert_close(y_on_gpu.cpu(), y, rtol=1e-3, atol=1e-4)
     gradients = [torch.autograd.grad(of.square().sum(), at) for of, at in ((y, x), (y_on_gpu, x_on_gpu))]
     torch.testing.assert_close(gradients[1][0].cpu(), gradients[0][0], rtol=1e-2, atol=1e-3)
 
