@@ -53,8 +53,12 @@ def lines_of(root: Path) -> Iterator[Line]:
         "layer": experiment.backbone.layer,
         "frames_averaged": experiment.features.average,
     }
+    info = json.loads((root / "run_info.json").read_text(encoding="utf-8"))
     head = {"suite": SUITE, **environment("cpu"), "what": experiment.name, **where}
-    yield {**head, "kind": "experiment", **_settings(root, results)}
+    if info["device"] != "cpu":  # the runs may come from another machine than the record
+        versions = {name: info[name] for name in ("python", "torch", "transformers")}
+        head |= {"device": info["device"], "threads": None, "versions": versions}
+    yield {**head, "kind": "experiment", **_settings(results, info)}
     metrics = summarize(results)
     add_calibration(metrics, root, results)
     for model in metrics["models"]:
@@ -66,11 +70,10 @@ def lines_of(root: Path) -> Iterator[Line]:
                 yield {"suite": SUITE, "kind": "run", "what": experiment.name, **where, **_run(root, run)}
 
 
-def _settings(root: Path, results: Results) -> dict[str, Any]:
+def _settings(results: Results, info: dict[str, Any]) -> dict[str, Any]:
     experiment, first = results.experiment, next(iter(results.runs.values()))[0]
     models = [model.model_dump(mode="json") for model in experiment.models]
     folds = {fold: _test_part(run) for fold, run in zip(results.plan.folds, first, strict=True)}
-    info = json.loads((root / "run_info.json").read_text(encoding="utf-8"))
     sections = {
         name: getattr(experiment, name).model_dump(mode="json")
         for name in ("features", "spec_augment", "protocol", "training")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from temporal_shift.ser.utils.atomic_files import atomic_write
@@ -22,6 +23,7 @@ PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
 EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-base")
 RAVDESS = ("real-speech/ravdess-tiny",)
+FRAME_RATE = ("real-speech/emodb-frame-rate", "real-speech/emodb-frame-rate-100")
 OVERVIEW = (*EMODB, *RAVDESS)
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -68,6 +70,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech emodb differences": (EMODB, real_speech_tables.differences),
     "real speech ravdess": (RAVDESS, real_speech_tables.figures),
     "real speech ravdess differences": (RAVDESS, real_speech_tables.differences),
+    "real speech frame rate": (FRAME_RATE, partial(real_speech_tables.figures, by="epochs")),
+    "real speech frame rate differences": (FRAME_RATE, partial(real_speech_tables.differences, by="epochs")),
     "real speech tried": ("real-speech/tried", real_speech_tables.tried),
     "real speech cross": (_CROSS, cross_corpus_tables.figures),
     "real speech confusion": (_CROSS, cross_corpus_tables.confusion),
@@ -84,7 +88,7 @@ def main(argv: list[str]) -> None:
             with atomic_write(path) as file:
                 file.write(new.encode())
             print(path)
-    for record in sorted(record_file.FOLDER.glob("*.jsonl")):
+    for record in sorted(record_file.FOLDER.rglob("*.jsonl")):
         for path in plots.write(FIGURES, record.stem, record_file.read(record)):
             print(path)
     for path in badges.write(BADGES):

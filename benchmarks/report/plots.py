@@ -10,10 +10,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from temporal_shift.ser.reports.plots import draw_heatmaps
 from temporal_shift.ser.utils.atomic_files import atomic_write
 from temporal_shift.ser.utils.plot_style import CLASS_HUES, PAGE_THEMES, SVG_STYLE, PageTheme, house_style
 
 from ..measure.measurements import OURS, Line, of_kind
+from .real_speech_tables import ablation_panels
 
 WIDTH = 5.2  # inches: no smaller on a phone than the text beside it
 
@@ -35,10 +37,12 @@ def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
     pictures: dict[str, Callable[[list[Line]], Figure]] = {}
     if any(_is_drawn(line) for line in lines):
         pictures["times"] = times
-    if any(line["what"] == "growth of time" for line in lines):
+    if any(line.get("what") == "growth of time" for line in lines):
         pictures["growth"] = growth
     if any("targets" in line.get("figures", {}) for line in lines):
         pictures["registers"] = registers
+    if lines[0].get("what") == "ablation":
+        pictures["maps"] = maps
     return pictures
 
 
@@ -51,6 +55,11 @@ def _is_drawn(line: Line) -> bool:
     """Timed beside something, as a user's process runs."""
     is_timed = line["kind"] == "measurement" and line["unit"] == "s" and len(line["samples"]) > 1
     return is_timed and not line["what"].endswith("freed memory kept")
+
+
+def maps(lines: list[Line]) -> Figure:
+    """UA of an ablation by placement, proportion and direction."""
+    return draw_heatmaps(ablation_panels(lines))
 
 
 def times(lines: list[Line]) -> Figure:

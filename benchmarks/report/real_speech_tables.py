@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from temporal_shift.ser.config import Model
+from temporal_shift.ser.experiments.ablation import ablation_maps, ablation_table
 from temporal_shift.ser.reports import report_tables
+from temporal_shift.ser.reports.plots import Heatmap
 from temporal_shift.ser.reports.summary import corrected, summarize_predictions
 from temporal_shift.ser.utils.table import Table, interval, millions, percent, signed, signed_interval
 
 from ..measure.measurements import Line, of_kind
 from ..measure.real_speech import corpus_name, tested_of
 
-_INPUT = ("what", "corpus", "encoder", "layer", "frames_averaged")  # tells experiments apart
+By = Literal["input", "epochs"]
+_HEADER = {"input": "Encoder", "epochs": "Epochs"}
 
 
 @dataclass(frozen=True)
@@ -32,36 +36,67 @@ class Experiment:
         return cls(head, parameters, summarize_predictions(tested_of(lines), comparisons))
 
     @property
+    def models(self) -> list[Model]:
+        return [Model.model_validate(model) for model in self.head["models"]]
+
+    @property
     def input(self) -> str:
         """The encoder and its layer."""
         layer = "weighted layers" if self.head["layer"] == "weighted" else f"{self.head['layer']} layer"
         return f"{_name(self.head['encoder'])}, {layer}"
 
+    @property
+    def epochs(self) -> str:
+        """How many epochs and seeds."""
+        seeds = len(self.head["seeds"])
+        return f"{self.head['training']['epochs']}, {seeds} seed{'s' * (seeds > 1)}"
+
+    @property
+    def title(self) -> str:
+        """Corpus, classes and encoder."""
+        corpus = corpus_name(self.head["corpus"])
+        return f"{corpus}, {len(self.head['labels'])} classes, {_name(self.head['encoder'])}"
+
 
 def experiments(lines: Iterable[Line]) -> list[Experiment]:
-    """The experiments of one record or of several, in order."""
-    found: dict[tuple[Any, ...], list[Line]] = {}
+    """The experiments of one record or of several, in order. The first line of each is of the kind ``experiment``."""
+    found: list[list[Line]] = []
     for line in lines:
-        found.setdefault(tuple(line[key] for key in _INPUT), []).append(line)
-    return [Experiment.of(each) for each in found.values()]
+        if line["kind"] == "experiment":
+            found.append([])
+        found[-1].append(line)
+    return [Experiment.of(each) for each in found]
 
 
-def figures(lines: Iterable[Line]) -> Table:
-    """WA and UA of each model on each input, with 95 % intervals."""
+def figures(lines: Iterable[Line], by: By = "input") -> Table:
+    """WA and UA of each model in each experiment, with 95 % intervals. ``by`` is what tells experiments apart."""
     rows = []
     for experiment in experiments(lines):
         for model in experiment.summary["models"]:
             scores = [f"{percent(model[key]['mean'])} {interval(model[key]['interval'])}" for key in ("wa", "ua")]
-            rows.append((experiment.input, model["name"], millions(experiment.parameters[model["name"]]), *scores))
-    return Table(("Encoder", "Model", "Parameters", "WA, %", "UA, %"), rows)
+            parameters = millions(experiment.parameters[model["name"]])
+            rows.append((getattr(experiment, by), model["name"], parameters, *scores))
+    return Table((_HEADER[by], "Model", "Parameters", "WA, %", "UA, %"), rows)
 
 
-def differences(lines: Iterable[Line]) -> Table:
-    """Each model against its baselines on each input; Holm's correction is over all rows."""
-    pairs = [(experiment.input, pair) for experiment in experiments(lines) for pair in experiment.summary["pairs"]]
+def differences(lines: Iterable[Line], by: By = "input") -> Table:
+    """Each model against its baselines in each experiment; Holm's correction is over all rows."""
+    pairs = [(getattr(found, by), pair) for found in experiments(lines) for pair in found.summary["pairs"]]
     table = report_tables.pairs(corrected([pair for _, pair in pairs]))
     rows = [(where, *row) for (where, _), row in zip(pairs, table.rows, strict=True)]
-    return Table(("Encoder", *table.header), rows)
+    return Table((_HEADER[by], *table.header), rows)
+
+
+def ablation(lines: Iterable[Line]) -> Table:
+    """A row for each shift of a grid, the best UA first."""
+    (found,) = experiments(lines)
+    return ablation_table(found.models, found.summary)
+
+
+def ablation_panels(lines: Iterable[Line]) -> list[Heatmap]:
+    """The heatmaps of a grid."""
+    (found,) = experiments(lines)
+    return ablation_maps(found.models, found.summary)
 
 
 def overview(lines: Iterable[Line]) -> Table:
@@ -76,8 +111,7 @@ def overview(lines: Iterable[Line]) -> Table:
         star = " *" if pair["holm_p"] < 0.05 else ""
         cells = rows.setdefault(f"{pair['model']} − {pair['baseline']}", [""] * len(found))
         cells[column] = f"{signed(pair['ua_difference'])} {signed_interval(pair['interval'])}{star}"
-    columns = [f"{corpus_name(each.head['corpus'])}, {_name(each.head['encoder'])}" for each in found]
-    return Table(("UA, points", *columns), [(name, *cells) for name, cells in rows.items()])
+    return Table(("UA, points", *(each.title for each in found)), [(name, *cells) for name, cells in rows.items()])
 
 
 def tried(lines: Iterable[Line]) -> Table:

@@ -43,7 +43,7 @@ def texts(svg: str) -> list[str]:
 
 def test_every_picture_is_that_of_its_record(tmp_path):
     names = set()
-    for record in record_file.FOLDER.glob("*.jsonl"):
+    for record in record_file.FOLDER.rglob("*.jsonl"):
         for drawn in plots.write(tmp_path, record.stem, record_file.read(record)):
             names.add(drawn.name)
             committed = (pages.FIGURES / drawn.name).read_text(encoding="utf-8")

@@ -23,11 +23,13 @@ from temporal_shift.ser.utils.table import percent, signed
 
 from ..ser.conftest import fake_experiment, fake_runs_of  # noqa: F401
 
+RUN_INFO = {"corpus": "c" * 64, "features": "f" * 64, "device": "cpu"}
+
 
 @pytest.fixture
 def root(tmp_path, fake_runs_of):  # noqa: F811
     root = shutil.copytree(fake_runs_of(2, "heldout"), tmp_path / "emodb-tiny")
-    (root / "run_info.json").write_text(json.dumps({"corpus": "c" * 64, "features": "f" * 64}))
+    (root / "run_info.json").write_text(json.dumps(RUN_INFO))
     return root
 
 
@@ -63,6 +65,13 @@ def test_each_run_has_its_scores_and_the_hash_of_its_predictions(root, record):
         assert {"corpus", "encoder", "layer"} <= run.keys()
 
 
+def test_a_record_names_the_gpu_and_the_versions_of_the_runs(root):
+    versions = {"python": "3.12.3", "torch": "2.11.0", "transformers": "5.17.0"}
+    (root / "run_info.json").write_text(json.dumps({**RUN_INFO, **versions, "device": "NVIDIA H100"}))
+    (head,) = (line for line in real_speech.lines_of(root) if line["kind"] == "experiment")
+    assert (head["device"], head["versions"]) == ("NVIDIA H100", versions)
+
+
 def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         command.COMMANDS["real-speech"]([str(tmp_path)])
@@ -75,13 +84,14 @@ RECORDS = sorted(
     path for path in (ROOT / real_speech.FOLDER).glob("*.jsonl") if not path.stem.startswith(("tried", "cross-"))
 )
 EXAMPLES = ROOT / "examples/real-speech"
+GIVEN = {"emodb-frame-rate-100": {"training": {"epochs": 100}}}  # on the command line, as the page says
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_a_committed_record_is_of_an_experiment_in_the_examples(path):
     lines = record_file.read(path)
     (head,) = (line for line in lines if line["kind"] == "experiment")
-    experiment = read_experiment(EXAMPLES / f"{head['what']}.yaml")
+    experiment = read_experiment(EXAMPLES / f"{head['what']}.yaml", GIVEN.get(path.stem))
     if head["what"] == "ablation":
         experiment = Grid().experiment(experiment)
     for section in ("features", "spec_augment", "protocol", "training"):

@@ -177,22 +177,27 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     A cell whose interval excludes 0 has a frame. All maps share one scale of colours. A cell is empty if no model has
     that placement and proportion.
     """
-    columns = min(3, len(panels))
+    with house_style():
+        return draw_heatmaps(panels)
+
+
+def draw_heatmaps(panels: Sequence[Heatmap]) -> Figure:
+    """``heatmaps`` in the current style of matplotlib."""
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     values = [100 * cell.ua for panel in panels for cell in panel.cells.values()]
-    with house_style():
-        width = max(3.2, 1.4 + 0.85 * max(len(panel.columns) for panel in panels))
-        height = 1.3 + 0.55 * max(len(panel.rows) for panel in panels)
-        figure = Figure(figsize=(columns * width, min(rows * height, _MAX_HEIGHT)), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for place, axes in enumerate(grid.flat):
-            if place >= len(panels):
-                axes.set_axis_off()
-                continue
-            image = _draw_heatmap(axes, panels[place], min(values), max(values))
-            if place % columns == 0:
-                axes.set_ylabel("placement")
-        figure.colorbar(image, ax=grid, label="UA, %", aspect=16 * rows)
+    width = max(3.2, 1.4 + 0.85 * max(len(panel.columns) for panel in panels))
+    height = 1.3 + 0.55 * max(len(panel.rows) for panel in panels)
+    figure = Figure(figsize=(columns * width, min(rows * height, _MAX_HEIGHT)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_axis_off()
+            continue
+        image = _draw_heatmap(axes, panels[place], min(values), max(values))
+        if place % columns == 0:
+            axes.set_ylabel("placement")
+    figure.colorbar(image, ax=grid, label="UA, %", aspect=16 * rows)
     return figure
 
 
