@@ -32,6 +32,12 @@ def _main_shape(line: Line) -> bool:
     return line["shape"] == [8, 374, 768] and line["unit"] == "s"
 
 
+def _timed_last_channels(line: Line) -> bool:
+    return (
+        line["unit"] == "s" and line["shape"][0] > 1 and line["what"] in ("forward", "forward + backward", "in place")
+    )
+
+
 def _memory(line: Line) -> bool:
     return line["unit"] == "B"
 
@@ -52,6 +58,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
     "op growth": ("op-cpu", tables.growth),
     "op goals": ("op-cpu", tables.goals),
+    "op cuda": ("op-cuda", lambda lines: _rows(lines, _timed_last_channels)),
+    "op cuda goals": ("op-cuda", tables.goals),
     "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
     "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),
     "layers goals": ("layers-cpu", tables.goals),
