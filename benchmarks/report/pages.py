@@ -24,6 +24,7 @@ FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
 EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-base")
 RAVDESS = ("real-speech/ravdess-tiny",)
 FRAME_RATE = ("real-speech/emodb-frame-rate", "real-speech/emodb-frame-rate-100")
+ABLATION = ("real-speech/emodb-ablation",)
 OVERVIEW = (*EMODB, *RAVDESS)
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -80,6 +81,7 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech ravdess differences": (RAVDESS, real_speech_tables.differences),
     "real speech frame rate": (FRAME_RATE, partial(real_speech_tables.figures, by="epochs")),
     "real speech frame rate differences": (FRAME_RATE, partial(real_speech_tables.differences, by="epochs")),
+    "real speech ablation": (ABLATION, real_speech_tables.ablation),
     "real speech tried": ("real-speech/tried", real_speech_tables.tried),
     "real speech cross": (_CROSS, cross_corpus_tables.figures),
     "real speech confusion": (_CROSS, cross_corpus_tables.confusion),

@@ -147,7 +147,7 @@ OWN_BASELINES = {("ShiftCNN", "CNN"), ("ShiftLSTM", "LSTM"), ("Shiftformer", "Id
 @pytest.fixture(scope="module")
 def compared():
     """The experiments of the overview by corpus, and their comparisons with Holm's correction over all of them."""
-    lines = [line for name in pages.OVERVIEW for line in record_file.read(ROOT / record_file.FOLDER / f"{name}.jsonl")]
+    lines = [line for name in pages.OVERVIEW for line in record_of(name)]
     found = real_speech_tables.experiments(lines)
     pairs = [(each.head["corpus"], pair) for each in found for pair in each.summary["pairs"]]
     adjusted = corrected([pair for _, pair in pairs])
@@ -190,3 +190,71 @@ def test_the_page_says_what_more_seeds_and_speakers_would_bring(compared):
         assert f"instead of ±{196 * pair['se']:.1f}" in page
     speakers = [24 * (1.96 * pair["se_speakers"] / 0.01) ** 2 for pair in pairs]
     assert f"about {speakers[0]:.0f} and {speakers[1]:.0f} instead of 24" in page
+
+
+def test_the_page_says_which_differences_100_epochs_show():
+    page = " ".join((ROOT / "docs" / "real-speech.md").read_text(encoding="utf-8").split())
+    lines = [line for name in pages.FRAME_RATE for line in record_of(name)]
+    pairs = [
+        (each.head["training"]["epochs"], pair)
+        for each in real_speech_tables.experiments(lines)
+        for pair in each.summary["pairs"]
+    ]
+    adjusted = corrected([pair for _, pair in pairs])
+    significant = {
+        (epochs, pair["model"], pair["baseline"])
+        for (epochs, _), pair in zip(pairs, adjusted, strict=True)
+        if pair["holm_p"] < 0.05
+    }
+    models = ("Identity mixer", "Shiftformer 160 ms")
+    assert significant == {(100, model, "Transformer") for model in models}
+    above = {
+        pair["model"]: percent(pair["ua_difference"])
+        for epochs, pair in pairs
+        if epochs == 100 and pair["baseline"] == "Transformer"
+    }
+    long, short = above["Shiftformer 160 ms"], above["Shiftformer 20 ms"]
+    assert f"the Shiftformers score {long} and {short} points above the Transformer" in page
+    assert f"scores {above['Identity mixer']} points above it" in page
+
+
+def record_of(name):
+    return record_file.read(ROOT / record_file.FOLDER / f"{name}.jsonl")
+
+
+def test_the_page_says_what_the_ablation_shows():
+    page = " ".join((ROOT / "docs" / "real-speech.md").read_text(encoding="utf-8").split())
+    (ablation,) = real_speech_tables.experiments(record_of(*pages.ABLATION))
+    pairs = corrected(ablation.summary["pairs"])
+    assert min(pair["holm_p"] for pair in pairs) > 0.05
+    assert f"None of the {len(pairs)} differences is significant" in page
+    apart = [pair["model"] for pair in pairs if not pair["interval"][0] <= 0 <= pair["interval"][1]]
+    assert {model.split()[0] for model in apart} == {"transformer"}
+    replacing = sum("replace" in model for model in apart)
+    assert f"The {len(apart)} intervals that exclude 0 are all of Transformers, and {replacing} of these" in page
+    assert all(pair["ua_difference"] < 0 for pair in pairs if pair["baseline"] == "lstm")
+
+
+def test_the_page_says_how_far_another_type_of_cpu_changes_a_run():
+    page = " ".join((ROOT / "docs" / "real-speech.md").read_text(encoding="utf-8").split())
+    of_ablation = {
+        "CNN": "conv",
+        "LSTM": "lstm",
+        "Transformer": "transformer",
+        "ShiftCNN": "conv residual n_div=16 past stride=1",
+        "ShiftLSTM": "lstm inplace n_div=4 past stride=1",
+        "Shiftformer": "transformer replace n_div=4 both stride=1",
+    }
+    first, second = (
+        {(line["model"], line["seed"], line["fold"]): line for line in record_of(name) if line["kind"] == "run"}
+        for name in ("real-speech/emodb-tiny", *pages.ABLATION)
+    )
+    both = [
+        (run, second[of_ablation[model], seed, fold])
+        for (model, seed, fold), run in first.items()
+        if model in of_ablation and (of_ablation[model], seed, fold) in second
+    ]
+    changed = [abs(one["ua"] - other["ua"]) for one, other in both if one["predictions"] != other["predictions"]]
+    assert f"{len(both)} runs of the table" in page
+    assert f"{len(changed)} of them have other predictions" in page
+    assert f"the UA of one run changed by {percent(max(changed))} points" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -30,6 +31,7 @@ class World:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         state = _state()
+        atexit.register(state.destroy_process_group)  # a thread of it that outlives Python can abort the process
         return cls(state.process_index, state.num_processes)
 
     @property
