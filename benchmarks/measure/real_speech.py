@@ -23,6 +23,7 @@ from temporal_shift.ser.reports.summary import Tested
 from temporal_shift.ser.training.metrics import FoldPredictions
 from temporal_shift.ser.training.run_record import run_folder
 from temporal_shift.ser.utils.atomic_files import file_sha256
+from temporal_shift.ser.utils.errors import RecipeError
 
 from .measurements import Line
 from .record_file import FOLDER as RECORDS
@@ -53,11 +54,11 @@ def lines_of(root: Path) -> Iterator[Line]:
         "layer": experiment.backbone.layer,
         "frames_averaged": experiment.features.average,
     }
-    info = json.loads((root / "run_info.json").read_text(encoding="utf-8"))
+    info = _run_info(root)
     head = {"suite": SUITE, **environment("cpu"), "what": experiment.name, **where}
-    if info["device"] != "cpu":  # the runs may come from another machine than the record
-        versions = {name: info[name] for name in ("python", "torch", "transformers")}
-        head |= {"device": info["device"], "threads": None, "versions": versions}
+    if (device := info.get("device", "cpu")) != "cpu":  # the runs may come from another machine than the record
+        versions = {name: info.get(name) for name in ("python", "torch", "transformers")}
+        head |= {"device": device, "threads": None, "versions": versions}
     yield {**head, "kind": "experiment", **_settings(results, info)}
     metrics = summarize(results)
     add_calibration(metrics, root, results)
@@ -68,6 +69,15 @@ def lines_of(root: Path) -> Iterator[Line]:
         for of_seed in results.runs[model.name]:
             for run in of_seed:
                 yield {"suite": SUITE, "kind": "run", "what": experiment.name, **where, **_run(root, run)}
+
+
+def _run_info(root: Path) -> dict[str, Any]:
+    path = root / "run_info.json"
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}; run the experiment again") from None
+    return info
 
 
 def _settings(results: Results, info: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +94,7 @@ def _settings(results: Results, info: dict[str, Any]) -> dict[str, Any]:
         "folds": folds,
         "models": models,
         **sections,
-        "sha256": {"corpus": info["corpus"], "features": info["features"]},
+        "sha256": {"corpus": info.get("corpus"), "features": info.get("features")},
     }
 
 

@@ -21,11 +21,12 @@ from . import badges, cross_corpus_tables, kernel_tables, plots, real_speech_tab
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
-EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-base")
+EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-tiny-weighted", "real-speech/emodb-base")
 RAVDESS = ("real-speech/ravdess-tiny",)
 FRAME_RATE = ("real-speech/emodb-frame-rate", "real-speech/emodb-frame-rate-100")
 ABLATION = ("real-speech/emodb-ablation",)
-OVERVIEW = (*EMODB, *RAVDESS)
+RAVDESS_FOUR = ("real-speech/ravdess-four-tiny",)
+OVERVIEW = ("real-speech/emodb-tiny", "real-speech/emodb-base", *RAVDESS, *RAVDESS_FOUR)
 _TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -79,6 +80,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "real speech emodb differences": (EMODB, real_speech_tables.differences),
     "real speech ravdess": (RAVDESS, real_speech_tables.figures),
     "real speech ravdess differences": (RAVDESS, real_speech_tables.differences),
+    "real speech ravdess four": (RAVDESS_FOUR, real_speech_tables.figures),
+    "real speech ravdess four differences": (RAVDESS_FOUR, real_speech_tables.differences),
     "real speech frame rate": (FRAME_RATE, partial(real_speech_tables.figures, by="epochs")),
     "real speech frame rate differences": (FRAME_RATE, partial(real_speech_tables.differences, by="epochs")),
     "real speech ablation": (ABLATION, real_speech_tables.ablation),

@@ -25,15 +25,15 @@ class Experiment:
     """One experiment of a record, summarised."""
 
     head: Line
-    parameters: dict[str, int]
+    of_model: dict[str, Line]  # the line of each model
     summary: dict[str, Any]
 
     @classmethod
     def of(cls, lines: list[Line]) -> Experiment:
         (head,) = of_kind(lines, "experiment")
         comparisons = [(model["name"], baseline) for model in head["models"] for baseline in model["baseline"]]
-        parameters = {line["model"]: line["parameters"] for line in of_kind(lines, "model")}
-        return cls(head, parameters, summarize_predictions(tested_of(lines), comparisons))
+        of_model = {line["model"]: line for line in of_kind(lines, "model")}
+        return cls(head, of_model, summarize_predictions(tested_of(lines), comparisons))
 
     @property
     def models(self) -> list[Model]:
@@ -53,9 +53,10 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """Corpus, classes and encoder."""
-        corpus = corpus_name(self.head["corpus"])
-        return f"{corpus}, {len(self.head['labels'])} classes, {_name(self.head['encoder'])}"
+        """Corpus, classes, encoder, and the layer unless it is the last."""
+        corpus, layer = corpus_name(self.head["corpus"]), self.head["layer"]
+        encoder = self.input if layer != "last" else _name(self.head["encoder"])
+        return f"{corpus}, {len(self.head['labels'])} classes, {encoder}"
 
 
 def experiments(lines: Iterable[Line]) -> list[Experiment]:
@@ -64,19 +65,25 @@ def experiments(lines: Iterable[Line]) -> list[Experiment]:
     for line in lines:
         if line["kind"] == "experiment":
             found.append([])
+        if not found:
+            raise ValueError(f"the first line of a record must be of the kind 'experiment', got {line['kind']!r}")
         found[-1].append(line)
     return [Experiment.of(each) for each in found]
 
 
 def figures(lines: Iterable[Line], by: By = "input") -> Table:
-    """WA and UA of each model in each experiment, with 95 % intervals. ``by`` is what tells experiments apart."""
+    """WA and UA of each model in each experiment, with 95 % intervals, and UA at two other epochs.
+
+    ``by`` is what tells experiments apart.
+    """
     rows = []
     for experiment in experiments(lines):
         for model in experiment.summary["models"]:
             scores = [f"{percent(model[key]['mean'])} {interval(model[key]['interval'])}" for key in ("wa", "ua")]
-            parameters = millions(experiment.parameters[model["name"]])
-            rows.append((getattr(experiment, by), model["name"], parameters, *scores))
-    return Table((_HEADER[by], "Model", "Parameters", "WA, %", "UA, %"), rows)
+            line = experiment.of_model[model["name"]]
+            others = [percent(line[key]["ua"]) for key in ("last_epoch", "best_test_epoch")]
+            rows.append((getattr(experiment, by), model["name"], millions(line["parameters"]), *scores, *others))
+    return Table((_HEADER[by], "Model", "Parameters", "WA, %", "UA, %", "last epoch", "best test epoch"), rows)
 
 
 def differences(lines: Iterable[Line], by: By = "input") -> Table:

@@ -58,6 +58,8 @@ def test_the_page_of_the_kernels_says_how_fast_they_were_on_a_gpu():
     large = [row["ratio_to_floor"] for row in rows if row["what"] == "forward" and math.prod(row["shape"]) > 9e6]
     assert f"takes {min(large):.1f} to {max(large):.1f} times as long as a copy" in page
     slower = [1 / row["ratio_to_peers"]["pad and cat"] for row in rows if row["what"] == "forward + backward"]
+    goals = [line for line in record_file.read(record_file.FOLDER / "op-cuda.jsonl") if line["kind"] == "goal"]
+    assert f"{sum(goal['held'] for goal in goals)} of the {len(goals)} goals hold" in page
     assert f"take {min(slower):.1f} to {max(slower):.1f} times as long as *pad and cat*" in page
 
 
