@@ -248,7 +248,7 @@ def test_heatmaps_name_their_axes_and_share_a_colour_bar():
     drawn = [axes for axes in maps if axes.images]
     assert [axes.get_title(loc="left") for axes in drawn] == list("abcd")
     assert {axes.get_xlabel() for axes in drawn} == {"channels moved in each direction"}
-    assert [axes.get_ylabel() for axes in drawn] == ["placement", "", "", "placement"]
+    assert [axes.get_ylabel() for axes in drawn] == ["placement", "", "placement", ""]
     assert bar.get_ylabel() == "UA, %"
 
 
