@@ -74,7 +74,7 @@ def temporal_shift(
             it replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
             and ``cu_seqlens`` are both given, do not fit ``x``, or are on another device. On the CPU and not compiled,
             if a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere this check
-            would stall the device: lengths are clamped, and frames outside all sequences are padding.) With
+            would stall the device: both are clamped, and frames outside all sequences are padding.) With
             ``inplace``, if ``x`` is expanded, a leaf that requires grad, or a view of one.
 
     Example:

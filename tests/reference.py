@@ -41,14 +41,17 @@ def reads(
     lengths: Any = None,
     cu_seqlens: Any = None,
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The indices ``(output, input)`` of every element of ``(..., L, D)`` that is read from a frame."""
+    """The indices ``(output, input)`` of every element of ``(..., L, D)`` that is read from a frame.
+
+    The ends of the sequences are clamped to ``[0, L]``.
+    """
     *batch, length, channels = shape
     steps = frames_of_channels(channels, n_div, stride, bidirectional, groups)
     for b in np.ndindex(*batch):
         if cu_seqlens is not None:
-            ends = [int(end) for end in cu_seqlens]
+            ends = [min(max(int(end), 0), length) for end in cu_seqlens]
         elif lengths is not None:
-            ends = [0, int(lengths[b[: lengths.ndim]])]
+            ends = [0, min(max(int(lengths[b[: lengths.ndim]]), 0), length)]
         else:
             ends = [0, length]
         for begin, end in itertools.pairwise(ends):

@@ -94,6 +94,24 @@ def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
 
 
 @st.composite
+def any_bounds(draw: st.DrawFn, batch: list[int], frames: int, ascending: bool = False) -> dict[str, Any]:
+    """``lengths`` or ``cu_seqlens`` of any values: negative, beyond the frames, with gaps at both ends.
+
+    ``cu_seqlens`` may be unsorted, which leaves the result unspecified, unless ``ascending``.
+    """
+    dtype = draw(st.sampled_from([torch.int32, torch.int64]))
+    extreme = torch.iinfo(dtype)
+    values = st.one_of(st.integers(-3, frames + 3), st.sampled_from([extreme.min, extreme.max]))
+    if draw(st.booleans()):
+        shape = batch[: draw(st.integers(0, len(batch)))]
+        count = int(np.prod(shape))
+        drawn = draw(st.lists(values, min_size=count, max_size=count))
+        return {"lengths": torch.tensor(drawn, dtype=dtype).reshape(shape)}
+    drawn = draw(st.lists(values, min_size=1, max_size=5))
+    return {"cu_seqlens": torch.tensor(sorted(drawn) if ascending or draw(st.booleans()) else drawn, dtype=dtype)}
+
+
+@st.composite
 def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
     """A tensor of the same shape that is contiguous, permuted, strided, offset or expanded."""
     layout = draw(st.sampled_from(["permuted", "contiguous", "every_second", "offset", "expanded"]))

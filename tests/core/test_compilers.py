@@ -164,6 +164,21 @@ def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, ki
             assert torch.equal(y, expected)
 
 
+@pytest.mark.parametrize("kind", ["lengths", "cu_seqlens"])
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_a_graph_clamps_bounds_that_it_cannot_check(kind):
+    x, given, clamped = torch.randn(2, 7, 9), torch.tensor([9, -2]), torch.tensor([7, 0])
+    if kind == "cu_seqlens":
+        given, clamped = torch.tensor([-1, 3, 99]), torch.tensor([0, 3, 7])
+    module = Shift(padding_mode="replicate")
+    expected = module(x, **{kind: clamped})
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    exported = torch.export.export(module, (x,), {kind: clamped}).module()
+    traced = torch.jit.trace(WithBounds(module, kind), (x, clamped))
+    for outputs in (compiled(x, **{kind: given}), exported(x, **{kind: given}), traced(x, given)):
+        assert all(map(torch.equal, outputs, expected))
+
+
 class WithBounds(nn.Module):
     """Takes the ends of the sequences by position: TorchScript does not support keyword arguments."""
 

@@ -1,4 +1,4 @@
-"""The shift equals the NumPy oracle: output, gradient, in place, and as a sum."""
+"""The shift equals the NumPy oracle: output, gradient, in place, and as a sum. So does the form for compilers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
+from temporal_shift.core import graph
+from temporal_shift.core.arguments import resolve
 
 from .. import reference
-from .samples import DIFFERENTIABLE, Sample, as_numpy, gallery, numbered, samples, small
+from .samples import (
+    DIFFERENTIABLE,
+    PADDING_MODES,
+    Sample,
+    any_bounds,
+    as_numpy,
+    gallery,
+    movements,
+    numbered,
+    samples,
+    small,
+)
 
 
 @settings(max_examples=1500)
@@ -54,6 +68,47 @@ def test_the_fused_sum_is_the_sum(sample: Sample):
     for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
         y = temporal_shift_add(sample.x, residual, **sample.arguments)
         assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
+
+
+@st.composite
+def samples_with_any_bounds(draw: st.DrawFn, ascending: bool) -> Sample:
+    batch, frames, channels = draw(st.lists(st.integers(1, 2), max_size=2)), draw(st.integers(0, 7)), 5
+    movement = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(PADDING_MODES))}
+    x = numbered((*batch, frames, channels), torch.float64)
+    return Sample(x, {**movement, **draw(any_bounds(batch, frames, ascending=ascending))})
+
+
+def as_a_graph(sample: Sample, x: torch.Tensor, residual=None, inplace: bool = False) -> torch.Tensor:
+    """The shift in the form that compilers get, where the values of bounds are not checked."""
+    arguments = dict(sample.arguments)
+    kind = next(name for name in ("lengths", "cu_seqlens") if name in arguments)
+    bounds, groups = arguments.pop(kind), arguments.pop("groups", None)
+    n_div, stride, both = (arguments.get(name) for name in ("n_div", "stride", "bidirectional"))
+    geometry = resolve(x, n_div, stride, both, arguments["padding_mode"], groups, kind, -2, -1)
+    return graph.shift_(x, bounds, geometry) if inplace else graph.shift(x, residual, bounds, geometry)
+
+
+@settings(max_examples=500)
+@given(sample=samples_with_any_bounds(ascending=True))
+def test_bounds_that_cannot_be_checked_are_clamped_and_frames_of_no_sequence_are_padding(sample: Sample):
+    x = sample.x.clone().requires_grad_()
+    expected = torch.from_numpy(reference.temporal_shift(as_numpy(x), **sample.arguments))
+    y = as_a_graph(sample, x)
+    assert torch.equal(y, expected)
+    assert torch.equal(as_a_graph(sample, sample.x.clone(), inplace=True), expected)
+    assert torch.equal(as_a_graph(sample, x, small(tuple(x.shape))), expected + small(tuple(x.shape)))
+    (gradient,) = torch.autograd.grad(y, x, small(tuple(y.shape), y.dtype), allow_unused=True, materialize_grads=True)
+    upstream = as_numpy(small(tuple(y.shape), y.dtype))
+    assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(upstream, **sample.arguments))
+
+
+@settings(max_examples=200)
+@given(sample=samples_with_any_bounds(ascending=False))
+def test_bounds_of_any_order_read_and_write_nothing_but_x(sample: Sample):
+    x = sample.x
+    y = as_a_graph(sample, x)
+    of_channels = [[0.0, *channel.flatten().tolist()] for channel in x.unbind(-1)]
+    assert all(set(part.flatten().tolist()) <= set(own) for part, own in zip(y.unbind(-1), of_channels, strict=True))
 
 
 def dense(x: torch.Tensor) -> bool:
