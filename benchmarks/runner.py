@@ -14,7 +14,7 @@ from rich.console import Console
 from .measure import record_file
 from .report import plots, tables
 
-SUITES = ("op", "layers", "kernels", "recipe", "package")
+SUITES = ("op", "layers", "kernels", "host", "recipe", "package")
 OUT = Path("results/benchmarks")
 
 
@@ -36,7 +36,7 @@ def run(suite: str, argv: list[str]) -> None:
     for found in module.measure(options):
         lines.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
         goals += found.goals
-        console.print(f"[dim]{found.what}, {found.setting}[/]", highlight=False)
+        console.print(f"[dim]{', '.join(filter(None, (found.what, found.setting)))}[/]", highlight=False)
     lines += [{"kind": "goal", **environment, **goal.line()} for goal in goals]
     for table in tables.of_suite(lines):
         console.print(table.for_terminal(), "")

@@ -39,7 +39,7 @@ def sampled(
     if device == "cuda":
         return {name: _on_gpu(function, timer) for name, function in functions.items()}
     if keep_freed_memory:
-        _keep_freed_memory()
+        hold_freed_memory()
     timers = {name: _timer(function) for name, function in functions.items()}
     calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in functions}
@@ -77,7 +77,7 @@ def _on_gpu(function: Callable[[], object], timer: str) -> list[float]:
     return [ms / 1e3 for ms in testing.do_bench(function, return_mode="all")]
 
 
-def _keep_freed_memory() -> None:
+def hold_freed_memory() -> None:
     """Let glibc give freed memory to the next tensor rather than back to the system.
 
     Otherwise whether a tensor's pages are new, which costs more than to fill them, depends on what was freed before it:

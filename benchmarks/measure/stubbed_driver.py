@@ -1,0 +1,94 @@
+"""A stand-in for Triton's driver: kernels are compiled for a GPU, and a launch ends in a Python function.
+
+With it, everything that the host does for a launch can be timed without a GPU. Works with Triton 3.4 and newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from temporal_shift.core import dispatch
+
+TARGET = GPUTarget("cuda", 90, 32)
+_PROPERTIES = {
+    "max_shared_mem": 232448,
+    "max_num_regs": 65536,
+    "multiprocessor_count": 132,
+    "warpSize": 32,
+    "sm_clock_rate": 1980000,
+    "mem_clock_rate": 2619000,
+    "mem_bus_width": 5120,
+}
+
+
+class StubbedDriver:
+    """What Triton asks of a driver, for one H100 that runs nothing."""
+
+    def __init__(self) -> None:
+        self.utils = SimpleNamespace(
+            load_binary=lambda name, kernel, shared, device: (1, 1, 32, 0, 1024),  # registers, spills, threads
+            unload_module=lambda module: None,
+            get_device_properties=lambda device: _PROPERTIES,
+            launch=_no_launch,
+        )
+        self.launcher_cls = lambda source, metadata: _no_launch
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def set_current_device(self, device: int) -> None:
+        pass
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return TARGET
+
+    def get_device_capability(self, device: int = 0) -> tuple[int, int]:
+        return divmod(TARGET.arch, 10)
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> Any:
+        return SimpleNamespace(current_device=self.get_current_device, current_stream=self.get_current_stream)
+
+
+def _no_launch(*arguments: Any) -> None:
+    """In place of the C launcher."""
+
+
+def install() -> None:
+    """From here on, shifts of CPU tensors go to Triton, whose launches do nothing: results are uninitialized memory.
+
+    For a process of its own: compiled kernels are cached for each device, and the stub's device is number 0, too.
+    """
+    driver.set_active(StubbedDriver())
+    dispatch.triton_devices = {"cuda", "cpu"}
+
+
+def launches_of(call: Callable[[], object]) -> list[Callable[[], object]]:
+    """The ``kernel[grid](...)`` that ``call`` makes through Triton's ``JITFunction``, each as a function to call again.
+
+    A kernel that was compiled before can be launched without a ``JITFunction``: record the first call of a process.
+    """
+    from triton.runtime.jit import JITFunction
+
+    found: list[Callable[[], object]] = []
+    run = JITFunction.run
+
+    def recorded(self: Any, *arguments: Any, grid: Any, warmup: bool, **constants: Any) -> Any:
+        found.append(lambda: self[grid](*arguments, **constants))
+        return run(self, *arguments, grid=grid, warmup=warmup, **constants)
+
+    with mock.patch.object(JITFunction, "run", recorded):
+        call()
+    return found

@@ -1,0 +1,39 @@
+"""The host's time is measured without a GPU, on kernels that are compiled for one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure import measurements, record_file
+from benchmarks.measure.host_timing import host_time
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("triton", reason="Triton has no wheel here")
+
+
+def test_the_host_is_timed_without_a_gpu_beside_tritons_own_launch_and_an_identity(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "host", "--quick", "--out", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
+    lines = record_file.read(tmp_path / "host-stubbed.jsonl")
+    rows = {line["what"]: line for line in measurements.of_kind(lines, "measurement")}
+    launches = {"forward", "forward, lengths", "forward, cu_seqlens", "temporal_shift_add", "in place"}
+    with_grad = {"forward with grad", "forward + backward"}
+    assert rows.keys() == launches | with_grad | {f"CPU, {what}" for what in with_grad}
+    assert all(rows[what]["ratio_to_peers"]["kernel[grid]"] > 0 for what in launches)
+    assert all("identity" in rows[what]["ratio_to_peers"] for what in with_grad)
+    assert len(measurements.of_kind(lines, "goal")) == 3
+
+
+def test_the_hosts_time_is_that_of_the_thread_and_functions_take_turns():
+    order = []
+    functions = {"idle": lambda: order.append("idle"), "busy": lambda: order.append(str(sum(range(500))))}
+    samples = host_time(functions, seconds=0.0, device="stubbed")
+    assert {len(values) for values in samples.values()} == {15}
+    assert 0 < min(samples["idle"]) < min(samples["busy"]) < 1e-3
+    assert order.index("idle") < len(order) / 2 < len(order) - order[::-1].index("idle")
