@@ -9,7 +9,7 @@ from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
 from temporal_shift import temporal_shift, temporal_shift_add
-from tests.versions import not_on_torch_2_6
+from tests.versions import TORCH_2_6, not_on_torch_2_6
 
 from .samples import PADDING_MODES, Sample, gallery, kinds, small
 
@@ -78,6 +78,12 @@ def module_and_inputs():
     return Shifts(), *all_inputs()
 
 
+def inductor_compiles(sample: Sample) -> bool:
+    """Inductor of torch 2.6 fails on the gradient of ``lengths`` with a padding that repeats frames."""
+    repeats = sample.arguments.get("padding_mode", "zeros") != "zeros"
+    return not (TORCH_2_6 and repeats and "lengths" in sample.arguments)
+
+
 LENGTHS_OF_A_LATER_DIM = not_on_torch_2_6("Dynamo rejects the valid lengths of one sample with time_dim=0")
 
 
@@ -89,7 +95,7 @@ def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dy
     compiled = [x.clone().requires_grad_() for x in inputs]
     expected = Shifts()(eager, bounds)
     y = [None] * len(GALLERY)
-    of_inductor = range(int(dynamic), len(kinds()), 2)
+    of_inductor = [i for i in range(int(dynamic), len(kinds()), 2) if inductor_compiles(GALLERY[i])]
     of_aot = [i for i in range(len(GALLERY)) if i not in of_inductor]
     for backend, indices in (("inductor", of_inductor), ("aot_eager", of_aot)):
         module = torch.compile(Shifts([GALLERY[i] for i in indices]), fullgraph=True, dynamic=dynamic, backend=backend)

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from tests.versions import TORCH_2_6
+
 from .cases import CASES, CHANNELS, LENGTHS, ONE_OF_EACH_CLASS, ONE_OF_EACH_FORWARD, Case, first
 
 pytestmark = [pytest.mark.filterwarnings("ignore:enable_nested_tensor"), pytest.mark.usefixtures("one_thread")]
@@ -82,6 +84,8 @@ def test_an_unpickled_copy_gives_the_same_output_and_is_independent(case: Case):
 
 @each_forward
 def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
+    if TORCH_2_6 and isinstance(case.make(), nn.LSTM):
+        pytest.skip("torch 2.6 does not compile its own LSTM with AOT autograd")
     layer, x = case.make(), case.input(5).requires_grad_()
     expected = layer(x), gradients(layer, x)
     with torchs_limit_on_recurrent_layers_lifted():
@@ -97,6 +101,8 @@ def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
 
 @each_forward
 def test_it_is_exported_with_any_length(case: Case):
+    if TORCH_2_6 and case.recurrent:
+        pytest.skip("torch 2.6 does not export its own LSTM and GRU")
     layer = case.make().eval()
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
     exported = torch.export.export(layer, (case.input(),), dynamic_shapes=dynamic, strict=False).module()
