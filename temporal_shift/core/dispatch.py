@@ -24,25 +24,22 @@ triton_devices = {"cuda"}  # device types whose tensors go to Triton; tests add 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, plus ``residual`` if given, with its gradient."""
-    if _is_tracked(x, residual):
+    if is_transformed():
+        return _TransformedShift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
+    if (x.requires_grad or (residual is not None and residual.requires_grad)) and torch.is_grad_enabled():
         return _Shift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
     return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to ``x``, with its gradient."""
-    if not _is_tracked(x, None):
+    transformed = is_transformed()
+    if not transformed and not (x.requires_grad and torch.is_grad_enabled()):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
     if is_view(x):
         return _write_to_view(x, bounds, geometry)
-    return _ShiftInPlace.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def _is_tracked(x: Tensor, residual: Tensor | None) -> bool:
-    """Whether autograd or a transform tracks the call. If not, the ``Function`` is skipped: it is slow to call."""
-    if (x.requires_grad or (residual is not None and residual.requires_grad)) and torch.is_grad_enabled():
-        return True
-    return is_transformed()
+    function = _TransformedShiftInPlace if transformed else _ShiftInPlace
+    return function.apply(x, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -55,33 +52,46 @@ def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) ->
 
 
 class _Shift(torch.autograd.Function):
-    """Saves the geometry for backward, and no tensor but the ends of the sequences."""
+    """Saves the geometry for backward, and no tensor but the ends of the sequences.
+
+    Without a ``setup_context``: torch then binds the signature of ``forward`` at each call, slower than a short shift.
+    """
 
     @staticmethod
-    def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    def forward(ctx: Any, x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+        _save(ctx, (x, residual, bounds, geometry))
+        return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        geometry, x_dtype, residual_dtype = ctx.saved
+        if residual_dtype is None:
+            return shift(grad, None, _saved_bounds(ctx, geometry), geometry.adjoint()), None, None, None
+        to_x, to_residual, *_ = ctx.needs_input_grad
+        return (
+            shift(grad.to(x_dtype), None, _saved_bounds(ctx, geometry), geometry.adjoint()) if to_x else None,
+            grad.to(residual_dtype) if to_residual else None,
+            None,
+            None,
+        )
+
+
+class _TransformedShift(_Shift):
+    """The same for forward-mode autograd and the transforms of ``torch.func``, which need a ``setup_context``."""
+
+    @staticmethod
+    def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
         return _backend(x, residual, bounds, geometry).shift(x, residual, bounds, geometry)  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, residual, bounds, geometry = inputs
-        ctx.geometry = geometry
-        ctx.dtypes = x.dtype, None if residual is None else residual.dtype
-        if bounds is not None:
-            ctx.save_for_backward(bounds)
-            ctx.save_for_forward(bounds)
+        _save(ctx, inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (bounds,) = ctx.saved_tensors or (None,)  # read once: activation checkpointing unpacks it on access
-        x_dtype, residual_dtype = ctx.dtypes
-        to_x = shift(grad.to(x_dtype), None, bounds, ctx.geometry.adjoint()) if ctx.needs_input_grad[0] else None
-        to_residual = grad.to(residual_dtype) if ctx.needs_input_grad[1] else None
-        return to_x, to_residual, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, x: Tensor, residual: Tensor | None, bounds: None, geometry: None) -> Tensor:
-        (bounds,) = ctx.saved_tensors or (None,)
-        return shift(x, residual, bounds, ctx.geometry)
+    def jvp(ctx: Any, x: Tensor, residual: Tensor | None, *no_tangents: None) -> Tensor:
+        geometry, *_ = ctx.saved
+        tangent = shift(x, None, _saved_bounds(ctx, geometry), geometry)
+        return tangent if residual is None else tangent + residual  # either may be batched alone
 
     @staticmethod
     def vmap(
@@ -100,26 +110,35 @@ class _ShiftInPlace(torch.autograd.Function):
     """The same for a tensor that is overwritten by its shift."""
 
     @staticmethod
-    def forward(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+    def forward(ctx: Any, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
+        ctx.mark_dirty(x)
+        _save(ctx, (x, None, bounds, geometry))
+        return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        geometry, *_ = ctx.saved
+        return shift(grad, None, _saved_bounds(ctx, geometry), geometry.adjoint()), None, None
+
+
+class _TransformedShiftInPlace(_ShiftInPlace):
+    """The same for forward-mode autograd and the transforms of ``torch.func``."""
+
+    @staticmethod
+    def forward(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, bounds, ctx.geometry = inputs
+        x, bounds, geometry = inputs
         ctx.mark_dirty(x)
-        if bounds is not None:
-            ctx.save_for_backward(bounds)
-            ctx.save_for_forward(bounds)
+        _save(ctx, (x, None, bounds, geometry))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (bounds,) = ctx.saved_tensors or (None,)
-        return shift(grad, None, bounds, ctx.geometry.adjoint()), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, x: Tensor, bounds: None, geometry: None) -> Tensor:
-        (bounds,) = ctx.saved_tensors or (None,)
-        return shift_(x, bounds, ctx.geometry)  # torch requires the tangent of a dirty tensor to change in place
+    def jvp(ctx: Any, x: Tensor, *no_tangents: None) -> Tensor:
+        geometry, *_ = ctx.saved
+        # torch requires the tangent of a dirty tensor to change in place
+        return shift_(x, _saved_bounds(ctx, geometry), geometry)
 
     @staticmethod
     def vmap(
@@ -136,6 +155,19 @@ class _ShiftInPlace(torch.autograd.Function):
             bounds = _batched(bounds, in_dims[1], info.batch_size)
         shift_(of_each, bounds, geometry.behind(1))
         return x, in_dims[0]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
+    x, residual, bounds, geometry = inputs
+    ctx.saved = geometry, x.dtype, None if residual is None else residual.dtype
+    if bounds is not None:
+        ctx.save_for_backward(bounds)
+        ctx.save_for_forward(bounds)
+
+
+def _saved_bounds(ctx: Any, geometry: ShiftGeometry) -> Tensor | None:
+    """To be called once: activation checkpointing unpacks a saved tensor on access."""
+    return None if geometry.ragged is None else ctx.saved_tensors[0]
 
 
 def _batched(x: Any, dim: int | None, size: int) -> Any:

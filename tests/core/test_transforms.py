@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.autograd.functional import jacobian
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
 
@@ -138,6 +139,24 @@ def test_compositions_of_transforms_agree(padding_mode):
     assert torch.allclose(
         vmap(vmap(grad(lambda x: f(x).sum())))(x.expand(2, 3, 5, 4))[1, 2], grad(lambda x: f(x).sum())(x)
     )
+
+
+@each_mode_and_kind
+def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(sample: Sample):
+    x, residual = random_like(sample), random_like(sample)[..., :1].clone()
+
+    def added(x, residual):
+        return temporal_shift_add(x, residual, **sample.arguments)
+
+    for function, point in (
+        (lambda x: temporal_shift(x, **sample.arguments), x),
+        (lambda x: temporal_shift(2 * x, **sample.arguments, inplace=True), x),
+        (lambda x: added(x, residual), x),
+        (lambda residual: added(x, residual), residual),
+        (lambda x: added(x, 2 * x), x),
+    ):
+        forward = jacobian(function, point, vectorize=True, strategy="forward-mode")
+        assert torch.equal(forward, jacobian(function, point, vectorize=True, strategy="reverse-mode"))
 
 
 def test_a_tangent_passes_through_eager_forward_mode():

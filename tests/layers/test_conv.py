@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.autograd.functional import jacobian
 
 from temporal_shift import ShiftConv, temporal_shift
 
@@ -55,6 +56,13 @@ def test_with_stride_0_every_placement_is_the_plain_block_bit_for_bit():
 def test_unbatched_input_is_a_batch_of_one():
     layer, x = ShiftConv(16), torch.randn(9, 16)
     torch.testing.assert_close(layer(x), layer(x[None])[0])
+
+
+@pytest.mark.parametrize("placement", ["residual", "inplace"])
+def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(placement):
+    layer, x = ShiftConv(8, placement=placement, n_div=4).double(), torch.randn(3, 8, dtype=torch.float64)
+    forward = jacobian(layer, x, vectorize=True, strategy="forward-mode")
+    torch.testing.assert_close(forward, jacobian(layer, x, vectorize=True, strategy="reverse-mode"))
 
 
 def test_wrong_arguments_are_named():
