@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import rich.box
-import rich.table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from .markdown import escape_markdown
 from .wording import printable, printable_lines
+
+if TYPE_CHECKING:
+    import rich.table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in (header, align, *rows))
 
     def for_terminal(self) -> rich.table.Table:
+        import rich.box  # here, because Markdown needs no rich
+        import rich.table
+        from rich.text import Text
+
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for column, name in enumerate(self.header):
             table.add_column(printable_lines(name), justify="right" if column else "left", no_wrap=not column)
