@@ -30,7 +30,7 @@ from .report.tables import quantity
 RESAMPLES = 4000
 ERROR = 0.05  # of all rows together
 WEIGHED = 1.05  # bytes at a peak come in pages, and differ by some of them
-SAME = ("suite", "what", "setting", "form", "shape", "dtype", "unit")
+SAME = ("suite", "what", "setting", "timer", "form", "shape", "dtype", "unit")
 
 
 @dataclass(frozen=True)

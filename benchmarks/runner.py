@@ -9,12 +9,12 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from rich.console import Console
-
 from .measure import record_file
-from .report import plots, tables
+from .measure.measurements import Line
+from .report import tables
 
 SUITES = ("op", "layers", "kernels", "host", "recipe", "package")
+ON_REQUEST = ("training",)  # suites that are no part of all
 OUT = Path("results/benchmarks")
 
 
@@ -28,24 +28,47 @@ def run(suite: str, argv: list[str]) -> None:
     )
     module.arguments(parser)
     _add_out(parser)
+    parser.add_argument("--partial", action="store_true", help="write the record again after each row")
     options = parser.parse_args(argv)
     device = getattr(options, "device", None)
-    console = Console(width=max(Console().width, 160))  # what the tables take
-    environment = {"suite": suite, **record_file.environment(device or "cpu")}
-    lines, goals = [], []
-    for found in module.measure(options):
-        lines.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
-        goals += found.goals
-        console.print(f"[dim]{', '.join(filter(None, (found.what, found.setting)))}[/]", highlight=False)
-    lines += [{"kind": "goal", **environment, **goal.line()} for goal in goals]
-    for table in tables.of_suite(lines):
-        console.print(table.for_terminal(), "")
     name = suite if device is None else f"{suite}-{device}"
+    environment = {"suite": suite, **record_file.environment(device or "cpu")}
+    rows, goals = [], []
+    started = time.monotonic()
+    for found in module.measure(options):
+        rows.append({"suite": suite, "kind": found.kind, **environment, **found.line()})
+        goals += [{"kind": "goal", **environment, **goal.line()} for goal in found.goals]
+        what = ", ".join(filter(None, (found.what, found.setting, rows[-1].get("timer"))))
+        print(f"{time.monotonic() - started:6.1f} s  {what}", flush=True)
+        if options.partial:
+            record_file.write(options.out / f"{name}.jsonl", [*rows, *goals])
+    lines = [*rows, *goals]
+    _print_tables(lines)
     record_file.write(options.out / f"{name}.jsonl", lines)
     tables.write(options.out / f"{name}.md", lines)
-    plots.write(options.out, name, lines)
-    held = sum(goal.held for goal in goals)
-    console.print(f"{held} of {len(goals)} goals held; record, tables and plots: {options.out / name}.*")
+    _draw(options.out, name, lines)
+    held = sum(goal["held"] for goal in goals)
+    print(f"{held} of {len(goals)} goals held; record, tables and plots: {options.out / name}.*")
+
+
+def _print_tables(lines: list[Line]) -> None:
+    try:
+        from rich.console import Console
+    except ImportError:
+        print("\n\n".join(table.markdown() for table in tables.of_suite(lines)))
+        return
+    console = Console(width=max(Console().width, 160))  # what the tables take
+    for table in tables.of_suite(lines):
+        console.print(table.for_terminal(), "")
+
+
+def _draw(folder: Path, name: str, lines: list[Line]) -> None:
+    try:
+        from .report import plots
+    except ImportError as error:
+        print(f"no plots: {error}")
+        return
+    plots.write(folder, name, lines)
 
 
 def run_all(argv: list[str]) -> None:

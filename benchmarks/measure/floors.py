@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .devices import tensor_device
 from .measurements import Measurement
 from .timing import Functions, sampled
 
@@ -17,7 +18,7 @@ def bandwidth(device: str, seconds: float) -> Measurement:
     STREAM is McCalpin's, https://www.cs.virginia.edu/stream/. Like its own, the figure leaves out that a CPU may read
     what it is about to overwrite.
     """
-    source = torch.ones(BEYOND_CACHES // 4, device=device)
+    source = torch.ones(BEYOND_CACHES // 4, device=tensor_device(device))
     target = torch.empty_like(source)
     times = sampled({"copy_": lambda: target.copy_(source)}, device=device, seconds=seconds)["copy_"]
     rates = [2 * BEYOND_CACHES / time for time in times]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import linregress
 from torch import Tensor
 
 from temporal_shift import temporal_shift
@@ -57,5 +56,8 @@ def _fitted(dim: str, setting: str, forms: dict[str, Functions], device: str, se
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
     """Of ``seconds = c * size ** exponent`` by least squares of the logarithms, and its standard error."""
-    line = linregress(np.log(sizes), np.log(seconds))
-    return round(float(line.slope), 3), round(float(line.stderr), 3)
+    x, y = np.log(sizes), np.log(seconds)
+    x, y = x - x.mean(), y - y.mean()
+    slope = x @ y / (x @ x)
+    error = np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))
+    return round(float(slope), 3), round(float(error), 3)

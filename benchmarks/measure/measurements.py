@@ -45,6 +45,8 @@ class Measurement:
     floor: str | None = None  # the form that no form can be faster than
     figures: dict[str, float] = field(default_factory=dict)  # what else was found of it
     form: str = OURS  # whose measurement it is
+    timer: str | None = None  # of a GPU, which has several
+    missing: Sequence[str] = ()  # forms without a figure
     goals: list[Goal] = field(default_factory=list)
     kind = "measurement"
 
@@ -62,9 +64,11 @@ class Measurement:
 
     def line(self) -> Line:
         peers = [form for form in self.samples if form not in (self.form, self.floor) and self.median()]
+        of_gpu = {"timer": self.timer, "missing": list(self.missing)} if self.timer else {}
         return {
             "what": self.what,
             "setting": self.setting,
+            **of_gpu,
             "form": self.form,
             "shape": list(self.shape),
             "dtype": self.dtype,

@@ -7,10 +7,11 @@ Peers that are on PyPI are called; the published forms are written here from the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 Groups = list[tuple[int, int]]
@@ -34,10 +35,18 @@ def slice_assignment(x: Tensor, groups: Groups) -> Tensor:
 
 def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
     """x-transformers' own ``shift`` (pads an end, crops the other) of each split, then ``cat``, as its ShiftTokens."""
-    from x_transformers.x_transformers import shift
-
+    shift = _shift_of_x_transformers()
     parts = x.split([channels for channels, _ in groups], dim=-1)
     return torch.cat([shift(part, frames) for part, (_, frames) in zip(parts, groups, strict=True)], dim=-1)
+
+
+@cache
+def _shift_of_x_transformers() -> Callable[[Tensor, int], Tensor]:
+    try:
+        from x_transformers.x_transformers import shift
+    except ImportError:  # the same, for machines without it
+        return lambda part, frames: F.pad(part, (0, 0, frames, -frames)) if frames else part
+    return shift
 
 
 def gather(x: Tensor, groups: Groups) -> Tensor:
@@ -61,10 +70,9 @@ class PublishedConvBlock(nn.Module):
         self.contract = nn.Conv1d(4 * dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.depthwise(rearrange(x, "b l d -> b d l"))
-        h = self.norm(rearrange(h, "b d l -> b l d"))
-        h = self.contract(F.gelu(self.expand(rearrange(h, "b l d -> b d l"))))
-        h = rearrange(h, "b d l -> b l d")
+        h = self.depthwise(x.transpose(1, 2))
+        h = self.norm(h.transpose(1, 2))
+        h = self.contract(F.gelu(self.expand(h.transpose(1, 2)))).transpose(1, 2)
         width = x.shape[-1] // self.n_div
         return slice_assignment(x, [(width, 1), (x.shape[-1] - width, 0)]) + h
 
@@ -92,7 +100,7 @@ class PublishedRelativeLayer(nn.Module):
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = rearrange(self.qkv(x), "b l (three h d) -> three b h l d", three=3, h=self.heads)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = published_attention(q, k, v, self.distance_embedding.weight)
-        h = self.norm1(x + rearrange(mixed, "b h l d -> b l (h d)"))
+        h = self.norm1(x + mixed.transpose(1, 2).flatten(2))
         return self.norm2(h + self.linear2(F.gelu(self.linear1(h))))

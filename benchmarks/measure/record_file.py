@@ -19,6 +19,7 @@ import torch
 
 from temporal_shift.ser.utils.atomic_files import atomic_write
 
+from .devices import INTERPRETER
 from .measurements import Line
 
 FOLDER = Path("benchmarks/records")
@@ -33,7 +34,8 @@ def environment(device: str | None = None) -> Line:
         return {"device": None, "threads": None, **found}
     if device == "cuda":
         return {"device": torch.cuda.get_device_name(), "threads": None, **found}
-    return {"device": _cpu(), "threads": torch.get_num_threads(), **found}
+    place = "Triton's interpreter on " if device == INTERPRETER else ""
+    return {"device": place + _cpu(), "threads": torch.get_num_threads(), **found}
 
 
 def commit() -> str | None:

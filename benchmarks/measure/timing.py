@@ -1,7 +1,6 @@
 """Time of several functions that do the same, in one run: in turns, so that what slows one slows all.
 
-On the CPU by ``torch.utils.benchmark``; on a GPU by Triton's ``do_bench``, which clears the cache before each call, or
-inside a CUDA graph, where no time of Python's is left.
+On the CPU by ``torch.utils.benchmark``; on a GPU by the timers of :mod:`.gpu_timing`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.benchmark import Timer
 
-Functions = dict[str, Callable[[], object]]
-Samples = dict[str, list[float]]
-TIMERS = ("do_bench", "cudagraph")  # of a GPU
+from .gpu_timing import DEVICE, Functions, Samples, gpu_samples
+
 LONG = 0.1  # seconds
 
 
@@ -28,16 +26,16 @@ def sampled(
     device: str,
     seconds: float = 1.0,
     keep_freed_memory: bool = True,
-    timer: str = "do_bench",
+    timer: str | None = None,
 ) -> Samples:
     """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 3.
 
     A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
     calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
-    3 rounds are enough. Freed memory, once kept, is kept for the rest of the process.
+    3 rounds are enough. Freed memory, once kept, is kept for the rest of the process. ``timer`` is of a GPU.
     """
-    if device == "cuda":
-        return {name: _on_gpu(function, timer) for name, function in functions.items()}
+    if device != "cpu":
+        return gpu_samples(functions, timer or DEVICE, device=device, seconds=seconds)
     if keep_freed_memory:
         hold_freed_memory()
     timers = {name: _timer(function) for name, function in functions.items()}
@@ -66,15 +64,6 @@ def _calls_of_a_sample(timer: Timer) -> int:
         return 1
     took = timer.timeit(max(2, min(5, math.ceil(1e-3 / took)))).median
     return max(2, math.ceil(1e-3 / took))
-
-
-def _on_gpu(function: Callable[[], object], timer: str) -> list[float]:
-    from triton import testing
-
-    if timer == "cudagraph":
-        with torch.cuda.stream(torch.cuda.Stream()):  # a graph cannot be captured in the default stream
-            return [ms / 1e3 for ms in testing.do_bench_cudagraph(function, return_mode="all")]
-    return [ms / 1e3 for ms in testing.do_bench(function, return_mode="all")]
 
 
 def hold_freed_memory() -> None:

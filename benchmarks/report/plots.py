@@ -14,6 +14,7 @@ from temporal_shift.ser.reports.plots import draw_heatmaps
 from temporal_shift.ser.utils.atomic_files import atomic_write
 from temporal_shift.ser.utils.plot_style import CLASS_HUES, PAGE_THEMES, SVG_STYLE, PageTheme, house_style
 
+from ..measure.gpu_timing import WALL
 from ..measure.measurements import OURS, Line, of_kind
 from .real_speech_tables import ablation_panels
 
@@ -54,6 +55,7 @@ def _colours(theme: PageTheme) -> dict[str, object]:
 def _is_drawn(line: Line) -> bool:
     """Timed beside something, as a user's process runs."""
     is_timed = line["kind"] == "measurement" and line["unit"] == "s" and len(line["samples"]) > 1
+    is_timed &= line.get("timer") in (None, WALL)  # what a user sees
     return is_timed and not line["what"].endswith("freed memory kept")
 
 

@@ -43,7 +43,17 @@ def measurements(
 
     Columns with nothing in them are left out, and so are those that are ``hidden``.
     """
-    header = ("what", "setting", "shape", "median", "quartiles", "over its floor", "of bandwidth", "others over it")
+    header = (
+        "what",
+        "setting",
+        "shape",
+        "timer",
+        "median",
+        "quartiles",
+        "over its floor",
+        "of bandwidth",
+        "others over it",
+    )
     rows = [_cells(line) for line in of_kind(lines, "measurement") if wanted(line)]
     filled = [column for column, name in enumerate(header) if name not in hidden and any(row[column] for row in rows)]
     return Table(tuple(header[column] for column in filled), [tuple(row[column] for column in filled) for row in rows])
@@ -52,16 +62,18 @@ def measurements(
 def _cells(line: Line) -> tuple[str, ...]:
     name = line["what"] if line["form"] == OURS else f"{line['what']} ({line['form']})"
     ratio, share = line["ratio_to_floor"], line["figures"].get("share_of_bandwidth")
+    others = [f"{form} {value:.2f}" for form, value in line["ratio_to_peers"].items()]
     quartiles = [quantity(line["quantiles"][q], line["unit"]) for q in ("25", "75")]
     return (
         name,
         line["setting"],
         "x".join(map(str, line["shape"])),
+        line.get("timer") or "",
         quantity(line["median"], line["unit"]),
         "" if len(line["samples"][line["form"]]) == 1 else " to ".join(quartiles),
         "" if ratio is None else f"{ratio:.2f} {line['floor']}",
         "" if share is None else f"{share:.2f}",
-        ", ".join(f"{form} {value:.2f}" for form, value in line["ratio_to_peers"].items()),
+        ", ".join([*others, *(f"{form} no figure" for form in line.get("missing", ()))]),
     )
 
 

@@ -3,6 +3,9 @@
 The floor of a shift is a copy, ``x.clone()``; the floor of a fused sum is ``x + residual``. The table also shows
 ``copy_`` into existing memory, and the bandwidth of a copy larger than the caches. A ratio to a floor is our time over
 the floor's; a ratio to a peer is the peer's time over ours. Outputs and gradients are compared before timing.
+
+On a GPU each row has three times: the wall clock of a loop of calls, the device's time with a cold cache, and the time
+inside a CUDA graph with a warm cache.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +22,11 @@ from torch import Tensor
 from temporal_shift import temporal_shift, temporal_shift_add
 
 from ..measure import floors, growth, memory, peers
+from ..measure.devices import DEVICES, INTERPRETER, tensor_device, use
+from ..measure.failures import Failures
+from ..measure.gpu_timing import DEVICE, GPU_TIMERS, Functions, Samples
 from ..measure.measurements import OURS, Count, Goal, Measurement
-from ..measure.timing import TIMERS, Functions, Samples, sampled
+from ..measure.timing import sampled
 
 SETTINGS = {
     "one way, n_div 16": {"n_div": 16},
@@ -38,65 +45,80 @@ QUICK = (2, 16, 32)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--seconds", type=float, default=0.3, help="how long each function is timed (default: 0.3)")
-    parser.add_argument("--timer", default=TIMERS[0], choices=TIMERS, help="of a GPU (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
+    parser.add_argument(
+        "--seconds", type=float, help="how long each function is timed (default: 0.3; 0.06 by each timer of a GPU)"
+    )
     parser.add_argument("--quick", action="store_true", help="a few rounds of small shapes: its figures mean nothing")
+
+
+class Timed:
+    """Times functions by every timer of a device: one on a CPU, three on a GPU."""
+
+    def __init__(self, device: str, seconds: float) -> None:
+        self.device, self._seconds = device, seconds
+        self.timers: tuple[str | None, ...] = (None,) if device == "cpu" else GPU_TIMERS
+
+    def __call__(self, functions: Functions, timer: str | None) -> Samples:
+        return sampled(functions, device=self.device, seconds=self._seconds, timer=timer)
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
     """Every row of the table, one after another."""
-    device, seconds = options.device, 0.0 if options.quick else options.seconds
-    timed = partial(sampled, device=device, seconds=seconds, timer=options.timer)
+    device, quick = options.device, options.quick
+    seconds = 0.0 if quick else options.seconds or (0.3 if device == "cpu" else 0.06)
+    use(device)
     limit = floors.bandwidth(device, seconds)
     yield limit
-    for row in _small_rows(device, timed) if options.quick else _rows(device, timed):
-        row.figures["share_of_bandwidth"] = row.figures.pop("bytes_moved") / row.median() / limit.median()
-        yield row
-    for name, given in list(SETTINGS.items())[: 1 if options.quick else None]:
-        yield from _memory(name, given, device)
-        yield from growth.measure_growth(name, given, device, seconds / 2, quick=options.quick)
+    failures = Failures(device)
+    settings = list(SETTINGS)[: 1 if device == INTERPRETER else None]
+    for make in _makers(Timed(device, seconds), settings, quick):
+        for row in failures.caught(make):
+            moved = row.figures.pop("bytes_moved")
+            if row.timer in (None, DEVICE):
+                row.figures["share_of_bandwidth"] = moved / row.median() / limit.median()
+            yield row
+    for name in settings[: 1 if quick else None] if device != INTERPRETER else ():
+        given = SETTINGS[name]
+        yield from failures.caught(partial(_memory, name, given, device))
+        yield from failures.caught(partial(growth.measure_growth, name, given, device, seconds / 2, quick=quick))
+    failures.check()
 
 
-def _small_rows(device: str, timed: Timed) -> Iterator[Measurement]:
-    for name, given in SETTINGS.items():
-        yield from _on_last_channels(torch.randn(QUICK, device=device), name, given, timed)
-
-
-def _rows(device: str, timed: Timed) -> Iterator[Measurement]:
-    for shape in SHAPES:
-        x = torch.randn(shape, device=device)
-        for name, given in SETTINGS.items():
-            yield from _on_last_channels(x, name, given, timed)
-    for name, given in SETTINGS.items():
-        yield _channels_first(torch.randn(8, 768, 374, device=device), name, given, timed)
-        yield _compiled(torch.randn(MAIN, device=device), name, given, timed)
+def _makers(timed: Timed, settings: list[str], quick: bool) -> Iterator[Callable[[], list[Measurement]]]:
+    """Functions that measure: one row of the table each, by every timer."""
+    on_last_channels = (_forward, _forward_and_backward, _in_place, _fused_sum)
+    for shape in (QUICK,) if quick else SHAPES:
+        for name, row in product(settings, on_last_channels):
+            yield partial(_on_new_input, row, shape, name, timed)
+    if quick:
+        return
+    for name in settings:
+        yield partial(_on_new_input, _channels_first, (8, 768, 374), name, timed)
+        yield partial(_on_new_input, _compiled, MAIN, name, timed)
     for shape in SHORT:
-        yield _short(torch.randn(shape, device=device), timed)
+        yield partial(_on_new_input, _short, shape, settings[0], timed)
 
 
-def _on_last_channels(x: Tensor, name: str, given: dict, timed: Timed) -> Iterator[Measurement]:
-    for row in (_forward, _forward_and_backward, _in_place, _fused_sum):
-        yield row(x, name, given, timed)
+def _on_new_input(row: Callable, shape: tuple[int, ...], name: str, timed: Timed) -> list[Measurement]:
+    return row(torch.randn(shape, device=tensor_device(timed.device)), name, SETTINGS[name], timed)
 
 
-Timed = Callable[[Functions], Samples]
-
-
-def _forward(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _forward(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     with torch.inference_mode():
         functions = {OURS: lambda: temporal_shift(x, **given), **_peers(x, given)}
         _check_equal(functions)
-        row = _row("forward", name, x, 2, timed({**floors.copies(x), **functions}), "clone")
-    if x.shape == MAIN and x.device.type == "cpu":
-        row.goals.append(Goal(f"forward / clone, {name}", row.to_floor, 1.25 if given["n_div"] == 16 else 1.6))
-    if x.device.type == "cuda" and x.numel() * x.element_size() >= 64 << 20:
-        what = f"share of a clone's bandwidth, {name}, {tuple(x.shape)}"
-        row.goals.append(Goal(what, 1 / row.to_floor, 0.92, least=True))
-    return row
+        rows = _rows("forward", name, x, 2, timed, {**floors.copies(x), **functions}, "clone")
+    for row in rows:
+        if x.shape == MAIN and timed.device == "cpu":
+            _goal(row, f"forward / clone, {name}", row.to_floor, 1.25 if given["n_div"] == 16 else 1.6)
+        if row.timer == DEVICE and x.numel() * x.element_size() >= 64 << 20:
+            what = f"share of a clone's bandwidth, {name}, {tuple(x.shape)}"
+            _goal(row, what, 1 / row.to_floor, 0.92, least=True)
+    return rows
 
 
-def _forward_and_backward(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _forward_and_backward(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     x = x.detach().clone().requires_grad_()
     upstream = torch.randn_like(x)
 
@@ -106,15 +128,17 @@ def _forward_and_backward(x: Tensor, name: str, given: dict, timed: Timed) -> Me
     functions = {OURS: lambda: temporal_shift(x, **given), **_peers(x, given)}
     functions = {peer: both(function) for peer, function in functions.items()}
     _check_equal(functions)
-    row = _row("forward + backward", name, x, 4, timed({"clone": both(x.clone), **functions}), "clone")
+    rows = _rows("forward + backward", name, x, 4, timed, {"clone": both(x.clone), **functions}, "clone")
     least = {"slice assignment": 4, "pad and cat": 1.2, "gather": 1.2} if x.shape == MAIN else dict.fromkeys(PEERS, 1)
-    for peer in PEERS:
-        what = f"{peer} / ours, forward + backward, {name}, {tuple(x.shape)}"
-        row.goals.append(Goal(what, row.to_peer(peer), least[peer], least=True))
-    return row
+    for row in rows:
+        for peer in PEERS:
+            if peer in row.samples and row.timer != DEVICE:
+                what = f"{peer} / ours, forward + backward, {name}, {tuple(x.shape)}"
+                _goal(row, what, row.to_peer(peer), least[peer], least=True)
+    return rows
 
 
-def _in_place(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _in_place(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     expected = temporal_shift(x, **given)
     x = x.clone()
     assert torch.equal(temporal_shift(x, **given, inplace=True), expected)
@@ -122,13 +146,14 @@ def _in_place(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
         x = x.clone()
         functions = {**floors.copies(x), OURS: lambda: temporal_shift(x, **given, inplace=True)}
         moved = 2 * (2 if given.get("bidirectional") else 1) / given["n_div"]
-        row = _row("in place", name, x, moved, timed(functions), "clone")
-    if x.shape == MAIN and given["n_div"] == 16:
-        row.goals.append(Goal(f"in place / clone, {name}", row.to_floor, 0.35))
-    return row
+        rows = _rows("in place", name, x, moved, timed, functions, "clone")
+    for row in rows:
+        if x.shape == MAIN and given["n_div"] == 16 and row.timer in (None, DEVICE):
+            _goal(row, f"in place / clone, {name}", row.to_floor, 0.35)
+    return rows
 
 
-def _fused_sum(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _fused_sum(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     residual = torch.randn_like(x)
     with torch.inference_mode():
         functions = {
@@ -136,13 +161,15 @@ def _fused_sum(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
             "shift, then add": lambda: temporal_shift(x, **given) + residual,
         }
         _check_equal(functions)
-        row = _row("fused sum", name, x, 3, timed({"x + residual": lambda: x + residual, **functions}), "x + residual")
-    if x.shape == MAIN:
-        row.goals.append(Goal(f"temporal_shift_add / (x + residual), {name}", row.to_floor, 1.25))
-    return row
+        functions = {"x + residual": lambda: x + residual, **functions}
+        rows = _rows("fused sum", name, x, 3, timed, functions, "x + residual")
+    for row in rows:
+        if x.shape == MAIN and row.timer in (None, DEVICE):
+            _goal(row, f"temporal_shift_add / (x + residual), {name}", row.to_floor, 1.25)
+    return rows
 
 
-def _channels_first(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _channels_first(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     with torch.inference_mode():
         last = x.transpose(1, 2)
         functions = {
@@ -150,10 +177,10 @@ def _channels_first(x: Tensor, name: str, given: dict, timed: Timed) -> Measurem
             **{peer: lambda f=f: f().transpose(1, 2) for peer, f in _peers(last, given, compiled=False).items()},
         }
         _check_equal(functions)
-        return _row("forward, (B, D, L)", name, x, 2, timed({**floors.copies(x), **functions}), "clone")
+        return _rows("forward, (B, D, L)", name, x, 2, timed, {**floors.copies(x), **functions}, "clone")
 
 
-def _compiled(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
+def _compiled(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     h, weight, bias = torch.randn_like(x), torch.randn_like(x[0, 0]), torch.randn_like(x[0, 0])
 
     def plain(x: Tensor, h: Tensor) -> Tensor:
@@ -164,33 +191,51 @@ def _compiled(x: Tensor, name: str, given: dict, timed: Timed) -> Measurement:
 
     with torch.inference_mode():
         floor, ours = torch.compile(plain, fullgraph=True), torch.compile(shifted, fullgraph=True)
-        torch.testing.assert_close(ours(x, h), shifted(x, h))
+        torch.testing.assert_close(ours(x, h), shifted(x, h), rtol=1e-4, atol=1e-5)
         functions = {
             "compiled, no shift": lambda: floor(x, h),
             OURS: lambda: ours(x, h),
             "eager": lambda: shifted(x, h),
         }
-        row = _row("compiled layer_norm(shift(x) + h)", name, x, 3, timed(functions), "compiled, no shift")
-    row.goals.append(Goal(f"compiled layer_norm(shift(x) + h) / layer_norm(x + h), {name}", row.to_floor, 1.35))
-    return row
+        rows = _rows("compiled layer_norm(shift(x) + h)", name, x, 3, timed, functions, "compiled, no shift")
+    for row in rows:
+        if row.timer in (None, DEVICE):
+            what = f"compiled layer_norm(shift(x) + h) / layer_norm(x + h), {name}"
+            _goal(row, what, row.to_floor, 1.35)
+    return rows
 
 
-def _short(x: Tensor, timed: Timed) -> Measurement:
-    name, given = next(iter(SETTINGS.items()))
+def _short(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]:
     with torch.inference_mode():
-        row = _row(
-            "forward", name, x, 2, timed({**floors.copies(x), OURS: lambda: temporal_shift(x, **given)}), "clone"
-        )
-    overhead = (row.median() - row.median("clone")) * 1e6
-    if x.device.type == "cpu":
-        row.goals.append(Goal(f"microseconds over clone, {tuple(x.shape)}", overhead, 40))
-    return row
+        functions = {**floors.copies(x), OURS: lambda: temporal_shift(x, **given)}
+        rows = _rows("forward", name, x, 2, timed, functions, "clone")
+    for row in rows:
+        if timed.device == "cpu":
+            overhead = (row.median() - row.median("clone")) * 1e6
+            _goal(row, f"microseconds over clone, {tuple(x.shape)}", overhead, 40)
+    return rows
 
 
-def _row(what: str, name: str, x: Tensor, passes: float, samples: Samples, floor: str) -> Measurement:
-    """``passes`` is how many times the bytes of x have to be read or written."""
-    moved = {"bytes_moved": passes * x.numel() * x.element_size()}
-    return Measurement(what, samples, name, tuple(x.shape), floor=floor, figures=moved)
+def _rows(
+    what: str, name: str, x: Tensor, passes: float, timed: Timed, functions: Functions, floor: str
+) -> list[Measurement]:
+    """A measurement by each timer. ``passes`` is how many times the bytes of x have to be read or written."""
+    rows = []
+    for timer in timed.timers:
+        samples = timed(functions, timer)
+        if OURS not in samples:
+            print(f"{what}, {name}, {tuple(x.shape)}: no figure by {timer}", flush=True)
+            continue
+        missing = [form for form in functions if form not in samples]
+        moved = {"bytes_moved": passes * x.numel() * x.element_size()}
+        least = floor if floor in samples else None
+        row = Measurement(what, samples, name, tuple(x.shape), floor=least, figures=moved, timer=timer, missing=missing)
+        rows.append(row)
+    return rows
+
+
+def _goal(row: Measurement, what: str, measured: float, bound: float, least: bool = False) -> None:
+    row.goals.append(Goal(what if row.timer is None else f"{what}, {row.timer}", measured, bound, least))
 
 
 def _memory(name: str, given: dict, device: str) -> Iterator[Measurement]:

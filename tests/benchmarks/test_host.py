@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from benchmarks.measure import measurements, record_file
 from benchmarks.measure.host_timing import host_time
+from tests.benchmarks import five_packages
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("triton", reason="Triton has no wheel here")
@@ -18,7 +18,7 @@ pytest.importorskip("triton", reason="Triton has no wheel here")
 
 def test_the_host_is_timed_without_a_gpu_beside_tritons_own_launch_and_an_identity(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "host", "--quick", "--out", str(tmp_path)]
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = five_packages.environment(tmp_path)
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
     lines = record_file.read(tmp_path / "host-stubbed.jsonl")
     rows = {line["what"]: line for line in measurements.of_kind(lines, "measurement")}

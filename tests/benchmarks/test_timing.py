@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from triton import testing
 
-from benchmarks.measure import floors, growth, timing
+from benchmarks.measure import floors, gpu_timing, growth, timing
 
 
 def test_functions_take_turns_and_each_has_as_many_samples():
@@ -36,19 +35,26 @@ def test_functions_run_with_the_threads_that_the_record_names(monkeypatch):
     assert threads == {torch.get_num_threads()}
 
 
-@pytest.mark.parametrize(("timer", "called"), [("do_bench", "do_bench"), ("cudagraph", "do_bench_cudagraph")])
-def test_a_gpu_is_timed_by_triton_whose_milliseconds_become_seconds(monkeypatch, timer, called):
-    def bench(function, *, return_mode):
-        assert return_mode == "all"
-        function()
-        return [2.0, 4.0]
+@pytest.mark.parametrize("timer", gpu_timing.GPU_TIMERS)
+def test_each_timer_of_a_gpu_gives_the_seconds_of_one_call(timer):
+    samples = timing.sampled({"sleep": lambda: time.sleep(0.02)}, device="interpreter", seconds=0.0, timer=timer)
+    assert all(0.02 <= value < 0.1 for value in samples["sleep"])
 
-    ran = []
-    monkeypatch.setattr(testing, called, bench)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
-    samples = timing.sampled({"f": lambda: ran.append(1)}, device="cuda", timer=timer)
-    assert samples == {"f": [0.002, 0.004]}
-    assert ran == [1]
+
+def test_what_a_cuda_graph_cannot_capture_has_no_figure(monkeypatch, capsys):
+    def capture(self, function, calls):
+        if function is refused:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return function
+
+    def refused():
+        pass
+
+    monkeypatch.setattr(gpu_timing.InterpretedGpu, "capture", capture)
+    functions = {"refused": refused, "captured": lambda: None}
+    samples = timing.sampled(functions, device="interpreter", seconds=0.0, timer=gpu_timing.GRAPH)
+    assert samples.keys() == {"captured"}
+    assert "no CUDA graph: operation not permitted" in capsys.readouterr().out
 
 
 def test_bandwidth_is_bytes_read_and_written_in_a_second(monkeypatch):

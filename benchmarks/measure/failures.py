@@ -1,0 +1,33 @@
+"""Rows that fail: on a GPU, where time is short, the other rows are still measured."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+
+class Failures:
+    """Collects errors on a GPU, and raises one at the end. On a CPU an error is raised at once."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._errors: list[str] = []
+
+    def caught(self, make: Callable[[], Iterable[Found]]) -> Iterator[Found]:
+        """What ``make`` finds until it fails."""
+        if self._device == "cpu":
+            yield from make()
+            return
+        try:
+            yield from make()
+        except Exception as error:
+            traceback.print_exc()
+            self._errors.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+
+    def check(self) -> None:
+        """Raise a RuntimeError if anything failed."""
+        if self._errors:
+            raise RuntimeError(f"{len(self._errors)} parts failed: {'; '.join(self._errors)}")

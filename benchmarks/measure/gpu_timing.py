@@ -1,0 +1,176 @@
+"""Three times of a call on a GPU, several functions in turns.
+
+- Wall clock: calls in a loop, as a user's program makes them, then one synchronization. Host or device, the slower one.
+- Device: between two CUDA events, with a cold cache. The GPU is kept busy until the host has queued the call.
+- CUDA graph: calls that were captured once. Nothing of Python is left; the cache is warm.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from .devices import INTERPRETER
+
+Functions = dict[str, Callable[[], object]]
+Samples = dict[str, list[float]]
+WALL, DEVICE, GRAPH = "wall clock", "device", "CUDA graph"
+GPU_TIMERS = (WALL, DEVICE, GRAPH)
+_LONG = 0.1  # seconds
+_FLUSHED = 256 << 20  # bytes; no cache holds them
+_CYCLES = 2e9  # a second of a fast GPU
+
+
+class Machine(Protocol):
+    """What the timers need of a GPU."""
+
+    rounds: int  # at least
+    trials: int  # calls that tell about how long a call takes
+
+    def synchronize(self) -> None: ...
+    def flush(self) -> None: ...
+    def keep_busy(self, seconds: float) -> None: ...
+    def event(self) -> Any: ...
+    def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]: ...
+
+
+def gpu_samples(functions: Functions, timer: str, *, device: str, seconds: float) -> Samples:
+    """Seconds of a call of each. A function that cannot be captured in a CUDA graph has no samples by that timer."""
+    machine = InterpretedGpu() if device == INTERPRETER else Gpu()
+    for function in functions.values():  # compile, and fill the allocator's cache
+        for _ in range(machine.trials):
+            function()
+    sample = {WALL: _wall, DEVICE: _device, GRAPH: _graph}[timer]
+    ways = {name: way for name, function in functions.items() if (way := sample(function, machine)) is not None}
+    samples: Samples = {name: [] for name in ways}
+    least = min((way.rounds for way in ways.values()), default=0)
+    end = time.perf_counter() + seconds * len(ways)
+    while time.perf_counter() < end or any(len(values) < least for values in samples.values()):
+        for name in random.sample(list(ways), len(ways)):
+            samples[name].append(ways[name]())
+    return samples
+
+
+class _Way:
+    """A function that returns the seconds of one call, and how many times it is called at least."""
+
+    def __init__(self, run: Callable[[], float], took: float, machine: Machine):
+        self._run, self.rounds = run, min(3 if took > _LONG else 15, machine.rounds)
+
+    def __call__(self) -> float:
+        return self._run()
+
+
+def _wall(function: Callable[[], object], machine: Machine) -> _Way:
+    took = _seconds(function, machine, machine.trials)
+    calls = max(machine.trials, min(100, math.ceil(2e-3 / took)))
+    return _Way(lambda: _seconds(function, machine, calls), took, machine)
+
+
+def _seconds(function: Callable[[], object], machine: Machine, calls: int) -> float:
+    machine.synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    machine.synchronize()
+    return (time.perf_counter() - start) / calls
+
+
+def _device(function: Callable[[], object], machine: Machine) -> _Way:
+    took = _seconds(function, machine, machine.trials)  # at least what the host needs
+
+    def run() -> float:
+        machine.synchronize()
+        machine.flush()
+        return _between_events(function, machine, took)
+
+    return _Way(run, took, machine)
+
+
+def _between_events(function: Callable[[], object], machine: Machine, busy: float) -> float:
+    start, end = machine.event(), machine.event()
+    machine.keep_busy(1.5 * min(busy, 0.02) + 5e-5)
+    start.record()
+    function()
+    end.record()
+    machine.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def _graph(function: Callable[[], object], machine: Machine) -> _Way | None:
+    took = _seconds(function, machine, machine.trials)
+    calls = max(1, min(20, math.ceil(1e-3 / took)))
+    try:
+        replay = machine.capture(function, calls)
+        replay()
+        machine.synchronize()
+    except RuntimeError as error:
+        print(f"no CUDA graph: {str(error).splitlines()[0]}", flush=True)
+        return None
+    return _Way(lambda: _between_events(replay, machine, 5e-5) / calls, took, machine)
+
+
+class Gpu:
+    rounds, trials = 15, 3
+    _flushing: torch.Tensor | None = None  # one for the process
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize()
+
+    def flush(self) -> None:
+        if Gpu._flushing is None:
+            Gpu._flushing = torch.empty(_FLUSHED // 4, dtype=torch.int32, device="cuda")
+        Gpu._flushing.zero_()
+
+    def keep_busy(self, seconds: float) -> None:
+        torch.cuda._sleep(int(seconds * _CYCLES))
+
+    def event(self) -> Any:
+        return torch.cuda.Event(enable_timing=True)
+
+    def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
+        """Captured on a side stream, on which the function has run before. ``torch.cuda.graph`` empties the caches."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                function()
+            torch.cuda.synchronize()
+            graph.capture_begin()
+            try:
+                for _ in range(calls):
+                    function()
+            finally:
+                graph.capture_end()
+        torch.cuda.current_stream().wait_stream(stream)
+        return graph.replay
+
+
+class InterpretedGpu:
+    """Runs the same steps on a CPU. Its figures mean nothing."""
+
+    rounds, trials = 1, 1
+
+    class _Event:
+        def record(self) -> None:
+            self.time = time.perf_counter()
+
+        def elapsed_time(self, end: Any) -> float:
+            return 1e3 * (end.time - self.time)
+
+    def synchronize(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def keep_busy(self, seconds: float) -> None: ...
+
+    def event(self) -> Any:
+        return self._Event()
+
+    def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
+        return lambda: [function() for _ in range(calls)]
