@@ -1,0 +1,278 @@
+"""``python -m benchmarks gpu``: everything that a GPU's owner can check and measure, in less than ten minutes.
+
+Needs torch, triton, numpy, pytest and hypothesis, and nothing else. Each step is a process of its own: one that fails,
+crashes or takes too long does not stop the others. The record and the page are written again after each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from temporal_shift.ser.utils.atomic_files import atomic_write
+from temporal_shift.ser.utils.table import Table
+
+from .measure import record_file
+from .measure.devices import INTERPRETER
+from .measure.measurements import Line, of_kind
+from .report import tables
+
+OUT = Path("results/gpu")
+PASSED, NOT_INSTALLED = "passed", "not installed"
+KEPT_LINES = 40  # of a failed step's output, on the page
+_PYTEST = (
+    *("-m", "pytest", "-o", "addopts=", "-o", "faulthandler_timeout=90", "-p", "no:cacheprovider"),
+    *("-v", "-rfE", "--tb=short", "--durations=3"),
+)
+_SUMMARY = re.compile(
+    r"^=*\s*((?:\d+ (?:passed|failed|skipped|errors?|deselected|warnings?)(?:, )?)+ in [\d.]+s.*?)=*$"
+)
+
+
+@dataclass
+class Step:
+    """A command, with the seconds that it may take, and the record that it leaves."""
+
+    name: str
+    command: list[str]
+    limit: float
+    record: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    outcome: str = ""
+    seconds: float = 0.0
+    output: list[str] = field(default_factory=list)
+
+    def line(self) -> Line:
+        details = [text for text in self.output if text.startswith(("FAILED ", "ERROR ")) or _SUMMARY.match(text)]
+        return {
+            "what": self.name,
+            "outcome": self.outcome,
+            "seconds": round(self.seconds, 1),
+            "command": " ".join(self.command),
+            "details": details,
+        }
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help="folder of the record and the page (default: %(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, default=9.5, help="time of all steps together (default: %(default)s)")
+    parser.add_argument("--steps", nargs="+", metavar="STEP", help=f"some of: {', '.join(STEPS)} (default: all)")
+    parser.add_argument(
+        "--interpret",
+        action="store_true",
+        help="run every step on a CPU with Triton's interpreter, in the small: its times mean nothing",
+    )
+    options = parser.parse_args(argv)
+    if unknown := set(options.steps or ()) - STEPS.keys():
+        parser.error(f"--steps must be some of {', '.join(STEPS)}, got {', '.join(sorted(unknown))}")
+    if not options.interpret and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA or ROCm device; --interpret tries the command without one")
+    started = time.monotonic()
+    device = INTERPRETER if options.interpret else "cuda"
+    environment = {**record_file.environment(device), "driver": _driver()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    steps = [step for name in options.steps or STEPS for step in STEPS[name](device, options.out)]
+    say = Clock(started)
+    say(f"{environment['device']}, torch {torch.__version__}, {len(steps)} steps, at most {options.minutes:g} minutes")
+    done: list[Step] = []
+    for step in steps:
+        left = 60 * options.minutes - (time.monotonic() - started)
+        _run(step, left, options.out, say)
+        done.append(step)
+        _write(options.out, environment, done, say)
+    failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
+    say(f"{len(done) - len(failed)} of {len(done)} steps passed; record and page: {options.out / 'gpu'}.*")
+    if failed:
+        sys.exit(f"not passed: {', '.join(failed)}")
+
+
+class Clock:
+    """Prints lines with the time since the start, at once."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+
+    def __call__(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
+
+
+def _gpu_tests(device: str, out: Path) -> list[Step]:
+    return [Step("tests of the GPU", [sys.executable, *_PYTEST, "-m", "gpu", "tests/core/test_gpu.py"], 150)]
+
+
+def _triton_tests(device: str, out: Path) -> list[Step]:
+    few = ["-k", "rounded_once or 32_bits"] if device == INTERPRETER else []
+    return [Step("tests of the kernels", [sys.executable, *_PYTEST, *few, "tests/core/test_triton.py"], 120)]
+
+
+def _bounds(device: str, out: Path) -> list[Step]:
+    return [Step("odd bounds", [sys.executable, "-m", "benchmarks.measure.odd_bounds", device], 45)]
+
+
+def _sanitizer(device: str, out: Path) -> list[Step]:
+    tool = _compute_sanitizer()
+    script = [sys.executable, "-m", "benchmarks.measure.odd_bounds", device]
+    # An allocator that caches would hide accesses behind the end of a tensor.
+    environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    steps = []
+    for name in ("memcheck", "racecheck"):
+        command = [tool or "compute-sanitizer", "--tool", name, "--error-exitcode", "9", *script]
+        steps.append(Step(name, command, 60, environment=environment, outcome="" if tool else NOT_INSTALLED))
+    return steps
+
+
+def _suite(suite: str, limit: float) -> Callable[[str, Path], list[Step]]:
+    def steps(device: str, out: Path) -> list[Step]:
+        name = "stubbed" if suite == "host" and device == INTERPRETER else device
+        command = [sys.executable, "-m", "benchmarks", suite, "--device", name, "--partial", "--out", str(out)]
+        command += ["--quick"] if device == INTERPRETER else []
+        return [Step(suite, command, limit, record=f"{suite}-{name}.jsonl")]
+
+    return steps
+
+
+STEPS: dict[str, Callable[[str, Path], list[Step]]] = {
+    "tests": _gpu_tests,
+    "kernels": _triton_tests,
+    "bounds": _bounds,
+    "sanitizer": _sanitizer,
+    "host": _suite("host", 45),
+    "op": _suite("op", 150),
+    "layers": _suite("layers", 75),
+    "training": _suite("training", 120),
+}
+
+
+def _compute_sanitizer() -> str | None:
+    places = [os.environ.get("CUDA_HOME", "/usr/local/cuda"), *sorted(glob.glob("/usr/local/cuda-*"), reverse=True)]
+    paths = ["compute-sanitizer", *(f"{place}/bin/compute-sanitizer" for place in places)]
+    return next((found for path in paths if (found := shutil.which(path))), None)
+
+
+def _driver() -> str | None:
+    """What the driver says of the GPU."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,power.limit", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _run(step: Step, left: float, out: Path, say: Clock) -> None:
+    """Run a step, and print and keep its output."""
+    if not step.outcome and left < 5:
+        step.outcome = "no time left"
+    if step.outcome:
+        say(f"{step.name}: {step.outcome}")
+        return
+    limit, started = min(step.limit, left), time.monotonic()
+    say(f"{step.name}: {' '.join(step.command)}")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **step.environment}
+    environment.pop("TRITON_INTERPRET", None)
+    if INTERPRETER in step.command or ("pytest" in step.command and not torch.cuda.is_available()):
+        environment["TRITON_INTERPRET"] = "1"
+    process = subprocess.Popen(
+        step.command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+        start_new_session=True,
+    )
+    reader = threading.Thread(target=_read, args=(process.stdout, step, say), daemon=True)
+    reader.start()
+    try:
+        process.wait(limit)
+        step.outcome = PASSED if process.returncode == 0 else f"failed, exit status {process.returncode}"
+    except subprocess.TimeoutExpired:
+        step.outcome = f"stopped after {limit:.0f} s"
+    finally:
+        _end(process)
+    reader.join(5)
+    step.seconds = time.monotonic() - started
+    slug = step.name.replace(" ", "-")
+    (out / f"{slug}.log").write_text("\n".join(step.output) + "\n", encoding="utf-8")
+    say(f"{step.name}: {step.outcome} in {step.seconds:.1f} s")
+
+
+def _read(lines: IO[str], step: Step, say: Clock) -> None:
+    for text in lines:
+        step.output.append(text.rstrip())
+        say(f"  {text.rstrip()}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the step's processes, also those that it left behind."""
+    for ending, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, ending)
+            process.wait(patience)
+        except (ProcessLookupError, PermissionError):
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _write(out: Path, environment: Line, done: list[Step], say: Clock) -> None:
+    """The record and the page of the steps until now."""
+    lines = [{"suite": "gpu", "kind": "step", **environment, **step.line()} for step in done]
+    of_suites = {step.name: found for step in done if (found := _lines_of(out, step))}
+    record_file.write(out / "gpu.jsonl", [*lines, *(line for found in of_suites.values() for line in found)])
+    try:
+        page = page_of(environment, done, of_suites)
+    except Exception as error:  # the record is more than the page
+        say(f"no page: {error!r}")
+        return
+    with atomic_write(out / "gpu.md") as file:
+        file.write(page.encode())
+
+
+def _lines_of(out: Path, step: Step) -> list[Line]:
+    path = out / (step.record or "none")
+    return record_file.read(path) if path.is_file() else []
+
+
+def page_of(environment: Line, done: list[Step], of_suites: dict[str, list[Line]]) -> str:
+    """The page: the machine, the steps, the end of what failed, and the tables of each suite."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
+    parts = [
+        "# On a GPU",
+        f"{environment['device']}. {versions}. Commit {environment['commit']}, {environment['date']}."
+        + (f" Driver: {environment['driver']}." if environment["driver"] else ""),
+        Table(("step", "seconds", "outcome", ""), [_cells(step) for step in done]).markdown(),
+    ]
+    for step in done:
+        if step.outcome not in (PASSED, NOT_INSTALLED) and step.output:
+            end = "\n".join(step.output[-KEPT_LINES:]).replace("```", "'''")
+            parts.append(f"## The end of {step.name}\n\n```text\n{end}\n```")
+    for name, lines in of_suites.items():
+        goals = of_kind(lines, "goal")
+        held = sum(goal["held"] for goal in goals)
+        parts.append(f"## {name}\n\n{held} of {len(goals)} goals held.")
+        parts += [table.markdown() for table in tables.of_suite(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    summaries = [found[1].strip() for text in step.output if (found := _SUMMARY.match(text))]
+    return (step.name, f"{step.seconds:.1f}", step.outcome, summaries[-1] if summaries else "")
