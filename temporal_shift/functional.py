@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .core import arguments, dispatch, graph
-from .core.torch_private import is_traced
+from .core.torch_private import has_symbolic_sizes, is_traced
 
 
 def temporal_shift(
@@ -165,6 +165,7 @@ def _shift(
     geometry = arguments.resolve(
         x, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim, traced
     )
+    traced = traced or has_symbolic_sizes(x)
     bounds = None if ragged is None else arguments.check_bounds(x, lengths, cu_seqlens, geometry)
     if inplace is not False:
         arguments.check_flag("inplace", inplace)

@@ -21,7 +21,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     """Return the shift of ``x``, plus ``residual`` if given."""
     if geometry.transposed:
         return _transposed(x, bounds, geometry)
-    parts = [_moved(x, bounds, group, geometry) for group in geometry.groups]
+    parts = [_moved(_part(x, group, geometry), bounds, group.frames, geometry) for group in geometry.groups]
     y = parts[0] if len(parts) == 1 else torch.cat(parts, dim=geometry.channel_dim)
     if residual is not None:
         return y + residual
@@ -33,24 +33,32 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
             continue  # geometry.moved is a property of a NamedTuple, which Dynamo of torch 2.6 does not support
-        x.narrow(geometry.channel_dim, group.start, group.channels).copy_(_moved(x, bounds, group, geometry))
+        part = _part(x, group, geometry)
+        part.copy_(_moved(part.clone(), bounds, group.frames, geometry))  # gather saves its input for backward
     return x
 
 
-def _moved(x: Tensor, bounds: Tensor | None, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
-    """One group of channels of the output."""
+def _part(x: Tensor, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
+    """The channels of one group."""
     if group.channels < x.shape[geometry.channel_dim]:
-        x = x.narrow(geometry.channel_dim, group.start, group.channels)
+        return x.narrow(geometry.channel_dim, group.start, group.channels)
+    return x
+
+
+def _moved(x: Tensor, bounds: Tensor | None, frames: int, geometry: ShiftGeometry) -> Tensor:
+    """``x``, read ``frames`` earlier."""
     time = geometry.time_dim
     if bounds is None:
-        return _MOVES[geometry.padding_mode](x, group.frames, time)
+        return _MOVES[geometry.padding_mode](x, frames, time)
     begin, end = _sequence_of_each_frame(x, bounds, geometry)
     frame = _along(torch.arange(x.shape[time], device=x.device), time, x.dim())
     inside = (frame >= begin) & (frame < end)
-    source = frame - group.frames
+    if frames == 0:
+        return torch.where(inside, x, _zero(x))
+    source = frame - frames
     if geometry.padding_mode == "zeros":
         readable = inside & (source >= begin) & (source < end)
-        return torch.where(readable, _zeros(x, group.frames, time), _zero(x))
+        return torch.where(readable, _zeros(x, frames, time), _zero(x))
     if geometry.padding_mode == "circular":
         source = begin + torch.remainder(source - begin, (end - begin).clamp(min=1))
     source = torch.minimum(torch.maximum(source, begin), (end - 1).clamp(min=0)).expand(x.shape)
@@ -73,7 +81,7 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
     length = x.shape[time]
     frames = _clamped(frames, length)
     edge = x.narrow(time, 0 if frames > 0 else length - 1, 1)
-    repeated = edge.expand([abs(frames) if dim == time else size for dim, size in enumerate(x.shape)])
+    repeated = edge.expand([abs(frames) if dim == time else -1 for dim in range(x.dim())])
     if frames > 0:
         return torch.cat([repeated, x], dim=time).narrow(time, 0, length)
     return torch.cat([x, repeated], dim=time).narrow(time, -frames, length)

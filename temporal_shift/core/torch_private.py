@@ -44,6 +44,11 @@ def is_traced() -> bool:
     return _is_compiling() or is_tracing()
 
 
+def has_symbolic_sizes(x: Tensor) -> bool:
+    """Whether a size of ``x`` is a ``SymInt``, as in ``make_fx`` and other tracers that run outside Dynamo."""
+    return x._has_symbolic_sizes_strides
+
+
 def is_transformed() -> bool:
     """Whether forward-mode autograd or a transform of ``torch.func`` is active."""
     return forward_ad._current_level >= 0 or _are_transforms_active()

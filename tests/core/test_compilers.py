@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from functorch.compile import aot_function, nop
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.func import grad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 from temporal_shift import temporal_shift, temporal_shift_add
@@ -157,17 +160,44 @@ def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(pa
 @each_mode_and_kind
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, kind):
-    module = Shift(padding_mode=padding_mode)
-
-    def given(length: int) -> tuple[Tensor, ...]:
-        return (torch.randn(2, length, 9), *(value for value in bounds_of(kind, length).values() if value is not None))
-
-    by_kind = module if kind is None else WithBounds(module, kind)
-    traced = torch.jit.trace(by_kind, given(7))
+    module = WithBounds(Shift(padding_mode=padding_mode), kind)
+    traced = torch.jit.trace(module, by_position(kind, 7))
     for length in (7, 2, 3, 374):
-        inputs = given(length)
-        for y, expected in zip(traced(*inputs), by_kind(*inputs), strict=True):
+        inputs = by_position(kind, length)
+        for y, expected in zip(traced(*inputs), module(*inputs), strict=True):
             assert torch.equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("padding_mode", "kind"), [("replicate", None), ("zeros", "lengths"), ("circular", "cu_seqlens")]
+)
+def test_traced_with_symbolic_sizes_outside_dynamo_it_equals_eager_on_other_lengths(padding_mode, kind):
+    module = WithBounds(Shift(padding_mode=padding_mode), kind)
+
+    def loss(*inputs):
+        outputs = module(*inputs)
+        return torch.cat(outputs).sin().sum(), outputs
+
+    traced = make_fx(grad(loss, has_aux=True), tracing_mode="symbolic")(*by_position(kind, 7))
+    for length in (7, 3, 374):
+        inputs = by_position(kind, length)
+        for y, expected in zip(
+            tree_leaves(traced(*inputs)), tree_leaves(grad(loss, has_aux=True)(*inputs)), strict=True
+        ):
+            torch.testing.assert_close(y, expected)
+
+
+def test_compiled_by_aot_autograd_alone_with_symbolic_sizes_it_equals_eager_on_other_lengths():
+    compiled = aot_function(temporal_shift, nop, dynamic=True)
+    for length in (7, 3, 374):
+        x, upstream = torch.randn(2, length, 9, requires_grad=True), torch.randn(2, length, 9)
+        assert torch.equal(compiled(x), temporal_shift(x))
+        gradients = (torch.autograd.grad(f(x), x, upstream)[0] for f in (compiled, temporal_shift))
+        assert torch.equal(*gradients)
+
+
+def by_position(kind: str | None, length: int) -> tuple[Tensor, ...]:
+    return (torch.randn(2, length, 9), *(value for value in bounds_of(kind, length).values() if value is not None))
 
 
 @pytest.mark.parametrize("kind", ["lengths", "cu_seqlens"])
@@ -188,12 +218,12 @@ def test_a_graph_clamps_bounds_that_it_cannot_check(kind):
 class WithBounds(nn.Module):
     """Takes the ends of the sequences by position: TorchScript does not support keyword arguments."""
 
-    def __init__(self, module: nn.Module, kind: str):
+    def __init__(self, module: nn.Module, kind: str | None):
         super().__init__()
         self.module, self.kind = module, kind
 
-    def forward(self, x: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.module(x, **{self.kind: bounds})
+    def forward(self, x: Tensor, bounds: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        return self.module(x) if self.kind is None else self.module(x, **{self.kind: bounds})
 
 
 def test_onnx_equals_eager_on_every_sample(tmp_path):

@@ -21,6 +21,7 @@ USED = [
     (torch, "_C._are_functorch_transforms_active", "the choice of the autograd Function under torch.func"),
     (torch, "_C._current_graph_task_id", "the error for a checkpoint that bypasses the hooks of surgery"),
     (forward_ad, "_current_level", "the choice of the autograd Function under forward-mode autograd"),
+    (torch.Tensor, "_has_symbolic_sizes_strides", "the choice of the graph form where a size is symbolic"),
     (torch.Tensor, "_is_view", "writes in place to views"),
     (torch.Tensor, "_base", "the error for writes in place to a view of a leaf"),
     (JAGGED, "_ragged_idx", "the shift of jagged nested tensors"),
