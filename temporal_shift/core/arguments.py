@@ -32,7 +32,7 @@ def resolve(
 
     A short shift takes a few microseconds, so valid arguments cost one cache lookup. Validation runs on a miss.
     """
-    if type(x) is not Tensor or x.layout != torch.strided:
+    if type(x) is not Tensor or x.layout != torch.strided or x.is_quantized:
         check_kind(x, "x")
     if groups is not None:
         groups = _as_pairs(groups)
@@ -153,7 +153,7 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Raise unless ``x`` is a dense tensor on one device."""
+    """Raise unless ``x`` is a dense tensor of plain numbers on one device."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
     distributed = sys.modules.get("torch.distributed.tensor")  # if it is not imported, there is no DTensor
@@ -168,8 +168,11 @@ def check_kind(x: Any, name: str) -> None:
         )
     if x.is_nested:
         raise TypeError(f"{name} must be dense, got a nested tensor: pass {name}.to_padded_tensor(0.0) and its lengths")
-    if x.layout != torch.strided:
-        raise TypeError(f"{name} must be dense, got {x.layout}: pass {name}.to_dense()")
+    if x.layout != torch.strided:  # sparse, or packed by mkldnn
+        kind = "strided" if x.is_mkldnn else "dense"
+        raise TypeError(f"{name} must be {kind}, got {x.layout}: pass {name}.to_dense()")
+    if x.is_quantized:
+        raise TypeError(f"{name} must not be quantized, got {x.dtype}: pass {name}.dequantize()")
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -214,11 +217,7 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 def check_writable(x: Tensor) -> None:
     """Raise, before anything is written, unless torch allows a write to ``x``."""
-    if (
-        0 in x.stride()
-        and x.numel() > 0
-        and any(size > 1 and not stride for size, stride in zip(x.shape, x.stride(), strict=True))
-    ):
+    if not x.is_contiguous() and _overlaps(x):
         raise ValueError(
             f"x must not share memory between elements if inplace, got shape {tuple(x.shape)} with strides "
             f"{x.stride()}: pass x.clone()"
@@ -230,9 +229,23 @@ def check_writable(x: Tensor) -> None:
         raise ValueError(f"x must not be {what} that requires grad if inplace: pass x.clone()")
 
 
+def _overlaps(x: Tensor) -> bool:
+    """Whether elements of ``x`` share memory."""
+    dims = sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1)
+    reach = 0  # the last offset of the dims so far
+    apart = True
+    for stride, size in dims:
+        apart = apart and stride > reach  # each step of this dim passes all of the dims before
+        reach += stride * (size - 1)
+    if apart or dims[0][0] == 0:
+        return not apart
+    offsets = torch.arange(reach + 1, device="cpu").as_strided(x.shape, x.stride())  # rare, so it may be slow
+    return len(offsets.unique()) < x.numel()
+
+
 def check_residual(x: Tensor, residual: Any) -> None:
     """Raise unless ``residual`` broadcasts to ``x``."""
-    if type(residual) is not Tensor or residual.layout != torch.strided:
+    if type(residual) is not Tensor or residual.layout != torch.strided or residual.is_quantized:
         check_kind(residual, "residual")
     if residual.device != x.device:
         raise ValueError(f"residual must be on the device of x, {x.device}, got {residual.device}")

@@ -241,10 +241,20 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
         stride: int = 1,
         bidirectional_shift: bool = False,
         shift_every_layer: bool = False,
+        **unsupported: Any,
     ) -> None:
-        # device and dtype by name: the next positional argument of nn.GRU is proj_size
+        # device and dtype by name: the next positional argument of nn.GRU is proj_size, which nn.GRU refuses
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device=device, dtype=dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
+            **unsupported,
         )
         self._set_shift(n_div, stride, bidirectional_shift, shift_every_layer)
 

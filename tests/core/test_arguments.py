@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from temporal_shift import temporal_shift, temporal_shift_add
 
@@ -25,11 +28,17 @@ def ends(*values: int, **kwargs: Any) -> torch.Tensor:
     return torch.tensor(values, **kwargs)
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecated in torch
+    QUANTIZED = torch.quantize_per_tensor(X, 0.5, 0, torch.quint8)
+
 # error, arguments, and what the message says, in order: the argument, what is allowed, what was given
 WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     (TypeError, {"x": [[1.0]]}, "x .*Tensor.* list"),
     (TypeError, {"x": None}, "x .*Tensor.* NoneType"),
     (TypeError, {"x": X.to_sparse()}, r"x .*dense.* torch.sparse_coo.* x\.to_dense\(\)"),
+    (TypeError, {"x": X.to_mkldnn()}, r"x .*strided.* torch._mkldnn.* x\.to_dense\(\)"),
+    (TypeError, {"x": QUANTIZED}, r"x .*quantized.* torch.quint8.* x\.dequantize\(\)"),
     (
         TypeError,
         {"x": torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged)},
@@ -84,6 +93,11 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     (ValueError, {"x": leaf(), "inplace": True}, r"x .*leaf.*inplace.*x\.clone\(\)"),
     (ValueError, {"x": leaf()[:1], "inplace": True}, r"x .*view of a leaf.*inplace.*x\.clone\(\)"),
     (ValueError, {"x": X[:1].expand(2, 5, 8), "inplace": True}, r"x .*share memory.*inplace.*\(0, 8, 1\).*x\.clone"),
+    (
+        ValueError,
+        {"x": X.flatten().as_strided((2, 5, 8), (8, 4, 1)), "inplace": True},
+        r"x .*share memory.*inplace.*\(8, 4, 1\).*x\.clone",
+    ),
     (ValueError, {"x": inference_tensor(), "inplace": True}, r"x .*inference tensor.*inplace.*x\.clone\(\)"),
 ]
 
@@ -94,7 +108,7 @@ def test_a_wrong_argument_is_refused_with_the_allowed_values_and_changes_nothing
     before = x.detach().clone() if isinstance(x, torch.Tensor) else x
     with pytest.raises(error, match=f"^(the )?{message}"):
         temporal_shift(**{"x": X, **arguments})
-    if isinstance(x, torch.Tensor) and not x.is_nested and not x.is_sparse:
+    if isinstance(x, torch.Tensor) and not x.is_nested and x.layout == torch.strided:
         assert torch.equal(x, before)
 
 
@@ -103,6 +117,8 @@ def test_a_wrong_argument_is_refused_with_the_allowed_values_and_changes_nothing
     [
         (TypeError, 1.0, "residual .*Tensor.* float$"),
         (TypeError, None, "residual .*Tensor.* NoneType$"),
+        (TypeError, X.to_mkldnn(), r"residual .*strided.* torch._mkldnn.* residual\.to_dense\(\)"),
+        (TypeError, QUANTIZED, r"residual .*quantized.* torch.quint8.* residual\.dequantize\(\)"),
         (ValueError, torch.zeros(2, 4, 8), r"residual .*broadcast.*\(2, 5, 8\).* \(2, 4, 8\)$"),
         (ValueError, torch.zeros(1, 2, 5, 8), r"residual .*broadcast.*\(2, 5, 8\).* \(1, 2, 5, 8\)$"),
         (ValueError, torch.zeros(2, 5, 8, device="meta"), "residual .*device .*cpu.* meta$"),
@@ -111,6 +127,31 @@ def test_a_wrong_argument_is_refused_with_the_allowed_values_and_changes_nothing
 def test_a_wrong_residual_is_refused_with_the_allowed_values(error, residual, message):
     with pytest.raises(error, match=f"^{message}"):
         temporal_shift_add(X, residual)
+
+
+@pytest.mark.parametrize("stride", [1, 9])
+@pytest.mark.parametrize(
+    ("x", "residual"),
+    [(torch.float8_e5m2, torch.float8_e5m2), (torch.float8_e5m2, torch.float32), (torch.uint16, torch.uint16)],
+)
+def test_a_sum_that_torch_refuses_is_refused(x, residual, stride):
+    x, residual = X.to(x), X.to(residual)
+    with pytest.raises(RuntimeError):
+        x + residual
+    with pytest.raises(RuntimeError):
+        temporal_shift_add(x, residual, stride=stride)
+
+
+@settings(max_examples=200)
+@given(shape=st.tuples(*[st.integers(2, 4)] * 3), strides=st.tuples(*[st.integers(0, 12)] * 3))
+def test_in_place_takes_any_strides_unless_elements_share_memory(shape, strides):
+    x = torch.arange(120.0).as_strided(shape, strides)
+    if len(x.unique()) < x.numel():
+        with pytest.raises(ValueError, match=r"share memory"):
+            temporal_shift(x, n_div=2, inplace=True)
+    else:
+        expected = temporal_shift(x, n_div=2)
+        assert torch.equal(temporal_shift(x, n_div=2, inplace=True), expected)
 
 
 def test_a_distributed_tensor_is_refused_with_the_call_for_its_local_part(tmp_path):

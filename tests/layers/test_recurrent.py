@@ -321,7 +321,25 @@ def test_it_takes_every_argument_of_torchs_layer_at_its_place(ours, torchs):
     assert list(parameters)[: len(theirs)] == list(theirs)
     assert [parameters[name].default for name in theirs] == [parameter.default for parameter in theirs.values()]
     added = list(parameters.values())[len(theirs) :]
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in added)
+    assert not any(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in added)
+
+
+def test_a_gru_raises_torchs_error_for_an_argument_that_only_an_lstm_has():
+    for layer in (nn.GRU, ShiftGRU):
+        with pytest.raises(ValueError, match="proj_size"):
+            layer(12, 8, proj_size=3)
+    with pytest.raises(TypeError, match="unknown"):
+        ShiftGRU(12, 8, unknown=3)
+
+
+@each_kind
+def test_it_can_be_patched_over_torchs_layer(ours, torchs, monkeypatch):
+    x = torch.randn(5, 2, 12)
+    for module in (nn, nn.modules, nn.modules.rnn):
+        monkeypatch.setattr(module, torchs.__name__, ours)
+    layer = getattr(nn, torchs.__name__)(12, 8, 2, shift_every_layer=True)
+    assert type(layer) is ours
+    assert layer(x)[0].shape == (5, 2, 8)
 
 
 @each_kind
