@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .geometry import ChannelGroup, ShiftGeometry
+from .torch_private import is_tracing
 
 _MAX_PADDING = 1024  # frames
 
@@ -30,6 +31,8 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
+    if is_tracing():  # the ONNX exporter that is based on TorchScript ignores writes to a part of x
+        return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
             continue  # geometry.moved is a property of a NamedTuple, which Dynamo of torch 2.6 does not support

@@ -244,11 +244,23 @@ def test_onnx_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, tm
             torch.testing.assert_close(torch.from_numpy(y), expected)
 
 
+@each_mode_and_kind
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore:Constant folding")
+def test_the_legacy_onnx_exporter_with_dynamic_length_equals_eager_on_other_lengths(padding_mode, kind, tmp_path):
+    module, given = WithBounds(Shift(padding_mode=padding_mode), kind), by_position(kind, 7)
+    options = {"dynamo": False, "input_names": ["x", "bounds"][: len(given)], "dynamic_axes": {"x": {1: "frames"}}}
+    session, feed = onnx_session(module, given, options, tmp_path)
+    for length in (7, 2, 374):
+        inputs = by_position(kind, length)
+        for y, expected in zip(session.run(None, feed(*inputs)), module(*inputs), strict=True):
+            torch.testing.assert_close(torch.from_numpy(y), expected)
+
+
 def onnx_session(module, arguments, options, folder):
     """An onnxruntime session of the exported module, and a function that makes its feed from the inputs."""
     onnxruntime = pytest.importorskip("onnxruntime")
     path = folder / "shift.onnx"
-    torch.onnx.export(module, arguments, path, dynamo=True, verbose=False, **options)
+    torch.onnx.export(module, arguments, path, **{"dynamo": True, "verbose": False, **options})
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def feed(*inputs):
