@@ -31,7 +31,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
-    if is_tracing():  # the ONNX exporter that is based on TorchScript ignores writes to a part of x
+    if not torch.compiler.is_compiling() and is_tracing():  # the legacy ONNX exporter ignores writes to a part of x
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
