@@ -6,11 +6,12 @@ from typing import Any
 
 from temporal_shift.ser.utils.table import Table
 
+from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import Line, of_kind
 
 HEADER = (
-    *("kernel", "padding, ends", "dtype", "registers", "spills", "shared, B", "loads, bits", "stores, bits"),
-    *("instr. / 16 B", "B/element", "floor", "µs at bandwidth"),
+    *("kernel", "padding, ends, n_div", "shape", "dtype", "registers", "spills", "shared, B", "loads, bits"),
+    *("stores, bits", "idle, %", "instr. / 16 B", "B/B written", "floor", "µs at bandwidth"),
 )
 
 
@@ -20,17 +21,27 @@ def of_layout(lines: list[Line], layout: str) -> Table:
     for line in of_kind(lines, "count"):
         if line["setting"].endswith(layout):
             name, *others = _cells(line)
-            place = (name, line["setting"].removesuffix(f", {layout}"), *others)
+            shape = "x".join(map(str, line["shape"]))
+            place = (name, line["setting"].removesuffix(f", {layout}"), shape, *others)
             cells.setdefault(place, []).append(line["dtype"].replace("float", "f"))
-    return Table(HEADER, [(*row[:2], " ".join(dtypes), *row[2:]) for row, dtypes in cells.items()])
+    return Table(HEADER, [(*row[:3], " ".join(dtypes), *row[3:]) for row, dtypes in cells.items()])
 
 
 def by_form(lines: list[Line]) -> Table:
-    """A row for each form of the kernel: the range over all of its variants and targets."""
+    """A row for each form and layout: the range over all of its variants and targets."""
     forms: dict[str, list[Line]] = {}
     for line in of_kind(lines, "count"):
-        forms.setdefault(line["what"], []).append(line)
-    header = ("kernel", "variants", "registers", "spills", "instructions / 16 B", "bytes over the floor", "shared, B")
+        layout = next(layout for layout in LAYOUTS if line["setting"].endswith(layout))
+        forms.setdefault(f"{line['what']}, {layout}", []).append(line)
+    header = (
+        "kernel",
+        "variants",
+        "registers",
+        "spills",
+        "instructions / 16 B",
+        "idle lanes, %",
+        "bytes over the floor",
+    )
     return Table(header, [(form, str(len(rows)), *_ranges(rows)) for form, rows in forms.items()])
 
 
@@ -42,8 +53,8 @@ def _ranges(lines: list[Line]) -> tuple[str, ...]:
         _span([binary["registers"] for binary in binaries]),
         _span([binary["spills"] for binary in binaries]),
         _span([round(binary["instructions_per_16_bytes"]) for binary in binaries]),
-        f"{max(0, *over):g}",
-        _span([binary["shared"] for binary in binaries]),
+        _span([round(100 * line["figures"]["idle"]) for line in lines]),
+        f"{max(0, *over):.2g}",
     )
 
 
@@ -57,6 +68,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _same(str(binary["shared"]) for binary in binaries),
         _same(_widths(binary["loads"]) for binary in binaries),
         _same(_widths(binary["stores"]) for binary in binaries),
+        f"{100 * figures['idle']:.0f}",
         "/".join(f"{binary['instructions_per_16_bytes']:.0f}" for binary in binaries),
         f"{touched['read']:.2f}+{touched['written']:.2f}",
         f"{touched['floor_read'] + touched['floor_written']:.2f}",

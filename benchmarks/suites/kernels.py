@@ -1,21 +1,21 @@
-"""``python -m benchmarks kernels``: what the GPU kernels compile to, without a GPU, and what they read and write.
+"""``python -m benchmarks kernels``: what the GPU kernel compiles to, without a GPU, and what it reads and writes.
 
-Every variant is compiled for each target as a launch on aligned tensors would compile it: eight sequences, 768
-channels, ``n_div=4`` both ways, and 374 frames, or 384 where time is innermost, so that its rows are aligned as well.
+Every variant is compiled for each target as a launch on aligned tensors would compile it: eight sequences, both ways.
 
-- *Access width*: a goal where channels are neighbours in memory. Where frames are, a shift by one frame is not aligned
-  to 16 bytes, and how many frames there are is no constant of a kernel: neighbouring threads then access neighbouring
-  elements, one each.
-- *Instructions per 16 bytes*: those of the kernel's text, run or not and each loop once, over what a thread writes of
-  one tile, in units of 16 bytes.
-- *Bytes*: for each element that is written, counted over several tiles in Triton's interpreter. The floor is each value
-  read once where it is needed and each result written once; what says where sequences end is counted apart.
-- *Microseconds at full bandwidth*: the floor's bytes for ``(32, 374, 768)``, at the bandwidth of the data sheet.
+- *Access width*: Where channels are neighbours in memory, each access has at least 64 bits if rows are 8-byte aligned.
+  Where frames are, a shift by one frame is not aligned, so frames are loaded one by one, or as words of two or four.
+- *Instructions per 16 bytes*: All instructions of the kernel, executed or not and each loop once, divided by the
+  16-byte units that a thread writes.
+- *Idle lanes*: The share of the lanes of all programs that move nothing.
+- *Bytes*: For each byte that is written, counted in Triton's interpreter over several programs. What a program reads
+  twice counts once. The floor is each value read once and each result written once; bounds are counted apart.
+- *Microseconds at full bandwidth*: The floor's bytes for ``(32, L, D)``, at the bandwidth of the data sheet.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import tempfile
@@ -33,12 +33,13 @@ from ..measure.measurements import Count, Goal
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
 BANDWIDTH = {"sm_80": 2039, "sm_90": 3350, "sm_100": 8000, "gfx942": 5300}
 TARGETS = tuple(BANDWIDTH)
-CHANNELS, FRAMES = 768, {"(B, L, D)": 374, "(B, D, L)": 384}
-# Several tiles along both dims, the last not full; one sequence is shorter than the stride, one empty.
-COUNTED = {"frames": 70, "channels": 72, "stride": 3}
-COUNTED_SEQUENCES = {"whole": [70, 70], "lengths": [70, 31, 2, 0], "packed": [60, 0, 2, 65]}
-MOST_REGISTERS = 40
-WIDEST = 128
+# Several programs, the last not full; one sequence is shorter than the stride, one is empty.
+COUNTED = {"frames": 72, "channels": 96, "stride": 3}
+COUNTED_SEQUENCES = {"whole": [72, 72], "lengths": [72, 31, 2, 0], "packed": [60, 0, 2, 65]}
+MAX_REGISTERS = 40
+MIN_WIDTH = 64  # bits
+MAX_IDLE = 15  # percent
+MAX_INSTRUCTIONS = 12  # per 16 bytes
 
 Row = dict[str, Any]
 
@@ -59,23 +60,22 @@ def measure(options: argparse.Namespace) -> Iterator[Count]:
         rows[variant] |= row
     goals = goals_of(rows)
     for variant, figures in rows.items():
-        setting = f"{variant.padding}, {variant.ragged}, {variant.layout}"
-        shape = (8, FRAMES[variant.layout], CHANNELS)
-        yield Count(variant.form, figures, setting, shape, variant.dtype, goals)
+        setting = f"{variant.padding}, {variant.ragged}, n_div {variant.n_div}, {variant.layout}"
+        yield Count(variant.form, figures, setting, variant.shape, variant.dtype, goals)
         goals = []
 
 
 def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> Iterator[tuple[Variant, Row]]:
     """Each variant with its tile and, for each target, the figures of :class:`.binaries.Binary`."""
-    alike = groupby(variants, lambda variant: (variant.form, variant.padding, variant.ragged, variant.layout))
+    alike = groupby(variants, lambda variant: (variant.form, variant.padding, variant.ragged, variant.shape))
     return _in_processes(_compile, [(list(group), tuple(targets)) for _, group in alike], interpret=False)
 
 
 def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
     """Each variant with the bytes that it reads and writes, and their floor, for each element that is written."""
     alike: dict[Variant, list[Variant]] = {}
-    for variant in variants:  # dtypes of one size touch the same bytes
-        alike.setdefault(replace(variant, dtype=f"{variant.itemsize} bytes"), []).append(variant)
+    for variant in variants:  # dtypes of one size access the same bytes; all sizes are scaled to one
+        alike.setdefault(replace(variant, dtype=f"{variant.itemsize} bytes", frames=0, channels=0), []).append(variant)
     groups = {group[0]: group for group in alike.values()}
     for first, row in _in_processes(_count, [([first],) for first in groups], interpret=True):
         yield from ((variant, row) for variant in groups[first])
@@ -84,20 +84,26 @@ def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
 def goals_of(rows: dict[Variant, Row]) -> list[Goal]:
     """How many of the binaries, or of the variants, are not what every kernel must be."""
     binaries = [binary for row in rows.values() for binary in row["targets"].values()]
-    last = [b for variant, row in rows.items() if variant.layout == LAYOUTS[0] for b in row["targets"].values()]
+    channels_last = [
+        b for variant, row in rows.items() if variant.layout == LAYOUTS[0] for b in row["targets"].values()
+    ]
+    packed = [
+        binary["instructions_per_16_bytes"]
+        for variant, row in rows.items()
+        if variant.layout == LAYOUTS[1]
+        and (variant.form, variant.padding, variant.ragged) == ("plain", "zeros", "whole")
+        for binary in row["targets"].values()
+    ]
     over = [any(b[kind] > b[f"floor_{kind}"] for kind in ("read", "written")) for b in _bytes(rows)]
-    fat = [binary["registers"] > MOST_REGISTERS for binary in binaries]
+    narrow = [min([*b["loads"], *b["stores"]]) < MIN_WIDTH for b in channels_last]
     return [
         _none("that spill a register", "binaries", [binary["spills"] > 0 for binary in binaries]),
-        _none(f"with more than {MOST_REGISTERS} registers", "binaries", fat),
         _none(
-            "with a load that is not 128 bits wide, (B, L, D)", "binaries", [set(b["loads"]) != {WIDEST} for b in last]
+            f"with more than {MAX_REGISTERS} registers", "binaries", [b["registers"] > MAX_REGISTERS for b in binaries]
         ),
-        _none(
-            "with a store that is not 128 bits wide, (B, L, D)",
-            "binaries",
-            [set(b["stores"]) != {WIDEST} for b in last],
-        ),
+        _none(f"with an access of less than {MIN_WIDTH} bits, (B, L, D)", "binaries", narrow),
+        Goal("largest share of idle lanes, %", max(100 * row["idle"] for row in rows.values()), MAX_IDLE),
+        Goal("most instructions per 16 bytes, zeros, whole, (B, D, L)", max(packed), MAX_INSTRUCTIONS),
         _none("that read or write a byte above the floor", "kernels", over),
     ]
 
@@ -111,23 +117,25 @@ def _none(which: str, things: str, found: list[bool]) -> Goal:
 
 
 def _bandwidth_times(variant: Variant) -> Row:
-    floor = variant.floor([374] * 32, 374, CHANNELS, 1)
-    moved = (floor.read + floor.written) * variant.itemsize
-    return {"microseconds": {target: moved / (speed * 1e3) for target, speed in BANDWIDTH.items()}}
+    floor = variant.floor([variant.frames] * 32, variant.frames, variant.channels, 1)
+    return {"microseconds": {target: (floor.read + floor.written) / (of * 1e3) for target, of in BANDWIDTH.items()}}
 
 
 def _compile(variants: list[Variant], targets: tuple[str, ...]) -> list[tuple[Variant, Row]]:
     from ..measure.kernels import binaries
 
     def row(variant: Variant) -> Row:
-        frames = FRAMES[variant.layout]
-        launch = binaries.launch_of(lambda backend: variant.call(backend, [frames] * 8, frames, CHANNELS, 1, "meta"))
+        sequences = [variant.frames] * 8
+        sizes = variant.frames, variant.channels, 1, "meta"
+        launch = binaries.launch_of(lambda backend: variant.call(backend, sequences, *sizes))
         found = {}
         for target in targets:
             figures = asdict(binaries.read(launch.compile(target)))
             accesses = launch.elements_per_thread(target) * variant.itemsize / 16
             found[target] = {**figures, "instructions_per_16_bytes": figures["instructions"] / accesses}
-        return {"tile": [launch.constants["BLOCK_T"], launch.constants["BLOCK_C"]], "targets": found}
+        tile = [launch.constants[name] for name in ("BLOCK", "VECTOR", "PACK")]
+        idle = 1 - 8 * variant.frames * variant.channels / (launch.grid[0] * math.prod(tile))
+        return {"tile": tile, "idle": idle, "targets": found}
 
     return [(variant, row(variant)) for variant in variants]
 
@@ -136,11 +144,10 @@ def _count(variants: list[Variant]) -> list[tuple[Variant, Row]]:
     found = []
     for variant in variants:
         sequences = COUNTED_SEQUENCES[variant.ragged]
-        touched, floor = traffic(variant, sequences, **COUNTED), variant.floor(sequences, **COUNTED)
-        per_element = {"read": touched.read, "written": touched.written}
-        per_element |= {"floor_read": floor.read, "floor_written": floor.written}
-        row = {kind: elements * variant.itemsize / floor.written for kind, elements in per_element.items()}
-        found.append((variant, {"bytes": {**row, "index": touched.index / floor.written}}))
+        counted, floor = traffic(variant, sequences, **COUNTED), variant.floor(sequences, **COUNTED)
+        sizes = {"read": counted.read, "written": counted.written, "index": counted.index}
+        sizes |= {"floor_read": floor.read, "floor_written": floor.written}
+        found.append((variant, {"bytes": {kind: size / floor.written for kind, size in sizes.items()}}))
     return found
 
 

@@ -187,6 +187,11 @@ def grid() -> list[Sample]:
         for stride, mode in itertools.product(strides, PADDING_MODES):
             channels, split = next(splits)
             cases.append(Sample(numbered((2, frames, channels)), {**split, "stride": stride, "padding_mode": mode}))
+    return cases + layout_cases() + gallery()
+
+
+def layout_cases() -> list[Sample]:
+    """Strides of every kind, alignments of every kind, and tensors that a kernel divides into several parts."""
     x = numbered((2, 3, 10, 14))
     layouts = [
         Sample(x[..., ::2], BOTH_WAYS),
@@ -207,6 +212,16 @@ def grid() -> list[Sample]:
         Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor([[5, 0, 2, 1], [3, 5, 5, 4]])}),
         Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor(3)}),
     ]
-    cases += [Sample(s.x, {**s.arguments, "padding_mode": mode}) for s in layouts for mode in PADDING_MODES]
+    cases = [Sample(s.x, {**s.arguments, "padding_mode": mode}) for s in layouts for mode in PADDING_MODES]
+    aligned = [  # rows of several vectors or words of a kernel, and groups that end within one
+        *(Sample(numbered((2, 5, 48), dtype), {"n_div": n}) for dtype in DTYPES for n in (3, 5, 7)),
+        *(Sample(numbered((2, 6, 12 * n)).half(), {"groups": [(n, 1), (12, -1), (3, 2)]}) for n in (5, 7, 8)),
+        *(
+            Sample(numbered((2, 9, frames), dtype), {**BOTH_WAYS, "stride": stride, "time_dim": 2, "channel_dim": 1})
+            for dtype, frames in ((torch.bool, 24), (torch.bfloat16, 12), (torch.bfloat16, 6), (torch.float32, 270))
+            for stride in (1, 2, -3, 5, -9, 300)
+        ),
+    ]
+    cases += aligned + [Sample(s.x[1:], s.arguments) for s in aligned[::5]]
     cases += [Sample(numbered((2, 6, 9), dtype), BOTH_WAYS) for dtype in DTYPES]
-    return cases + gallery()
+    return cases

@@ -1,7 +1,7 @@
-"""Kernels as GPUs of several kinds would run them, compiled without one: registers, spills, widths of accesses.
+"""The kernel compiled for several GPUs without one: registers, spills, widths of accesses.
 
-What is compiled is what a launch on such a GPU would compile. The package launches onto a recorder, and Triton's own
-``warmup`` specialises those arguments, values that divide by 16 or equal 1 and aligned pointers, for each target.
+A launch on such a GPU would compile the same: the package launches onto a recorder, and Triton's ``warmup`` compiles
+for the recorded arguments.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-_KERNELS = ("shift_kernel", "shift_inplace_kernel")
-_INDEX = re.compile(r"\b(bounds|cu)_ptr\b")  # in a line of source: an access to what says where sequences end
+# A line of source that loads bounds, or the step of a group: AMD's compiler loads an argument that depends on a lane
+_INDEX = re.compile(r"\b(bounds|cu)_ptr\b|\bof_3\b")
 _AMD = ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
 _NAMED_WIDTHS = {"ubyte": 8, "sbyte": 8, "byte": 8, "ushort": 16, "sshort": 16, "short": 16, "dword": 32}
 
@@ -40,9 +40,7 @@ class Binary:
     """What is in the machine code. ``loads``, ``stores`` and ``index`` count instructions by their width in bits.
 
     ``spills`` are accesses to memory that stands in for registers: instructions on NVIDIA (LDL, STL), registers on AMD.
-    ``instructions`` are those of the kernel's text, run or not, loops once, without the NOPs that fill it up.
-    ``unguarded`` are stores that follow a load with no barrier in between: what they write another thread may be yet to
-    read, which matters in place.
+    ``instructions`` are all of the kernel, executed or not, each loop once, without NOPs.
     """
 
     registers: int
@@ -52,12 +50,11 @@ class Binary:
     loads: dict[int, int]
     stores: dict[int, int]
     index: dict[int, int]
-    unguarded: int
 
 
 @dataclass(frozen=True)
 class RecordedLaunch:
-    """Arguments of one launch, and of what width is what a thread moves."""
+    """The arguments of one launch, and what a thread moves."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -69,8 +66,8 @@ class RecordedLaunch:
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
 
     def elements_per_thread(self, target: str) -> float:
-        """Elements of a tile for each thread: what it writes in one go."""
-        tile = self.constants["BLOCK_T"] * self.constants["BLOCK_C"]
+        """The elements that each thread writes."""
+        tile = self.constants["BLOCK"] * self.constants["VECTOR"] * self.constants["PACK"]
         return tile / (self.constants["num_warps"] * TARGETS[target].warp_size)
 
 
@@ -105,8 +102,7 @@ class _Recorder:
 def launch_of(call: Callable[[Any], None]) -> RecordedLaunch:
     """The one launch that ``call`` makes of the backend that it is given."""
     launches: list[RecordedLaunch] = []
-    recorders = {name: _Recorder(getattr(backend, name), launches) for name in _KERNELS}
-    with mock.patch.multiple(backend, **recorders):
+    with mock.patch.object(backend, "shift_kernel", _Recorder(backend.shift_kernel, launches)):
         call(backend)
     (launch,) = launches
     return launch
@@ -131,8 +127,6 @@ def _of_cubin(cubin: bytes, shared: int) -> Binary:
     accesses = []
     for line, op in operations:
         name, *modifiers = op.split(".")
-        if name == "BAR":
-            accesses.append(("barrier", 0))
         if name in ("LDG", "LD", "STG", "ST"):
             width = max((int(number) for part in modifiers for number in re.findall(r"^[US]?(\d+)$", part)), default=32)
             accesses.append((_kind(line, name.startswith("ST")), width))
@@ -160,8 +154,6 @@ def _of_amdgcn(text: str, shared: int) -> Binary:
             source = int(found[1]) if found[2] == "kernels.py" and found[1] != "0" else source
         elif found := re.match(r"\t([a-z]\w+)", line):
             instructions += found[1] != "s_nop"
-            if found[1] == "s_barrier":
-                accesses.append(("barrier", 0))
             if access := re.match(r"(?:global|buffer|flat)_(load|store)_([a-z]+?)(?:x(\d))?(?:_|$)", found[1]):
                 width = _NAMED_WIDTHS[access[2]] * int(access[3] or 1)
                 accesses.append((_kind(source, access[1] == "store"), width))
@@ -171,15 +163,10 @@ def _of_amdgcn(text: str, shared: int) -> Binary:
 
 
 def _by_width(accesses: list[tuple[str, int]]) -> dict[str, Any]:
-    widths = {
+    return {
         kind: dict(sorted(Counter(width for of, width in accesses if of == kind).items()))
         for kind in ("loads", "stores", "index")
     }
-    unguarded, loaded = 0, False
-    for kind, _ in accesses:
-        loaded = kind == "loads" or (loaded and kind != "barrier")
-        unguarded += loaded and kind == "stores"
-    return {**widths, "unguarded": unguarded}
 
 
 def _kind(line: int, stores: bool) -> str:

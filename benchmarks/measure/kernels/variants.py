@@ -1,4 +1,4 @@
-"""Every variant of the two kernels: how it is called, and how little memory it could touch."""
+"""Every variant of the kernel: how it is called, and the minimum of memory that it must access."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +16,12 @@ from temporal_shift.core.geometry import ShiftGeometry, groups_of_share
 
 LAYOUTS = ("(B, L, D)", "(B, D, L)")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+CHANNELS, N_DIVS = (144, 384, 512, 768, 1000), (3, 4, 5, 8, 16)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Elements that go through memory; ``index`` is in bytes, for what says where sequences end is not a part of x."""
+    """Bytes read and written; ``index`` are those that tell where sequences end."""
 
     read: int
     written: int
@@ -28,53 +30,52 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Variant:
-    """``form`` is plain, add or in place; ``ragged`` is whole, lengths or packed; the rest is as in the package."""
+    """``form`` is plain or add; ``ragged`` is whole, lengths or packed; the rest is as in the package."""
 
     form: str
     padding: str
     ragged: str
     layout: str
     dtype: str
+    frames: int
+    channels: int = 768
+    n_div: int = 4
 
     @property
     def itemsize(self) -> int:
         return getattr(torch, self.dtype).itemsize
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        lengths = (self.frames, self.channels) if self.layout == "(B, L, D)" else (self.channels, self.frames)
+        return (8, *lengths)
+
     def call(self, backend: ModuleType, sequences: list[int], frames: int, channels: int, stride: int, device: str):
-        """One call of the kernel with ``n_div=4``, both ways; packed sequences follow each other without padding."""
+        """Run one call of the kernel, both ways. Packed sequences follow each other without padding."""
         packed = self.ragged == "packed"
         batch = () if packed else (len(sequences),)
-        frames = sum(sequences) if packed else frames
-        x = self._tensor(batch, frames, channels, device)
+        x = self._tensor(batch, sum(sequences) if packed else frames, channels, device)
         bounds = None if self.ragged == "whole" else self._bounds(sequences).to(device)
         geometry = self._geometry(len(batch), channels, stride)
-        if self.form == "in place":
-            backend.shift_(x, bounds, geometry)
-        else:
-            backend.shift(x, torch.ones_like(x) if self.form == "add" else None, bounds, geometry)
+        backend.shift(x, torch.ones_like(x) if self.form == "add" else None, bounds, geometry)
 
     def floor(self, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-        """Each value read once where it is needed at all, each result written once; in place, of what moves only.
+        """Each value read once if it is needed at all, each result written once.
 
-        Where zeros come in from outside, nothing is read for them; a padded frame is written and not read.
+        Zeros from outside a sequence are not read. A frame of padding is written and not read.
         """
-        groups = groups_of_share(channels, 4, stride, True)
-        if self.form == "in place":
-            groups = tuple(group for group in groups if group.frames)
+        groups = groups_of_share(channels, self.n_div, stride, True)
         lost = abs(stride) if self.padding == "zeros" else 0
         read = sum(
             group.channels * max(length - (lost if group.frames else 0), 0) for group in groups for length in sequences
         )
         padding = len(sequences) * frames - sum(sequences) if self.ragged == "lengths" else 0
-        if self.form == "in place":
-            written = sum(group.channels for group in groups) * sum(sequences) + channels * padding
-        else:
-            written = channels * (sum(sequences) + padding)
-        return Traffic(read + (written if self.form == "add" else 0), written)
+        written = channels * (sum(sequences) + padding)
+        return Traffic((read + (written if self.form == "add" else 0)) * self.itemsize, written * self.itemsize)
 
     @property
     def index_dtype(self) -> torch.dtype:
-        """Of lengths: never that of the words that x is moved in, so that the two can be told apart."""
+        """The dtype of lengths: not the one that x is moved as, so that accesses to the two can be told apart."""
         return torch.int32 if self.itemsize == 8 else torch.int64
 
     def _tensor(self, batch: tuple[int, ...], frames: int, channels: int, device: str) -> Tensor:
@@ -87,7 +88,7 @@ class Variant:
 
     def _geometry(self, leading: int, channels: int, stride: int) -> ShiftGeometry:
         dims = (0, 1) if self.layout == "(B, L, D)" else (1, 0)
-        groups = groups_of_share(channels, 4, stride, True)
+        groups = groups_of_share(channels, self.n_div, stride, True)
         ragged = {"whole": None, "lengths": "lengths", "packed": "cu_seqlens"}[self.ragged]
         transposed = self.padding == "replicate, transposed"
         mode = "replicate" if transposed else self.padding
@@ -95,19 +96,26 @@ class Variant:
 
 
 def every_variant() -> list[Variant]:
-    """All that the package can launch, but for other dtypes: they move as words of one of these sizes."""
+    """All that the package can launch; other dtypes move as words of one of these sizes. Then other sizes of it."""
     paddings = ("zeros", "replicate", "circular")
-    forms = [(form, padding) for form in ("plain", "add", "in place") for padding in paddings]
+    forms = [(form, padding) for form in ("plain", "add") for padding in paddings]
     forms.insert(3, ("plain", "replicate, transposed"))
-    return [
-        Variant(form, padding, ragged, layout, dtype)
-        for layout, (form, padding), ragged in itertools.product(LAYOUTS, forms, ("whole", "lengths", "packed"))
+    variants = [
+        Variant(form, padding, ragged, layout, dtype, frames)
+        for (layout, frames), (form, padding), ragged in itertools.product(
+            zip(LAYOUTS, (374, 384), strict=True), forms, ("whole", "lengths", "packed")
+        )
         for dtype in (DTYPES[:3] if form == "add" or "transposed" in padding else DTYPES)
     ]
+    shapes = [("(B, L, D)", 374, channels, n_div) for channels, n_div in itertools.product(CHANNELS, N_DIVS)]
+    shapes += [("(B, D, L)", frames, 768, 4) for frames in (374, 511, 512)]
+    for (layout, *sizes), dtype in itertools.product(shapes, ("float32", "bfloat16")):
+        variants.append(Variant("plain", "zeros", "whole", layout, dtype, *sizes))
+    return list(dict.fromkeys(variants))
 
 
 def traffic(variant: Variant, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-    """What the kernel reads and writes, counted as Triton's interpreter runs it: every lane whose mask is on.
+    """The bytes that the kernel reads and writes in Triton's interpreter. A program's repeated reads count once.
 
     The process must have been started with ``TRITON_INTERPRET=1``.
     """
@@ -115,23 +123,29 @@ def traffic(variant: Variant, sequences: list[int], frames: int, channels: int, 
 
     with _counting(variant.index_dtype) as counts:
         variant.call(backend, sequences, frames, channels, stride, "cpu")
-    return Traffic(counts["read"], counts["written"], counts["index"] * variant.index_dtype.itemsize)
+    return Traffic(**{kind: sum(map(len, of_program.values())) for kind, of_program in counts.items()})
 
 
 @contextmanager
-def _counting(index_dtype: torch.dtype) -> Iterator[dict[str, int]]:
+def _counting(index_dtype: torch.dtype) -> Iterator[dict[str, dict[tuple[int, ...], set[int]]]]:
+    """The addresses that each program accesses, by kind."""
     from triton.runtime.interpreter import interpreter_builder as builder
 
-    counts = {"read": 0, "written": 0, "index": 0}
+    counts: dict[str, dict[tuple[int, ...], set[int]]] = {"read": {}, "written": {}, "index": {}}
     index = str(index_dtype).removeprefix("torch.")
 
+    def count(kind, pointers, mask):
+        size = pointers.get_element_ty().primitive_bitwidth // 8
+        addresses = np.broadcast_to(pointers.data, mask.data.shape)[mask.data]
+        of_bytes = (addresses[:, None] + np.arange(size, dtype=addresses.dtype)).ravel()
+        counts[kind].setdefault(tuple(builder.grid_idx), set()).update(of_bytes.tolist())
+
     def load(pointers, mask, *others):
-        kind = "index" if str(pointers.get_element_ty()) == index else "read"
-        counts[kind] += int(mask.data.sum())
+        count("index" if str(pointers.get_element_ty()) == index else "read", pointers, mask)
         return type(builder).create_masked_load(builder, pointers, mask, *others)
 
     def store(pointers, value, mask, *others):
-        counts["written"] += int(mask.data.sum())
+        count("written", pointers, mask)
         return type(builder).create_masked_store(builder, pointers, value, mask, *others)
 
     builder.create_masked_load, builder.create_masked_store = load, store

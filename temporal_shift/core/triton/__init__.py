@@ -1,87 +1,166 @@
-"""Fused GPU kernels. Each element is read once and written once; in place, only the elements that move.
+"""The fused GPU kernel. Each element is read once and written once.
 
-Imported on the first shift of a CUDA or ROCm tensor. With ``TRITON_INTERPRET=1`` the kernels also run on CPU tensors,
-slowly: this is how they are tested without a GPU. Nothing here synchronizes with the device.
+Imported on the first shift of a CUDA or ROCm tensor. With ``TRITON_INTERPRET=1`` the kernel also runs on CPU tensors,
+slowly: this is how it is tested without a GPU. Nothing here synchronizes with the device.
 """
 
 from __future__ import annotations
 
+import itertools
+import warnings
+from functools import cache, lru_cache
+
 import torch
 from torch import Tensor
 
-from ..geometry import ShiftGeometry
-from .kernels import shift_inplace_kernel, shift_kernel
-from .launches import MAX_CARRIED, plan, plan_inplace
+from ..geometry import ChannelGroup, ShiftGeometry
+from .kernels import probe_kernel, shift_kernel
+from .launches import WORDS, Launch, plan
+from .tiles import Operand
 
-# elements that only move are copied as integers of their size
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_MAX_READERS = 32  # frames whose gradients one thread adds up
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether the kernels support the shift: moves of every dtype, and sums of real floating-point numbers."""
+    """Whether the kernel supports the shift: moves of every dtype, and sums of real floating-point numbers."""
+    if not works_on(x.device):
+        return False
+    if geometry.transposed and max(abs(group.frames) for group in geometry.groups) > _MAX_READERS:
+        return False
     if residual is not None:
         return x.dtype in _SUMMED and residual.dtype in _SUMMED
-    return x.dtype in _SUMMED or (x.itemsize in _WORDS and not geometry.transposed)
+    return x.dtype in _SUMMED or (x.itemsize in WORDS and not geometry.transposed)
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, of any strides, plus ``residual`` if given."""
     y = torch.empty_like(x, dtype=x.dtype if residual is None else torch.result_type(x, residual))
-    if x.numel() == 0:
-        return y
-    if geometry.ragged == "cu_seqlens" and bounds is not None and len(bounds) == 1:  # every frame is padding
-        return y.zero_() if residual is None else y.copy_(residual)
-    source, target = x, y
-    if residual is None and not geometry.transposed:
-        word = _WORDS[x.itemsize]
-        source, target = x.resolve_conj().resolve_neg().view(word), y.view(word)
-    added = source if residual is None else residual
-    ends = source if bounds is None else bounds
-    of_lengths = _lengths_strides(x, bounds, geometry)
-    sequences = len(ends) - 1 if geometry.ragged == "cu_seqlens" else 1
-    strides = (source.stride(), target.stride(), added.stride(), of_lengths)
-    launches = plan(geometry, x.shape, strides, sequences, max(y.itemsize, x.itemsize), residual is not None, y.dtype)
-    with torch.cuda.device_of(x):  # Triton launches on the current device
-        for launch in launches:
-            tensors = (
-                _at(part, start) for part, start in zip((source, target, added, ends), launch.offset, strict=True)
-            )
-            shift_kernel[launch.grid](*tensors, *launch.arguments, **launch.constants)
+    _write(y, x, residual, bounds, geometry)
     return y
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to ``x``. Only a circular shift by many frames copies the channels that move."""
-    groups = geometry.moved if bounds is None else geometry.groups
-    if x.numel() == 0 or not groups:
-        return x
-    if geometry.ragged == "cu_seqlens" and bounds is not None and len(bounds) == 1:
-        return x.zero_()
-    too_long = max(abs(group.frames) for group in groups) > MAX_CARRIED
-    if x.is_conj() or x.is_neg() or (too_long and geometry.padding_mode == "circular"):
-        for group in groups:
-            part = x.narrow(geometry.channel_dim, group.start, group.channels)
-            part.copy_(shift(part, None, bounds, geometry.of_group(group)))
-        return x
-    target = x.view(_WORDS[x.itemsize])
-    ends = target if bounds is None else bounds
-    sequences = len(ends) - 1 if geometry.ragged == "cu_seqlens" else 1
-    strides = (target.stride(), _lengths_strides(x, bounds, geometry))
-    with torch.cuda.device_of(x):
-        for launch in plan_inplace(geometry._replace(groups=groups), x.shape, strides, sequences, x.itemsize):
-            tensors = (_at(part, start) for part, start in zip((target, ends), launch.offset, strict=True))
-            shift_inplace_kernel[launch.grid](*tensors, *launch.arguments, **launch.constants)
+    """Write the shift of ``x`` to ``x``: the channels that move, out of place and back, and the padding of the rest."""
+    for start, channels, of_run, at_rest in _runs(geometry):
+        part = x.narrow(geometry.channel_dim, start, channels)
+        if at_rest is None:
+            _write(part, part, None, bounds, of_run, only_padding=True)
+        elif x.is_conj() or x.is_neg():
+            part.copy_(shift(part, None, bounds, of_run))
+        else:
+            _write(part, shift(part, None, bounds, of_run), None, None, at_rest)
     return x
 
 
-def _lengths_strides(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> tuple[int, ...]:
-    """The strides of ``lengths`` expanded to the shape of ``x``: 0 along time, channels and further batch dims."""
-    if bounds is None or geometry.ragged != "lengths":
-        return (0,) * x.dim()
-    strides = iter(bounds.stride())
-    return tuple(0 if dim in (geometry.time_dim, geometry.channel_dim) else next(strides, 0) for dim in range(x.dim()))
+@lru_cache(maxsize=1024)
+def _runs(geometry: ShiftGeometry) -> list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]]:
+    """The runs of channels that are written in place: first channel, channels, shift; and how a shift is copied back.
+
+    Channels that rest are written only if the sequences may end before the tensor does.
+    """
+    runs: list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]] = []
+    for moves, groups in itertools.groupby(geometry.groups, lambda group: group.frames != 0):
+        run = list(groups)
+        start, channels = run[0].start, run[-1].stop - run[0].start
+        counted = tuple(group._replace(start=group.start - start, stop=group.stop - start) for group in run)
+        of_run = geometry._replace(groups=counted)
+        at_rest = ShiftGeometry((ChannelGroup(0, channels, 0),), geometry.time_dim, geometry.channel_dim)
+        if moves or geometry.ragged is not None:
+            runs.append((start, channels, of_run, at_rest if moves else None))
+    return runs
+
+
+def _write(
+    y: Tensor,
+    x: Tensor,
+    residual: Tensor | None,
+    bounds: Tensor | None,
+    geometry: ShiftGeometry,
+    only_padding: bool = False,
+) -> None:
+    """Write the shift of ``x``, plus ``residual`` if given, to ``y``."""
+    if x.numel() == 0:
+        return
+    if x.is_conj() or x.is_neg():
+        x = x.resolve_conj().resolve_neg()
+    if bounds is not None and geometry.ragged == "cu_seqlens":
+        bounds = bounds.contiguous()
+    launches = plan(
+        geometry,
+        x.shape,
+        _operand(x),
+        _operand(y),
+        None if residual is None else _operand(residual),
+        None if bounds is None else _operand(bounds),
+        0 if bounds is None else bounds.numel(),
+        only_padding,
+    )
+    device = x.get_device()
+    if device < 0 or device == torch.cuda.current_device():
+        _launch(launches, y, x, residual, bounds, device)
+    else:
+        with torch.cuda.device(device):  # Triton launches on the current device
+            _launch(launches, y, x, residual, bounds, device)
+
+
+def _operand(x: Tensor) -> Operand:
+    return x.stride(), x.dtype, x.data_ptr() % 16
+
+
+def _launch(
+    launches: tuple[Launch, ...], y: Tensor, x: Tensor, residual: Tensor | None, bounds: Tensor | None, device: int
+) -> None:
+    """Run the kernel. Only the first run of a launch goes through Triton's search for the compiled kernel."""
+    tensors = x, y, x if residual is None else residual, x if bounds is None else bounds
+    for launch in launches:
+        ready = launch.ready.get(device)
+        if ready is None:
+            _first_run(launch, tensors, device)
+        else:
+            run, arguments = ready
+            of_x, of_y, of_residual, of_bounds = launch.offsets
+            run(
+                tensors[0].data_ptr() + of_x,
+                tensors[1].data_ptr() + of_y,
+                tensors[2].data_ptr() + of_residual,
+                tensors[3].data_ptr() + of_bounds,
+                *arguments,
+            )
+
+
+def _first_run(launch: Launch, tensors: tuple[Tensor, ...], device: int) -> None:
+    typed = [
+        _at(tensor.view(dtype) if dtype is not None else tensor, offset)
+        for tensor, dtype, offset in zip(tensors, launch.dtypes, launch.offsets, strict=True)
+    ]
+    compiled = shift_kernel[launch.grid](*typed, *launch.arguments, **launch.constants)
+    if compiled is None:  # the interpreter
+        return
+    names = shift_kernel.arg_names
+    constants = [launch.constants[name] for name in names[4 + len(launch.arguments) :]]
+    if len(compiled.src.signature) < len(names):  # Triton 3.2: a launcher takes no constants
+        constants = []
+    launch.ready[device] = compiled[launch.grid], (*launch.arguments, *constants)
 
 
 def _at(x: Tensor, offset: int) -> Tensor:
-    return x if offset == 0 else x.as_strided((1,), (1,), x.storage_offset() + offset)
+    return x if offset == 0 else x.as_strided((1,), (1,), x.storage_offset() + offset // x.itemsize)
+
+
+@cache
+def works_on(device: torch.device) -> bool:
+    """Whether Triton can compile for a device and launch there: it needs a C compiler and a GPU that it supports."""
+    try:
+        probe = torch.empty(1, dtype=torch.int32, device=device)
+        with torch.cuda.device_of(probe):
+            probe_kernel[(1,)](probe)
+    except Exception as error:
+        warnings.warn(
+            f"Triton cannot run on {device}, so the temporal shift uses PyTorch's own operations there: "
+            f"{type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

@@ -1,192 +1,148 @@
-"""The launches of a shift: tiles, grids and arguments. They depend on shapes and strides only, and are cached."""
+"""The launches of a shift: tiles, grid and arguments. They depend on shapes, strides and alignment, and are cached."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import torch
-import triton
 import triton.language as tl
 
 from ..geometry import ChannelGroup, ShiftGeometry
 from . import kernels
 from .layout import Layout
+from .tiles import WARPS, Operand, tile_of
 
-MAX_CARRIED = 32  # frames that a circular shift in place carries in registers
+# elements that only move are copied as integers of their size
+WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
 _GROUPS = 4  # per launch; more groups take more launches
-_WARPS = 4
-_THREADS = 32 * _WARPS  # twice as many on AMD, each with half of the elements
-_MAX_PROGRAMS = 65535  # along the second and the third dim of a grid
+_FAR = 2**31 - 1  # the end of a group that no channel reaches
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """One run of a kernel, without its tensors. ``offset`` is the first element of each tensor."""
+    """One run of the kernel, without its tensors: x, y, the residual and the bounds, in this order.
+
+    ``offsets`` are bytes from the start of each; ``dtypes`` are those that x, y and the residual are viewed as.
+    ``ready`` contains, for each device, what runs the compiled kernel, and its arguments behind the tensors.
+    """
 
     grid: tuple[int, int, int]
-    offset: tuple[int, ...]
+    offsets: tuple[int, ...]
+    dtypes: tuple[torch.dtype | None, ...]
     arguments: tuple[int, ...]
     constants: dict[str, Any]
+    ready: dict[int, tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1024)
 def plan(
     geometry: ShiftGeometry,
     shape: torch.Size,
-    strides: tuple[tuple[int, ...], ...],  # of x, y, the residual, the lengths
-    sequences: int,
-    itemsize: int,
-    add: bool,
-    dtype: torch.dtype,
+    x: Operand,
+    y: Operand,
+    residual: Operand | None = None,
+    bounds: Operand | None = None,
+    bounds_size: int = 0,
+    only_padding: bool = False,
 ) -> tuple[Launch, ...]:
-    """The launches of ``shift_kernel``."""
+    """The launches that write the shift of ``x``, plus the residual, to ``y``."""
+    sums = residual is not None or geometry.transposed
     mode = kernels.REPLICATE_TRANSPOSED if geometry.transposed else _PADDING[geometry.padding_mode]
-    constants = {
+    of_call = {
         "PADDING": mode.value,
         "RAGGED": _RAGGED[geometry.ragged].value,
-        "ADD": add,
-        "SUM": tl.float64 if dtype == torch.float64 else tl.float32,
+        "ADD": residual is not None,
+        "SUM": tl.float64 if sums and y[1] == torch.float64 else tl.float32,
+        "ONLY_PADDING": only_padding,
     }
+    tensors = x, y, residual or x
+    strides = *(tensor[0] for tensor in tensors), _of_lengths(bounds, geometry, len(shape))
+    sizes = *(tensor[1].itemsize for tensor in tensors), 0 if bounds is None else bounds[1].itemsize
+    words = None if sums else WORDS[sizes[0]]
+    dtypes = words, words, words, None if bounds else words
+    sequences = max(bounds_size - 1, 0) if geometry.ragged == "cu_seqlens" else 1
+    can_pack = not sums and not only_padding and geometry.padding_mode == "zeros" and geometry.ragged is None
     launches = []
     for layout in Layout.of(tuple(shape), strides, geometry).pieces():
-        for groups in _chunked(layout.groups):
-            block_t, block_c = tile(layout, groups, itemsize, add or geometry.transposed)
-            blocks = [triton.cdiv(group.channels, block_c) for group in groups]
-            (_, outer), (inner, inner_strides) = layout.batch
-            batch = layout.batch[0][0] * inner
-            halvings = sequences.bit_length()
+        for part in _parts(layout):
+            tile = tile_of(part, tensors, can_pack)
+            (outer, outer_strides), (inner, inner_strides) = part.batch
             arguments = (
-                batch,
+                tile.programs,
                 inner,
-                layout.frames,
+                tile.rows,
+                tile.row_vectors,
+                part.frames,
                 sequences,
-                halvings,
-                *_flat(groups, layout.frames, geometry.padding_mode),
-                *_padded(blocks),
+                (sequences + 1).bit_length(),
+                *_of_groups(part.groups, part.frames, geometry),
             )
-            for tensor in range(3):
-                arguments += (outer[tensor], inner_strides[tensor], layout.time[tensor], layout.channel[tensor])
-            arguments += (outer[3], inner_strides[3])
-            tiles = triton.cdiv(layout.frames, block_t) * sum(blocks)
-            constants_here = constants | _constants(layout, block_t, block_c, written=1)
-            launches.append(Launch((tiles, *_grid(batch)), layout.offset, arguments, constants_here))
+            for tensor, unit in enumerate(tile.units):
+                of_tensor = (dim[tensor] for dim in (outer_strides, inner_strides, part.time, part.channel))
+                arguments += tuple(stride // max(unit * tile.pack, 1) for stride in of_tensor)
+            arguments += outer_strides[3], inner_strides[3]
+            constants = {
+                **of_call,
+                "OFFSET": tl.int32
+                if _reach(part) < 2**30
+                else tl.int64,  # half of the range: the last tile may exceed the tensor
+                "NESTED": outer != 1,
+                "TIME_ROWS": tile.rows_are_frames,
+                "SPLIT": tile.split,
+                "X_UNIT": tile.units[0],
+                "Y_UNIT": tile.units[1],
+                "R_UNIT": tile.units[2],
+                "PACK": tile.pack,
+                "WORD": tl.uint64 if tile.pack * sizes[0] == 8 else tl.uint32,
+                "VECTOR": tile.vector,
+                "BLOCK": tile.block,
+                "num_warps": WARPS,
+                "num_stages": 1,
+            }
+            offsets = tuple(start * size for start, size in zip(part.offset, sizes, strict=True))
+            grid = tile.programs * outer * inner, 1, 1
+            launches.append(Launch(grid, offsets, dtypes, arguments, constants))
     return tuple(launches)
 
 
-@lru_cache(maxsize=1024)
-def plan_inplace(
-    geometry: ShiftGeometry, shape: torch.Size, strides: tuple[tuple[int, ...], ...], sequences: int, itemsize: int
-) -> tuple[Launch, ...]:
-    """The launches of ``shift_inplace_kernel``."""
-    edge = max(abs(group.frames) for group in geometry.groups) if geometry.padding_mode == "circular" else 1
-    constants = {
-        "PADDING": _PADDING[geometry.padding_mode].value,
-        "RAGGED": _RAGGED[geometry.ragged].value,
-    }
-    launches = []
-    for layout in Layout.of(tuple(shape), strides, geometry).pieces():
-        for groups in _chunked(layout.groups):
-            block_t, block_c = tile_inplace(layout, groups, itemsize, geometry.padding_mode == "circular")
-            blocks = [triton.cdiv(group.channels, block_c) for group in groups]
-            (_, outer), (inner, inner_strides) = layout.batch
-            batch = layout.batch[0][0] * inner
-            arguments = (
-                batch,
-                inner,
-                layout.frames,
-                sequences,
-                *_flat(groups, layout.frames, geometry.padding_mode),
-                *_padded(blocks),
-            )
-            arguments += (outer[0], inner_strides[0], layout.time[0], layout.channel[0], outer[1], inner_strides[1])
-            # Carried frames also take 16 bytes per thread; lanes without a carried frame are masked.
-            wide = min(_elements(itemsize, 32) // block_c, block_t) if _along_channels(layout, 0) else 1
-            constants_here = constants | _constants(layout, block_t, block_c, written=0)
-            constants_here["BLOCK_EDGE"] = max(triton.next_power_of_2(edge), wide)
-            launches.append(Launch((sum(blocks) * sequences, *_grid(batch)), layout.offset, arguments, constants_here))
-    return tuple(launches)
+def _of_lengths(bounds: Operand | None, geometry: ShiftGeometry, dims: int) -> tuple[int, ...]:
+    """The strides of ``lengths`` expanded to the shape of ``x``: 0 along time, channels and further batch dims."""
+    if bounds is None or geometry.ragged != "lengths":
+        return (0,) * dims
+    strides = iter(bounds[0])
+    return tuple(0 if dim in (geometry.time_dim, geometry.channel_dim) else next(strides, 0) for dim in range(dims))
 
 
-def tile(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, sums: bool) -> tuple[int, int]:
-    """Frames and channels of a tile of ``shift_kernel``, by one heuristic. Nothing is tuned at run time.
-
-    A tile is long along the dim that is contiguous in memory: up to 256 elements, or the width of the widest group, so
-    that neighbouring threads access whole 16 bytes. Each thread has 64 bytes in flight, or 32 if elements are summed,
-    which takes registers. If frames are contiguous, it has at most 8 elements: a shift by one frame is not aligned, so
-    each element needs its own access, mask and address.
-    """
-    return _tile(layout, groups, itemsize, 32 if sums else 64, 256, written=1)
-
-
-def tile_inplace(layout: Layout, groups: tuple[ChannelGroup, ...], itemsize: int, carries: bool) -> tuple[int, int]:
-    """The tile of ``shift_inplace_kernel``. Its programs own columns of only 128 bytes, so that there are many."""
-    return _tile(layout, groups, itemsize, 32 if carries else 64, 128 // itemsize, written=0)
+def _parts(layout: Layout) -> Iterator[Layout]:
+    """The layout cut into parts of at most four groups, each counted from its own first channel."""
+    for first in range(0, len(layout.groups), _GROUPS):
+        groups = layout.groups[first : first + _GROUPS]
+        start = groups[0].start
+        counted = tuple(group._replace(start=group.start - start, stop=group.stop - start) for group in groups)
+        offset = tuple(of + start * stride for of, stride in zip(layout.offset, layout.channel, strict=True))
+        yield replace(layout, channels=counted[-1].stop, groups=counted, offset=offset)
 
 
-def _tile(
-    layout: Layout,
-    groups: tuple[ChannelGroup, ...],
-    itemsize: int,
-    bytes_a_thread: int,
-    max_channels: int,
-    written: int,
-) -> tuple[int, int]:
-    widest = triton.next_power_of_2(max(group.channels for group in groups))
-    longest = triton.next_power_of_2(layout.frames)
-    if _along_channels(layout, written):
-        channels = min(widest, max_channels)
-        return min(longest, max(_elements(itemsize, bytes_a_thread) // channels, 1)), channels
-    frames = min(longest, 256)
-    return frames, min(widest, _THREADS * min(8, 32 // itemsize) // frames)
-
-
-def _along_channels(layout: Layout, written: int) -> bool:
-    """Whether channels, rather than frames, are contiguous in the tensor that is written."""
-    return layout.channel[written] <= layout.time[written]
-
-
-def _elements(itemsize: int, bytes_a_thread: int) -> int:
-    return _THREADS * bytes_a_thread // max(itemsize, 2)
-
-
-def _chunked(groups: tuple[ChannelGroup, ...]) -> Iterator[tuple[ChannelGroup, ...]]:
-    for first in range(0, len(groups), _GROUPS):
-        yield groups[first : first + _GROUPS]
-
-
-def _flat(groups: tuple[ChannelGroup, ...], frames: int, padding_mode: str) -> tuple[int, ...]:
-    starts, stops = [group.start for group in groups], [group.stop for group in groups]
+def _of_groups(groups: tuple[ChannelGroup, ...], frames: int, geometry: ShiftGeometry) -> tuple[int, ...]:
+    """The end of each group but the last, and the step of each group."""
+    missing = _GROUPS - len(groups)
+    stops = [*(group.stop for group in groups[:-1]), *[_FAR] * missing]
     steps = [group.frames for group in groups]
-    if padding_mode != "circular":  # a step beyond the end is clamped, so that it fits in 32 bits
+    if geometry.padding_mode != "circular":  # a step beyond the end is clamped, so that it fits in 32 bits
         steps = [max(-frames, min(step, frames)) for step in steps]
-    return (*_padded(starts), *_padded(stops), *_padded(steps))
+    elif geometry.ragged is None:
+        steps = [step % frames for step in steps]
+    return (*stops, *steps, *[0] * missing)
 
 
-def _padded(values: list[int]) -> tuple[int, ...]:
-    return (*values, *[0] * (_GROUPS - len(values)))
-
-
-def _grid(batch: int) -> tuple[int, int]:
-    return min(batch, _MAX_PROGRAMS), triton.cdiv(batch, _MAX_PROGRAMS)
-
-
-def _constants(layout: Layout, block_t: int, block_c: int, written: int) -> dict[str, Any]:
-    """``written`` is the index of the tensor that is written."""
-    reach = max(
-        layout.frames * abs(time) + layout.channels * abs(channel)
-        for time, channel in zip(layout.time, layout.channel, strict=True)
+def _reach(part: Layout) -> int:
+    """An upper bound on the offsets within an element of the batch, in any of the tensors."""
+    return max(
+        part.frames * abs(time) + part.channels * abs(channel)
+        for time, channel in zip(part.time, part.channel, strict=True)
     )
-    return {
-        "OFFSET": tl.int32 if reach < 2**31 else tl.int64,
-        "NESTED": layout.batch[0][0] != 1,
-        "TIME_AXIS": 0 if _along_channels(layout, written) else 1,
-        "BLOCK_T": block_t,
-        "BLOCK_C": block_c,
-        "num_warps": _WARPS,
-        "num_stages": 1,
-    }

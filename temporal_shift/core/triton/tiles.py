@@ -1,0 +1,96 @@
+"""How a tensor is divided among the threads of the kernel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import triton
+
+from .layout import Layout, Strides
+
+# what a launch depends on of a tensor: strides, dtype, and bytes of its address past a multiple of 16
+Operand: TypeAlias = tuple[tuple[int, ...], torch.dtype, int]
+
+WARPS = 4
+_THREADS = 32 * WARPS  # twice as many on AMD, each with half of the elements
+_WIDEST = 16  # bytes of an access
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How an element of the batch is divided among programs."""
+
+    rows_are_frames: bool  # else channels
+    units: list[int]  # of x, y, the residual: a power of two that divides strides; 0 if a row is not contiguous
+    rows: int
+    row_vectors: int
+    vector: int  # elements of a vector, or words
+    block: int  # vectors of a program
+    programs: int
+    split: bool = False  # whether a vector may contain channels of two groups
+    pack: int = 1  # frames of a word
+
+
+def tile_of(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
+    """The tile of x, y and the residual, by one heuristic: nothing is tuned at run time.
+
+    Rows are frames if channels, rather than frames, are neighbours in ``y``.
+    """
+    if part.channel[1] <= part.time[1]:
+        return _of_frames(part, tensors)
+    return _of_channels(part, tensors, can_pack)
+
+
+def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
+    """A vector has up to 16 bytes, as far as the rows of ``y`` are aligned, and channels of two groups at most.
+
+    Vectors of 8 bytes that contain one group are preferred to wider ones that contain two. Each thread has 32 bytes.
+    """
+    itemsize = max(tensors[0][1].itemsize, tensors[1][1].itemsize)
+    units = [_unit(part, i, tensors, _WIDEST // itemsize, part.channel, part.time) for i in range(3)]
+    vector = math.gcd(max(units[1], 1), part.channels)
+    while vector > min((group.channels for group in part.groups[1:-1]), default=vector):
+        vector //= 2
+    whole = math.gcd(vector, *(group.stop for group in part.groups[:-1]))
+    split = whole < vector and whole * itemsize < 8
+    vector = vector if split else whole
+    row_vectors = part.channels // vector
+    vectors = part.frames * row_vectors
+    block = min(_THREADS * 32 // itemsize // vector, triton.next_power_of_2(vectors))
+    units = [min(unit, vector) for unit in units]
+    return Tile(True, units, part.frames, row_vectors, vector, block, triton.cdiv(vectors, block), split)
+
+
+def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
+    """A vector is a long piece of a row, and neighbouring threads take neighbouring elements, 16 bytes each.
+
+    A shift by one frame is not aligned. If ``can_pack``, frames are moved as words of 4 or 8 bytes, each composed of
+    parts of two.
+    """
+    itemsize = max(tensors[0][1].itemsize, tensors[1][1].itemsize)
+    pack = 1
+    if can_pack:
+        aligned = [_unit(part, i, tensors, max(8 // itemsize, 1), part.time, part.channel) for i in range(2)]
+        pack = max(math.gcd(part.frames, *aligned), 1) if 0 not in aligned else 1
+        pack = pack if pack * itemsize >= 4 else 1
+    frames = part.frames // pack
+    lengths = (256, 128, 64, 32) if frames > 32 else (triton.next_power_of_2(frames),)
+    vector = min(lengths, key=lambda length: triton.cdiv(frames, length) * length)
+    row_vectors = triton.cdiv(frames, vector)
+    block = min(max(_THREADS * 16 // itemsize // pack // vector, 1), triton.next_power_of_2(part.channels))
+    programs = row_vectors * triton.cdiv(part.channels, block)
+    units = [int(stride == 1) for stride in part.time[:3]]
+    return Tile(False, units, part.channels, row_vectors, vector, block, programs, pack=pack)
+
+
+def _unit(part: Layout, index: int, tensors: tuple[Operand, ...], widest: int, lane: Strides, row: Strides) -> int:
+    """A power of two up to ``widest`` that divides the strides of a tensor and its address; 0 if rows have gaps."""
+    _, dtype, misalignment = tensors[index]
+    if lane[index] != 1:
+        return 0
+    if (misalignment + part.offset[index] * dtype.itemsize) % 16:
+        return 1
+    return math.gcd(widest, row[index], *(strides[index] for _, strides in part.batch))
