@@ -86,6 +86,7 @@ def main(argv: list[str]) -> None:
         parser.error(f"--steps must be some of {', '.join(STEPS)}, got {', '.join(sorted(unknown))}")
     if not options.interpret and not torch.cuda.is_available():
         parser.error("torch finds no CUDA or ROCm device; --interpret tries the command without one")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no process is left behind
     started = time.monotonic()
     device = INTERPRETER if options.interpret else "cuda"
     environment = {**record_file.environment(device), "driver": _driver()}
@@ -95,10 +96,12 @@ def main(argv: list[str]) -> None:
     say(f"{environment['device']}, torch {torch.__version__}, {len(steps)} steps, at most {options.minutes:g} minutes")
     done: list[Step] = []
     for step in steps:
-        left = 60 * options.minutes - (time.monotonic() - started)
-        _run(step, left, options.out, say)
         done.append(step)
-        _write(options.out, environment, done, say)
+        try:
+            _run(step, 60 * options.minutes - (time.monotonic() - started), options.out, say)
+        finally:  # also if the run is stopped
+            step.outcome = step.outcome or "stopped"
+            _write(options.out, environment, done, say)
     failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
     say(f"{len(done) - len(failed)} of {len(done)} steps passed; record and page: {options.out / 'gpu'}.*")
     if failed:
@@ -112,7 +115,8 @@ class Clock:
         self._started = started
 
     def __call__(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._started:6.1f} s] {text}", flush=True)
+        line = f"[{time.monotonic() - self._started:6.1f} s] {text}"
+        print(line.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding), flush=True)
 
 
 def _gpu_tests(device: str, out: Path) -> list[Step]:
@@ -186,7 +190,7 @@ def _run(step: Step, left: float, out: Path, say: Clock) -> None:
         return
     limit, started = min(step.limit, left), time.monotonic()
     say(f"{step.name}: {' '.join(step.command)}")
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **step.environment}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **step.environment}
     environment.pop("TRITON_INTERPRET", None)
     if INTERPRETER in step.command or ("pytest" in step.command and not torch.cuda.is_available()):
         environment["TRITON_INTERPRET"] = "1"
@@ -194,7 +198,7 @@ def _run(step: Step, left: float, out: Path, say: Clock) -> None:
         step.command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         env=environment,
         start_new_session=True,

@@ -110,7 +110,8 @@ def _graph(function: Callable[[], object], machine: Machine) -> _Way | None:
         replay()
         machine.synchronize()
     except RuntimeError as error:
-        print(f"no CUDA graph: {str(error).splitlines()[0]}", flush=True)
+        cause = error.__context__ or error  # the end of a capture that failed raises, too
+        print(f"no CUDA graph: {str(cause).partition(chr(10))[0]}", flush=True)
         return None
     return _Way(lambda: _between_events(replay, machine, 5e-5) / calls, took, machine)
 

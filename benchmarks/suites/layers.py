@@ -79,6 +79,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     device = options.device
     size, seconds = (QUICK, 0.0) if options.quick else (SIZE, options.seconds or (3.0 if device == "cpu" else 0.3))
     use(device)
+    torch.backends.cudnn.allow_tf32 = False  # as in matrix products: forms differ in which of the two they call
     timed = partial(sampled, device=device, seconds=seconds, keep_freed_memory=False)
     failures = Failures(device)
     found: list[LayerCase] = []

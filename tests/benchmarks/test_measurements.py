@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.measure import measurements, record_file
 from benchmarks.measure.measurements import Count, Goal, Measurement
+from benchmarks.report import tables
 
 LISTS = st.lists(st.floats(0.1, 10), min_size=1, max_size=200)
 
@@ -20,6 +21,16 @@ def test_a_line_says_median_quantiles_and_how_ours_stands_to_its_floor_and_to_ea
     assert (line["median"], line["ratio_to_floor"], line["ratio_to_peers"]) == (3.0, 2.0, {"gather": 3.0})
     assert line["quantiles"] == {"5": 2.1, "25": 2.5, "75": 3.5, "95": 3.9}
     assert line["samples"] == samples
+
+
+def test_a_row_of_a_gpu_names_its_timer_and_the_forms_without_a_figure():
+    samples = {"ours": [2e-6], "clone": [1e-6]}
+    found = Measurement("forward", samples, floor="clone", timer="CUDA graph", missing=["gather"])
+    line = {"kind": "measurement", **found.line()}
+    assert (line["timer"], line["missing"]) == ("CUDA graph", ["gather"])
+    table = tables.measurements([line])
+    assert dict(zip(table.header, table.rows[0], strict=True))["timer"] == "CUDA graph"
+    assert "gather no figure" in table.markdown()
 
 
 def test_a_measurement_of_nothing_has_no_ratio():
