@@ -212,8 +212,8 @@ def _run(step: Step, left: float, out: Path, say: Clock) -> None:
         step.outcome = f"stopped after {limit:.0f} s"
     finally:
         _end(process)
-    reader.join(5)
-    step.seconds = time.monotonic() - started
+        reader.join(5)
+        step.seconds = time.monotonic() - started
     slug = step.name.replace(" ", "-")
     (out / f"{slug}.log").write_text("\n".join(step.output) + "\n", encoding="utf-8")
     say(f"{step.name}: {step.outcome} in {step.seconds:.1f} s")

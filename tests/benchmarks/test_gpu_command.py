@@ -24,10 +24,10 @@ def run(tmp_path, *arguments: str, **environment: str) -> tuple[subprocess.Compl
 
 
 def test_the_steps_run_in_the_interpreter_with_five_packages(tmp_path):
-    done, lines, page = run(tmp_path, "--steps", "kernels", "sanitizer", "op", "training")
+    done, lines, page = run(tmp_path, "--steps", "kernels", "bounds", "sanitizer", "op", "training")
     assert done.returncode == 0, done.stdout[-3000:]
     outcomes = {line["what"]: line["outcome"] for line in lines if line["kind"] == "step"}
-    assert outcomes.keys() == {"tests of the kernels", "memcheck", "racecheck", "op", "training"}
+    assert outcomes.keys() == {"tests of the kernels", "odd bounds", "memcheck", "racecheck", "op", "training"}
     assert set(outcomes.values()) <= {"passed", "not installed"}
     timers = {line["timer"] for line in lines if line["suite"] == "op" and line["what"] == "forward"}
     assert timers == {"wall clock", "device", "CUDA graph"}
