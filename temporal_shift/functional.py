@@ -109,10 +109,11 @@ def temporal_shift_add(
     time_dim: int = -2,
     channel_dim: int = -1,
 ) -> Tensor:
-    r"""The shift of ``x`` plus ``residual``, in one pass: :math:`y = \text{shift}(x) + r`.
+    r"""The shift of ``x`` plus ``residual``: :math:`y = \text{shift}(x) + r`.
 
-    It reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes and reads
-    the shifted tensor.
+    On a GPU it is one pass: it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) +
+    residual`` also writes and reads the shifted tensor. On a CPU it saves that tensor: if at most an eighth of the
+    channels moves, it adds both tensors and computes these channels again; otherwise it adds in place.
 
     ::
 
@@ -177,6 +178,6 @@ def _shift(
         arguments.check_residual(x, residual)
         if residual.shape != x.shape:  # convert first: a tensor without dims has less weight in type promotion
             residual = residual.to(torch.result_type(x, residual)).expand(x.shape)
-    if traced:  # a graph fuses with its neighbours; an autograd.Function does not
+    if traced:  # compilers see into a graph, but not into an autograd.Function
         return graph.shift(x, residual, bounds, geometry)
     return dispatch.shift(x, residual, bounds, geometry)

@@ -14,12 +14,21 @@ from .geometry import ShiftGeometry
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Return the shift of ``x``, plus ``residual`` if given, as a new tensor."""
+    """Return the shift of ``x``, plus ``residual`` if given, as a new tensor.
+
+    If few channels move, add all, then compute these channels again. Else shift, then add in place.
+    """
+    if residual is not None and geometry.ragged != "lengths" and _moves_few(x, geometry):
+        y = x + residual
+        _move_groups(y, x, bounds, geometry)
+        for group in geometry.moved:
+            channels = geometry.channel_dim, group.start, group.channels
+            y.narrow(*channels).add_(residual.narrow(*channels))
+        return y
     y = x.clone()
     _move_groups(y, x, bounds, geometry)
     if residual is None:
         return y
-    # a second pass, without another tensor: one pass over the groups, which are strided, is slower
     return y.add_(residual) if torch.result_type(y, residual) == y.dtype else y + residual
 
 
@@ -27,6 +36,10 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
     _move_groups(x, x, bounds, geometry)
     return x
+
+
+def _moves_few(x: Tensor, geometry: ShiftGeometry) -> bool:
+    return 8 * sum(group.channels for group in geometry.moved) <= x.shape[geometry.channel_dim]
 
 
 def _move_groups(y: Tensor, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> None:

@@ -1,7 +1,8 @@
 """The shift as a plain expression, for torch.compile, torch.export and ONNX.
 
-Inductor fuses this form with its neighbours. A custom op or an ``autograd.Function`` would prevent that. No branch
-depends on the number of frames, so one graph works for every length.
+On a GPU, Inductor fuses this form with its neighbours. A custom op or an ``autograd.Function`` would prevent that. On a
+CPU, it writes the ``cat`` to memory first. No branch depends on the number of frames, so one graph works for every
+length.
 
 It is also the eager form if the ends of the sequences are on a device and no kernel computes the shift.
 """
