@@ -9,6 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from temporal_shift import temporal_shift, temporal_shift_add
+from temporal_shift.core import dispatch
 
 from ..layers.cases import CASES, first
 from .samples import PADDING_MODES, Sample, gallery, grid, small
@@ -52,15 +53,18 @@ def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case, m
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
-@pytest.mark.parametrize(("stride", "layout"), [(1, "BLD"), (-1, "BDL"), (3, "BDL"), (31, "BLD"), (-31, "BDL")])
-def test_in_place_no_program_reads_what_another_wrote(padding_mode, stride, layout):
-    x = torch.randn(64, 1500, 768, device="cuda")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("frames", "layout"), [(1500, "BLD"), (1500, "BDL"), (1022, "BDL"), (511, "BDL")])
+def test_large_tensors_are_shifted_as_by_pytorchs_own_operations(padding_mode, dtype, frames, layout, monkeypatch):
+    x = torch.randn(64, frames, 768, device="cuda", dtype=dtype)
     x = x if layout == "BLD" else x.transpose(1, 2).contiguous().transpose(1, 2)
-    arguments = {"n_div": 2, "stride": stride, "bidirectional": True, "padding_mode": padding_mode}
-    expected = temporal_shift(x, **arguments)
-    for _ in range(20):  # a race may not show the first time
-        y = x.clone()
-        assert torch.equal(temporal_shift(y, **arguments, inplace=True), expected)
+    for movement in ({"n_div": 2, "stride": 1}, {"n_div": 5, "stride": -31}):
+        arguments = {**movement, "bidirectional": True, "padding_mode": padding_mode}
+        with monkeypatch.context() as without_triton:
+            without_triton.setattr(dispatch, "triton_devices", set())
+            expected = temporal_shift(x, **arguments)
+        assert torch.equal(temporal_shift(x, **arguments), expected)
+        assert torch.equal(temporal_shift(x.clone(), **arguments, inplace=True), expected)
 
 
 def test_no_call_synchronizes_with_the_device():
