@@ -1,13 +1,13 @@
-"""What the oldest supported versions cannot do."""
+"""What older versions of PyTorch cannot do. docs/install.md says the same in words."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-TORCH_2_6 = torch.__version__.startswith("2.6.")
+TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
 
 
 def not_on_torch_2_6(reason: str) -> pytest.MarkDecorator:
     """Skip the test on torch 2.6, which does not support what ``reason`` says."""
-    return pytest.mark.skipif(TORCH_2_6, reason=f"torch 2.6: {reason}")
+    return pytest.mark.skipif(TORCH == (2, 6), reason=f"torch 2.6: {reason}")

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 from temporal_shift import temporal_shift, temporal_shift_add
-from tests.versions import TORCH_2_6, not_on_torch_2_6
+from tests.versions import TORCH, not_on_torch_2_6
 
 from .samples import PADDING_MODES, Sample, gallery, kinds, small
 
@@ -81,10 +81,11 @@ def module_and_inputs():
     return Shifts(), *all_inputs()
 
 
-def inductor_compiles(sample: Sample) -> bool:
-    """Inductor of torch 2.6 fails on the gradient of ``lengths`` with a padding that repeats frames."""
-    repeats = sample.arguments.get("padding_mode", "zeros") != "zeros"
-    return not (TORCH_2_6 and repeats and "lengths" in sample.arguments)
+def inductor_compiles(sample: Sample, dynamic: bool) -> bool:
+    """Inductor of torch 2.6 and 2.9 writes no working C++ for some gradients of a padding that repeats frames."""
+    ragged = {"lengths", "cu_seqlens"} & set(sample.arguments)
+    fails_on = {(2, 6): ragged == {"lengths"}, (2, 9): dynamic and not ragged}
+    return sample.arguments.get("padding_mode", "zeros") == "zeros" or not fails_on.get(TORCH, False)
 
 
 LENGTHS_OF_A_LATER_DIM = not_on_torch_2_6("Dynamo rejects the valid lengths of one sample with time_dim=0")
@@ -98,7 +99,7 @@ def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dy
     compiled = [x.clone().requires_grad_() for x in inputs]
     expected = Shifts()(eager, bounds)
     y = [None] * len(GALLERY)
-    of_inductor = [i for i in range(int(dynamic), len(kinds()), 2) if inductor_compiles(GALLERY[i])]
+    of_inductor = [i for i in range(int(dynamic), len(kinds()), 2) if inductor_compiles(GALLERY[i], dynamic)]
     of_aot = [i for i in range(len(GALLERY)) if i not in of_inductor]
     for backend, indices in (("inductor", of_inductor), ("aot_eager", of_aot)):
         module = torch.compile(Shifts([GALLERY[i] for i in indices]), fullgraph=True, dynamic=dynamic, backend=backend)

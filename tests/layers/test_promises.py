@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from tests.versions import TORCH_2_6
+from tests.versions import TORCH
 
 from .cases import CASES, CHANNELS, LENGTHS, ONE_OF_EACH_CLASS, ONE_OF_EACH_FORWARD, Case, first
 
@@ -84,9 +84,9 @@ def test_an_unpickled_copy_gives_the_same_output_and_is_independent(case: Case):
 
 @each_forward
 def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
-    if TORCH_2_6 and isinstance(case.make(), nn.LSTM):
-        pytest.skip("torch 2.6 does not compile its own LSTM with AOT autograd")
     layer, x = case.make(), case.input(5).requires_grad_()
+    if TORCH < (2, 12) and isinstance(layer, nn.LSTM):
+        pytest.skip("up to torch 2.11, a compiled nn.LSTM returns states with one dim too many")
     expected = layer(x), gradients(layer, x)
     with torchs_limit_on_recurrent_layers_lifted():
         compiled = torch.compile(
@@ -101,8 +101,8 @@ def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
 
 @each_forward
 def test_it_is_exported_with_any_length(case: Case):
-    if TORCH_2_6 and case.recurrent:
-        pytest.skip("torch 2.6 does not export its own LSTM and GRU")
+    if TORCH < (2, 10) and case.recurrent:
+        pytest.skip("up to torch 2.9, nn.LSTM and nn.GRU cannot be exported")
     layer = case.make().eval()
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
     exported = torch.export.export(layer, (case.input(),), dynamic_shapes=dynamic, strict=False).module()
@@ -115,6 +115,8 @@ def test_it_is_exported_with_any_length(case: Case):
 def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
+    if TORCH == (2, 9) and (isinstance(layer, nn.LSTM) or "TransformerLayer(residual)" in str(case)):
+        pytest.skip("the ONNX exporter of torch 2.9 rejects it")
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
     path = tmp_path / "layer.onnx"
     torch.onnx.export(layer, (case.input(),), path, dynamo=True, verbose=False, dynamic_shapes=dynamic)
