@@ -12,7 +12,7 @@ from temporal_shift.core import dispatch, graph
 from temporal_shift.core.arguments import resolve
 from tests.core.samples import PADDING_MODES, Sample, any_bounds, gallery, grid, layout_cases, numbered, small
 
-TRITON = pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton", reason="Triton has no wheel here")
 import triton.language as tl
 
 from temporal_shift.core import triton
@@ -20,7 +20,7 @@ from temporal_shift.core.triton.launches import plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # The interpreter of Triton 3.2 ignores a mask that is a single False.
-FEWEST_FRAMES = 2 if TRITON.__version__.startswith("3.2.") else 1
+FEWEST_FRAMES = 2 if pytest.importorskip("triton").__version__.startswith("3.2.") else 1
 
 
 @pytest.fixture
