@@ -121,7 +121,8 @@ def _rows(device: str) -> list[Row]:
     cu_seqlens = torch.arange(0, B * L + 1, L, device=on)
 
     def launched(what: str, ours: Callable[[], Tensor], shape: tuple[int, ...] = SHAPE, **others: Callable) -> Row:
-        launches = stubbed_driver.launches_of(ours)
+        if not (launches := stubbed_driver.launches_of(ours)):
+            raise RuntimeError(f"{what} launched no kernel: Triton must be 3.4 or newer, and work on this machine")
         return Row(what, shape, {OURS: ours, LAUNCH: lambda: [launch() for launch in launches], **others})
 
     forward = launched("forward", lambda: temporal_shift(x))
