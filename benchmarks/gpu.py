@@ -273,6 +273,10 @@ def page_of(environment: Line, done: list[Step], of_suites: dict[str, list[Line]
         goals = of_kind(lines, "goal")
         held = sum(goal["held"] for goal in goals)
         parts.append(f"## {name}\n\n{held} of {len(goals)} goals held.")
+        if name in ("op", "layers"):
+            parts.append(
+                f"Times in one row: in brackets over its floor, and {tables.PEER} over it, where there are such."
+            )
         parts += [table.markdown() for table in tables.of_suite(lines)]
     return "\n\n".join(parts) + "\n"
 

@@ -53,6 +53,12 @@ def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Tab
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
+def _on_gpu(lines: list[Line]) -> Table:
+    if any(line.get("timer") for line in lines):
+        return tables.by_timer(lines, _timed_last_channels)
+    return _rows(lines, _timed_last_channels)  # a record of one timer
+
+
 _CROSS = tuple(f"real-speech/cross-{model}-ravdess" for model in ("shiftformer", "transformer"))
 TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # of records
     "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
@@ -60,7 +66,7 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
     "op growth": ("op-cpu", tables.growth),
     "op goals": ("op-cpu", tables.goals),
-    "op cuda": ("op-cuda", lambda lines: _rows(lines, _timed_last_channels)),
+    "op cuda": ("op-cuda", _on_gpu),
     "op cuda goals": ("op-cuda", tables.goals),
     "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
     "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),

@@ -8,10 +8,12 @@ from pathlib import Path
 from temporal_shift.ser.utils.atomic_files import atomic_write
 from temporal_shift.ser.utils.table import Table
 
+from ..measure.gpu_timing import GPU_TIMERS
 from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import OURS, Line, of_kind
 from . import kernel_tables, recipe_tables
 
+PEER = "pad and cat"  # what most users would write
 UNITS = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2**30, "GiB"), (2**20, "MiB"), (1, "B"))}
 UNITS["B/s"] = ((1e9, "GB/s"),)
 
@@ -25,7 +27,7 @@ def of_suite(lines: list[Line]) -> list[Table]:
         made = (recipe_tables.epochs_table, recipe_tables.loop_table)
         found = [table(lines) for table in (*made, recipe_tables.memory_table, recipe_tables.experiment_table)]
     else:
-        found = [measurements(lines), counts(lines), growth(lines)]
+        found = [by_timer(lines), measurements(lines), counts(lines), growth(lines)]
     return [table for table in (*found, goals(lines)) if table.rows]
 
 
@@ -75,6 +77,24 @@ def _cells(line: Line) -> tuple[str, ...]:
         "" if share is None else f"{share:.2f}",
         ", ".join([*others, *(f"{form} no figure" for form in line.get("missing", ()))]),
     )
+
+
+def by_timer(lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True, peer: str = PEER) -> Table:
+    """A row for each form of ours on a GPU, with its times by each timer side by side.
+
+    In brackets: over its floor, and how many times as long the peer takes, where there is one.
+    """
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for line in of_kind(lines, "measurement"):
+        if line.get("timer") and line["unit"] == "s" and wanted(line):
+            row = (line["what"], line["setting"], "x".join(map(str, line["shape"])))
+            ratios = (line["ratio_to_floor"], line["ratio_to_peers"].get(peer))
+            known = ", ".join(f"{ratio:.2f}" for ratio in ratios if ratio is not None)
+            median = quantity(line["median"], line["unit"])
+            found.setdefault(row, {})[line["timer"]] = f"{median} ({known})" if known else median
+    timers = [timer for timer in GPU_TIMERS if any(timer in cells for cells in found.values())]
+    rows = [(*row, *(cells.get(timer, "no figure") for timer in timers)) for row, cells in found.items()]
+    return Table(("what", "setting", "shape", *timers), rows)
 
 
 def quantity(value: float, unit: str) -> str:

@@ -33,6 +33,16 @@ def test_a_row_of_a_gpu_names_its_timer_and_the_forms_without_a_figure():
     assert "gather no figure" in table.markdown()
 
 
+def test_the_times_of_a_row_on_a_gpu_are_side_by_side():
+    def line(timer, ours):
+        samples = {"ours": [ours], "clone": [1e-6], "pad and cat": [6e-6]}
+        return {"kind": "measurement", **Measurement("forward", samples, floor="clone", timer=timer).line()}
+
+    table = tables.by_timer([line("wall clock", 4e-6), line("device", 2e-6)])
+    assert table.header[3:] == ("wall clock", "device")
+    assert [row[3:] for row in table.rows] == [("4 µs (4.00, 1.50)", "2 µs (2.00, 3.00)")]
+
+
 def test_a_measurement_of_nothing_has_no_ratio():
     line = Measurement("kept", {"ours": [0.0], "clone": [0.0], "gather": [5.0]}, unit="B", floor="clone").line()
     assert (line["ratio_to_floor"], line["ratio_to_peers"]) == (None, {})
