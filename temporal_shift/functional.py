@@ -68,14 +68,14 @@ def temporal_shift(
         the backward pass.
 
     Raises:
-        TypeError: If ``x`` is not a dense tensor (for nested and distributed tensors the message gives the call to
-            use), or an argument has the wrong type.
+        TypeError: If ``x`` is not a dense tensor (for nested, quantized and distributed tensors the message gives the
+            call to use), or an argument has the wrong type.
         ValueError: If ``n_div`` or ``groups`` do not fit the channels, or ``groups`` is given beside an argument that
             it replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
             and ``cu_seqlens`` are both given, do not fit ``x``, or are on another device. On the CPU and not compiled,
             if a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere this check
             would stall the device: both are clamped, and frames outside all sequences are padding.) With
-            ``inplace``, if ``x`` is expanded, a leaf that requires grad, or a view of one.
+            ``inplace``, if elements of ``x`` share memory, or it is a leaf that requires grad or a view of one.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -131,6 +131,7 @@ def temporal_shift_add(
     Raises:
         TypeError: As :func:`temporal_shift`, and if ``residual`` is not a dense tensor.
         ValueError: As :func:`temporal_shift`, and if ``residual`` does not broadcast to ``x`` or is on another device.
+        RuntimeError: If torch cannot add the two dtypes.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)

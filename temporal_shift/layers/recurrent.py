@@ -217,7 +217,7 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
 
     Raises:
         TypeError: As :class:`ShiftLSTM`.
-        ValueError: As :class:`ShiftLSTM`.
+        ValueError: As :class:`ShiftLSTM`, and as ``nn.GRU`` if ``proj_size`` is given.
 
     Example:
         >>> output, h_n = ShiftGRU(32, 64, batch_first=True)(torch.randn(2, 50, 32))
