@@ -117,7 +117,7 @@ def _example(net: nn.Module, time_dim: int, frames: int) -> tuple[Tensor, int]:
     shape[time_dim], shape[channel_dim] = frames, int(width)
     values = [*net.parameters(), *net.buffers()]
     like = next((value for value in values if value.is_floating_point()), torch.empty(0))
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), device="cpu")
     return x.to(like.device, like.dtype), time_dim
 
 

@@ -226,3 +226,13 @@ def test_the_check_leaves_training_mode_buffers_gradients_and_random_state_as_th
 )
 def test_nets_of_any_layout_width_delay_and_device_pass_the_check(net):
     assert stream(net).delay >= 0
+
+
+def test_a_stream_works_on_the_device_of_the_net_whatever_the_default_device_is():
+    nets = [nn.Sequential(nn.Linear(8, 8), TemporalShift(n_div=4)).eval(), ShiftLSTM(8, 8, batch_first=True).eval()]
+    for net in nets:
+        x = torch.randn(1, 4, 8)
+        expected = stream(net)(x)
+        with torch.device("meta"):
+            found = stream(net)(x)
+        assert torch.equal(found, expected)

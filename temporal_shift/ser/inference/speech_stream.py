@@ -52,7 +52,7 @@ def locality_of(encoder: FrameEncoder) -> Locality | None:
     if hop == 0 or encoder.model.main_input_name != "input_values":
         return None
     half = round(_REACH * SAMPLE_RATE) // hop  # frames
-    noise = torch.randn(3, 2 * half * hop, generator=torch.Generator().manual_seed(0)) / 4
+    noise = torch.randn(3, 2 * half * hop, generator=torch.Generator().manual_seed(0), device="cpu") / 4
     clip, before, after = (wave.clone() for wave in (noise[0], noise[0], noise[0]))
     before[: half * hop], after[half * hop :] = noise[1, : half * hop], noise[2, half * hop :]
     frames = _frames(encoder, clip)

@@ -99,7 +99,7 @@ class Batches(Sampler[list[int]]):
         order = list(range(self.rows))
         if self.shuffle:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
-            order = torch.randperm(self.rows, generator=generator).tolist()
+            order = torch.randperm(self.rows, generator=generator, device="cpu").tolist()
         shares = self.passes * self.processes
         for start in range(0, self.rows, self.batch_size):
             step = order[start : start + self.batch_size]
