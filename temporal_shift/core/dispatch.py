@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from . import cpu, graph
 from .arguments import check_values
 from .geometry import ShiftGeometry
-from .torch_private import is_transformed, is_view
+from .torch_private import has_memory, is_transformed, is_view
 
 triton_devices = {"cuda"}  # device types whose tensors go to Triton; tests add "cpu", for Triton's interpreter
 
@@ -178,7 +178,8 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
     """Triton on its devices, else strided copies. They need the ends of the sequences as numbers: else the graph."""
-    if x.device.type in triton_devices and type(x) in (Tensor, Parameter) and _has_triton():  # no fake tensors
+    is_plain = type(x) in (Tensor, Parameter) and has_memory(x)  # not a fake tensor, for example
+    if is_plain and x.device.type in triton_devices and _has_triton():
         from . import triton  # on first use: the CPU does not need it
 
         if triton.computes(x, residual, geometry):

@@ -19,6 +19,7 @@ JAGGED = torch.nested.nested_tensor([torch.ones(1, 2), torch.ones(3, 2)], layout
 USED = [
     (torch, "_C._is_tracing", "the choice of the graph form while TorchScript traces"),
     (torch, "_C._are_functorch_transforms_active", "the choice of the autograd Function under torch.func"),
+    (torch, "_C._has_storage", "the choice of a backend for batched derivatives"),
     (torch, "_C._current_graph_task_id", "the error for a checkpoint that bypasses the hooks of surgery"),
     (forward_ad, "_current_level", "the choice of the autograd Function under forward-mode autograd"),
     (torch.Tensor, "_has_symbolic_sizes_strides", "the choice of the graph form where a size is symbolic"),
@@ -72,6 +73,8 @@ def test_transforms_views_and_backward_passes_are_detected():
     assert torch.func.vmap(lambda x: x + torch_private.is_transformed())(torch.zeros(2)).all()
     with forward_ad.dual_level():
         assert torch_private.is_transformed()
+    assert torch_private.has_memory(x)
+    assert not torch.func.vmap(lambda x: x + torch_private.has_memory(x))(torch.zeros(2)).any()
     seen = []
     y = 2 * x
     y.register_hook(lambda _: seen.append(torch_private.in_backward()))

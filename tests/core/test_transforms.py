@@ -12,6 +12,7 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
 
 from temporal_shift import temporal_shift, temporal_shift_add
+from temporal_shift.core import dispatch
 
 from .samples import Sample, gallery, kinds, small
 
@@ -142,7 +143,13 @@ def test_compositions_of_transforms_agree(padding_mode):
 
 
 @each_mode_and_kind
-def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(sample: Sample):
+@pytest.mark.parametrize("on_triton", [False, True])
+def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(sample: Sample, on_triton: bool, monkeypatch):
+    if on_triton:
+        pytest.importorskip("triton", reason="Triton has no wheel here")
+        if not torch.cuda.is_available():
+            monkeypatch.setattr(dispatch, "triton_devices", {"cpu"})
+        sample = sample.on("cuda" if torch.cuda.is_available() else "cpu")
     x, residual = random_like(sample), random_like(sample)[..., :1].clone()
 
     def added(x, residual):
