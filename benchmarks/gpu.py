@@ -62,7 +62,7 @@ class Step:
             "what": self.name,
             "outcome": self.outcome,
             "seconds": round(self.seconds, 1),
-            "command": " ".join(self.command),
+            "command": " ".join(Path(part).name if Path(part).is_absolute() else part for part in self.command),
             "details": details,
         }
 

@@ -17,7 +17,7 @@ from temporal_shift.ser.utils.table import Table
 
 from ..measure import record_file
 from ..measure.measurements import Line
-from . import badges, cross_corpus_tables, kernel_tables, plots, real_speech_tables, recipe_tables, tables
+from . import badges, cross_corpus_tables, gpu_tables, kernel_tables, plots, real_speech_tables, recipe_tables, tables
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
@@ -34,12 +34,6 @@ def _main_shape(line: Line) -> bool:
     return line["shape"] == [8, 374, 768] and line["unit"] == "s"
 
 
-def _timed_last_channels(line: Line) -> bool:
-    return (
-        line["unit"] == "s" and line["shape"][0] > 1 and line["what"] in ("forward", "forward + backward", "in place")
-    )
-
-
 def _memory(line: Line) -> bool:
     return line["unit"] == "B"
 
@@ -53,12 +47,6 @@ def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Tab
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
-def _on_gpu(lines: list[Line]) -> Table:
-    if any(line.get("timer") for line in lines):
-        return tables.by_timer(lines, _timed_last_channels)
-    return _rows(lines, _timed_last_channels)  # a record of one timer
-
-
 _CROSS = tuple(f"real-speech/cross-{model}-ravdess" for model in ("shiftformer", "transformer"))
 TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # of records
     "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
@@ -66,8 +54,12 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
     "op growth": ("op-cpu", tables.growth),
     "op goals": ("op-cpu", tables.goals),
-    "op cuda": ("op-cuda", _on_gpu),
-    "op cuda goals": ("op-cuda", tables.goals),
+    "gpu steps": ("gpu", gpu_tables.steps),
+    "gpu op": ("gpu", gpu_tables.op),
+    "gpu host": ("gpu", gpu_tables.host),
+    "gpu layers": ("gpu", gpu_tables.layers),
+    "gpu training": ("gpu", gpu_tables.training),
+    "gpu goals": ("gpu", gpu_tables.goals),
     "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
     "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),
     "layers goals": ("layers-cpu", tables.goals),

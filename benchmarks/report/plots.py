@@ -36,6 +36,8 @@ def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
 def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
     """What can be drawn of a record."""
     pictures: dict[str, Callable[[list[Line]], Figure]] = {}
+    if lines[0]["suite"] == "gpu":  # its lines are of several suites
+        return pictures
     if any(_is_drawn(line) for line in lines):
         pictures["times"] = times
     if any(line.get("what") == "growth of time" for line in lines):

@@ -107,10 +107,10 @@ def test_a_goal_holds_up_to_its_bound_and_at_it(least, held):
 
 def test_every_committed_record_says_on_what_and_of_which_commit_it_is():
     paths = sorted(record_file.FOLDER.glob("*.jsonl"))
-    assert [path.stem for path in paths] == ["kernels", "layers-cpu", "op-cpu", "op-cuda", "package", "recipe-cpu"]
+    assert [path.stem for path in paths] == ["gpu", "kernels", "layers-cpu", "op-cpu", "package", "recipe-cpu"]
     for path in paths:
         lines = record_file.read(path)
-        threads = None if path.stem.endswith("-cuda") else 2
+        threads = None if path.stem == "gpu" else 2
         assert all(line["device"] and line["threads"] == threads and line["versions"]["torch"] for line in lines)
         (commit,) = {line["commit"] for line in lines}
         assert not commit.endswith("+"), f"{path}: measured on code that no commit has"
