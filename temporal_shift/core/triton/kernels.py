@@ -21,7 +21,7 @@ WHOLE = tl.constexpr(0)
 LENGTHS = tl.constexpr(1)
 PACKED = tl.constexpr(2)
 
-# A kernel is not specialized on the values of integers. What it must know of them are constants.
+# The kernel is not specialized on the values of integers. Whatever it must know about them is a constant.
 INTEGERS = ["tiles", "inner", "rows", "row_vectors", "frames", "sequences", "halvings"]
 INTEGERS += ["stop_0", "stop_1", "stop_2", "step_0", "step_1", "step_2", "step_3"]
 INTEGERS += [f"{tensor}_{dim}" for tensor in "xyr" for dim in ("outer", "inner", "t", "c")]
@@ -46,7 +46,7 @@ def _sequence_of(t, cu_ptr, sequences, halvings, frames):
 
 @triton.jit
 def _of_group(c, stop_0, stop_1, stop_2, of_0, of_1, of_2, of_3):
-    """One of four values: that of the group of channel ``c``."""
+    """The value, out of four, for the group that contains channel ``c``."""
     return tl.where(c < stop_0, of_0, tl.where(c < stop_1, of_1, tl.where(c < stop_2, of_2, of_3)))
 
 
