@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from temporal_shift.ser.cli.options import CACHE
 
 if sys.version_info >= (3, 11):
@@ -17,6 +19,7 @@ else:
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 PROSE = " ".join(PAGE.split())
+WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 IN_WORDS = ("test", "docs", "dev")  # described in words: users of the package need none of them
@@ -48,9 +51,9 @@ def test_dev_holds_the_extras_that_the_page_names():
 def test_versions_are_those_that_are_asked_for_and_those_that_ci_runs():
     assert f"{PROJECT['requires-python'].removeprefix('>=')} or newer; the tests run on" in PAGE
     (torch,) = PROJECT["dependencies"]  # the layers need nothing else
-    assert f"{torch.removeprefix('torch>=')} or newer; the tests run with" in PAGE
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    *others, last = re.findall(r"[\d.]+", re.search(r"^ +python: \[(.*)\]$", workflow, flags=re.MULTILINE)[1])
+    (torch_of_recipe,) = bounds_of("torch")
+    assert f"{torch.removeprefix('torch>=')} or newer, {torch_of_recipe} or newer with the extra `ser`" in PAGE
+    *others, last = re.findall(r"[\d.]+", re.search(r"^ +python: \[(.*)\]$", WORKFLOW, flags=re.MULTILINE)[1])
     assert f"the tests run on {', '.join(others)} and {last}" in PAGE
     pinned = re.search(r"torch==([\d.]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))[1]
     assert f"the tests run with {pinned}" in PAGE
@@ -60,6 +63,59 @@ def bounds_of(package: str) -> set[str]:
     """The lower bounds of a package in all extras that name it."""
     requirements = [requirement for extra in EXTRAS.values() for requirement in extra]
     return {found[1] for each in requirements if (found := re.match(rf"{re.escape(package)}>=([\d.]+)", each))}
+
+
+def pins_of(file: str) -> dict[str, str]:
+    text = (ROOT / "constraints" / file).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.-]+)==(\S+)$", text, flags=re.MULTILINE))
+
+
+def in_numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+LOWEST = {"lowest.txt": ["test"], "lowest-ser.txt": ["ser", "test", "bench", "onnx", "ray", "live", "demo"]}
+
+
+@pytest.mark.parametrize(("file", "extras"), LOWEST.items(), ids=str)
+def test_the_lowest_constraints_are_the_lower_bounds(file, extras):
+    bounds: dict[str, list[str]] = {}
+    for requirement in PROJECT["dependencies"] + [each for extra in extras for each in EXTRAS[extra]]:
+        if found := re.match(r"([\w.-]+)>=([\d.]+)", requirement):
+            bounds.setdefault(found[1], []).append(found[2])
+    assert bounds
+    pins = pins_of(file)
+    for package, versions in bounds.items():
+        highest = max(versions, key=in_numbers)
+        assert f"{pins[package]}.".startswith(f"{highest}."), package
+
+
+def test_the_newest_constraints_allow_each_lower_bound():
+    pins = pins_of("newest.txt")
+    for requirement in [each for extra in LOWEST["lowest-ser.txt"] for each in EXTRAS[extra]]:
+        if found := re.match(r"([\w.-]+)>=([\d.]+)", requirement):
+            assert in_numbers(pins[found[1]]) >= in_numbers(found[2]), requirement
+
+
+def test_the_table_of_tested_versions_agrees_with_the_constraints_and_the_workflow():
+    section = PAGE.split("## Tested versions")[1].split("\n## ")[0]
+    header, _, *rows = [line.strip("|").split("|") for line in section.splitlines() if line.count("|") == 10]
+    columns = [name.strip() for name in header]
+    tested = [dict(zip(columns, (cell.strip() for cell in row), strict=True)) for row in rows]
+    assert {row["Python"].rpartition(".")[0] for row in tested} >= {"3.10", "3.11", "3.12", "3.13"}
+    for file in (*LOWEST, "newest.txt"):
+        pins = pins_of(file)
+        (row,) = [row for row in tested if row["PyTorch"] == pins["torch"]]
+        assert f"`constraints/{file}` (PyTorch {pins['torch']})" in PROSE
+        assert (row["Triton"], row["NumPy"]) == (pins["triton"], pins["numpy"])
+        assert row["transformers"] == pins.get("transformers", "")
+        assert f"-c constraints/{file}" in WORKFLOW
+    for row in tested:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
+        assert int(row["passed"]) > int(row["skipped"])
+    for command in re.findall(r"`(pytest tests/[^`]*)`", section):
+        assert command in WORKFLOW
+        assert all((ROOT / path).exists() for path in command.split()[1:])
 
 
 def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisories():
@@ -73,10 +129,9 @@ def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisorie
 
 
 def test_the_workflow_may_only_read_and_its_actions_are_pinned_by_commit():
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    assert re.search(r"^permissions:\n  contents: read\n\n", workflow, flags=re.MULTILINE)
-    assert workflow.count("permissions:") == 1
-    used = re.findall(r"uses: (.*)", workflow)
+    assert re.search(r"^permissions:\n  contents: read\n\n", WORKFLOW, flags=re.MULTILINE)
+    assert WORKFLOW.count("permissions:") == 1
+    used = re.findall(r"uses: (.*)", WORKFLOW)
     assert used
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", action) for action in used)
 
