@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import real_speech as real_speech_command
 from benchmarks.measure import real_speech, record_file
 from benchmarks.report import real_speech_tables
 from temporal_shift.ser.config import read_experiment
@@ -73,13 +74,13 @@ def test_a_record_names_the_gpu_and_the_versions_of_the_runs(root):
 def test_results_without_run_info_are_one_sentence(root, capsys):
     (root / "run_info.json").unlink()
     with pytest.raises(SystemExit, match="2"):
-        command.COMMANDS["real-speech"]([str(root)])
+        real_speech_command.main([str(root)])
     assert "run_info.json" in capsys.readouterr().err
 
 
 def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
-        command.COMMANDS["real-speech"]([str(tmp_path)])
+        real_speech_command.main([str(tmp_path)])
     assert "must be the results folder of an experiment" in capsys.readouterr().err
 
 
