@@ -10,6 +10,7 @@ from . import runner
 COMMANDS = {  # imported on use: each needs other packages
     "all": "runner:run_all",
     "gpu": "gpu:main",
+    "fusion": "fusion:main",
     "compare": "compare:main",
     "real-speech": "real_speech:main",
     "cross-corpus": "cross_corpus:main",

@@ -1,11 +1,12 @@
-"""The kernels that ``torch.compile`` makes of a shift and its neighbours on an NVIDIA GPU. No GPU is needed.
+"""``python -m benchmarks fusion``: the kernels that ``torch.compile`` makes of a shift and its neighbours on an H100.
 
-``python -m benchmarks.fusion`` traces each function on the CPU, gives every tensor of the graph a CUDA device that does
+No GPU is needed: the command traces each function on the CPU, gives every tensor of the graph a CUDA device that does
 not exist, and lets Inductor write its code, which is not run. This uses internals of torch 2.13.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import re
@@ -139,12 +140,13 @@ def pretended_gpu() -> ExitStack:
     return stack
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
+    argparse.ArgumentParser(
+        prog="python -m benchmarks fusion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     for name, (function, inputs) in cases().items():
         print(name)
         for launch, elements in launches(function, inputs):
             print(f"    {launch}" if elements is None else f"    {launch}: {elements:.3g} of the elements of x")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton has no wheel here")
 
 from benchmarks import fusion
+from benchmarks.__main__ import main
 
 pytestmark = pytest.mark.skipif(
     not torch.__version__.startswith("2.13."), reason="reads the code of Inductor by internals of torch 2.13"
@@ -22,3 +25,11 @@ def test_compile_fuses_a_shift_with_its_neighbours_on_a_gpu_as_the_page_says():
     assert kernels["gelu(shift(x))"] == kernels["LayerNorm(shift(x) + h)"] == [1.0]
     assert kernels["shift(LayerNorm(x))"] == [1.0, 0.125, 0.875]
     assert kernels["ShiftConv(x)"][-2:] == [4.0, 1.0]  # GELU, then the shift with both sums
+
+
+def test_the_help_of_the_command_is_not_its_report(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "fusion", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m benchmarks fusion")
