@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("corpus", type=Path, help="corpus folder, table or manifest")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the record (default: %(default)s)")
     options = parser.parse_args(argv)
+    record_file.make_folder(options.out, parser)
     try:
         lines = [*lines_of(options.model, options.corpus)]
     except RecipeError as error:

@@ -84,13 +84,15 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if unknown := set(options.steps or ()) - STEPS.keys():
         parser.error(f"--steps must be some of {', '.join(STEPS)}, got {', '.join(sorted(unknown))}")
+    if not options.minutes > 0:  # also nan
+        parser.error(f"--minutes must be greater than 0, got {options.minutes:g}")
     if not options.interpret and not torch.cuda.is_available():
         parser.error("torch finds no CUDA or ROCm device; --interpret tries the command without one")
+    record_file.make_folder(options.out, parser)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no process is left behind
     started = time.monotonic()
     device = INTERPRETER if options.interpret else "cuda"
     environment = {**record_file.environment(device), "driver": _driver()}
-    options.out.mkdir(parents=True, exist_ok=True)
     steps = [step for name in options.steps or STEPS for step in STEPS[name](device, options.out)]
     say = Clock(started)
     say(f"{environment['device']}, torch {torch.__version__}, {len(steps)} steps, at most {options.minutes:g} minutes")

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
         "--out", type=Path, default=real_speech.FOLDER, help="folder of the records (default: %(default)s)"
     )
     options = parser.parse_args(argv)
+    record_file.make_folder(options.out, parser)
     for root in options.results:
         try:
             lines = [*real_speech.lines_of(root)]

@@ -9,6 +9,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from .measure import record_file
 from .measure.measurements import Line
 from .report import tables
@@ -31,6 +33,10 @@ def run(suite: str, argv: list[str]) -> None:
     parser.add_argument("--partial", action="store_true", help="write the record again after each row")
     options = parser.parse_args(argv)
     device = getattr(options, "device", None)
+    if device == "cuda" and not torch.cuda.is_available():
+        other = parser.get_default("device")
+        parser.error(f"--device must be {other} on this machine, got cuda: torch finds no CUDA or ROCm device")
+    record_file.make_folder(options.out, parser)
     name = suite if device is None else f"{suite}-{device}"
     environment = {"suite": suite, **record_file.environment(device or "cpu")}
     rows, goals = [], []
@@ -77,6 +83,7 @@ def run_all(argv: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
     _add_out(parser)
     options = parser.parse_args(argv)
+    record_file.make_folder(options.out, parser)
     started = time.monotonic()
     for suite in SUITES:
         given = ["--out", str(options.out), *(["--quick"] if options.quick else [])]

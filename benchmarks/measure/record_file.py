@@ -7,6 +7,7 @@ be joined and filtered by any program that reads JSON lines.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import subprocess
@@ -46,6 +47,14 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + "+" * bool(changed)
+
+
+def make_folder(out: Path, parser: argparse.ArgumentParser) -> None:
+    """Make the folder of ``--out``. Called before measuring, so that no figures are lost if there can be no folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out must be a folder, got {out}: {error.strerror}")
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import runner
+from benchmarks import gpu, runner
 from benchmarks.__main__ import main
 from benchmarks.measure import measurements, peers, record_file
 from benchmarks.suites import op
@@ -63,6 +64,37 @@ def test_an_unknown_suite_is_told_the_known_ones(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "speed"])
     with pytest.raises(
         SystemExit,
-        match=r"\{op,layers,kernels,host,recipe,package,training,all,gpu,compare,real-speech,cross-corpus,pages\}",
+        match=r"\{op,layers,kernels,host,recipe,package,training,all,gpu,fusion,compare,real-speech,cross-corpus,pages\}",
     ):
         main()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        *(
+            pytest.param(
+                partial(runner.run, suite),
+                ["--device", "cuda"],
+                ("--device", "cuda", known),
+                marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here"),
+            )
+            for suite, known in (("op", "cpu"), ("layers", "cpu"), ("training", "cpu"), ("host", "stubbed"))
+        ),
+        (partial(runner.run, "op"), ["--out", "FILE"], ("--out", "FILE")),
+        (partial(runner.run, "op"), ["--out", "FILE/below"], ("--out", "below")),
+        (runner.run_all, ["--out", "FILE"], ("--out", "FILE")),
+        (gpu.main, ["--interpret", "--out", "FILE"], ("--out", "FILE")),
+        (gpu.main, ["--interpret", "--minutes", "-1"], ("--minutes", "greater than 0", "-1")),
+        (gpu.main, ["--interpret", "--minutes", "nan"], ("--minutes", "greater than 0", "nan")),
+    ],
+)
+def test_a_wrong_option_ends_a_command_before_it_measures(command, arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    with pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert all(text in output.err.splitlines()[-1] for text in said)
