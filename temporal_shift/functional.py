@@ -112,8 +112,9 @@ def temporal_shift_add(
     r"""The shift of ``x`` plus ``residual``: :math:`y = \text{shift}(x) + r`.
 
     On a GPU it is one pass: it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) +
-    residual`` also writes and reads the shifted tensor. On a CPU it saves that tensor: if at most an eighth of the
-    channels moves, it adds both tensors and computes these channels again; otherwise it adds in place.
+    residual`` also writes and reads the shifted tensor. On a CPU it saves that tensor: it shifts, then adds in place.
+    If at most an eighth of the channels moves, and without ``lengths``, it adds both tensors and computes these
+    channels again.
 
     ::
 

@@ -54,6 +54,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
     "op growth": ("op-cpu", tables.growth),
     "op goals": ("op-cpu", tables.goals),
+    "host": ("host-stubbed", lambda lines: tables.measurements(lines, hidden=("setting", "quartiles"))),
+    "host goals": ("host-stubbed", tables.goals),
     "gpu steps": ("gpu", gpu_tables.steps),
     "gpu op": ("gpu", gpu_tables.op),
     "gpu host": ("gpu", gpu_tables.host),

@@ -14,6 +14,7 @@ from .geometry import PADDING_MODES, ShiftGeometry, groups_of_list, groups_of_sh
 from .torch_private import is_view_of_leaf
 
 _INTEGERS = (torch.int32, torch.int64)
+_MAX_FRAMES = 2**62  # a frame minus a step must fit in 64 bits
 
 
 def resolve(
@@ -89,7 +90,7 @@ def check_options(
     n_div, stride = 8 if n_div is None else n_div, 1 if stride is None else stride
     bidirectional = False if bidirectional is None else bidirectional
     check_whole("n_div", n_div)
-    check_whole("stride", stride)
+    _check_frames("stride", stride)
     check_flag("bidirectional", bidirectional)
     if padding_mode not in PADDING_MODES:
         raise ValueError(f"padding_mode must be one of {', '.join(map(repr, PADDING_MODES))}, got {padding_mode!r}")
@@ -148,7 +149,7 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
         if not isinstance(group, (list, tuple)) or len(group) != 2:
             raise TypeError(f"groups must contain pairs (channels, frames), got {group!r}")
         check_whole("the channels of a group", group[0])
-        check_whole("the frames of a group", group[1])
+        _check_frames("the frames of a group", group[1])
     return tuple((channels, frames) for channels, frames in groups)
 
 
@@ -182,6 +183,8 @@ def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, g
     name, bounds = ("lengths", lengths) if lengths is not None else ("cu_seqlens", cu_seqlens)
     if not isinstance(bounds, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(bounds).__name__}")
+    if bounds.layout != torch.strided:
+        check_kind(bounds, name)
     if bounds.dtype not in _INTEGERS:
         raise TypeError(f"{name} must be torch.int32 or torch.int64, got {bounds.dtype}")
     if bounds.device != x.device:
@@ -262,6 +265,12 @@ def check_whole(name: str, value: object) -> None:
     """Raise unless an argument is an int, or a symbolic one of a compiler. A bool is not an int here."""
     if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
+
+
+def _check_frames(name: str, value: object) -> None:
+    check_whole(name, value)
+    if isinstance(value, int) and abs(value) > _MAX_FRAMES:
+        raise ValueError(f"{name} must be in [-2**62, 2**62], got {value}")
 
 
 def check_flag(name: str, value: object) -> None:

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from . import cpu, graph
 from .arguments import check_values
 from .geometry import ShiftGeometry
-from .torch_private import has_memory, is_transformed, is_view
+from .torch_private import has_memory, is_observed, is_traced, is_transformed, is_view
 
 triton_devices = {"cuda"}  # device types whose tensors go to Triton; tests add "cpu", for Triton's interpreter
 
@@ -64,13 +64,13 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        geometry, x_dtype, residual_dtype = ctx.saved
+        _, x_dtype, residual_dtype = ctx.saved
         if residual_dtype is None:
-            return shift(grad, None, _saved_bounds(ctx, geometry), geometry.adjoint()), None, None, None
+            return _transposed(ctx, grad), None, None, None
         to_x, to_residual, *_ = ctx.needs_input_grad
         return (
-            shift(grad.to(x_dtype), None, _saved_bounds(ctx, geometry), geometry.adjoint()) if to_x else None,
-            grad.to(residual_dtype) if to_residual else None,
+            _transposed(ctx, _cast(grad, x_dtype)) if to_x else None,
+            _cast(grad, residual_dtype) if to_residual else None,
             None,
             None,
         )
@@ -98,6 +98,8 @@ class _TransformedShift(_Shift):
         info: Any, in_dims: tuple[int | None, ...], x: Tensor, residual: Any, bounds: Any, geometry: ShiftGeometry
     ) -> tuple[Tensor, int]:
         x, residual = _batched(x, in_dims[0], info.batch_size), _batched(residual, in_dims[1], info.batch_size)
+        if len(x) == 0:
+            return x.clone() if residual is None else x + residual, 0
         if bounds is not None and geometry.ragged == "cu_seqlens" and in_dims[2] is not None:
             parts = zip(x, [None] * len(x) if residual is None else residual, bounds.unbind(in_dims[2]), strict=True)
             return torch.stack([shift(*part, geometry) for part in parts]), 0
@@ -117,8 +119,7 @@ class _ShiftInPlace(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        geometry, *_ = ctx.saved
-        return shift(grad, None, _saved_bounds(ctx, geometry), geometry.adjoint()), None, None
+        return _transposed(ctx, grad), None, None
 
 
 class _TransformedShiftInPlace(_ShiftInPlace):
@@ -165,6 +166,19 @@ def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
         ctx.save_for_forward(bounds)
 
 
+def _transposed(ctx: Any, grad: Tensor) -> Tensor:
+    geometry, *_ = ctx.saved
+    bounds = _saved_bounds(ctx, geometry)
+    if is_traced():  # by compiled autograd
+        return (shift if geometry.ragged else graph.shift)(grad, None, bounds, geometry.adjoint(cached=False))
+    return shift(grad, None, bounds, geometry.adjoint())
+
+
+def _cast(grad: Tensor, dtype: torch.dtype) -> Tensor:
+    """The gradient of a term of another dtype than the sum's."""
+    return (grad.real if grad.is_complex() and not dtype.is_complex else grad).to(dtype)
+
+
 def _saved_bounds(ctx: Any, geometry: ShiftGeometry) -> Tensor | None:
     """To be called once: activation checkpointing unpacks a saved tensor on access."""
     return None if geometry.ragged is None else ctx.saved_tensors[0]
@@ -178,8 +192,7 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
     """Triton on its devices, else strided copies. They need the ends of the sequences as numbers: else the graph."""
-    is_plain = type(x) in (Tensor, Parameter) and has_memory(x)  # not a fake tensor, for example
-    if is_plain and x.device.type in triton_devices and _has_triton():
+    if x.device.type in triton_devices and _are_plain(x, residual, bounds) and _has_triton():
         from . import triton  # on first use: the CPU does not need it
 
         if triton.computes(x, residual, geometry):
@@ -190,6 +203,20 @@ def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry
         return graph
     check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
     return cpu
+
+
+def _are_plain(x: Tensor, residual: Tensor | None, bounds: Tensor | None) -> bool:
+    """Whether a kernel may read and write the memory of the tensors, which are not fake or traced, for example."""
+    return (
+        _is_plain(x)
+        and (residual is None or _is_plain(residual))
+        and (bounds is None or _is_plain(bounds))
+        and not is_observed()
+    )
+
+
+def _is_plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, Parameter) and has_memory(x)
 
 
 @cache

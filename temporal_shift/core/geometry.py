@@ -42,9 +42,9 @@ class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its h
         """The groups that move."""
         return tuple(group for group in self.groups if group.frames != 0)
 
-    def adjoint(self) -> ShiftGeometry:
-        """The linear map that carries gradients back."""
-        return _adjoint(self)
+    def adjoint(self, cached: bool = True) -> ShiftGeometry:
+        """The linear map that carries gradients back. Dynamo warns of caches."""
+        return _adjoint(self) if cached else _adjoint.__wrapped__(self)
 
     def behind(self, leading: int) -> ShiftGeometry:
         """The same shift of a tensor with ``leading`` more dims in front."""
@@ -70,11 +70,13 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
     """One in ``n_div`` channels for each direction, and the rest.
 
     Raises:
-        ValueError: If ``n_div`` leaves no channel for a direction.
+        ValueError: If there are too few channels, or ``n_div`` leaves none for a direction.
     """
     min_ = 2 if bidirectional else 1
+    both_ways = " and bidirectional=True" if bidirectional else ""
+    if channels < min_:
+        raise ValueError(f"x must have at least {min_} channels with n_div{both_ways}, got {channels}")
     if not min_ <= n_div <= channels:
-        both_ways = " and bidirectional=True" if bidirectional else ""
         raise ValueError(f"n_div must be in [{min_}, {channels}] for {channels} channels{both_ways}, got {n_div}")
     width = channels // n_div
     frames = (stride, -stride) if bidirectional else (stride,)

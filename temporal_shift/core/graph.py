@@ -132,6 +132,6 @@ def _zero(x: Tensor) -> Tensor:
 
 def _transposed(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """The transpose of a shift. The shift is linear, so this is its gradient."""
-    forward = geometry.adjoint()
+    forward = geometry.adjoint(cached=False)
     transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))[1]
     return transpose(x)[0]  # type: ignore[no-any-return]

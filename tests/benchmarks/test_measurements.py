@@ -107,7 +107,15 @@ def test_a_goal_holds_up_to_its_bound_and_at_it(least, held):
 
 def test_every_committed_record_says_on_what_and_of_which_commit_it_is():
     paths = sorted(record_file.FOLDER.glob("*.jsonl"))
-    assert [path.stem for path in paths] == ["gpu", "kernels", "layers-cpu", "op-cpu", "package", "recipe-cpu"]
+    assert [path.stem for path in paths] == [
+        "gpu",
+        "host-stubbed",
+        "kernels",
+        "layers-cpu",
+        "op-cpu",
+        "package",
+        "recipe-cpu",
+    ]
     for path in paths:
         lines = record_file.read(path)
         threads = None if path.stem == "gpu" else 2

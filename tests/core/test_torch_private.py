@@ -19,6 +19,7 @@ JAGGED = torch.nested.nested_tensor([torch.ones(1, 2), torch.ones(3, 2)], layout
 USED = [
     (torch, "_C._is_tracing", "the choice of the graph form while TorchScript traces"),
     (torch, "_C._are_functorch_transforms_active", "the choice of the autograd Function under torch.func"),
+    (torch, "_C._len_torch_dispatch_stack", "whether operations are recorded, as make_fx does"),
     (torch, "_C._has_storage", "the choice of a backend for batched derivatives"),
     (torch, "_C._current_graph_task_id", "the error for a checkpoint that bypasses the hooks of surgery"),
     (forward_ad, "_current_level", "the choice of the autograd Function under forward-mode autograd"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import compiled_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.autograd.functional import jacobian
@@ -206,3 +209,29 @@ def test_autocast_leaves_the_dtype_and_promotes_the_sum_as_torch_does():
         assert y.dtype == (h + residual).dtype
     y.sum().backward()
     assert x.grad.dtype == torch.float32
+
+
+def test_the_gradient_of_a_real_term_of_a_complex_sum_is_real_and_gives_no_warning(recwarn):
+    x, residual = torch.randn(2, 5, 8, dtype=torch.complex64), torch.randn(2, 5, 8)
+    for first, second in ((x, residual), (residual, x)):
+        terms = [first.clone().requires_grad_(), second.clone().requires_grad_()]
+        found = torch.autograd.grad(temporal_shift_add(*terms, n_div=2).abs().sum(), terms)
+        expected = torch.autograd.grad((temporal_shift(terms[0], n_div=2) + terms[1]).abs().sum(), terms)
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert not recwarn.list
+
+
+def test_vmap_over_no_packed_sequences_gives_no_output():
+    x, ends = torch.randn(0, 6, 8), torch.zeros(0, 3, dtype=torch.int64)
+    assert vmap(lambda x, ends: temporal_shift(x, cu_seqlens=ends))(x, ends).shape == x.shape
+
+
+@each([kinds()[i] for i in (0, 3, 6, 9)])  # without bounds
+def test_a_compiled_backward_pass_gives_the_same_gradient(sample: Sample):
+    x, weight = random_like(sample).requires_grad_(), random_like(sample)
+    expected = torch.autograd.grad((temporal_shift(x, **sample.arguments) * weight).sum(), x)[0]
+    y = (temporal_shift(x, **sample.arguments) * weight).sum()
+    with compiled_autograd._enable(torch.compile(backend="eager")), warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*lru_cache")  # which Dynamo ignores
+        y.backward()
+    assert torch.allclose(x.grad, expected)

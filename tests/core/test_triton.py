@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from temporal_shift import temporal_shift, temporal_shift_add
 from temporal_shift.core import dispatch, graph
@@ -199,13 +200,55 @@ def test_without_a_working_triton_one_warning_is_given_and_the_result_is_right(r
     x = numbered((2, 5, 8)).to(DEVICE)
     expected = temporal_shift(x, n_div=2)
     run_on_triton()
-    triton.works_on.cache_clear()
+    monkeypatch.setattr(triton, "_probed", {})
     monkeypatch.setattr(triton, "probe_kernel", Broken())
     with pytest.warns(RuntimeWarning, match="Failed to find C compiler") as warned:
         found = [temporal_shift(x, n_div=2) for _ in range(2)]
     assert len(warned) == 1
     assert all(torch.equal(y, expected) for y in found)
-    triton.works_on.cache_clear()
+
+
+def test_a_tensor_that_autograd_saved_is_refused_once_it_is_overwritten(run_on_triton):
+    run_on_triton()
+    x, weight = torch.full((2, 6, 8), 2.0, device=DEVICE), torch.ones(8, device=DEVICE, requires_grad=True)
+    y = (x * weight).sum()
+    temporal_shift(x, n_div=1, inplace=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    with torch.inference_mode():
+        temporal_shift(torch.ones(2, 6, 8, device=DEVICE), inplace=True)
+
+
+@pytest.mark.parametrize("view", [torch.conj, lambda z: z.conj().imag], ids=["conjugate", "negative"])
+def test_lazy_views_are_read_and_written_as_their_values(view, run_on_triton):
+    x, lengths = torch.randn(2, 6, 8, dtype=torch.complex64).to(DEVICE), torch.tensor([3, 6], device=DEVICE)
+    run_on_triton()
+    for bounds in ({}, {"lengths": lengths}):
+        expected = temporal_shift(view(x).resolve_conj().resolve_neg(), n_div=4, **bounds)
+        lazy = view(x.clone())
+        assert torch.equal(temporal_shift(lazy, n_div=4, **bounds), expected)
+        assert torch.equal(temporal_shift(lazy, n_div=4, **bounds, inplace=True), expected)
+    real = torch.randn(2, 6, 8, device=DEVICE)
+    if not view(x).is_complex():
+        assert torch.equal(temporal_shift_add(real, view(x), n_div=2), temporal_shift(real, n_div=2) + view(x))
+
+
+@pytest.mark.parametrize("steps", [-(2**31 - 3), -(2**31), 2**31 + 1, 2**62, -(2**62)])
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "circular"])
+def test_steps_far_beyond_the_sequences_are_those_of_the_cpu(steps, padding_mode, run_on_triton):
+    x = numbered((2, 6, 8)).to(DEVICE)
+    arguments = {"groups": [(4, steps), (2, 1)], "padding_mode": padding_mode}
+    bounds = torch.tensor([3, 6])
+    expected = temporal_shift(x.cpu(), **arguments, lengths=bounds)
+    run_on_triton()
+    assert torch.equal(temporal_shift(x, **arguments, lengths=bounds.to(DEVICE)).cpu(), expected)
+
+
+def test_a_recorded_call_runs_as_pytorchs_operations(run_on_triton):
+    run_on_triton()
+    x = numbered((2, 6, 8)).to(DEVICE)
+    recorded = make_fx(lambda x: temporal_shift(x, n_div=2))(x)
+    assert torch.equal(recorded(2 * x), temporal_shift(2 * x, n_div=2))
 
 
 @pytest.mark.parametrize("layout", ["channels last", "frames last"])

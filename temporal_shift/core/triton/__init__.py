@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,13 +20,20 @@ from .tiles import Operand
 
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_READERS = 32  # frames whose gradients one thread adds up
+_MANY = 2**31  # frames, channels or programs that the kernel cannot count
+_probed: dict[torch.device, bool] = {}
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
     """Whether the kernel supports the shift: moves of every dtype, and sums of real floating-point numbers."""
-    if not works_on(x.device):
+    if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
+        return False  # a tensor without memory is empty, or a zero of forward-mode autograd
+    frames = x.shape[geometry.time_dim]
+    if x.numel() >= _MANY and (
+        max(x.shape) >= _MANY or x.numel() // (frames * x.shape[geometry.channel_dim]) >= _MANY / 2
+    ):
         return False
-    if geometry.transposed and max(abs(group.frames) for group in geometry.groups) > _MAX_READERS:
+    if geometry.transposed and max(min(abs(group.frames), frames) for group in geometry.groups) > _MAX_READERS:
         return False
     if residual is not None:
         return x.dtype in _SUMMED and residual.dtype in _SUMMED
@@ -44,12 +51,14 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Write the shift of ``x`` to ``x``: the channels that move, out of place and back, and the padding of the rest."""
     for start, channels, of_run, at_rest in _runs(geometry):
         part = x.narrow(geometry.channel_dim, start, channels)
-        if at_rest is None:
-            _write(part, part, None, bounds, of_run, only_padding=True)
-        elif x.is_conj() or x.is_neg():
+        if x.is_conj() or x.is_neg():
             part.copy_(shift(part, None, bounds, of_run))
+        elif at_rest is None:
+            _write(part, part, None, bounds, of_run, only_padding=True)
         else:
             _write(part, shift(part, None, bounds, of_run), None, None, at_rest)
+    if not x.is_inference():
+        torch.autograd.graph.increment_version(x)  # autograd refuses to use an x that was saved before
     return x
 
 
@@ -84,6 +93,8 @@ def _write(
         return
     if x.is_conj() or x.is_neg():
         x = x.resolve_conj().resolve_neg()
+    if residual is not None and residual.is_neg():
+        residual = residual.resolve_neg()
     if bounds is not None and geometry.ragged == "cu_seqlens":
         bounds = bounds.contiguous()
     launches = plan(
@@ -148,13 +159,22 @@ def _at(x: Tensor, offset: int) -> Tensor:
     return x if offset == 0 else x.as_strided((1,), (1,), x.storage_offset() + offset // x.itemsize)
 
 
-@cache
 def works_on(device: torch.device) -> bool:
     """Whether Triton can compile for a device and launch there: it needs a C compiler and a GPU that it supports."""
+    if device not in _probed:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return True  # a failure might come from the capture
+        _probed[device] = _launches_on(device)
+    return _probed[device]
+
+
+def _launches_on(device: torch.device) -> bool:
+    probe = torch.empty(1, dtype=torch.int32, device=device)
     try:
-        probe = torch.empty(1, dtype=torch.int32, device=device)
         with torch.cuda.device_of(probe):
             probe_kernel[(1,)](probe)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         warnings.warn(
             f"Triton cannot run on {device}, so the temporal shift uses PyTorch's own operations there: "

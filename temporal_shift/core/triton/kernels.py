@@ -103,9 +103,11 @@ def _earlier(
         elif PADDING == REPLICATE:
             source = tl.minimum(tl.maximum(source, begin), end - 1)
         else:
+            length = end - begin
             if RAGGED != WHOLE:  # else the steps are at least 0 and less than the number of frames
-                source = (source - begin) % tl.maximum(end - begin, 1) + begin
-            source = tl.where(source < begin, source + (end - begin), source)
+                source = t - (step % tl.maximum(length, 1)).to(tl.int32)  # of the sign of step
+                source = tl.where(source >= end, source - length, source)
+            source = tl.where(source < begin, source + length, source)
         value = tl.load(x_ptr + source.to(OFFSET) * x_t, mask=readable, other=0)
     return value
 
