@@ -36,7 +36,7 @@ def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
 def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
     """What can be drawn of a record."""
     pictures: dict[str, Callable[[list[Line]], Figure]] = {}
-    if lines[0]["suite"] == "gpu":  # its lines are of several suites
+    if lines[0]["suite"] in ("gpu", "host"):  # tables show them
         return pictures
     if any(_is_drawn(line) for line in lines):
         pictures["times"] = times
