@@ -38,9 +38,10 @@ def test_the_steps_run_in_the_interpreter_with_five_packages(tmp_path):
 
 
 def test_a_step_that_fails_is_named_and_the_next_one_runs(tmp_path):
-    done, lines, page = run(tmp_path, "--steps", "layers", "sanitizer", "--minutes", "0.1")
+    (tmp_path / "out" / "layers-interpreter.jsonl").mkdir(parents=True)  # the step cannot write its record
+    done, lines, page = run(tmp_path, "--steps", "layers", "sanitizer")
     first, *others = [line["outcome"] for line in lines if line["kind"] == "step"]
-    assert first.startswith(("stopped after", "no time left"))
+    assert first == "failed, exit status 1"
     assert len(others) == 2
     assert done.returncode == 1
     assert "not passed: layers" in done.stderr
