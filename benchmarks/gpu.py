@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--interpret",
         action="store_true",
-        help="run every step on a CPU with Triton's interpreter, in the small: its times mean nothing",
+        help="run every step on a CPU with Triton's interpreter and small inputs; its times mean nothing",
     )
     options = parser.parse_args(argv)
     if unknown := set(options.steps or ()) - STEPS.keys():

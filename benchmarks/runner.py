@@ -16,7 +16,7 @@ from .measure.measurements import Line
 from .report import tables
 
 SUITES = ("op", "layers", "kernels", "host", "recipe", "package")
-ON_REQUEST = ("training",)  # suites that are no part of all
+ON_REQUEST = ("training",)  # suites that `all` does not run
 OUT = Path("results/benchmarks")
 
 

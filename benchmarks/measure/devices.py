@@ -1,4 +1,4 @@
-"""The devices that a suite can be asked for: a CPU, a GPU, or Triton's interpreter in a GPU's place."""
+"""The values of ``--device``: a CPU, a GPU, or Triton's interpreter on a CPU."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def host_time(functions: Functions, *, seconds: float, device: str) -> Samples:
 
 
 def _batch(function: Callable[[], object], clock: Callable[[], int]) -> float:
-    function()  # what others left in the caches is not its own
+    function()  # not timed: the caches contain data of the other functions
     start = clock()
     for _ in range(BATCH):
         function()

@@ -1,4 +1,4 @@
-"""Shifts with bounds that no sequence has, on a part of a larger tensor: ``python -m benchmarks.measure.odd_bounds``.
+"""Shifts with invalid bounds, on a part of a larger tensor: ``python -m benchmarks.measure.odd_bounds``.
 
 Run by ``python -m benchmarks gpu``, also under ``compute-sanitizer``. Exits with 1 if memory around the tensor changes,
 or if valid bounds give another result than the graph form on the CPU.

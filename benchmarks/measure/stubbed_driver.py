@@ -67,7 +67,7 @@ def _no_launch(*arguments: Any) -> None:
 
 
 def install() -> None:
-    """From here on, shifts of CPU tensors go to Triton, whose launches do nothing: results are uninitialized memory.
+    """Send all later shifts of CPU tensors to Triton, whose launches do nothing: results are uninitialized memory.
 
     For a process of its own: compiled kernels are cached for each device, and the stub's device is number 0, too.
     """

@@ -169,7 +169,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
 def _transposed(ctx: Any, grad: Tensor) -> Tensor:
     geometry, *_ = ctx.saved
     bounds = _saved_bounds(ctx, geometry)
-    if is_traced():  # by compiled autograd
+    if is_traced():  # by compiled autograd, whose dynamic sizes do not fit the graph with bounds
         return (shift if geometry.ragged else graph.shift)(grad, None, bounds, geometry.adjoint(cached=False))
     return shift(grad, None, bounds, geometry.adjoint())
 
