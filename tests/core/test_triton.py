@@ -17,6 +17,7 @@ pytest.importorskip("triton", reason="Triton has no wheel here")
 import triton.language as tl
 
 from temporal_shift.core import triton
+from temporal_shift.core.triton import probe
 from temporal_shift.core.triton.launches import plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -200,8 +201,8 @@ def test_without_a_working_triton_one_warning_is_given_and_the_result_is_right(r
     x = numbered((2, 5, 8)).to(DEVICE)
     expected = temporal_shift(x, n_div=2)
     run_on_triton()
-    monkeypatch.setattr(triton, "_probed", {})
-    monkeypatch.setattr(triton, "probe_kernel", Broken())
+    monkeypatch.setattr(probe, "_known", {})
+    monkeypatch.setattr(probe, "probe_kernel", Broken())
     with pytest.warns(RuntimeWarning, match="Failed to find C compiler") as warned:
         found = [temporal_shift(x, n_div=2) for _ in range(2)]
     assert len(warned) == 1

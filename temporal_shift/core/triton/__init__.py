@@ -7,21 +7,20 @@ slowly: this is how it is tested without a GPU. Nothing here synchronizes with t
 from __future__ import annotations
 
 import itertools
-import warnings
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ..geometry import ChannelGroup, ShiftGeometry
-from .kernels import probe_kernel, shift_kernel
+from .kernels import shift_kernel
 from .launches import WORDS, Launch, plan
-from .tiles import Operand
+from .probe import works_on
+from .tiles import Described
 
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_READERS = 32  # frames whose gradients one thread adds up
-_MANY = 2**31  # frames, channels or programs that the kernel cannot count
-_probed: dict[torch.device, bool] = {}
+_MANY = 2**31
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
@@ -29,15 +28,19 @@ def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> boo
     if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
         return False  # a tensor without memory is empty, or a zero of forward-mode autograd
     frames = x.shape[geometry.time_dim]
-    if x.numel() >= _MANY and (
-        max(x.shape) >= _MANY or x.numel() // (frames * x.shape[geometry.channel_dim]) >= _MANY / 2
-    ):
-        return False
     if geometry.transposed and max(min(abs(group.frames), frames) for group in geometry.groups) > _MAX_READERS:
+        return False
+    if x.numel() >= _MANY and not _is_countable(x, geometry):
         return False
     if residual is not None:
         return x.dtype in _SUMMED and residual.dtype in _SUMMED
     return x.dtype in _SUMMED or (x.itemsize in WORDS and not geometry.transposed)
+
+
+def _is_countable(x: Tensor, geometry: ShiftGeometry) -> bool:
+    """Whether the kernel can count frames, channels and programs in 32 bits."""
+    batch = x.numel() // (x.shape[geometry.time_dim] * x.shape[geometry.channel_dim])
+    return max(x.shape) < _MANY and batch < _MANY / 2
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -100,10 +103,10 @@ def _write(
     launches = plan(
         geometry,
         x.shape,
-        _operand(x),
-        _operand(y),
-        None if residual is None else _operand(residual),
-        None if bounds is None else _operand(bounds),
+        _described(x),
+        _described(y),
+        None if residual is None else _described(residual),
+        None if bounds is None else _described(bounds),
         0 if bounds is None else bounds.numel(),
         only_padding,
     )
@@ -115,7 +118,7 @@ def _write(
             _launch(launches, y, x, residual, bounds, device)
 
 
-def _operand(x: Tensor) -> Operand:
+def _described(x: Tensor) -> Described:
     return x.stride(), x.dtype, x.data_ptr() % 16
 
 
@@ -157,30 +160,3 @@ def _first_run(launch: Launch, tensors: tuple[Tensor, ...], device: int) -> None
 
 def _at(x: Tensor, offset: int) -> Tensor:
     return x if offset == 0 else x.as_strided((1,), (1,), x.storage_offset() + offset // x.itemsize)
-
-
-def works_on(device: torch.device) -> bool:
-    """Whether Triton can compile for a device and launch there: it needs a C compiler and a GPU that it supports."""
-    if device not in _probed:
-        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            return True  # a failure might come from the capture
-        _probed[device] = _launches_on(device)
-    return _probed[device]
-
-
-def _launches_on(device: torch.device) -> bool:
-    probe = torch.empty(1, dtype=torch.int32, device=device)
-    try:
-        with torch.cuda.device_of(probe):
-            probe_kernel[(1,)](probe)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        warnings.warn(
-            f"Triton cannot run on {device}, so the temporal shift uses PyTorch's own operations there: "
-            f"{type(error).__name__}: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return False
-    return True

@@ -13,7 +13,7 @@ import triton.language as tl
 from ..geometry import ChannelGroup, ShiftGeometry
 from . import kernels
 from .layout import Layout
-from .tiles import WARPS, Operand, tile_of
+from .tiles import WARPS, Described, Operand, tile_of
 
 # elements that only move are copied as integers of their size
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -21,6 +21,7 @@ _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": 
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
 _GROUPS = 4  # per launch; more groups take more launches
 _FAR = 2**31 - 1  # the end of a group that no channel reaches
+_NEAR = 2**30  # 32-bit offsets up to here: the last tile may reach beyond the tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,10 +44,10 @@ class Launch:
 def plan(
     geometry: ShiftGeometry,
     shape: torch.Size,
-    x: Operand,
-    y: Operand,
-    residual: Operand | None = None,
-    bounds: Operand | None = None,
+    x: Described,
+    y: Described,
+    residual: Described | None = None,
+    bounds: Described | None = None,
     bounds_size: int = 0,
     only_padding: bool = False,
 ) -> tuple[Launch, ...]:
@@ -57,12 +58,13 @@ def plan(
         "PADDING": mode.value,
         "RAGGED": _RAGGED[geometry.ragged].value,
         "ADD": residual is not None,
-        "SUM": tl.float64 if sums and y[1] == torch.float64 else tl.float32,
+        "SUM": tl.float64 if sums and Operand(*y).dtype == torch.float64 else tl.float32,
         "ONLY_PADDING": only_padding,
     }
-    tensors = x, y, residual or x
-    strides = *(tensor[0] for tensor in tensors), _of_lengths(bounds, geometry, len(shape))
-    sizes = *(tensor[1].itemsize for tensor in tensors), 0 if bounds is None else bounds[1].itemsize
+    tensors = tuple(Operand(*tensor) for tensor in (x, y, residual or x))
+    ends = None if bounds is None else Operand(*bounds)
+    strides = *(tensor.strides for tensor in tensors), _of_lengths(ends, geometry, len(shape))
+    sizes = *(tensor.dtype.itemsize for tensor in tensors), 0 if ends is None else ends.dtype.itemsize
     words = None if sums else WORDS[sizes[0]]
     dtypes = words, words, words, None if bounds else words
     sequences = max(bounds_size - 1, 0) if geometry.ragged == "cu_seqlens" else 1
@@ -88,9 +90,7 @@ def plan(
             arguments += outer_strides[3], inner_strides[3]
             constants = {
                 **of_call,
-                "OFFSET": tl.int32
-                if _reach(part) < 2**30
-                else tl.int64,  # half of the range: the last tile may exceed the tensor
+                "OFFSET": tl.int32 if _reach(part) < _NEAR else tl.int64,
                 "NESTED": outer != 1,
                 "TIME_ROWS": tile.rows_are_frames,
                 "SPLIT": tile.split,
@@ -114,7 +114,7 @@ def _of_lengths(bounds: Operand | None, geometry: ShiftGeometry, dims: int) -> t
     """The strides of ``lengths`` expanded to the shape of ``x``: 0 along time, channels and further batch dims."""
     if bounds is None or geometry.ragged != "lengths":
         return (0,) * dims
-    strides = iter(bounds[0])
+    strides = iter(bounds.strides)
     return tuple(0 if dim in (geometry.time_dim, geometry.channel_dim) else next(strides, 0) for dim in range(dims))
 
 

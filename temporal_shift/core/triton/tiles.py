@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 import triton
 
 from .layout import Layout, Strides
 
-# what a launch depends on of a tensor: strides, dtype, and bytes of its address past a multiple of 16
-Operand: TypeAlias = tuple[tuple[int, ...], torch.dtype, int]
+Described: TypeAlias = tuple[tuple[int, ...], torch.dtype, int]  # an Operand as a plain tuple, which is made faster
 
 WARPS = 4
 _THREADS = 32 * WARPS  # twice as many on AMD, each with half of the elements
 _WIDEST = 16  # bytes of an access
+
+
+class Operand(NamedTuple):
+    """What a launch depends on of a tensor."""
+
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    misalignment: int  # bytes of the address past a multiple of 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
 
     Vectors of 8 bytes that contain one group are preferred to wider ones that contain two. Each thread has 32 bytes.
     """
-    itemsize = max(tensors[0][1].itemsize, tensors[1][1].itemsize)
+    itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     units = [_unit(part, i, tensors, _WIDEST // itemsize, part.channel, part.time) for i in range(3)]
     vector = math.gcd(max(units[1], 1), part.channels)
     while vector > min((group.channels for group in part.groups[1:-1]), default=vector):
@@ -70,7 +77,7 @@ def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> 
     A shift by one frame is not aligned. If ``can_pack``, frames are moved as words of 4 or 8 bytes, each composed of
     parts of two.
     """
-    itemsize = max(tensors[0][1].itemsize, tensors[1][1].itemsize)
+    itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     pack = 1
     if can_pack:
         aligned = [_unit(part, i, tensors, max(8 // itemsize, 1), part.time, part.channel) for i in range(2)]
@@ -88,9 +95,9 @@ def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> 
 
 def _unit(part: Layout, index: int, tensors: tuple[Operand, ...], widest: int, lane: Strides, row: Strides) -> int:
     """A power of two up to ``widest`` that divides the strides of a tensor and its address; 0 if rows have gaps."""
-    _, dtype, misalignment = tensors[index]
+    tensor = tensors[index]
     if lane[index] != 1:
         return 0
-    if (misalignment + part.offset[index] * dtype.itemsize) % 16:
+    if (tensor.misalignment + part.offset[index] * tensor.dtype.itemsize) % 16:
         return 1
     return math.gcd(widest, row[index], *(strides[index] for _, strides in part.batch))

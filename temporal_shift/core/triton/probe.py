@@ -1,0 +1,44 @@
+"""Whether Triton works on a device: it needs a C compiler and a GPU that it supports."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import triton
+import triton.language as tl
+
+_known: dict[torch.device, bool] = {}
+
+
+@triton.jit
+def probe_kernel(ptr):
+    """Shows that Triton can compile a kernel and launch it."""
+    tl.store(ptr, 1)
+
+
+def works_on(device: torch.device) -> bool:
+    """Whether Triton can compile for a device and launch there. Tried once; a failure gives a RuntimeWarning."""
+    if device not in _known:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return True  # a failure might come from the capture
+        _known[device] = _launches_on(device)
+    return _known[device]
+
+
+def _launches_on(device: torch.device) -> bool:
+    probe = torch.empty(1, dtype=torch.int32, device=device)
+    try:
+        with torch.cuda.device_of(probe):
+            probe_kernel[(1,)](probe)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        warnings.warn(
+            f"Triton cannot run on {device}, so the temporal shift uses PyTorch's own operations there: "
+            f"{type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
