@@ -9,6 +9,7 @@ import itertools
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from .geometry import ShiftGeometry
 
@@ -29,7 +30,8 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     _move_groups(y, x, bounds, geometry)
     if residual is None:
         return y
-    return y.add_(residual) if torch.result_type(y, residual) == y.dtype else y + residual
+    fits = torch.result_type(y, residual) == y.dtype and type(residual) in (Tensor, Parameter)
+    return y.add_(residual) if fits else y + residual  # a subclass decides what its sum is
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:

@@ -38,6 +38,10 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     (TypeError, {"x": None}, "x .*Tensor.* NoneType"),
     (TypeError, {"x": X.to_sparse()}, r"x .*dense.* torch.sparse_coo.* x\.to_dense\(\)"),
     (TypeError, {"x": X.to_mkldnn()}, r"x .*strided.* torch._mkldnn.* x\.to_dense\(\)"),
+    (ValueError, {"x": X[..., :0]}, "x .*at least 1 channels.* 0$"),
+    (TypeError, {"lengths": ends(3, 5).to_sparse()}, r"lengths .*dense.* torch.sparse_coo.* lengths\.to_dense\(\)"),
+    (ValueError, {"stride": 10**30}, rf"stride .*\[-2\*\*62, 2\*\*62\].* {10**30}"),
+    (ValueError, {"groups": [(2, -(10**30))]}, rf"frames of a group .*\[-2\*\*62, 2\*\*62\].* -{10**30}"),
     (TypeError, {"x": QUANTIZED}, r"x .*quantized.* torch.quint8.* x\.dequantize\(\)"),
     (
         TypeError,

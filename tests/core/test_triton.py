@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing._internal.two_tensor import TwoTensor
 
 from temporal_shift import temporal_shift, temporal_shift_add
 from temporal_shift.core import dispatch, graph
@@ -207,6 +208,35 @@ def test_without_a_working_triton_one_warning_is_given_and_the_result_is_right(r
         found = [temporal_shift(x, n_div=2) for _ in range(2)]
     assert len(warned) == 1
     assert all(torch.equal(y, expected) for y in found)
+
+
+def test_memory_that_runs_out_once_does_not_turn_the_kernel_off(run_on_triton, monkeypatch):
+    class Full:
+        def __getitem__(self, grid):
+            raise torch.OutOfMemoryError("out of memory")
+
+    x = numbered((2, 5, 8)).to(DEVICE)
+    run_on_triton()
+    monkeypatch.setattr(probe, "_known", {})
+    with monkeypatch.context() as full:
+        full.setattr(probe, "probe_kernel", Full())
+        with pytest.raises(torch.OutOfMemoryError):
+            temporal_shift(x, n_div=2)
+    temporal_shift(x, n_div=2)
+    assert probe.works_on(x.device)
+
+
+def test_tensors_of_other_types_beside_x_run_as_pytorchs_operations(run_on_triton):
+    x, residual = torch.randn(2, 5, 8, device=DEVICE), torch.randn(2, 5, 8, device=DEVICE)
+    lengths = torch.tensor([3, 5], device=DEVICE)
+    run_on_triton()
+    summed = temporal_shift_add(x, TwoTensor(residual, residual), n_div=2)
+    shifted = temporal_shift(x, n_div=2, lengths=TwoTensor(lengths, lengths))
+    for y, expected in (
+        (summed, temporal_shift_add(x, residual, n_div=2)),
+        (shifted, temporal_shift(x, n_div=2, lengths=lengths)),
+    ):
+        assert torch.equal(getattr(y, "a", y), expected)
 
 
 def test_a_tensor_that_autograd_saved_is_refused_once_it_is_overwritten(run_on_triton):
