@@ -120,6 +120,7 @@ def inductor_code(graph: torch.fx.GraphModule) -> str:
 
 def pretended_gpu() -> ExitStack:
     """What Inductor asks of a GPU is answered as an H100 would."""
+    import torch._inductor.async_compile
     import torch._inductor.scheduler
     import torch.utils._triton
 
@@ -136,6 +137,7 @@ def pretended_gpu() -> ExitStack:
     for name, answer in answers.items():
         stack.enter_context(mock.patch.object(torch.cuda, name, lambda *_, answer=answer: answer, create=True))
     stack.enter_context(mock.patch.object(torch._inductor.scheduler, "has_triton", return_value=True))
+    stack.enter_context(mock.patch.object(torch._inductor.async_compile.AsyncCompile, "triton"))  # compile nothing
     stack.enter_context(mock.patch.object(torch.utils._triton, "triton_hash_with_backend", return_value=""))
     return stack
 
