@@ -1,6 +1,10 @@
-"""Emotions of recordings from an exported model, without PyTorch: ``python predict_onnx.py MODEL.onnx FILE...``
+"""Predict emotions with an exported model, without PyTorch: ``python predict_onnx.py MODEL.onnx FILE...``
 
-Needs ``pip install onnxruntime soundfile soxr``. Write the model with ``temporal-shift ser export FOLDER MODEL.onnx``.
+pip install onnxruntime soundfile soxr
+temporal-shift ser export FOLDER MODEL.onnx  # where temporal-shift is installed
+
+Files of any sample rate: they are resampled, and their channels averaged. The probabilities are those of
+``temporal-shift ser predict``. Use that command for files that may be damaged: it also detects cut-off recordings.
 """
 
 import json
@@ -20,8 +24,14 @@ def main(model: str, files: list[str]) -> None:
     for file in files:
         samples, file_rate = soundfile.read(file, dtype="float32", always_2d=True)
         wave = soxr.resample(samples.mean(axis=1), file_rate, rate)
-        wave = np.pad(wave, (0, -len(wave) % window)).reshape(-1, window)  # all of it, one window after the other
-        probabilities = session.run(None, {"waveform": wave})[0].mean(axis=0)
+        if len(wave) < rate // 10:
+            sys.exit(f"{file}: must be at least 0.1 s long, got {len(wave) / rate:g} s")
+        wave = np.pad(wave, (0, max(0, window - len(wave))))
+        starts = list(range(0, len(wave) - window + 1, round(window / 2)))
+        if starts[-1] + window < len(wave):
+            starts.append(len(wave) - window)  # the last window ends with the recording
+        runs = [session.run(None, {"waveform": wave[None, start : start + window]})[0][0] for start in starts]
+        probabilities = np.mean(runs, axis=0)
         shares = " ".join(f"{label} {share:.3f}" for label, share in zip(labels, probabilities, strict=True))
         print(f"{file}: {labels[probabilities.argmax()]} ({shares})")
 

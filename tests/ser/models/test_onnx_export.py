@@ -89,7 +89,7 @@ def test_the_script_needs_no_pytorch_and_prints_what_the_model_says(exported, tm
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     for line, path in zip(lines, paths, strict=True):
-        windows = list(recognizer.windows(read_blocks(Path(path)), SECONDS))  # as the script: one after the other
+        windows = list(recognizer.windows(read_blocks(Path(path))))
         expected = np.mean([window.probabilities for window in windows], axis=0)
         said = [float(word.rstrip(")")) for word in line.split() if word.rstrip(")").replace(".", "").isdigit()]
         np.testing.assert_allclose(said, expected, atol=2e-3)
