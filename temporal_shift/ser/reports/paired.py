@@ -1,4 +1,4 @@
-"""The paired comparison of two models: interval, tests, and the smallest difference that it could have shown."""
+"""The paired comparison of two models: interval, tests, and the smallest detectable difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..training.metrics import ClassCounts, Floats, FoldPredictions, Seeds
 from .bootstrap import CONFIDENCE, Interval, Resampled, Uncertainty, fold_scores
 
 POWER = 0.8
-SIGN_PATTERNS = 2**16  # enumerated if there are no more, else drawn
+SIGN_PATTERNS = 2**16  # enumerated up to this number, else drawn
 
 # A true difference of this many standard errors gives an interval without 0 in 80 % of the cases.
 DETECTABLE_IN_SE = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))  # 2.80
@@ -41,10 +41,8 @@ class PairedDifference:
     def p(self) -> float:
         """The two-sided p of the difference over its standard error, as of a normal distribution.
 
-        It usually agrees with the percentile interval, and allows for the luck of speakers and seeds. In simulations
-        (:class:`.bootstrap.Resampled`) with three or five seeds, models that did not differ had p < 0.05 in 3 to 6 %
-        of the cases, and the sign-flip test by speaker had it in 4 to 15 %; with 24 speakers in five folds and three
-        seeds, 2 to 8 % and 5 to 38 %. Without any variation, it is the p of the sign-flip test.
+        It usually agrees with the percentile interval, and includes the variation between speakers and between seeds
+        (with one seed, only between speakers). Without any variation, it is the p of the sign-flip test.
         """
         if self.ua == 0:
             return 1.0
