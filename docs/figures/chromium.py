@@ -1,4 +1,4 @@
-"""The browser of the scripts that take pictures: Debian's, the one that ``CHROMIUM`` names, or Playwright's own."""
+"""The browser for the screenshot scripts: ``$CHROMIUM``, the system's Chromium, or Playwright's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from playwright.sync_api import Browser, sync_playwright
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Chromium without a window; it asks the network for nothing by itself.
+    """Headless Chromium without background network requests.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If Chromium is not installed.
     """
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
-            raise FileNotFoundError("there is no Chromium: apt install chromium, or playwright install chromium")
+            raise FileNotFoundError(
+                "Chromium is not installed: run apt install chromium, or playwright install chromium"
+            )
         args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=path, args=args)
         yield browser

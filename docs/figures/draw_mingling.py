@@ -1,7 +1,7 @@
-"""Draw whose channels a frame holds after a shift, counted in the output of the shift itself.
+"""Draw which frames the channels of a frame come from after a shift, counted in the output of the shift.
 
-``python docs/figures/draw_mingling.py [FOLDER]``. Mingling is what a frame gets of its neighbours, misalignment what
-it loses of its own: of one shift they are the same share.
+``python docs/figures/draw_mingling.py [FOLDER]``. The share of the neighbours is the mingling, and equal to it is the
+share that the frame has lost, the misalignment.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from temporal_shift import ShiftConv, ShiftGRU, ShiftLSTM, ShiftTransformerLayer
 CHANNELS = 768
 N_DIVS = {False: (16, 8, 4, 2, 1), True: (16, 8, 4, 2)}
 LAYERS = (TemporalShift, ShiftConv, ShiftLSTM, ShiftGRU, ShiftTransformerLayer)
-LEFT, WIDTH = 68, 266  # of the bars
+LEFT, WIDTH = 68, 266  # the bars
 
 
 def shares(n_div: int, bidirectional: bool) -> dict[str, float]:
-    """Of the channels of a frame inside a sequence: which share is the past's, its own, the future's."""
+    """The shares of the channels of an inner frame that come from the past, the frame itself and the future."""
     frame = temporal_shift(numbered_frames(3, CHANNELS), n_div=n_div, bidirectional=bidirectional)[1]
     return {
         name: (frame == number).double().mean().item() for number, name in enumerate(("past", "own", "future"), start=1)
@@ -29,14 +29,14 @@ def shares(n_div: int, bidirectional: bool) -> dict[str, float]:
 
 
 def layers_with(n_div: int, bidirectional: bool) -> list[str]:
-    """The layers with this default."""
+    """The layers with these defaults."""
     found = []
     for layer in LAYERS:
         parameters = inspect.signature(layer).parameters
-        # `bidirectional` of a recurrent layer is its recurrence's
+        # in a recurrent layer, `bidirectional` is the direction of the recurrence
         direction = parameters.get("bidirectional_shift", parameters["bidirectional"]).default
         default = parameters["n_div"].default
-        if layer is TemporalShift:  # None in its signature, which leaves room for `groups`
+        if layer is TemporalShift:  # the signature has None, because `groups` replaces these arguments
             default, direction = layer().n_div, layer().bidirectional
         if (default, direction) == (n_div, bidirectional):
             found.append(layer.__name__)

@@ -1,7 +1,7 @@
-"""Draw what each placement of a shift lets a layer see, taken out of the layer by hooks.
+"""Draw the tensors inside a layer for each placement of the shift, recorded by hooks.
 
-``python docs/figures/draw_placements.py [FOLDER]``. The layer is a ``ShiftTransformerLayer``, which has all three.
-Cells are as in ``draw_shift.py``.
+``python docs/figures/draw_placements.py [FOLDER]``. The layer is a ``ShiftTransformerLayer``, which has all three
+placements. The cells are those of ``draw_shift.py``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from temporal_shift import ShiftTransformerLayer
 
 FRAMES, CHANNELS = 5, 4
-CELL, SPAN = 13.5, FRAMES * 13.5  # of one, of all frames
-X, SEEN, BOX, SUM = 4, 122, 202, 276  # from the left: the input, what is seen of it, the attention, the sum's middle
+CELL, SPAN = 13.5, FRAMES * 13.5  # width of one frame, of all frames
+X, SEEN, BOX, SUM = 4, 122, 202, 276  # horizontal positions: input, recorded tensors, attention, centre of the sum
 
 
 def seen(placement: str) -> dict[str, Tensor]:
-    """What of numbered frames reaches the attention, and what is added to its output: ``(frames, channels)`` each."""
+    """The inputs of the parts of a layer that gets numbered frames, ``(frames, channels)`` each."""
     layer = ShiftTransformerLayer(CHANNELS, 1, CHANNELS, 0.0, batch_first=True, placement=placement)
     inputs: dict[str, Tensor] = {}
 
@@ -28,13 +28,13 @@ def seen(placement: str) -> dict[str, Tensor]:
         module.register_forward_pre_hook(lambda _, arguments: inputs.__setitem__(name, arguments[0][0].detach()))
 
     if placement == "replace":
-        record(layer.linear1, "instead")  # the feed-forward part is all there is
+        record(layer.linear1, "instead")  # there is only the feed-forward part
     else:
         record(layer.self_attn, "attention")
         record(layer.norm1, "skip")
-        nn.init.zeros_(layer.self_attn.out_proj.weight)  # so that of the sum the skip is left
+        nn.init.zeros_(layer.self_attn.out_proj.weight)  # then the sum equals the skip
         nn.init.zeros_(layer.self_attn.out_proj.bias)
-    with torch.enable_grad():  # without it, torch takes a path that no hook sees
+    with torch.enable_grad():  # otherwise torch uses its fused path, which runs no hooks
         layer(numbered_frames(FRAMES, CHANNELS)[None])
     return inputs
 
@@ -48,7 +48,7 @@ def draw(theme: Theme) -> Figure:
 
 
 def _draw_two_lanes(axes: Axes, top: float, placement: str, theme: Theme) -> None:
-    """The skip above, the attention below, their sum to the right."""
+    """The skip at the top, the attention at the bottom, their sum on the right."""
     skip, attention = top + 63, top + 139
     middle, edge = (skip + attention) / 2, SEEN + SPAN + 4
     _title(axes, top, placement, theme)

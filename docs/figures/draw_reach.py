@@ -1,7 +1,7 @@
-"""Draw how much each input frame moves an output frame: the squared Jacobian of the layers themselves, in percent.
+"""Draw how much each input frame affects an output frame: the squared Jacobian of the layers, in percent.
 
-``python docs/figures/draw_reach.py [FOLDER]``. The weights are untrained: where nothing stands the Jacobian is zero,
-and so it is with any weights; the other numbers are those of one draw.
+``python docs/figures/draw_reach.py [FOLDER]``. The weights are random. An empty cell is zero for any weights; the other
+numbers depend on the weights.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import nn
 
 from temporal_shift import ShiftConv, ShiftTransformerLayer
 
-CHANNELS, FRAMES, SHOWN = 32, 21, 5  # as many frames before and after the output frame are shown
-WIDTH, HEIGHT, LEFT = 22, 19, 94  # of a cell; where the cells begin
+CHANNELS, FRAMES, SHOWN = 32, 21, 5  # frames drawn before and after the output frame
+WIDTH, HEIGHT, LEFT = 22, 19, 94  # size of a cell; left edge of the cells
 
 
 def conv(placement: str, **shift: int) -> nn.Module:

@@ -1,7 +1,7 @@
-"""Draw what the shift does, computed by the shift itself: ``python docs/figures/draw_shift.py [FOLDER]``.
+"""Draw the output of the shift: ``python docs/figures/draw_shift.py [FOLDER]``.
 
-A cell is one channel of one frame. Its number says which frame it comes from, its colour whether that is an earlier
-or a later one.
+A cell is one channel of one frame. The number is the frame that its value comes from, and the colour says whether that
+frame is earlier or later.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PANELS = {
     f"n_div={N_DIV}": {"n_div": N_DIV},
     f"n_div={N_DIV}\nbidirectional=True": {"n_div": N_DIV, "bidirectional": True},
 }
-WIDTH, HEIGHT = 13.5, 16  # of a cell
+WIDTH, HEIGHT = 13.5, 16  # size of a cell
 
 
 def origins(arguments: dict[str, int | bool]) -> Tensor:
-    """``(frames, channels)``: the number of the frame that each element is from, 0 for none."""
+    """``(frames, channels)``: the number of the frame that each element comes from, 0 for padding."""
     return temporal_shift(numbered_frames(FRAMES, CHANNELS), **arguments)
 
 
 def draw(theme: Theme) -> Figure:
-    """The input and two shifts of it, side by side."""
+    """The input and two shifts, side by side."""
     figure, axes = canvas(342, 176)
     write(axes, 8, 34 + CHANNELS * HEIGHT / 2, "channels", theme.ink, rotation=90, rotation_mode="anchor", ha="center")
     for (title, arguments), left in zip(PANELS.items(), (17, 109, 223), strict=True):
@@ -42,7 +42,7 @@ def draw(theme: Theme) -> Figure:
 
 
 def _name_groups(axes: Axes, third_frame: list[float], left: float, theme: Theme) -> None:
-    """To the right of the cells: what each group of channels reads."""
+    """Write what each group of channels reads, to the right of the cells."""
     for origin, name in {2.0: "past", 4.0: "future"}.items():
         channels = [channel for channel, read in enumerate(third_frame) if read == origin]
         if channels:

@@ -1,6 +1,6 @@
-"""Take the pictures of the demo from the demo itself: ``python docs/figures/shoot_demo.py [FOLDER]``, in a clone.
+"""Take screenshots of the demo: ``python docs/figures/shoot_demo.py [FOLDER]``, in a clone.
 
-It needs the extra ``demo``, Playwright and Chromium.
+Requires the extra ``demo``, Playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = "angry, man"  # the first
+EXAMPLE = "angry, man"  # the first example
 WIDTHS = {"demo.png": 1280, "demo-phone.png": 390}
 
 
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
 @contextmanager
 def demo() -> Iterator[str]:
-    """Where the demo of the repository's models listens."""
+    """Start the demo with the repository's models, and yield its address."""
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -44,15 +44,15 @@ def demo() -> Iterator[str]:
 
 
 def shoot(browser: Browser, address: str, width: int, path: Path) -> None:
-    """The whole page after a click on an example."""
+    """Take a screenshot of the whole page after a click on an example."""
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="light")
     page.goto(address)
-    for _ in range(2):  # the first answer is slower than those that follow
+    for _ in range(2):  # the first prediction is slower
         page.get_by_role("button", name=EXAMPLE).click()
         page.wait_for_selector(".card img")
-        page.wait_for_timeout(1000)  # until the page shows that it is busy
+        page.wait_for_timeout(1000)  # until the page shows its progress
         page.get_by_text("processing |").wait_for(state="hidden")
-        page.wait_for_timeout(2000)  # until what moves has come to rest
+        page.wait_for_timeout(2000)  # until animations end
     page.screenshot(path=path, full_page=True, animations="disabled")
     page.close()
     Image.open(path).convert("RGB").save(path, optimize=True)

@@ -1,8 +1,8 @@
-"""Look at the site in Chromium: ``python docs/figures/shoot_site.py PICTURES [SITE]``, in a clone.
+"""Check the site in Chromium: ``python docs/figures/shoot_site.py PICTURES [SITE]``, in a clone.
 
-It takes pictures of a few pages, in both colour schemes, on a desktop and on a phone, and tells of every page that is
-wider than the phone, that says an error in its console, or that asks another host for something. ``SITE`` is a folder
-that ``mkdocs build`` wrote; without it the site is built. It needs the extra ``docs``, Playwright and Chromium.
+It takes screenshots of a few pages, in both colour schemes and in the widths of a desktop and a phone. It reports every
+page that is wider than a phone, logs an error to the console, or requests something from another host. ``SITE`` is the
+output folder of ``mkdocs build``. Default: build the site. Requires the extra ``docs``, Playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(pictures: Path, site: Path | None = None) -> int:
         with served(site) as address:
             shoot(browser, address, pictures)
             found = faults(browser, address, pages_of(site))
-    print("\n".join(found) or "every page fits a phone, says no error and asks no other host for anything")
+    print("\n".join(found) or "every page fits a phone, logs no error and requests nothing from another host")
     return len(found)
 
 
@@ -46,7 +46,7 @@ def build(folder: Path) -> Path:
 
 @contextmanager
 def served(site: Path) -> Iterator[str]:
-    """Where a built site can be reached."""
+    """Serve a built site, and yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
     Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -58,11 +58,11 @@ def served(site: Path) -> Iterator[str]:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """No line for each request."""
+        """Log nothing."""
 
 
 def pages_of(site: Path) -> list[str]:
-    """The addresses of all pages, but for what shows a file of the repository."""
+    """The addresses of all pages, except those that show a file of the repository."""
     folders = sorted(page.parent.relative_to(site).as_posix() for page in site.rglob("index.html"))
     return ["" if folder == "." else f"{folder}/" for folder in folders if not folder.startswith("source")]
 
@@ -73,20 +73,22 @@ def shoot(browser: Browser, address: str, pictures: Path) -> None:
             page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
             for name, place in SHOT.items():
                 page.goto(address + place)
-                page.wait_for_timeout(500)  # until the header has come to rest
+                page.wait_for_timeout(500)  # until animations end
                 page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", animations="disabled")
             page.close()
 
 
 def faults(browser: Browser, address: str, places: list[str], width: int = PHONE) -> list[str]:
-    """A line for each thing that is wrong with a page."""
+    """A line for each fault of each page."""
     found: list[str] = []
     page = browser.new_page(viewport={"width": width, "height": 800})
-    page.on("console", lambda said: found.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+    page.on("console", lambda message: found.append(f"{page.url}: {message.text}") if message.type == "error" else None)
     page.on("pageerror", lambda error: found.append(f"{page.url}: {error}"))
     page.on("request", lambda asked: None if _is_own(asked.url, address) else found.append(f"{page.url}: {asked.url}"))
     page.goto(address)
-    page.route("**/search_index.json", lambda route: route.fulfill(body=NO_INDEX))  # each page would build it anew
+    page.route(
+        "**/search_index.json", lambda route: route.fulfill(body=NO_INDEX)
+    )  # otherwise each page builds the index again
     for place in places:
         page.goto(address + place)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

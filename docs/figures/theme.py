@@ -1,7 +1,7 @@
-"""What the drawn pictures share: the colours of a page, cells, and the two files that a picture is.
+"""Helpers of the drawing scripts: colours, cells, text, and the light and dark SVG files.
 
-A picture is one axes whose unit is a point, from the top left. It is narrow, so that its text can be read on a phone,
-and has no background: it stands on light and on dark pages.
+A figure has one axes in points, from the top left. It is narrow, so that its text is readable on a phone, and has no
+background, so that it fits light and dark pages.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor
 
 from temporal_shift.ser.utils.plot_style import CLASS_HUES, PAGE_THEMES, SVG_STYLE, PageTheme
 
-FUTURE, PAST = CLASS_HUES[4:6]  # dark text can be read on both
+FUTURE, PAST = CLASS_HUES[4:6]  # dark text is readable on both
 DARK_INK = PAGE_THEMES["light"].ink
 CODE = "monospace"
 
 
 @dataclass(frozen=True)
 class Theme(PageTheme):
-    """The colours of a page, and the fullest tint that its ink can be read on."""
+    """The colours of a page, and the strongest tint on which its text is readable."""
 
     strongest: float
 
@@ -53,12 +53,12 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def write(axes: Axes, x: float, y: float, text: str, colour: str, size: float = 10, **options: object) -> None:
-    """Text whose middle is at the height ``y``."""
+    """Write text, vertically centred at ``y``."""
     axes.text(x, y, text, fontsize=size, color=colour, **{"va": "center_baseline", **options})
 
 
 def arrow(axes: Axes, points: Sequence[tuple[float, float]], theme: Theme) -> None:
-    """From point to point, with a head at the last."""
+    """Draw a line through the points, with an arrow head at the last."""
     if len(points) > 2:
         axes.plot(*zip(*points[:-1], strict=True), color=theme.line, lw=1.1, solid_joinstyle="miter")
     style = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0, "color": theme.line, "lw": 1.1}
@@ -66,18 +66,18 @@ def arrow(axes: Axes, points: Sequence[tuple[float, float]], theme: Theme) -> No
 
 
 def fill(axes: Axes, boxes: Sequence[tuple[float, float, float, float]], colour: str, **options: object) -> None:
-    """Boxes ``(left, top, width, height)`` of one colour, as one path, which is a third of the bytes."""
+    """Draw boxes ``(left, top, width, height)`` of one colour, as one path, to make the file smaller."""
     outlines = [Outline([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], closed=True) for x, y, w, h in boxes]
     axes.add_patch(PathPatch(Outline.make_compound_path(*outlines), **{"facecolor": colour, "lw": 0, **options}))
 
 
 def numbered_frames(frames: int, channels: int) -> Tensor:
-    """``(frames, channels)``, of which each element says which frame it is of, counted from 1: 0 is padding."""
+    """``(frames, channels)``: each element is the number of its frame, from 1; 0 means padding."""
     return torch.arange(1.0, frames + 1)[:, None].expand(frames, channels)
 
 
 def draw_cells(axes: Axes, origins: Tensor, left: float, top: float, theme: Theme, width: float, height: float) -> None:
-    """A row for each channel of ``(frames, channels)``, with the number of the frame that each element is from."""
+    """Draw a row of cells for each channel of ``(frames, channels)``, with the frame that each element comes from."""
     boxes: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for frame, channels in enumerate(origins.tolist()):
         for channel, origin in enumerate(channels):
@@ -91,13 +91,13 @@ def draw_cells(axes: Axes, origins: Tensor, left: float, top: float, theme: Them
 
 
 def tint(theme: Theme, colour: str, share: float) -> tuple[float, ...]:
-    """The colour as thin as its share, on the page; never so strong that the page's ink could not be read on it."""
+    """The colour mixed with the page's by ``share``, limited so that text stays readable."""
     part = theme.strongest * share
     return tuple(part * c + (1 - part) * p for c, p in zip(to_rgb(colour), to_rgb(theme.page), strict=True))
 
 
 def save(name: str, draw: Callable[[Theme], Figure]) -> None:
-    """``NAME-light.svg`` and ``NAME-dark.svg``, beside the scripts or in the folder that the command line names."""
+    """Write ``NAME-light.svg`` and ``NAME-dark.svg`` to the folder of the command line. Default: beside the scripts."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     style = {
         "font.sans-serif": ["DejaVu Sans"],

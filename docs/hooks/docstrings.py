@@ -1,4 +1,4 @@
-"""A Griffe extension of the site: what PyTorch's docstrings say in reStructuredText, in the Markdown of the pages."""
+"""A Griffe extension for the site: converts the reStructuredText of PyTorch-style docstrings to Markdown."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SHAPE = re.compile(r"^Shape:" + _INDENTED, flags=re.MULTILINE)
 
 
 class InMarkdown(griffe.Extension):
-    """Rewrites each docstring as it is found."""
+    """Converts each docstring."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Roles become links, formulas and drawings blocks; ``Example`` is Google's ``Examples``."""
+        """Convert roles to links, formulas and literal blocks to Markdown, and ``Example`` to Google's ``Examples``."""
         if obj.docstring is None:
             return
         text = _SECTION.sub("\n\n", obj.docstring.value)
@@ -34,17 +34,17 @@ class InMarkdown(griffe.Extension):
 
 
 def _displayed(block: re.Match[str]) -> str:
-    """A line for each formula of the block, as no browser breaks one that is too long for a phone."""
+    """Put each formula on its own line: browsers do not break a formula that is too long for a phone."""
     return "".join(f"\\[\n{formula.strip()}\n\\]\n\n" for formula in block[1].split(r"\qquad"))
 
 
 def _link(name: str, obj: griffe.Object) -> str:
-    """To where the name is explained, if one of the pages does."""
+    """A link to the documentation of a name, if a page has it."""
     shown = name.rpartition(".")[2] if name.startswith("~") else name.lstrip(".")
     path = name.lstrip("~.")
     if not path.startswith("temporal_shift."):
         try:
             path = obj.resolve(path)
-        except griffe.NameResolutionError:  # of a module that could not be imported there, or of nothing
+        except griffe.NameResolutionError:  # the module does not import the name
             path = f"temporal_shift.{path}"
     return f'<autoref optional identifier="{path}">`{shown}`</autoref>'

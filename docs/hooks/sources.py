@@ -1,6 +1,6 @@
-"""A hook of the site: what a page links to outside ``docs/``, a file or a folder of the repository, becomes a page too.
+"""A hook for the site: adds a page for each file or folder outside ``docs/`` that a page links to.
 
-A link to what does not exist is left as it is, and MkDocs reports it.
+Links to files that do not exist stay, and MkDocs reports them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ ROOT = Path(__file__).parents[2]
 SHOWN = {
     "contributing.md": ROOT / "CONTRIBUTING.md",
     "changelog.md": ROOT / "CHANGELOG.md",
-}  # pages that are of the root
-LARGEST = 200_000  # bytes of a file that is shown
+}  # pages from files in the root of the repository
+LARGEST = 200_000  # bytes; larger files are not shown
 
 _LINK = re.compile(r"(?<=\]\()[^)\s#]+(?=[)#\s])")
-_PICTURE = re.compile(r'(?:(?<=src=")|(?<=srcset="))[^"]+')  # in HTML, which only the README has
+_PICTURE = re.compile(r'(?:(?<=src=")|(?<=srcset="))[^"]+')  # in HTML, only in the README
 _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml"}
 _HEAD = "---\nsearch:\n  exclude: true\n---\n"
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Make a page of each file and folder that a page links to, and of those that these pages lead to."""
+    """Add a page for each file and folder that a page links to, and for those that the added pages link to."""
     waiting = list(files.documentation_pages())
     while waiting:
         file = waiting.pop()
@@ -44,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the links lead to those pages."""
+    """Point the links to the added pages."""
     text, folder = _text(page.file.src_uri, markdown, config)
     start = posixpath.dirname(page.file.src_uri) or "."
 
@@ -61,7 +61,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _text(uri: str, markdown: str, config: MkDocsConfig) -> tuple[str, Path]:
-    """What a page says, and the folder where its links start."""
+    """The Markdown of a page, and the folder to which its links are relative."""
     if uri in SHOWN:
         return SHOWN[uri].read_text(encoding="utf-8"), ROOT
     if uri.startswith("source/"):
@@ -82,13 +82,13 @@ def _outside_code(change: Callable[[str], str], markdown: str) -> str:
 
 
 def _target(folder: Path, link: str) -> Path | None:
-    """What a link leads to, if it is there and of the repository."""
+    """The target of a link, if it exists and is in the repository."""
     target = (folder / link).resolve()
     return target if target.exists() and target.is_relative_to(ROOT) else None
 
 
 def _uri_of(target: Path, files: Files, config: MkDocsConfig) -> str:
-    """The page or picture that is there for a file, or is to be made for it or for a folder."""
+    """The URI of the page or picture for a file or folder."""
     for uri, shown in SHOWN.items():
         if target == shown:
             return uri
@@ -102,7 +102,7 @@ def _uri_of(target: Path, files: Files, config: MkDocsConfig) -> str:
 
 
 def _source(path: Path) -> str:
-    """A file as a page: Markdown as it is meant, other text as code."""
+    """A file as a page: Markdown is rendered, other text is shown as code."""
     title = f"{_HEAD}\n# `{path.relative_to(ROOT).as_posix()}`\n\n"
     if not _is_text(path):
         return f"{title}{path.stat().st_size:,} bytes, not shown.\n"
@@ -117,7 +117,7 @@ def _listing(folder: Path) -> str:
     shown = [path for path in entries if path.is_dir() or _is_text(path)]
     lines = [f"- [`{path.name}{'/' * path.is_dir()}`]({path.name})" for path in shown]
     if len(shown) < len(entries):
-        lines.append(f"- {len(entries) - len(shown)} files that are not text")
+        lines.append(f"- {len(entries) - len(shown)} other files, not shown")
     return "\n".join([_HEAD, f"# `{folder.relative_to(ROOT).as_posix()}/`", "", *lines, ""])
 
 
