@@ -1,8 +1,9 @@
-"""Documentation is executed: the docstrings' examples by pytest's doctest, README's and the pages' Python by Sybil."""
+"""Runs the examples in docstrings with doctest, and the Python blocks of README.md and docs/ with Sybil."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,20 @@ else:
     SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
 ROOT = Path(__file__).parent
+HAS_RECIPE = all(find_spec(name) for name in ("pydantic", "transformers", "typer"))  # of the extra ser
+NEED_RECIPE = {ROOT / "tests" / name for name in ("benchmarks", "project", "ser")}
+
+
+def pytest_report_header() -> str | None:
+    return None if HAS_RECIPE else "without the extra dev-all: tests/{benchmarks,project,ser} are not collected"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if not HAS_RECIPE and collection_path in NEED_RECIPE else None
 
 
 class Page(pytest.File):
-    """A page is one test: its blocks share their names, and must not be parted between two processes."""
+    """All Python blocks of a page are one test, because they share their variables."""
 
     def collect(self) -> Iterator[pytest.Item]:
         if list(SYBIL.parse(self.path)):
@@ -32,11 +43,16 @@ class Page(pytest.File):
 
 class Blocks(pytest.Item):
     def runtest(self) -> None:
-        for block in SYBIL.parse(self.path):
-            block.evaluate()
+        try:
+            for block in SYBIL.parse(self.path):
+                block.evaluate()
+        except ModuleNotFoundError as error:
+            if HAS_RECIPE:
+                raise
+            pytest.skip(f"{error.name} is not installed")
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, 0, f"{self.path.relative_to(ROOT)}: its Python"
+        return self.path, 0, f"{self.path.relative_to(ROOT)}: Python blocks"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | None:

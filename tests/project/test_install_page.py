@@ -22,8 +22,8 @@ PROSE = " ".join(PAGE.split())
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-IN_WORDS = ("test", "docs", "dev")  # described in words: users of the package need none of them
-ROWS = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .* \|$", PAGE, flags=re.MULTILINE))
+IN_WORDS = ("test", "docs", "dev", "dev-all")  # described in words: users of the package need none of them
+ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", PAGE, flags=re.MULTILINE))
 
 
 def names_of(extra: str) -> set[str]:
@@ -44,8 +44,9 @@ def test_a_row_lists_what_its_extra_brings():
         assert {name.strip("`") for name in ROWS[extra].split(", ")} == names_of(extra), extra
 
 
-def test_dev_holds_the_extras_that_the_page_names():
-    assert set(re.findall(r"`(\w+)`", ROWS["dev"])) == names_of("dev") & set(EXTRAS)
+@pytest.mark.parametrize("extra", ["dev", "dev-all"])
+def test_an_extra_for_developers_includes_the_extras_that_the_page_names(extra):
+    assert set(re.findall(r"`(\w+)`", ROWS[extra])) == names_of(extra) & set(EXTRAS)
 
 
 def test_versions_are_those_that_are_asked_for_and_those_that_ci_runs():

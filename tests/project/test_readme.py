@@ -21,7 +21,7 @@ def test_the_commands_are_one_line_each_and_install_extras_that_exist():
     extras = set(metadata("temporal-shift").get_all("Provides-Extra"))
     for _, command in commands:
         assert command.count("\n") == 1
-        assert re.search(r'-e "\.\[(\w+)\]"', command)[1] in extras
+        assert re.search(r'-e "\.\[([\w-]+)\]"', command)[1] in extras
 
 
 def test_the_shipped_model_answers_to_the_command_that_readme_gives(monkeypatch):
