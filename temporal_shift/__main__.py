@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ._extras import not_installed
+
 
 def main() -> None:
     _open_closed_streams()
@@ -14,18 +16,23 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "temporal_shift":
             raise
-        print(f'error: {error.name} is not installed: pip install "temporal-shift[ser]"', file=sys.stderr)
+        if sys.argv[1:] == ["env"]:  # the only command that does not require the extra
+            from ._environment import report
+
+            print(report())
+            return
+        print(f"error: {not_installed(error.name, 'ser')}", file=sys.stderr)
         sys.exit(2)
     try:
         app()
-    except OSError as error:  # of --help and --version: the commands report theirs
+    except OSError as error:  # from --help and --version; commands handle their own
         discard_output()
         print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 
 def _open_closed_streams() -> None:
-    """Python sets a standard stream that its caller has closed (``<&-``) to ``None``."""
+    """Open the standard streams that the caller has closed (``<&-``): Python sets them to ``None``."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the end
     if sys.stdin is None:

@@ -1,13 +1,15 @@
-"""What importing the package costs, and which names it has."""
+"""Importing the package, its public names, and what works without the extras."""
 
 from __future__ import annotations
 
 import ast
+import json
 import pickle
 import pydoc
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from torch import nn
 
 import temporal_shift
 import temporal_shift.ser
+from temporal_shift import __main__, _environment, _extras
 
 PACKAGES = [temporal_shift, temporal_shift.ser]
 
@@ -111,3 +114,61 @@ def test_star_import_gives_the_public_names():
     exec("from temporal_shift import *", names)
     assert set(temporal_shift.__all__) <= set(names)
     assert torch.equal(names["temporal_shift"](torch.zeros(1, 4, 8)), torch.zeros(1, 4, 8))
+
+
+@pytest.mark.parametrize("missing", ["", "typer"])
+def test_env_prints_the_versions_with_and_without_the_extra_ser(monkeypatch, capsys, missing):
+    monkeypatch.setattr(sys, "argv", ["temporal-shift", "env"])
+    if missing:
+        for name in [name for name in sys.modules if name.startswith("temporal_shift.ser.cli")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, missing, None)
+        __main__.main()
+    else:
+        with pytest.raises(SystemExit, match="0"):
+            __main__.main()
+    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    rows = {name: value.strip() for name, value in rows.items()}
+    assert rows["temporal-shift"] == temporal_shift.__version__
+    assert rows["PyTorch"] == torch.__version__
+    assert rows["GPU"] == "none" or torch.cuda.is_available()
+    assert rows["Python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
+    assert {"system", "GPU platform", "Triton", "extra ser", "extra onnx"} <= set(rows)
+    assert f"transformers {version('transformers')}" in rows["extra ser"]
+
+
+def test_env_reports_missing_packages_and_a_torch_that_cannot_be_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(_environment, "packages_of_extras", lambda: {"ser": ["numpy", "no-such-package"]})
+    report = _environment.report()
+    assert "cannot be imported: ModuleNotFoundError" in report
+    assert f"numpy {version('numpy')}; missing: no-such-package" in report
+
+
+VCS = {"url": "https://example.org/t.git", "vcs_info": {"vcs": "git", "commit_id": "0123abc"}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, 'pip install "temporal-shift[ser]"'),
+        ({"url": "file:///t.whl", "archive_info": {}}, 'pip install "temporal-shift[ser] @ file:///t.whl"'),
+        ({"url": "file:///clone", "dir_info": {}}, 'pip install "temporal-shift[ser] @ file:///clone"'),
+        (VCS, 'pip install "temporal-shift[ser] @ git+https://example.org/t.git@0123abc"'),
+    ],
+    ids=["index", "wheel", "folder", "repository"],
+)
+def test_an_extra_is_installed_from_where_the_package_came(monkeypatch, tmp_path, origin, command):
+    class Installed:
+        read_text = staticmethod(lambda name: origin and json.dumps(origin))
+
+    monkeypatch.setattr(_extras, "distribution", lambda name: Installed)
+    assert _extras.install_command("ser", tmp_path / "temporal_shift") == command
+
+
+def test_in_a_clone_an_extra_is_installed_from_the_clone(monkeypatch, tmp_path):
+    clone = Path(temporal_shift.__file__).parents[1]
+    monkeypatch.chdir(tmp_path)
+    assert _extras.install_command("ser") == f'pip install -e "{clone}[ser]"'
+    monkeypatch.chdir(clone)
+    assert _extras.not_installed("typer", "ser") == 'typer is not installed: pip install -e ".[ser]"'

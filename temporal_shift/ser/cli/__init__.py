@@ -11,6 +11,7 @@ import typer
 
 from ... import __version__
 from . import cache, corpora, experiments, live, models, predict
+from .exit_codes import exit_on_error
 
 __all__ = ["app"]
 
@@ -36,6 +37,15 @@ _Version = Annotated[
 @app.callback()
 def _temporal_shift(version: _Version = False) -> None:
     """The temporal shift: experiments on the command line."""
+
+
+@app.command()
+def env() -> None:
+    """Print the versions of Python and the packages, the GPUs and the state of Triton, for a bug report."""
+    from ..._environment import report
+
+    with exit_on_error():
+        print(report())
 
 
 _ser = typer.Typer(no_args_is_help=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from ..._extras import not_installed
 from ..config import Channel
 from ..utils.errors import RecipeError, reason_of
 from .demo import Example, page_of
@@ -175,5 +176,5 @@ def _gradio() -> Any:
     try:
         import gradio
     except ModuleNotFoundError:
-        raise RecipeError('the demo needs gradio: pip install "temporal-shift[demo]"') from None
+        raise RecipeError(not_installed("gradio", "demo")) from None
     return gradio

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import soxr
 
+from ..._extras import not_installed
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.errors import RecipeError, reason_of
 from ..utils.table import Table
@@ -84,7 +85,7 @@ def _portaudio() -> Any:
     try:
         import sounddevice
     except ModuleNotFoundError:
-        raise RecipeError('the microphone needs sounddevice: pip install "temporal-shift[live]"') from None
+        raise RecipeError(not_installed("sounddevice", "live")) from None
     except OSError:
         raise RecipeError(
             "the microphone needs the library PortAudio (the package libportaudio2 on Debian and Ubuntu)"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from ..._extras import not_installed
 from ..audio.resampling import SAMPLE_RATE
 from ..utils.atomic_files import atomic_path
 from ..utils.errors import RecipeError
@@ -38,7 +39,7 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
-        raise RecipeError(f'{error.name} is not installed: pip install "temporal-shift[onnx]"') from None
+        raise RecipeError(not_installed(error.name or "onnx", "onnx")) from None
     size = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
     if size > LARGEST:
         raise RecipeError(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ..._extras import not_installed
 from ..utils.errors import RecipeError
 from .run_record import Run
 
@@ -33,7 +34,7 @@ def train_on_ray(
     try:
         import ray
     except ModuleNotFoundError:
-        raise RecipeError('Ray is not installed: pip install "temporal-shift[ray]"') from None
+        raise RecipeError(not_installed("ray", "ray")) from None
     _check_reachable(address)
     try:
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

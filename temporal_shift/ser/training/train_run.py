@@ -126,7 +126,7 @@ def _log_to_tensorboard(folder: Path) -> None:
     try:
         import tensorboard  # noqa: F401
     except ModuleNotFoundError:
-        raise RecipeError("training.tensorboard needs the package tensorboard: pip install tensorboard") from None
+        raise RecipeError("training.tensorboard requires tensorboard: pip install tensorboard") from None
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback takes no argument
 
 

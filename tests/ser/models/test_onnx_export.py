@@ -113,5 +113,5 @@ def test_a_model_too_large_for_one_file_is_refused_beforehand(tmp_path, monkeypa
 
 def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(RecipeError, match=r'^onnxscript is not installed: pip install "temporal-shift\[onnx\]"$'):
+    with pytest.raises(RecipeError, match=r'^onnxscript is not installed: pip install .*\[onnx\]"$'):
         export_onnx(small_model(), tmp_path / "model.onnx")

@@ -1,0 +1,72 @@
+"""What ``temporal-shift env`` prints: the versions and devices that a bug report needs. Only torch is required."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from types import ModuleType
+
+from . import __version__
+from ._extras import packages_of_extras
+
+_FOR_DEVELOPERS = {"dev", "dev-all", "docs", "test"}
+
+
+def report() -> str:
+    """The environment as lines of a name and a value."""
+    rows = {
+        "temporal-shift": __version__,
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform(),
+    }
+    try:
+        import torch
+    except Exception as error:  # a broken installation is what may have to be reported
+        rows["PyTorch"] = f"cannot be imported: {type(error).__name__}: {error}"
+    else:
+        rows |= {"PyTorch": torch.__version__, **_gpus(torch), "Triton": _triton(torch)}
+    for extra, packages in packages_of_extras().items():
+        if extra not in _FOR_DEVELOPERS:
+            rows[f"extra {extra}"] = _installed(packages)
+    width = max(map(len, rows))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
+
+
+def _gpus(torch: ModuleType) -> dict[str, str]:
+    rocm = torch.version.hip
+    platform = f"ROCm {rocm}" if rocm else f"CUDA {torch.version.cuda}" if torch.version.cuda else "none (a CPU build)"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"GPU platform": platform, "GPU": ", ".join(names) or "none"}
+
+
+def _triton(torch: ModuleType) -> str:
+    """Triton's version, and on which GPUs it can compile and launch a kernel."""
+    if find_spec("triton") is None:
+        return "not installed"
+    try:
+        import triton
+
+        if not torch.cuda.is_available():
+            return f"{triton.__version__}, not used without a GPU"
+        from .core.triton.probe import works_on
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+            working = [str(device) for device in devices if works_on(device)]
+    except Exception as error:
+        return f"does not work: {type(error).__name__}: {error}"
+    state = [f"works on {', '.join(working)}"] if working else []
+    return ", ".join([triton.__version__, *state, *(" ".join(str(each.message).split()) for each in caught)])
+
+
+def _installed(packages: list[str]) -> str:
+    installed, missing = [], []
+    for name in packages:
+        try:
+            installed.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    return "; ".join(filter(None, (", ".join(installed), f"missing: {', '.join(missing)}" * bool(missing))))

@@ -1,0 +1,54 @@
+"""The package's extras: the packages that they require, and the command that installs one."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+NAME = "temporal-shift"
+
+
+def not_installed(package: str, extra: str) -> str:
+    """The error message for a missing package, with the command that installs the extra."""
+    return f"{package} is not installed: {install_command(extra)}"
+
+
+def install_command(extra: str, package: Path = Path(__file__).parent) -> str:
+    """The ``pip install`` command for an extra, from where this package came: a clone, a URL or the package index.
+
+    Args:
+        extra: The extra, such as ``"ser"``.
+        package: The folder of the imported package.
+    """
+    clone = package.parent
+    with suppress(OSError):  # no such file, or no current folder
+        if f'name = "{NAME}"' in (clone / "pyproject.toml").read_text(encoding="utf-8"):
+            return f'pip install -e "{"." if clone == Path.cwd() else clone}[{extra}]"'
+    url = _installed_from()
+    return f'pip install "{NAME}[{extra}]{f" @ {url}" if url else ""}"'
+
+
+def packages_of_extras() -> dict[str, list[str]]:
+    """Extra -> packages that it requires, without other extras; empty if the package is not installed."""
+    found: dict[str, list[str]] = {}
+    with suppress(PackageNotFoundError):
+        for requirement in distribution(NAME).requires or ():
+            match = re.match(r"([\w.-]+).*;.*\bextra == ['\"]([\w-]+)['\"]", requirement)
+            if match and match[1] != NAME:
+                found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def _installed_from() -> str | None:
+    """The URL that pip installed this package from, as pip takes it (PEP 610), or None for the package index."""
+    try:
+        origin = json.loads(distribution(NAME).read_text("direct_url.json") or "null")
+    except PackageNotFoundError:
+        return None
+    if origin is None:
+        return None
+    vcs = origin.get("vcs_info")
+    return f"{vcs['vcs']}+{origin['url']}@{vcs['commit_id']}" if vcs else str(origin["url"])
