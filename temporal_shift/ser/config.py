@@ -1,4 +1,7 @@
-"""The experiment as typed data: every key of the YAML file, with the paper's settings as defaults."""
+"""The settings of an experiment: every key of its YAML file, with the paper's values as defaults.
+
+``docs/settings.md`` is generated from the descriptions here: ``python docs/hooks/settings.py``.
+"""
 
 from __future__ import annotations
 
@@ -23,48 +26,48 @@ from .utils.errors import RecipeError, sentences_of, shortened
 from .utils.names import LocalPath, Name, PathName, check_name, clean_label_map, look_alike_problems, look_alikes
 from .utils.yaml_files import read_yaml
 
-Channel: TypeAlias = int | Literal["mean"]  # of a recording
+Channel: TypeAlias = int | Literal["mean"]
 
-_MAX_SEED = 2**32 - 1  # NumPy's
+_MAX_SEED = 2**32 - 1  # NumPy accepts no larger seed
 
 
 class Section(BaseModel):
-    """A group of settings."""
+    """A section of an experiment's YAML file."""
 
-    # a misspelt key is an error, and so is an infinite number
+    # misspelt keys and infinite numbers are errors
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truth_values_are_no_numbers(cls, found: Any, field: ValidationInfo) -> Any:
+    def _reject_booleans_as_numbers(cls, found: Any, field: ValidationInfo) -> Any:
         kind = cls.model_fields[field.field_name or ""].annotation
         if isinstance(found, bool) and {int, float} & {kind, *get_args(kind)}:
             raise ValueError(f"must be a number, got {str(found).lower()}")
         return found
 
 
-Column = Literal["path", "label", "speaker", "id", "session"]  # of a table
+Column = Literal["path", "label", "speaker", "id", "session"]
 
 
 def check_channel(channel: Any) -> Channel:
-    """The channel, ``"mean"`` or a number from 0; a text may contain the number.
+    """Return ``"mean"`` or the number of a channel, counted from 0, which may be given as text.
 
     Raises:
-        ValueError: For other values.
+        ValueError: If ``channel`` is something else.
     """
     if channel == "mean":
         return "mean"
     number = int(channel) if isinstance(channel, str) and re.fullmatch("[0-9]{1,4}", channel) else channel
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ValueError(f"channel must be mean or the number of a channel, counted from 0, got {channel!r}")
+        raise ValueError(f"channel must be mean or a number, counted from 0, got {channel!r}")
     return number
 
 
-_DIVIDED = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that make groups of speakers
+_GROUPING = ("ravdess", "cremad", "emodb", "emobox", "table", "folder")  # readers that form speaker groups
 
-CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each option
-    "label_map": ("iemocap", *_DIVIDED, "manifest", "auto"),
-    "groups": (*_DIVIDED, "auto"),
+CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # option: the readers that support it
+    "label_map": ("iemocap", *_GROUPING, "manifest", "auto"),
+    "groups": (*_GROUPING, "auto"),
     "folds": ("emobox", "table", "folder"),
     "audio": ("emobox", "table"),
     "columns": ("table",),
@@ -73,40 +76,75 @@ CORPUS_OPTIONS: dict[str, tuple[str, ...]] = {  # the readers that support each 
 
 
 class Corpus(Section):
-    """The corpus and its reader; see :mod:`temporal_shift.ser.corpora`."""
+    """The recordings, their labels and their speakers."""
 
-    reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest", "auto"] = (
-        "iemocap"
+    reader: Literal["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder", "manifest", "auto"] = Field(
+        default="iemocap",
+        description="Format of the corpus. `auto` chooses the reader that fits the files at `path`.",
     )
-    path: LocalPath  # the corpus folder, the table, or the manifest that ``temporal-shift ser prepare`` wrote
+    path: LocalPath = Field(
+        description="The corpus folder, the table, or the manifest that `temporal-shift ser prepare` wrote."
+    )
     labels: tuple[Name, ...] | None = Field(
-        default=None, min_length=1
-    )  # a manifest's classes in the order of the model's outputs; default: sorted
-    label_map: dict[str, str | None] | None = None  # each label of the corpus to a class, or to null to leave it out
-    columns: dict[Column, str] | None = None  # a table's columns, if they have other names
-    pattern: str | None = None  # a folder's paths, e.g. {speaker}_{label}_{name}; default: {label}/{speaker}/{name}
-    groups: int | None = Field(default=None, ge=2)  # speaker groups used as folds without sessions; default: 5
-    folds: Literal["speakers", "published"] | None = None  # default: the corpus's sessions, if it has them
-    audio: LocalPath | None = None  # the folder that the paths of a table or of EmoBox start from
-    channel: Channel = "mean"  # of each recording: their mean, or a number from 0
-    note: str = ""  # the first caveat of reports, in place of a comparison with the published corpus
+        default=None,
+        min_length=1,
+        description="Classes in the order of the model's outputs, for `manifest` only. Default: all labels, sorted.",
+    )
+    label_map: dict[str, str | None] | None = Field(
+        default=None,
+        description="Class of each label; `null` leaves the label's utterances out. Default: the corpus's own map; "
+        "without one, each label is a class.",
+    )
+    columns: dict[Column, str] | None = Field(
+        default=None,
+        description="Headers of a table's columns, such as `{path: file_id}`. Default: `path`, `label`, `speaker`, "
+        "`id`, `session`.",
+    )
+    pattern: str | None = Field(
+        default=None,
+        description="Where the paths of a folder have the label and the speaker, such as `{speaker}_{label}_{take}`. "
+        "Default: `{label}/{speaker}/{name}`.",
+    )
+    groups: int | None = Field(
+        default=None,
+        ge=2,
+        description="Number of speaker groups, which are the folds of a corpus without sessions. Default: 5, or one "
+        "per speaker if there are fewer.",
+    )
+    folds: Literal["speakers", "published"] | None = Field(
+        default=None,
+        description="Folds of a table, a folder or an EmoBox dataset: `speakers` forms speaker groups, `published` "
+        "uses EmoBox's folds. Default: the sessions, if the corpus has them, else speaker groups.",
+    )
+    audio: LocalPath | None = Field(
+        default=None,
+        description="Folder that the paths of a table or of EmoBox are relative to. Default: the table's folder, or "
+        "the clone of EmoBox.",
+    )
+    channel: Channel = Field(
+        default="mean", description="Channel of each recording: their mean, or a number, counted from 0."
+    )
+    note: str = Field(
+        default="",
+        description="First caveat of the reports. A corpus with a note is not compared with a published corpus.",
+    )
 
     @field_validator("label_map", mode="before")
     @classmethod
-    def _codes_are_text(cls, found: Any) -> Any:
+    def _reject_labels_that_are_not_text(cls, found: Any) -> Any:
         for code in found if isinstance(found, dict) else ():
             if not isinstance(code, str):
-                raise ValueError(f"labels must be text, got {code!r}; put quotes around it in the YAML")
+                raise ValueError(f"labels must be text, got {code!r}; put it in quotes")
         return found
 
     @field_validator("label_map")
     @classmethod
-    def _each_label_has_one_class(cls, found: dict[str, str | None] | None) -> dict[str, str | None] | None:
+    def _clean_label_map(cls, found: dict[str, str | None] | None) -> dict[str, str | None] | None:
         return None if found is None else clean_label_map(found)
 
     @field_validator("labels")
     @classmethod
-    def _labels_differ(cls, found: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_labels(cls, found: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for label in found or ():
             if found is not None and found.count(label) > 1:
                 raise ValueError(f"labels must be unique, got {label!r} twice")
@@ -116,38 +154,38 @@ class Corpus(Section):
 
     @field_validator("columns")
     @classmethod
-    def _columns_differ(cls, found: dict[Column, str] | None) -> dict[Column, str] | None:
+    def _check_columns(cls, found: dict[Column, str] | None) -> dict[Column, str] | None:
         named = {column: check_name(name, f"the column of {column}").lower() for column, name in (found or {}).items()}
         for column, name in named.items():
             if list(named.values()).count(name) > 1:
-                raise ValueError(f"the column of {column} must be another one than the others', got {name!r} twice")
+                raise ValueError(f"the column of {column} must be used once, got {name!r} twice")
         return found and named
 
     @field_validator("channel", mode="before")
     @classmethod
-    def _one_channel_or_their_mean(cls, found: Any) -> Channel:
+    def _check_channel(cls, found: Any) -> Channel:
         return check_channel(found)
 
     @model_validator(mode="after")
-    def _options_fit_the_reader(self) -> Corpus:
+    def _check_options_of_reader(self) -> Corpus:
         for option, readers in CORPUS_OPTIONS.items():
             if getattr(self, option) is not None and self.reader not in readers:
                 named = ", ".join(reader for reader in readers if reader != "auto")
-                raise ValueError(f"{option} needs a reader of {named}, got {self.reader}")
+                raise ValueError(f"reader must be one of {named} if {option} is set, got {self.reader}")
         if self.groups is not None and self.folds == "published":
             raise ValueError(f"groups and folds: published are mutually exclusive, got groups={self.groups}")
         return self
 
     @classmethod
     def checked(cls, **values: Any) -> Corpus:
-        """Validate the values; raises :class:`RecipeError` for the first that is invalid."""
+        """Validate the values; raise :class:`RecipeError` for the first invalid one."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             raise RecipeError(sentences_of(error)[0]) from None
 
     def below(self, folder: Path) -> Corpus:
-        """The same corpus with its relative paths resolved against a folder."""
+        """Return a copy with the relative paths resolved against a folder."""
         audio = None if self.audio is None else folder / self.audio
         return self.model_copy(update={"path": folder / self.path, "audio": audio})
 
@@ -157,7 +195,7 @@ def _layer(found: Any) -> Any:
         found = int(found)
     if found not in ("last", "weighted") and not isinstance(found, int):
         raise ValueError(f"must be last, weighted or a whole number, got {shortened(found)}")
-    return "last" if found == -1 else found  # so that the same features are cached once
+    return "last" if found == -1 else found  # equal features share a cache
 
 
 Layer = Annotated[int | Literal["last", "weighted"], BeforeValidator(_layer)]
@@ -166,54 +204,96 @@ Average = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Backbone(Section):
-    """The pre-trained encoder: a name on the Hugging Face hub, or a local folder."""
+    """The pre-trained speech encoder."""
 
-    name: str = "facebook/hubert-base-ls960"
-    revision: str | None = None  # a commit, tag or branch on the hub; the results record its commit
-    layer: Layer = "last"  # 0: input of the first layer; weighted: a learned sum of all
-    normalize: bool = False  # the paper feeds the raw waveform
+    name: str = Field(
+        default="facebook/hubert-base-ls960",
+        description="Name on the Hugging Face hub, or a local folder. The default is the paper's encoder for `setting: "
+        "features`.",
+    )
+    revision: str | None = Field(
+        default=None,
+        description="Commit, tag or branch on the hub. Default: the main branch. The results record the commit.",
+    )
+    layer: Layer = Field(
+        default="last",
+        description="`last`: the encoder's output. An integer: that hidden state; 0 is the input of the first layer, "
+        "negative values count from the end. `weighted`: a learned sum of all hidden states, as in SUPERB.",
+    )
+    normalize: bool = Field(
+        default=False,
+        description="Scale each clip to zero mean and unit variance. The paper's code feeds the raw waveform.",
+    )
 
 
 class Features(Section):
-    """The cached features of each utterance."""
+    """The frames that the encoder computes from each utterance."""
 
-    clip_seconds: ClipSeconds = 7.5  # utterances are cut or zero-padded to this length
-    average: Average = 1  # adjacent frames averaged into one: 5 turns 50 Hz into 10 Hz
-    dtype: Literal["float16", "float32"] = "float32"
+    clip_seconds: ClipSeconds = Field(
+        default=7.5, description="Length of a clip in seconds: utterances are cut or zero-padded. Default: the paper's."
+    )
+    average: Average = Field(
+        default=1,
+        description="Number of adjacent frames that are averaged into one: 5 turns 50 frames per second into 10.",
+    )
+    dtype: Literal["float16", "float32"] = Field(default="float32", description="Data type of the cached frames.")
 
 
 class Shift(Section):
-    """The placement and size of the shift; see :func:`temporal_shift.temporal_shift`."""
+    """The temporal shift of a model; see :func:`temporal_shift.temporal_shift`."""
 
-    placement: Literal["residual", "inplace", "replace"]
-    n_div: PositiveInt
-    stride: int = Field(default=1, ge=-100_000, le=100_000)
-    bidirectional: bool = False
+    placement: Literal["residual", "inplace", "replace"] = Field(
+        description="Where the shift is applied: `residual` on the skip connection, `inplace` on the input of the "
+        "block, `replace` in place of self-attention. `conv` supports `residual` and `inplace`, `lstm` supports "
+        "`inplace`, `transformer` supports all three."
+    )
+    n_div: PositiveInt = Field(
+        description="One in `n_div` channels moves, per direction; at least 2 if `bidirectional`. The paper's best: 16 "
+        "for `conv`, 4 for `lstm` and `transformer`."
+    )
+    stride: int = Field(
+        default=1,
+        ge=-100_000,
+        le=100_000,
+        description="Frames by which the channels move. 0 shifts nothing; negative values swap past and future.",
+    )
+    bidirectional: bool = Field(
+        default=False,
+        description="Move a second group of channels, which reads the future. The paper's best `transformer` has it.",
+    )
 
     @model_validator(mode="after")
-    def _channels_are_left_for_both_ways(self) -> Shift:
+    def _check_bidirectional(self) -> Shift:
         if self.bidirectional and self.n_div < 2:
             raise ValueError(f"n_div must be at least 2 if bidirectional is true, got {self.n_div}")
         return self
 
 
-PLACEMENTS: dict[str, tuple[str, ...]] = {  # of the shift, by blocks
+PLACEMENTS: dict[str, tuple[str, ...]] = {  # blocks: the placements that they support
     "conv": ("residual", "inplace"),
     "lstm": ("inplace",),
     "transformer": ("replace", "residual", "inplace"),
-    "linear": (),  # without blocks, a shift would change little but the edges of the mean
+    "linear": (),  # the mean over frames is nearly the same with a shift
 }
 
 
 class Blocks(Section):
-    """A stack of blocks on the frames, with or without a shift. ``linear`` is the baseline without blocks."""
+    """The blocks of a classifier, with or without a shift."""
 
-    blocks: Literal["conv", "lstm", "transformer", "linear"]
-    shift: Shift | None = None
-    pooling: Literal["mean", "mean_std"] = "mean"  # over frames; mean_std, with the standard deviation, is for linear
+    blocks: Literal["conv", "lstm", "transformer", "linear"] = Field(
+        description="Layers between the frames and the mean over time: two ConvNeXt-like blocks, one bidirectional "
+        "LSTM, two Transformer layers, or none (`linear`)."
+    )
+    shift: Shift | None = Field(
+        default=None, description="The temporal shift. Default: no shift. `linear` supports none."
+    )
+    pooling: Literal["mean", "mean_std"] = Field(
+        default="mean",
+        description="Pooling over frames: their mean, or their mean and standard deviation (`linear` only).",
+    )
 
     @model_validator(mode="after")
-    def _shift_fits_the_blocks(self) -> Blocks:
+    def _check_shift_of_blocks(self) -> Blocks:
         allowed = PLACEMENTS[self.blocks]
         if self.shift is not None and not allowed:
             raise ValueError(f"shift must be left out for {self.blocks}, got placement {self.shift.placement}")
@@ -232,59 +312,96 @@ Baselines: TypeAlias = Annotated[tuple[PathName, ...], BeforeValidator(_as_list)
 
 
 class Model(Blocks):
-    """A model of an experiment."""
+    """A model of the experiment. ``models`` is a list of them."""
 
-    name: PathName  # also the name of its results folder
-    baseline: Baselines = ()  # the models to compare it with, utterance by utterance; one name or a list
-    learning_rate: PositiveFloat | None = None  # default: training.learning_rate
+    name: PathName = Field(description="Name in the reports, and of the folder of the model's results.")
+    baseline: Baselines = Field(
+        default=(),
+        description="Names of the models to compare this one with, on the same utterances, folds and seeds. One name "
+        "needs no list.",
+    )
+    learning_rate: PositiveFloat | None = Field(
+        default=None, description="Peak learning rate of this model. Default: `training.learning_rate`."
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _former_key_of_the_baseline(cls, found: Any) -> Any:
-        if isinstance(found, dict) and "twin" in found:  # its former name
+    def _accept_former_name_of_baseline(cls, found: Any) -> Any:
+        if isinstance(found, dict) and "twin" in found:
             return {"baseline": found["twin"], **{key: value for key, value in found.items() if key != "twin"}}
         return found
 
 
 class SpecAugment(Section):
-    """Masks on the frames in training, with the probabilities and lengths of Hugging Face's Wav2Vec2."""
+    """SpecAugment on the frames, in training only. Defaults: the paper's code.
 
-    time_prob: float = Field(default=0.08, ge=0, le=1)  # approximate share of masked frames
-    time_length: int = Field(default=15, ge=1, le=100_000)  # frames
-    time_min_masks: int = Field(default=2, ge=0, le=100_000)
-    feature_prob: float = Field(default=0.05, ge=0, le=1)
-    feature_length: int = Field(default=64, ge=1, le=100_000)  # channels
-    feature_min_masks: int = Field(default=1, ge=0, le=100_000)
+    Time masks are filled with a learned vector, channel masks with 0. Masks are drawn as in Hugging Face's Wav2Vec2.
+    """
+
+    time_prob: float = Field(default=0.08, ge=0, le=1, description="Approximate share of frames that are masked.")
+    time_length: int = Field(default=15, ge=1, le=100_000, description="Length of a time mask in frames.")
+    time_min_masks: int = Field(default=2, ge=0, le=100_000, description="Minimum number of time masks per clip.")
+    feature_prob: float = Field(default=0.05, ge=0, le=1, description="Approximate share of channels that are masked.")
+    feature_length: int = Field(default=64, ge=1, le=100_000, description="Width of a channel mask in channels.")
+    feature_min_masks: int = Field(default=1, ge=0, le=100_000, description="Minimum number of channel masks per clip.")
 
 
 class Protocol(Section):
-    """The parts of each fold and the choice of the epoch; see :mod:`temporal_shift.ser.training.folds`."""
+    """The training, validation and test parts of each fold, and the epoch that is reported."""
 
-    kind: Literal["heldout", "paper", "last", "speaker"] = "heldout"
+    kind: Literal["heldout", "paper", "last", "speaker"] = Field(
+        default="heldout",
+        description="`heldout`: test on one session, choose the epoch on the next one, train on the others. `speaker`: "
+        "test on one speaker, choose the epoch on the other speakers of the session. `last`: test on one session after "
+        "the last epoch. `paper`: report the best epoch on the test session, which is optimistic. In a "
+        "corpus without sessions, speaker groups take their place.",
+    )
 
 
 class Training(Section):
-    """The optimiser (AdamW with the paper's settings) and its schedule."""
+    """The optimiser, AdamW, and its schedule. Defaults: the paper's for frozen features, unless stated."""
 
-    epochs: int = Field(default=100, ge=1, le=1_000_000)
-    batch_size: int = Field(default=32, ge=1, le=1_000_000)  # utterances per step, over all processes
-    gradient_accumulation: PositiveInt = 1  # passes per step; more passes need less memory
-    learning_rate: PositiveFloat = 5e-4
-    weight_decay: float = Field(default=0.05, ge=0)  # not for biases, norms and other one-dimensional parameters
-    # after a linear warm-up; "paper" is the published code's rate, see :mod:`temporal_shift.ser.training.schedules`
-    schedule: Literal["cosine", "linear", "constant", "paper"] = "cosine"
-    warmup_epochs: int = Field(default=5, ge=0, le=1_000_000)
-    max_grad_norm: PositiveFloat = 5.0
-    shuffle: bool = True
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # others: mixed precision
-    seed: int = Field(default=42, ge=0, le=_MAX_SEED)  # the first seed; the others count up from it
-    checkpoint_seconds: float = Field(default=60, ge=0)  # minimum time between checkpoints, written at epoch ends
-    workers: int = Field(default=0, ge=0, le=1024)  # processes that read audio in fine-tuning
-    keep_models: bool = False  # keep the weights at the reported epoch, for ``temporal-shift ser package``
-    tensorboard: bool = False  # write curves to the run's folder during training
+    epochs: int = Field(default=100, ge=1, le=1_000_000, description="Number of epochs.")
+    batch_size: int = Field(
+        default=32, ge=1, le=1_000_000, description="Utterances per optimiser step, over all processes of a run."
+    )
+    gradient_accumulation: PositiveInt = Field(
+        default=1, description="Forward passes per step; must divide `batch_size`. More passes need less memory."
+    )
+    learning_rate: PositiveFloat = Field(default=5e-4, description="Peak learning rate.")
+    weight_decay: float = Field(
+        default=0.05, ge=0, description="Weight decay; not applied to biases, norms and other 1-D parameters."
+    )
+    schedule: Literal["cosine", "linear", "constant", "paper"] = Field(
+        default="cosine",
+        description="Learning rate after the linear warm-up: decay to 0 or constant. `paper` is the rate of the "
+        "published code, and ignores `warmup_epochs`.",
+    )
+    warmup_epochs: int = Field(default=5, ge=0, le=1_000_000, description="Epochs of linear warm-up.")
+    max_grad_norm: PositiveFloat = Field(default=5.0, description="Gradients are clipped to this L2 norm.")
+    shuffle: bool = Field(
+        default=True, description="Shuffle the utterances in every epoch. The paper's code does not shuffle."
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Data type of the forward pass; the others are mixed precision, and `float16` requires a GPU.",
+    )
+    seed: int = Field(
+        default=42, ge=0, le=_MAX_SEED, description="First random seed. With `seeds: 3`, runs use 42, 43 and 44."
+    )
+    checkpoint_seconds: float = Field(
+        default=60, ge=0, description="Minimum time between two checkpoints in seconds. They are written at epoch ends."
+    )
+    workers: int = Field(
+        default=0, ge=0, le=1024, description="Processes that read audio in fine-tuning. 0: the training process."
+    )
+    keep_models: bool = Field(
+        default=False, description="Keep the weights of each run, for `temporal-shift ser package`."
+    )
+    tensorboard: bool = Field(default=False, description="Write TensorBoard curves to the folder of each run.")
 
     @model_validator(mode="after")
-    def _batches_divide(self) -> Training:
+    def _check_gradient_accumulation(self) -> Training:
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"gradient_accumulation must divide batch_size {self.batch_size}, got {self.gradient_accumulation}"
@@ -293,22 +410,33 @@ class Training(Section):
 
 
 class Experiment(Section):
-    """An experiment. Relative paths in a YAML file start from the file's folder."""
+    """The keys at the top of the file. Relative paths start from the file's folder."""
 
-    name: PathName  # also the default name of its results folder
-    setting: Literal["features", "finetune"] = "features"  # backbone frozen, or trained except for its convolutions
-    corpus: Corpus
-    backbone: Backbone = Backbone()
-    features: Features = Features()
-    spec_augment: SpecAugment = SpecAugment()
-    protocol: Protocol = Protocol()
-    training: Training = Training()
-    models: list[Model] = Field(min_length=1)
-    seeds: int = Field(default=1, ge=1, le=10_000)  # number of seeds that each model is trained with on each fold
-    processes: int = Field(default=1, ge=1, le=1024)  # runs trained in parallel, with one thread each
+    name: PathName = Field(description="Name of the experiment, and of its default results folder.")
+    setting: Literal["features", "finetune"] = Field(
+        default="features",
+        description="`features`: the encoder is frozen and its frames are cached. `finetune`: the encoder is trained, "
+        "except for its input convolutions.",
+    )
+    corpus: Corpus = Field(description="The corpus.")
+    backbone: Backbone = Field(default=Backbone(), description="The pre-trained encoder.")
+    features: Features = Field(default=Features(), description="The frames of the encoder.")
+    spec_augment: SpecAugment = Field(default=SpecAugment(), description="The masks on the frames in training.")
+    protocol: Protocol = Field(default=Protocol(), description="The folds and the reported epoch.")
+    training: Training = Field(default=Training(), description="The optimiser and its schedule.")
+    models: list[Model] = Field(min_length=1, description="The models to train and compare.")
+    seeds: int = Field(
+        default=1, ge=1, le=10_000, description="Number of seeds that each model is trained with on each fold."
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of runs that are trained in parallel, with one thread each. 1: one run with all threads.",
+    )
 
     @model_validator(mode="after")
-    def _names_are_unique_and_baselines_exist(self) -> Experiment:
+    def _check_names_and_seeds(self) -> Experiment:
         names = [model.name for model in self.models]
         for model in self.models:
             if names.count(model.name) > 1:
@@ -339,13 +467,13 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
         raise RecipeError(f"{path} must contain keys and values (name, corpus, models, ...), got {found}")
     for section, values in (overrides or {}).items():
         target = data.setdefault(section, {}) if section else data
-        if isinstance(target, dict):  # otherwise the validation reports the section
+        if isinstance(target, dict):  # else validation reports the section
             target.update(values)
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None
     folder, backbone = path.resolve().parent, experiment.backbone
-    if (folder / backbone.name).is_dir():  # otherwise the name is on the hub
+    if (folder / backbone.name).is_dir():  # else the name is on the hub
         backbone = backbone.model_copy(update={"name": str(folder / backbone.name)})
     return experiment.model_copy(update={"corpus": experiment.corpus.below(folder), "backbone": backbone})

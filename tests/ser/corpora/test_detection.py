@@ -100,5 +100,5 @@ def test_a_stray_recording_in_a_known_corpus_is_the_file_that_is_named(tmp_path)
 
 def test_an_option_that_the_found_reader_lacks_is_an_error(tmp_path):
     corpus = write_small("iemocap", tmp_path / "corpus")
-    with pytest.raises(RecipeError, match=r"groups needs a reader of .*, got iemocap"):
+    with pytest.raises(RecipeError, match=r"reader must be one of .* if groups is set, got iemocap"):
         read_corpus(config.Corpus(reader="auto", path=corpus.path, groups=3))

@@ -115,7 +115,7 @@ def test_columns_that_the_table_lacks_and_names_of_several_recordings_are_a_sent
         config.Corpus.checked(**options, columns={"emotion": "label"})
     with pytest.raises(RecipeError, match=r"column of path .*got 'x' twice"):
         config.Corpus.checked(**options, columns={"path": "x", "label": "X"})
-    with pytest.raises(RecipeError, match=r"columns needs a reader of table, got emodb"):
+    with pytest.raises(RecipeError, match=r"reader must be one of table if columns is set, got emodb"):
         config.Corpus.checked(reader="emodb", path=tmp_path, columns=NEMO_COLUMNS)
 
 
