@@ -95,7 +95,7 @@ def _transfer_progress() -> Iterator[Callable[[int, int | None], None]]:
 def prepare(
     corpus: Annotated[str, typer.Argument(help=f"Reader: {_CORPORA}.")],
     path: Annotated[Path, typer.Argument(help="Corpus folder or table (read only).")],
-    out: Annotated[Path, out_option("Manifest to write.")] = Path("manifest.jsonl"),
+    out: Annotated[Path | None, out_option("Manifest to write.", show_default="manifest.jsonl")] = None,
     label_map: Annotated[
         Path | None, typer.Option(help="YAML file that maps each label of the corpus to a class, or to null.")
     ] = None,
@@ -120,6 +120,7 @@ def prepare(
 
     if corpus == "manifest" or corpus not in READERS:
         raise RecipeError(f"corpus must be one of {_CORPORA}, got {corpus!r}")
+    is_named, out = out is not None, out or Path("manifest.jsonl")
     if out.resolve().is_relative_to(path.resolve()):
         raise RecipeError(f"--out must be outside the corpus {path}, got {out}")
     chosen = Corpus.checked(
@@ -132,10 +133,10 @@ def prepare(
         columns=None if columns is None else _pairs(columns),
         audio=audio,
     )
-    _prepare(chosen, out, label_map)
+    _prepare(chosen, out, label_map, replaces=is_named)
 
 
-def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replaces: bool = True) -> None:
+def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replaces: bool) -> None:
     """Write the manifest of a corpus, and report what is odd about it.
 
     Args:

@@ -66,23 +66,46 @@ def test_a_manifest_replaces_no_file_that_prepare_reads(here, out):
     assert (here / "corpus" / out).read_bytes() == before
 
 
+def test_the_default_manifest_is_not_replaced_by_another_one(here):
+    write_folder(here / "folder")
+    typed("prepare", "folder", here / "folder")
+    before = Path("manifest.jsonl").read_bytes()
+    typed("prepare", "folder", here / "folder")
+    printed = typed("prepare", "folder", here / "folder", "--groups", 2, code=2)
+    assert printed == "error: --out must be given: the default manifest manifest.jsonl exists and has other content\n"
+    assert Path("manifest.jsonl").read_bytes() == before
+    typed("prepare", "folder", here / "folder", "--groups", 2, "--out", "manifest.jsonl")
+    assert Path("manifest.jsonl").read_bytes() != before
+
+
 def test_a_folder_in_place_of_a_manifest_to_write_is_one_sentence(here):
     table = write_table(here / "corpus")
     for out in (".", here):
         assert typed("prepare", "table", table, "--out", out, code=2) == f"error: {out}: Is a directory\n"
 
 
-def test_the_options_of_prepare_are_the_corpus_s(here):
+def test_the_options_of_prepare_are_passed_to_the_reader(here):
     write_folder(here / "folder")
     typed("prepare", "folder", here / "folder", "--pattern", "{label}/{speaker}/{take}", "--groups", 2)
     assert {u.session for u in read_manifest(Path("manifest.jsonl")).utterances} == {"Group1", "Group2"}
     table = write_table(here / "tables")
     (here / "tables" / "audio").rename(here / "audio")
-    typed("prepare", "table", table, "--audio", here)
+    typed("prepare", "table", table, "--audio", here, "--out", "table.jsonl")
     table.write_text(table.read_text().replace("path,label,speaker", "file,emotion,who"))
-    typed("prepare", "table", table, "--audio", here, "--columns", "path=file,label=emotion,speaker=who")
-    typed("prepare", "emobox", write_emobox_emovo(here / "EmoBox"), "--folds", "published")
-    assert "fold_6" in Path("manifest.jsonl").read_text()
+    typed(
+        "prepare",
+        "table",
+        table,
+        "--audio",
+        here,
+        "--columns",
+        "path=file,label=emotion,speaker=who",
+        "--out",
+        "t2.jsonl",
+    )
+    assert Path("t2.jsonl").read_bytes() == Path("table.jsonl").read_bytes()
+    typed("prepare", "emobox", write_emobox_emovo(here / "EmoBox"), "--folds", "published", "--out", "emovo.jsonl")
+    assert "fold_6" in Path("emovo.jsonl").read_text()
     leaking = write_emobox_emodb(here / "again")
     printed = typed("prepare", "emobox", leaking, "--folds", "published", code=2)
     assert printed.startswith("error: the published fold_1 of emodb has the speaker 03 and 9 more in both its train ")
@@ -96,13 +119,13 @@ def test_the_options_of_prepare_are_the_corpus_s(here):
             ("manifest",),
             "corpus must be one of iemocap, ravdess, cremad, emodb, emobox, table, folder, got 'manifest'",
         ),
-        (("ravdess", "--pattern", "{label}"), "pattern needs a reader of folder, got ravdess"),
-        (("folder", "--audio", "."), "audio needs a reader of emobox, table, got folder"),
-        (("emodb", "--folds", "published"), "folds needs a reader of emobox, table, folder, got emodb"),
+        (("ravdess", "--pattern", "{label}"), "reader must be one of folder if pattern is set, got ravdess"),
+        (("folder", "--audio", "."), "reader must be one of emobox, table if audio is set, got folder"),
+        (("emodb", "--folds", "published"), "reader must be one of emobox, table, folder if folds is set, got emodb"),
         (("table", "--folds", "mine"), "folds must be 'speakers' or 'published', got 'mine'"),
         (
             ("iemocap", "--groups", "5"),
-            "groups needs a reader of ravdess, cremad, emodb, emobox, table, folder, got i",
+            "reader must be one of ravdess, cremad, emodb, emobox, table, folder if groups is set, got i",
         ),
         (("emodb", "--groups", "1"), "groups must be greater than or equal to 2, got 1"),
         (
@@ -147,9 +170,9 @@ def test_an_experiment_names_a_corpus_with_its_options_and_paths_from_its_folder
     assert len({u.session for u in read_corpus(corpus).utterances}) == 3
 
 
-def test_an_option_that_its_reader_has_no_use_for_is_a_sentence(here):
+def test_an_option_of_another_reader_is_an_error(here):
     path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "groups": 3})
-    with pytest.raises(RecipeError, match=r"groups .*ravdess, .*, folder, got manifest"):
+    with pytest.raises(RecipeError, match=r"reader must be one of ravdess, .*, folder if groups is set, got manifest"):
         config.read_experiment(path)
     path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
     with pytest.raises(RecipeError, match=r"corpus\.label_map: .*at least one class$"):
