@@ -1,4 +1,4 @@
-"""Benchmarks of the package: ``python -m benchmarks SUITE [--help]``; without a suite, it lists them."""
+"""Benchmarks of the package: ``python -m benchmarks COMMAND [--help]``. Without a command, it lists them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,48 @@ from importlib import import_module
 
 from . import runner
 
-COMMANDS = {  # imported on use: each needs other packages
-    "all": "runner:run_all",
-    "gpu": "gpu:main",
-    "fusion": "fusion:main",
-    "compare": "compare:main",
-    "real-speech": "real_speech:main",
-    "cross-corpus": "cross_corpus:main",
-    "pages": "report.pages:main",
+COMMANDS = {  # name: (module and function, what it does); imported on use, as each needs other packages
+    "all": ("runner:run_all", "run the suites op, layers, kernels, host, recipe and package"),
+    "gpu": ("gpu:main", "run the tests and the suites on a GPU, in at most ten minutes"),
+    "fusion": ("fusion:main", "list the kernels that torch.compile generates for a shift and its neighbours"),
+    "compare": ("compare:main", "compare two records of one suite"),
+    "real-speech": ("real_speech:main", "write the records of experiments on real speech"),
+    "cross-corpus": ("cross_corpus:main", "test a model on another corpus"),
+    "pages": ("report.pages:main", "write the tables and figures of the records into README and the docs"),
 }
-USAGE = f"usage: python -m benchmarks {{{','.join((*runner.SUITES, *runner.ON_REQUEST, *COMMANDS))}}} [--help]"
+SUITES = {
+    "op": "time and memory of the shift, compared with a copy and with other implementations",
+    "layers": "time and memory of the layers, compared with PyTorch's and the published ones",
+    "kernels": "registers, instructions and memory traffic of the GPU kernels; needs no GPU",
+    "host": "CPU time of an eager call on a GPU; needs no GPU",
+    "recipe": "what the feature cache saves, its peak memory, and the FLOP of the paper's experiment",
+    "package": "import time, size of the wheel, time until the quickstart's first run",
+    "training": "a few training steps of each layer (`all` does not run it)",
+}
+
+
+def usage() -> str:
+    lines = {**SUITES, **{name: summary for name, (_, summary) in COMMANDS.items()}}
+    width = max(map(len, lines))
+    listed = "\n".join(f"  {name:{width}}  {summary}" for name, summary in lines.items())
+    return f"usage: python -m benchmarks COMMAND [--help]\n\ncommands:\n{listed}"
 
 
 def main() -> None:
     name, argv = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name in COMMANDS:
-        module, function = COMMANDS[name].split(":")
+        module, function = COMMANDS[name][0].split(":")
         getattr(import_module(f"benchmarks.{module}"), function)(argv)
-    elif name in (*runner.SUITES, *runner.ON_REQUEST):
+    elif name in SUITES:
         runner.run(name, argv)
     elif name in ("-h", "--help"):
-        print(USAGE)
+        print(usage())
     else:
-        sys.exit(USAGE)
+        print(usage(), file=sys.stderr)
+        if name:
+            known = ", ".join((*SUITES, *COMMANDS))
+            print(f"\nerror: COMMAND must be one of {known}, got {name!r}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

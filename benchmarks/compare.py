@@ -1,10 +1,10 @@
-"""Two records of a suite: what became slower or faster, and what is noise.
+"""Compare two records of one suite: which rows became slower or faster, and which differences are noise.
 
-Times of two runs cannot be held against each other: the machine was another by then. What can be is ours over the other
-forms, which took turns with it. A *change* is that ratio in B over the same in A, and has two kinds of noise. Within a
-run, rounds differ: resampling them tells how far. Between two runs, caches and pages fall differently, which all rounds
-of a run share: how far that goes is told by the forms that nobody has changed, each held against the others as ours is.
-The interval has both, at 95 % for all rows together; where it leaves out 1, the row is slower or faster, else noise.
+Absolute times of two runs are not comparable, as other work slows the machine. The ratio of our time to the other
+implementations in the same run is. A *change* is this ratio in B divided by the one in A. Its 95 % interval covers two
+kinds of noise: within a run, estimated by resampling the rounds, and between runs, estimated from the changes of the
+other implementations, whose code is the same in both. It is corrected for the number of rows (Bonferroni). A row whose
+interval excludes 1 is slower or faster; the others are noise.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .measure.measurements import Line
 from .report.tables import quantity
 
 RESAMPLES = 4000
-ERROR = 0.05  # of all rows together
-WEIGHED = 1.05  # bytes at a peak come in pages, and differ by some of them
+ERROR = 0.05  # family-wise, over all rows
+WEIGHED = 1.05  # peak memory is counted in pages and varies by a few of them
 SAME = ("suite", "what", "setting", "timer", "form", "shape", "dtype", "unit")
 
 
 @dataclass(frozen=True)
 class Change:
-    """Of one row: the ratio B / A of ours, held against the other forms, and the interval of what it may really be."""
+    """The ratio B / A of one row, each relative to the other implementations, with its interval."""
 
     before: Line
     after: Line
@@ -61,10 +61,10 @@ def main(argv: list[str]) -> None:
         prog="python -m benchmarks compare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 without a regression, 1 with one, 2 where the records cannot be compared.",
+        epilog="Exit status: 0 without a regression, 1 with a regression, 2 if the records cannot be compared.",
     )
-    parser.add_argument("a", type=Path, metavar="A", help="the record of before")
-    parser.add_argument("b", type=Path, metavar="B", help="the record of after")
+    parser.add_argument("a", type=Path, metavar="A", help="record before the change")
+    parser.add_argument("b", type=Path, metavar="B", help="record after the change")
     options = parser.parse_args(argv)
     try:
         before, after = record_file.read(options.a), record_file.read(options.b)
@@ -84,10 +84,10 @@ def main(argv: list[str]) -> None:
 
 
 def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Change], list[str]]:
-    """What differs in the circumstances, the rows of both, and the counts that are others.
+    """Return notes on versions, the change of each row, and a line for each count that differs.
 
     Raises:
-        ValueError: If the records are of two devices or two numbers of threads, or have no row in common.
+        ValueError: If the records have different devices or numbers of threads, or no row in common.
     """
     pairs = _pairs(before, after, "measurement")
     for name in ("device", "threads") if pairs else ():
@@ -96,14 +96,14 @@ def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Cha
             given = " and ".join(
                 f"{', '.join(sorted(values))} in {which}" for which, values in zip("AB", (was, is_now), strict=True)
             )
-            raise ValueError(f"the records are of another {name}, {given}: measure both on one machine, set up alike")
-    notes = [f"commit {before[0]['commit']} against {after[0]['commit']}"]
+            raise ValueError(f"both records must have the same {name}, got {given}")
+    notes = [f"A: commit {before[0]['commit']}, B: commit {after[0]['commit']}"]
     versions = [lines[0]["versions"] for lines in (before, after)]
     for name in sorted(versions[0].keys() | versions[1].keys()):
         if versions[0].get(name) != versions[1].get(name):
-            notes.append(f"{name} was {versions[0].get(name)} and is {versions[1].get(name)}: other forms changed, too")
+            notes.append(f"{name}: {versions[0].get(name)} in A, {versions[1].get(name)} in B; this affects all rows")
     if not pairs and not _pairs(before, after, "count"):
-        raise ValueError("the records have no row in common: they must be of one suite, measured in one way")
+        raise ValueError("the records have no row in common; they must be of the same suite and settings")
     timed = [pair for pair in pairs if pair[0]["unit"] == "s"]
     return notes, [*_changes(timed), *_weighed(pairs)], list(_other_counts(before, after))
 
@@ -119,7 +119,7 @@ def _pairs(before: list[Line], after: list[Line], kind: str) -> list[tuple[Line,
 def _changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
     spread, degrees = between_runs(pairs)
     random = np.random.default_rng(0)
-    level = ERROR / max(len(pairs), 1) / 2  # Bonferroni's, both sides
+    level = ERROR / max(len(pairs), 1) / 2  # Bonferroni, two-sided
     reach = spread * (t.isf(level, degrees) if degrees else 0.0)
     for before, after in pairs:
         ratios = [_against_the_others(line, line["form"]) for line in (before, after)]
@@ -131,7 +131,7 @@ def _changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
 
 
 def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
-    """The standard deviation of the change of a form that is not ours, and on how many such forms it rests."""
+    """The standard deviation of the change of the other implementations, and their number."""
     changes = []
     for before, after in pairs:
         for form in before["samples"].keys() & after["samples"].keys() - {before["form"]}:
@@ -144,7 +144,7 @@ def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
 
 
 def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
-    """Of each round: the logarithm of a form's time over the geometric mean of the others'; alone, of its time."""
+    """The logarithm of a form's time / geometric mean of the others, for each round; without others, of its time."""
     samples = line["samples"]
     others = [samples[name] for name in samples if name not in (form, without)]
     rounds = zip(samples[form], *others, strict=True)
@@ -152,7 +152,7 @@ def _against_the_others(line: Line, form: str, without: str | None = None) -> li
 
 
 def _weighed(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
-    """Bytes, which have no rounds: a change of less than some pages is none."""
+    """Changes of memory, which has no rounds: a factor below ``WEIGHED`` is noise."""
     for before, after in pairs:
         if before["unit"] == "B" and before["median"]:
             ratio = after["median"] / before["median"]
@@ -167,11 +167,11 @@ def _other_counts(before: list[Line], after: list[Line]) -> Iterator[str]:
             named = ", ".join(filter(None, (was["what"], was["setting"], was["dtype"])))
             for name in was["figures"]:
                 if was["figures"][name] != is_now["figures"].get(name):
-                    yield f"{named}: {name} was {was['figures'][name]} and is {is_now['figures'].get(name)}"
+                    yield f"{named}: {name} is {was['figures'][name]} in A, {is_now['figures'].get(name)} in B"
 
 
 def table_of(changes: list[Change]) -> Table:
-    """A row for each row of both records."""
+    """One row for each row that both records have."""
     rows = []
     for change in changes:
         line = change.before
@@ -179,4 +179,4 @@ def table_of(changes: list[Change]) -> Table:
         medians = [quantity(of["median"], of["unit"]) for of in (change.before, change.after)]
         interval = f"[{change.low:.2f}, {change.high:.2f}]"
         rows.append((line["what"], where, *medians, f"{change.ratio:.3f}", interval, change.verdict))
-    return Table(("what", "", "A", "B", "B / A, against the others", "95 % of all together", ""), rows)
+    return Table(("benchmark", "setting", "A", "B", "B / A, relative", "95 % interval", "result"), rows)

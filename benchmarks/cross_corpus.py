@@ -1,8 +1,8 @@
-"""Test a model on a corpus that it was not trained on: ``python -m benchmarks cross-corpus MODEL CORPUS``.
+"""``python -m benchmarks cross-corpus``: test a model on a corpus that it was not trained on.
 
-The corpus is read by the reader that fits it, and utterances with other labels than the model's classes are left
-out. Each utterance is one clip, as in training. Two sounds without speech are predicted too: silence and white noise.
-The record has a line with WA, UA, ECE and the confusion counts, and one for each sound.
+The reader of the corpus is detected automatically. Utterances with labels that are not classes of the model are
+skipped. Each utterance is one clip, as in training. The model also predicts two sounds without speech, silence and
+white noise. The record has one line with WA, UA, ECE and the confusion counts, and one line for each sound.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def main(argv: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="folder of a model")
-    parser.add_argument("corpus", type=Path, help="corpus folder, table or manifest")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the record (default: %(default)s)")
+    parser.add_argument("model", type=Path, help="folder of the model")
+    parser.add_argument("corpus", type=Path, help="corpus: a folder, a table or a manifest")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the record (default: %(default)s)")
     options = parser.parse_args(argv)
     record_file.make_folder(options.out, parser)
     try:
@@ -52,7 +52,11 @@ def main(argv: list[str]) -> None:
 
 
 def lines_of(model: Path, corpus: Path) -> Iterator[Line]:
-    """The record of a model on a corpus."""
+    """The lines of the record of a model on a corpus.
+
+    Raises:
+        RecipeError: If no utterance of the corpus has a label that is a class of the model.
+    """
     recognizer = Recognizer.load(str(model))
     head = {
         "suite": "real-speech",
@@ -76,7 +80,9 @@ def _scores(recognizer: Recognizer, corpus: Path) -> Line:
     everything = read_corpus(Corpus(reader="auto", path=corpus))
     chosen = [each for each in everything.utterances if each.label in labels]
     if not chosen:
-        raise RecipeError(f"the corpus must have labels among {', '.join(labels)}, got {', '.join(everything.labels)}")
+        raise RecipeError(
+            f"labels of the corpus must include one of {', '.join(labels)}, got {', '.join(everything.labels)}"
+        )
     clips = [read_clip(each.path, recognizer.window) for each in chosen]
     batches = [np.stack(clips[start : start + _BATCH]) for start in range(0, len(clips), _BATCH)]
     probabilities = np.concatenate([recognizer.probabilities(batch) for batch in batches])

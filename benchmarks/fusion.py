@@ -1,7 +1,7 @@
-"""``python -m benchmarks fusion``: the kernels that ``torch.compile`` makes of a shift and its neighbours on an H100.
+"""``python -m benchmarks fusion``: list the kernels that ``torch.compile`` generates for a shift and its neighbours.
 
-No GPU is needed: the command traces each function on the CPU, gives every tensor of the graph a CUDA device that does
-not exist, and lets Inductor write its code, which is not run. This uses internals of torch 2.13.
+Needs no GPU: the command traces each function on the CPU, moves the graph to a fake H100 and lets Inductor generate
+its code, which does not run. It uses internals of torch 2.13.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def normalized(x: Tensor) -> Tensor:
 
 
 def cases() -> dict[str, tuple[Callable[..., Tensor], int]]:
-    """Each function, and how many tensors of the shape it takes."""
+    """Each function with its number of inputs of shape ``SHAPE``."""
     return {
         "shift(x)": (temporal_shift, 1),
         "gelu(shift(x))": (lambda x: F.gelu(temporal_shift(x)), 1),
@@ -63,9 +63,9 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], int]]:
 
 
 def launches(function: Callable[..., Tensor], inputs: int) -> list[tuple[str, float | None]]:
-    """What the compiled function launches, in order: Triton kernels and calls of libraries.
+    """The launches of the compiled function in order: Triton kernels and library calls.
 
-    With each kernel, the number of elements that it computes, over those of ``SHAPE``.
+    A kernel comes with the number of elements that it computes, as a share of the elements of ``SHAPE``.
     """
     source = inductor_code(graph_of(function, [torch.randn(SHAPE) for _ in range(inputs)]))
     found = re.findall(r"(triton_\w+)\.run\((.*), stream=|(extern_kernels\.\w+)\(", source[source.index("def call") :])
@@ -119,7 +119,7 @@ def inductor_code(graph: torch.fx.GraphModule) -> str:
 
 
 def pretended_gpu() -> ExitStack:
-    """What Inductor asks of a GPU is answered as an H100 would."""
+    """Patch torch to report an H100 to Inductor."""
     import torch._inductor.async_compile
     import torch._inductor.scheduler
     import torch.utils._triton

@@ -1,7 +1,7 @@
-"""``python -m benchmarks gpu``: everything that a GPU's owner can check and measure, in less than ten minutes.
+"""``python -m benchmarks gpu``: run the tests and benchmarks that need a GPU, in at most ten minutes.
 
-Needs torch, triton, numpy, pytest and hypothesis, and nothing else. Each step is a process of its own: one that fails,
-crashes or takes too long does not stop the others. The record and the page are written again after each step.
+Requires only torch, triton, numpy, pytest and hypothesis. Each step runs in a new process, so a step that fails,
+crashes or times out does not stop the others. The record and the page are rewritten after each step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .report import tables
 
 OUT = Path("results/gpu")
 PASSED, NOT_INSTALLED = "passed", "not installed"
-KEPT_LINES = 40  # of a failed step's output, on the page
+KEPT_LINES = 40  # last lines of a failed step's output, shown on the page
 _PYTEST = (
     *("-m", "pytest", "-o", "addopts=", "-o", "faulthandler_timeout=90", "-p", "no:cacheprovider"),
     *("-v", "-rfE", "--tb=short", "--durations=3"),
@@ -45,7 +45,7 @@ _SUMMARY = re.compile(
 
 @dataclass
 class Step:
-    """A command, with the seconds that it may take, and the record that it leaves."""
+    """A command with its time limit in seconds and the file name of its record."""
 
     name: str
     command: list[str]
@@ -72,10 +72,12 @@ def main(argv: list[str]) -> None:
         prog="python -m benchmarks gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, default=OUT, help="folder of the record and the page (default: %(default)s)"
+        "--out", type=Path, default=OUT, help="folder for the record and the page (default: %(default)s)"
     )
-    parser.add_argument("--minutes", type=float, default=9.5, help="time of all steps together (default: %(default)s)")
-    parser.add_argument("--steps", nargs="+", metavar="STEP", help=f"some of: {', '.join(STEPS)} (default: all)")
+    parser.add_argument(
+        "--minutes", type=float, default=9.5, help="time limit for all steps together (default: %(default)s)"
+    )
+    parser.add_argument("--steps", nargs="+", metavar="STEP", help=f"steps to run: {', '.join(STEPS)} (default: all)")
     parser.add_argument(
         "--interpret",
         action="store_true",
@@ -83,13 +85,13 @@ def main(argv: list[str]) -> None:
     )
     options = parser.parse_args(argv)
     if unknown := set(options.steps or ()) - STEPS.keys():
-        parser.error(f"--steps must be some of {', '.join(STEPS)}, got {', '.join(sorted(unknown))}")
+        parser.error(f"--steps must be among {', '.join(STEPS)}, got {', '.join(sorted(unknown))}")
     if not options.minutes > 0:  # also nan
         parser.error(f"--minutes must be greater than 0, got {options.minutes:g}")
     if not options.interpret and not torch.cuda.is_available():
-        parser.error("torch finds no CUDA or ROCm device; --interpret tries the command without one")
+        parser.error("torch.cuda.is_available() is False; use --interpret to try the command without a GPU")
     record_file.make_folder(options.out, parser)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no process is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # runs the finally blocks, which end the step
     started = time.monotonic()
     device = INTERPRETER if options.interpret else "cuda"
     environment = {**record_file.environment(device), "driver": _driver()}
@@ -101,17 +103,17 @@ def main(argv: list[str]) -> None:
         done.append(step)
         try:
             _run(step, 60 * options.minutes - (time.monotonic() - started), options.out, say)
-        finally:  # also if the run is stopped
+        finally:  # also when the run is interrupted
             step.outcome = step.outcome or "stopped"
             _write(options.out, environment, done, say)
     failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
     say(f"{len(done) - len(failed)} of {len(done)} steps passed; record and page: {options.out / 'gpu'}.*")
     if failed:
-        sys.exit(f"not passed: {', '.join(failed)}")
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 class Clock:
-    """Prints lines with the time since the start, at once."""
+    """Prints lines with the time since the start, unbuffered."""
 
     def __init__(self, started: float) -> None:
         self._started = started
@@ -137,7 +139,7 @@ def _bounds(device: str, out: Path) -> list[Step]:
 def _sanitizer(device: str, out: Path) -> list[Step]:
     tool = _compute_sanitizer()
     script = [sys.executable, "-m", "benchmarks.measure.odd_bounds", device]
-    # An allocator that caches would hide accesses behind the end of a tensor.
+    # a caching allocator would hide accesses beyond the end of a tensor
     environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     steps = []
     for name in ("memcheck", "racecheck"):
@@ -175,7 +177,7 @@ def _compute_sanitizer() -> str | None:
 
 
 def _driver() -> str | None:
-    """What the driver says of the GPU."""
+    """GPU name, driver version, memory and power limit as ``nvidia-smi`` reports them."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,power.limit", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
@@ -184,7 +186,7 @@ def _driver() -> str | None:
 
 
 def _run(step: Step, left: float, out: Path, say: Clock) -> None:
-    """Run a step, and print and keep its output."""
+    """Run a step; print its output and write it to a log file."""
     if not step.outcome and left < 5:
         step.outcome = "no time left"
     if step.outcome:
@@ -228,7 +230,7 @@ def _read(lines: IO[str], step: Step, say: Clock) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the step's processes, also those that it left behind."""
+    """Terminate all processes of the step's process group."""
     for ending, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, ending)
@@ -259,7 +261,7 @@ def _lines_of(out: Path, step: Step) -> list[Line]:
 
 
 def page_of(environment: Line, done: list[Step], of_suites: dict[str, list[Line]]) -> str:
-    """The page: the machine, the steps, the end of what failed, and the tables of each suite."""
+    """Markdown with the machine, the steps, the last output of failed steps, and the tables of each suite."""
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
     parts = [
         "# On a GPU",
@@ -270,15 +272,13 @@ def page_of(environment: Line, done: list[Step], of_suites: dict[str, list[Line]
     for step in done:
         if step.outcome not in (PASSED, NOT_INSTALLED) and step.output:
             end = "\n".join(step.output[-KEPT_LINES:]).replace("```", "'''")
-            parts.append(f"## The end of {step.name}\n\n```text\n{end}\n```")
+            parts.append(f"## Last output of {step.name}\n\n```text\n{end}\n```")
     for name, lines in of_suites.items():
         goals = of_kind(lines, "goal")
         held = sum(goal["held"] for goal in goals)
-        parts.append(f"## {name}\n\n{held} of {len(goals)} goals held.")
+        parts.append(f"## {name}\n\n{held} of {len(goals)} goals met.")
         if name in ("op", "layers"):
-            parts.append(
-                f"Times in one row: in brackets over its floor, and {tables.PEER} over it, where there are such."
-            )
+            parts.append(f"In brackets: time / floor, and {tables.PEER} / ours, where measured.")
         parts += [table.markdown() for table in tables.of_suite(lines)]
     return "\n\n".join(parts) + "\n"
 

@@ -1,8 +1,8 @@
-"""Write the record of experiments on real speech: ``python -m benchmarks real-speech RESULTS [RESULTS ...]``.
+"""``python -m benchmarks real-speech``: write the records of experiments on real speech.
 
-RESULTS is the results folder of an experiment of ``examples/real-speech``, which ``temporal-shift ser run`` or
-``ser ablate`` wrote. Its record, ``OUT/NAME.jsonl``, has the folder's name. ``python -m benchmarks pages`` then writes
-the tables of the docs.
+RESULTS is the results folder of an experiment in ``examples/real-speech``, written by ``temporal-shift ser run`` or
+``ser ablate``. The record ``OUT/NAME.jsonl`` has the name of the folder. ``python -m benchmarks pages`` then updates
+the tables in the docs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def main(argv: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", type=Path, nargs="+", help="results folders of experiments")
+    parser.add_argument("results", type=Path, nargs="+", help="results folder of an experiment")
     parser.add_argument(
-        "--out", type=Path, default=real_speech.FOLDER, help="folder of the records (default: %(default)s)"
+        "--out", type=Path, default=real_speech.FOLDER, help="folder for the records (default: %(default)s)"
     )
     options = parser.parse_args(argv)
     record_file.make_folder(options.out, parser)

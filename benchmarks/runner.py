@@ -1,4 +1,4 @@
-"""Runs a suite: measures, prints its tables, and leaves a record, the tables and plots, each whole or not at all."""
+"""Run a suite: measure, print the tables, and write the record, the tables and the plots."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import torch
 
-from .measure import record_file
+from .measure import devices, record_file
+from .measure.devices import INTERPRETER
 from .measure.measurements import Line
 from .report import tables
 
-SUITES = ("op", "layers", "kernels", "host", "recipe", "package")
-ON_REQUEST = ("training",)  # suites that `all` does not run
+SUITES = ("op", "layers", "kernels", "host", "recipe", "package")  # of the command `all`
 OUT = Path("results/benchmarks")
 
 
 def run(suite: str, argv: list[str]) -> None:
-    """One suite, in this process."""
+    """Run one suite in this process."""
     module = import_module(f"benchmarks.suites.{suite}")
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {suite}",
@@ -30,12 +30,14 @@ def run(suite: str, argv: list[str]) -> None:
     )
     module.arguments(parser)
     _add_out(parser)
-    parser.add_argument("--partial", action="store_true", help="write the record again after each row")
+    parser.add_argument("--partial", action="store_true", help="rewrite the record after each row")
     options = parser.parse_args(argv)
     device = getattr(options, "device", None)
     if device == "cuda" and not torch.cuda.is_available():
         other = parser.get_default("device")
-        parser.error(f"--device must be {other} on this machine, got cuda: torch finds no CUDA or ROCm device")
+        parser.error(f"--device must be {other} on this machine, got cuda: torch.cuda.is_available() is False")
+    if device == INTERPRETER and not devices.is_interpreting():
+        parser.error("--device interpreter requires TRITON_INTERPRET=1 in the environment")
     record_file.make_folder(options.out, parser)
     name = suite if device is None else f"{suite}-{device}"
     environment = {"suite": suite, **record_file.environment(device or "cpu")}
@@ -54,7 +56,7 @@ def run(suite: str, argv: list[str]) -> None:
     tables.write(options.out / f"{name}.md", lines)
     _draw(options.out, name, lines)
     held = sum(goal["held"] for goal in goals)
-    print(f"{held} of {len(goals)} goals held; record, tables and plots: {options.out / name}.*")
+    print(f"{held} of {len(goals)} goals met; record, tables and plots: {options.out / name}.*")
 
 
 def _print_tables(lines: list[Line]) -> None:
@@ -63,7 +65,7 @@ def _print_tables(lines: list[Line]) -> None:
     except ImportError:
         print("\n\n".join(table.markdown() for table in tables.of_suite(lines)))
         return
-    console = Console(width=max(Console().width, 160))  # what the tables take
+    console = Console(width=max(Console().width, 160))  # the width of the tables
     for table in tables.of_suite(lines):
         console.print(table.for_terminal(), "")
 
@@ -78,9 +80,11 @@ def _draw(folder: Path, name: str, lines: list[Line]) -> None:
 
 
 def run_all(argv: list[str]) -> None:
-    """Every suite, each in a process of its own, one after another: what one does to its memory is not the next's."""
+    """Run every suite, one after another, each in a new process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=run_all.__doc__)
-    parser.add_argument("--quick", action="store_true", help="all of it in the small: its figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and few rounds, for a test: the figures mean nothing"
+    )
     _add_out(parser)
     options = parser.parse_args(argv)
     record_file.make_folder(options.out, parser)
@@ -88,11 +92,11 @@ def run_all(argv: list[str]) -> None:
     for suite in SUITES:
         given = ["--out", str(options.out), *(["--quick"] if options.quick else [])]
         if subprocess.run([sys.executable, "-m", "benchmarks", suite, *given]).returncode:
-            sys.exit(f"python -m benchmarks {suite} failed; the records of those before it are in {options.out}")
-    print(f"all in {(time.monotonic() - started) / 60:.1f} minutes; see {options.out}")
+            sys.exit(f"python -m benchmarks {suite} failed; the records of the suites before it are in {options.out}")
+    print(f"all suites finished in {(time.monotonic() - started) / 60:.1f} minutes; results: {options.out}")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, default=OUT, help="folder of record, tables and plots (default: %(default)s)"
+        "--out", type=Path, default=OUT, help="folder for the record, tables and plots (default: %(default)s)"
     )

@@ -9,18 +9,23 @@ DEVICES = ("cpu", "cuda", INTERPRETER)
 
 
 def tensor_device(device: str) -> str:
-    """Where the tensors are."""
+    """Return the torch device of the tensors."""
     return "cpu" if device == INTERPRETER else device
 
 
+def is_interpreting() -> bool:
+    """Whether Triton interprets kernels. It reads the variable when it is imported."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
 def use(device: str) -> None:
-    """With the interpreter, send shifts of CPU tensors to it from here on.
+    """If the device is the interpreter, run all later shifts of CPU tensors in it.
 
     Raises:
-        ValueError: If Triton was not told to interpret, which it reads when it is imported.
+        ValueError: If ``TRITON_INTERPRET`` is not 1.
     """
     if device == INTERPRETER:
-        if os.environ.get("TRITON_INTERPRET") != "1":
+        if not is_interpreting():
             raise ValueError("TRITON_INTERPRET must be 1 in the environment for --device interpreter")
         from temporal_shift.core import dispatch
 

@@ -1,4 +1,4 @@
-"""Rows that fail: on a GPU, where time is short, the other rows are still measured."""
+"""Rows that fail: on a GPU, where time is limited, the other rows are still measured."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Found = TypeVar("Found")
 
 
 class Failures:
-    """Collects errors on a GPU, and raises one at the end. On a CPU an error is raised at once."""
+    """Collects errors on a GPU and raises one at the end. On a CPU, errors are raised immediately."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._errors: list[str] = []
 
     def caught(self, make: Callable[[], Iterable[Found]]) -> Iterator[Found]:
-        """What ``make`` finds until it fails."""
+        """Yield the results of ``make`` until it fails."""
         if self._device == "cpu":
             yield from make()
             return
@@ -30,4 +30,4 @@ class Failures:
     def check(self) -> None:
         """Raise a RuntimeError if anything failed."""
         if self._errors:
-            raise RuntimeError(f"{len(self._errors)} parts failed: {'; '.join(self._errors)}")
+            raise RuntimeError(f"{len(self._errors)} benchmarks failed: {'; '.join(self._errors)}")

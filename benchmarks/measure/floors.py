@@ -1,4 +1,4 @@
-"""What no form can go below: a copy of the same bytes, and the bandwidth of this machine's memory."""
+"""Lower bounds of a shift: a copy of the same size, and the memory bandwidth of the machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .devices import tensor_device
 from .measurements import Measurement
 from .timing import Functions, sampled
 
-BEYOND_CACHES = 256 << 20  # bytes; a server's last cache has tens of MiB
+BEYOND_CACHES = 256 << 20  # bytes; the last-level cache of a server has tens of MiB
 
 
 def bandwidth(device: str, seconds: float) -> Measurement:
-    """Bytes a second of a copy that no cache holds, each byte read and written once, as STREAM counts them.
+    """Bandwidth of a copy larger than the caches, in bytes read and written per second.
 
-    STREAM is McCalpin's, https://www.cs.virginia.edu/stream/. Like its own, the figure leaves out that a CPU may read
-    what it is about to overwrite.
+    It is counted as in STREAM (McCalpin, https://www.cs.virginia.edu/stream/): the figure ignores that a CPU may read
+    memory before it overwrites it.
     """
     source = torch.ones(BEYOND_CACHES // 4, device=tensor_device(device))
     target = torch.empty_like(source)
@@ -32,6 +32,6 @@ def bandwidth(device: str, seconds: float) -> Measurement:
 
 
 def copies(x: Tensor) -> Functions:
-    """``clone``, which has to find memory for its result, and ``copy_`` into memory that is there."""
+    """``clone``, which allocates its result, and ``copy_`` into existing memory."""
     target = torch.empty_like(x)
     return {"clone": x.clone, "copy_": lambda: target.copy_(x)}

@@ -1,8 +1,8 @@
-"""Three times of a call on a GPU, several functions in turns.
+"""Three timers for calls on a GPU. Several functions take turns.
 
-- Wall clock: calls in a loop, as a user's program makes them, then one synchronization. Host or device, the slower one.
+- Wall clock: calls in a loop, then one synchronization. It measures the slower of host and device.
 - Device: between two CUDA events, with a cold cache. The GPU is kept busy until the host has queued the call.
-- CUDA graph: calls that were captured once. Nothing of Python is left; the cache is warm.
+- CUDA graph: captured calls, without Python and with a warm cache.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Samples = dict[str, list[float]]
 WALL, DEVICE, GRAPH = "wall clock", "device", "CUDA graph"
 GPU_TIMERS = (WALL, DEVICE, GRAPH)
 _LONG = 0.1  # seconds
-_FLUSHED = 256 << 20  # bytes; no cache holds them
-_CYCLES = 2e9  # a second of a fast GPU
+_FLUSHED = 256 << 20  # bytes; larger than the caches
+_CYCLES = 2e9  # clock cycles per second of a fast GPU
 
 
 class Machine(Protocol):
-    """What the timers need of a GPU."""
+    """Interface of a GPU for the timers."""
 
-    rounds: int  # at least
-    trials: int  # calls that tell about how long a call takes
+    rounds: int  # minimum
+    trials: int  # calls to estimate the time of a call
 
     def synchronize(self) -> None: ...
     def flush(self) -> None: ...
@@ -40,9 +40,9 @@ class Machine(Protocol):
 
 
 def gpu_samples(functions: Functions, timer: str, *, device: str, seconds: float) -> Samples:
-    """Seconds of a call of each. A function that cannot be captured in a CUDA graph has no samples by that timer."""
+    """Seconds per call of each function. Functions that a CUDA graph cannot capture are left out of that timer."""
     machine = InterpretedGpu() if device == INTERPRETER else Gpu()
-    for function in functions.values():  # compile, and fill the allocator's cache
+    for function in functions.values():  # warm-up: compile, fill the allocator's cache
         for _ in range(machine.trials):
             function()
     sample = {WALL: _wall, DEVICE: _device, GRAPH: _graph}[timer]
@@ -57,7 +57,7 @@ def gpu_samples(functions: Functions, timer: str, *, device: str, seconds: float
 
 
 class _Way:
-    """A function that returns the seconds of one call, and how many times it is called at least."""
+    """A function that returns the seconds of one call, with its minimum number of rounds."""
 
     def __init__(self, run: Callable[[], float], took: float, machine: Machine):
         self._run, self.rounds = run, min(3 if took > _LONG else 15, machine.rounds)
@@ -82,7 +82,7 @@ def _seconds(function: Callable[[], object], machine: Machine, calls: int) -> fl
 
 
 def _device(function: Callable[[], object], machine: Machine) -> _Way:
-    took = _seconds(function, machine, machine.trials)  # at least what the host needs
+    took = _seconds(function, machine, machine.trials)  # at least the time of the host
 
     def run() -> float:
         machine.synchronize()
@@ -110,7 +110,7 @@ def _graph(function: Callable[[], object], machine: Machine) -> _Way | None:
         replay()
         machine.synchronize()
     except RuntimeError as error:
-        cause = error.__context__ or error  # the end of a capture that failed raises, too
+        cause = error.__context__ or error  # capture_end() also raises after a failed capture
         print(f"no CUDA graph: {str(cause).partition(chr(10))[0]}", flush=True)
         return None
     return _Way(lambda: _between_events(replay, machine, 5e-5) / calls, took, machine)
@@ -118,7 +118,7 @@ def _graph(function: Callable[[], object], machine: Machine) -> _Way | None:
 
 class Gpu:
     rounds, trials = 15, 3
-    _flushing: torch.Tensor | None = None  # one for the process
+    _flushing: torch.Tensor | None = None  # one per process
 
     def synchronize(self) -> None:
         torch.cuda.synchronize()
@@ -135,7 +135,7 @@ class Gpu:
         return torch.cuda.Event(enable_timing=True)
 
     def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
-        """Captured on a side stream, on which the function has run before. ``torch.cuda.graph`` empties the caches."""
+        """Capture on a side stream after a warm-up. ``torch.cuda.graph`` is not used, as it empties the caches."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -153,7 +153,7 @@ class Gpu:
 
 
 class InterpretedGpu:
-    """Runs the same steps on a CPU. Its figures mean nothing."""
+    """Runs the same steps on a CPU, for tests. The figures mean nothing."""
 
     rounds, trials = 1, 1
 

@@ -1,4 +1,4 @@
-"""How the time of a shift grows with each of its dimensions: the exponent of a power law, fitted to its medians."""
+"""Growth of the time of a shift with each dimension: the exponent of a power law, fitted to medians."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temporal_shift import temporal_shift
 from .measurements import OURS, Count
 from .timing import Functions, sampled
 
-# Far from what a call costs by itself, and of n_div and stride as far as they are used.
+# shapes: large enough that the overhead of a call is negligible
 SHAPES = {
     "B": {size: (size, 374, 768) for size in (4, 8, 16, 32)},
     "L": {size: (8, size, 768) for size in (187, 374, 748, 1496)},
@@ -25,7 +25,7 @@ ARGUMENTS = {"n_div": (4, 8, 16, 32), "stride": (1, 2, 4, 8)}
 
 
 def measure_growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
-    """A line for each dimension: seconds at each size, and the exponent with its standard error."""
+    """Yield a line per dimension: seconds at each size, and the exponent with its standard error."""
     for dim, sizes in (QUICK if quick else SHAPES).items():
         with torch.inference_mode():
             inputs = {size: torch.randn(shape, device=device) for size, shape in sizes.items()}
@@ -55,7 +55,7 @@ def _fitted(dim: str, setting: str, forms: dict[str, Functions], device: str, se
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """Of ``seconds = c * size ** exponent`` by least squares of the logarithms, and its standard error."""
+    """Fit ``seconds = c * size ** exponent`` by least squares of the logarithms; return it with its standard error."""
     x, y = np.log(sizes), np.log(seconds)
     x, y = x - x.mean(), y - y.mean()
     slope = x @ y / (x @ x)

@@ -1,4 +1,4 @@
-"""The time that the host spends on a call, several functions in turns."""
+"""The time that the host spends on a call. Several functions take turns."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 
 from .timing import Functions, Samples, hold_freed_memory
 
-BATCH = 50  # calls in a row: a GPU's queue, of about a thousand launches, does not fill up
+BATCH = 50  # consecutive calls: few enough for the launch queue of a GPU, about a thousand
 
 
 def host_time(functions: Functions, *, seconds: float, device: str) -> Samples:
-    """Seconds of the host for a call of each: CPU time of this thread with a stub, wall-clock time with a GPU.
+    """Host seconds per call of each function: CPU time of this thread with the stub, wall-clock time with a GPU.
 
-    A GPU runs behind: its queue is empty when a batch of calls starts, and nothing waits for it while they are timed.
+    On a GPU, each batch of calls starts with an empty queue and does not wait for the device.
     """
     on_gpu = device == "cuda"
     if not on_gpu:
-        hold_freed_memory()  # as a GPU's allocator does
+        hold_freed_memory()  # like the allocator of a GPU
     clock = time.perf_counter_ns if on_gpu else time.thread_time_ns
     synchronize = torch.cuda.synchronize if on_gpu else lambda: None
     samples: Samples = {name: [] for name in functions}
@@ -41,7 +41,7 @@ def host_time(functions: Functions, *, seconds: float, device: str) -> Samples:
 
 
 def _batch(function: Callable[[], object], clock: Callable[[], int]) -> float:
-    function()  # not timed: the caches contain data of the other functions
+    function()  # warm-up: the caches contain data of the other functions
     start = clock()
     for _ in range(BATCH):
         function()

@@ -1,4 +1,4 @@
-"""What a suite finds: measurements with samples, counts without noise, and goals with a bound."""
+"""Results of a suite: measurements with samples, exact counts, and goals with a bound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-MOST_SAMPLES = 25  # kept of each form; more rounds are joined: neighbours by their median
+MOST_SAMPLES = 25  # per form in a record; more rounds are merged to the medians of neighbouring rounds
 OURS = "ours"
 
 Line = dict[str, Any]  # one line of a record
@@ -16,7 +16,7 @@ Line = dict[str, Any]  # one line of a record
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound that was set before the measurement; ``what`` names the ratio or the unit."""
+    """A bound on a figure. ``what`` is the ratio or the unit."""
 
     what: str
     measured: float
@@ -34,7 +34,7 @@ class Goal:
 
 @dataclass
 class Measurement:
-    """Samples of ours and of all it is compared with; the samples of one place were taken in the same round."""
+    """Samples of several forms, ours among them. Samples with the same index come from the same round."""
 
     what: str
     samples: dict[str, list[float]]
@@ -42,11 +42,11 @@ class Measurement:
     shape: Sequence[int] = ()
     dtype: str = "float32"
     unit: str = "s"
-    floor: str | None = None  # the form that no form can be faster than
-    figures: dict[str, float] = field(default_factory=dict)  # what else was found of it
-    form: str = OURS  # whose measurement it is
-    timer: str | None = None  # of a GPU, which has several
-    missing: Sequence[str] = ()  # forms without a figure
+    floor: str | None = None  # the form that is a lower bound, such as a copy
+    figures: dict[str, float] = field(default_factory=dict)  # further results
+    form: str = OURS  # the form that the row is about
+    timer: str | None = None  # on a GPU, which has several timers
+    missing: Sequence[str] = ()  # forms that this timer cannot measure
     goals: list[Goal] = field(default_factory=list)
     kind = "measurement"
 
@@ -55,11 +55,11 @@ class Measurement:
 
     @property
     def to_floor(self) -> float:
-        """How many times as long as its floor it takes."""
+        """Ratio to the floor."""
         return self.median() / self.median(self.floor)
 
     def to_peer(self, form: str) -> float:
-        """How many times as long as ours another form takes."""
+        """Ratio of another form to ours."""
         return self.median(form) / self.median()
 
     def line(self) -> Line:
@@ -85,7 +85,7 @@ class Measurement:
 
 @dataclass
 class Count:
-    """Figures that are the same every time."""
+    """Figures without noise."""
 
     what: str
     figures: dict[str, Any]
@@ -107,7 +107,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def joined(values: Sequence[float]) -> list[float]:
-    """At most ``MOST_SAMPLES`` values: of neighbours in time the median, so that pairs stay pairs."""
+    """At most ``MOST_SAMPLES`` values: medians of neighbouring rounds, so samples of two forms stay paired."""
     groups = min(len(values), MOST_SAMPLES)
     edges = [round(len(values) * group / groups) for group in range(groups + 1)]
     return [statistics.median(values[start:stop]) for start, stop in pairwise(edges)]
@@ -118,5 +118,5 @@ def of_kind(lines: Iterable[Line], kind: str) -> list[Line]:
 
 
 def _short(value: float) -> float:
-    """Five digits: more than any clock's noise leaves, and a record that can be read."""
+    """Round to five significant digits; further digits are noise."""
     return float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""Memory of a function: the most it holds at a moment, and what autograd keeps of a forward pass."""
+"""Memory of a function: its peak, and the tensors that autograd saves in a forward pass."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-NO_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # every larger block comes from the system, and goes back when it is free
+NO_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # larger blocks are returned to the system when freed
 
 
 def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dict[str, int]:
-    """Bytes at the peak of each statement over those before it; on the CPU as Linux sees them, and elsewhere nothing.
+    """Peak memory of each statement in bytes, minus the memory before it; on a CPU of Linux only, else empty.
 
-    They run in a process of their own, in which freed memory goes back to the system, so that neither what others left
-    behind nor how a heap happens to be cut up is counted. Each runs once before, for what a first call sets up.
+    The statements run in a new process that returns freed memory to the system, so earlier allocations and heap
+    fragmentation do not count. Each statement runs once for warm-up.
     """
     if device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return {}
@@ -31,7 +31,7 @@ def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dic
 
 
 def report(functions: Mapping[str, Callable[[], object]], device: str) -> None:
-    """What the new process does."""
+    """Print the peaks as JSON; runs in the new process."""
     peak = _peak_on_gpu if device == "cuda" else _peak
     found = {}
     for name, function in functions.items():
@@ -41,7 +41,7 @@ def report(functions: Mapping[str, Callable[[], object]], device: str) -> None:
 
 
 def _peak(function: Callable[[], object]) -> int:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is the present again
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current size
     before = _resident("VmRSS")
     kept = function()
     peak = _resident("VmHWM") - before
@@ -64,7 +64,7 @@ def _resident(field: str) -> int:
 
 
 def kept_for_backward(function: Callable[[], object], besides: Iterable[torch.Tensor] = ()) -> int:
-    """Bytes that autograd keeps alive of a forward pass; what is kept twice counts once, ``besides`` not at all."""
+    """Bytes that autograd saves in a forward pass. Shared storage counts once; storage of ``besides`` is excluded."""
     others = {tensor.untyped_storage().data_ptr() for tensor in besides}
     kept: dict[int, int] = {}
 
@@ -75,6 +75,6 @@ def kept_for_backward(function: Callable[[], object], besides: Iterable[torch.Te
         return saved
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-        alive = function()  # until all is counted: the address of what is freed would be given away again
+        alive = function()  # freed storage could be reused at the same address and would not be counted
     del alive
     return sum(kept.values())

@@ -1,7 +1,7 @@
-"""Shifts with invalid bounds, on a part of a larger tensor: ``python -m benchmarks.measure.odd_bounds``.
+"""Shift slices of a larger tensor with invalid bounds: ``python -m benchmarks.measure.odd_bounds``.
 
-Run by ``python -m benchmarks gpu``, also under ``compute-sanitizer``. Exits with 1 if memory around the tensor changes,
-or if valid bounds give another result than the graph form on the CPU.
+``python -m benchmarks gpu`` runs it, also under ``compute-sanitizer``. The exit status is 1 if memory around the tensor
+changes, or if results with valid bounds differ from the graph form on the CPU.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def main(device: str) -> None:
             same_outside &= torch.equal(x, before)
             case = f"{mode}, stride {stride}, {name} {bounds}"
             if not same_outside:
-                wrong.append(f"{case}: memory around")
+                wrong.append(f"{case}: memory around the tensor")
             if bounds is None or bounds == VALID["cu_seqlens"]:
                 found = {"shift": y, "sum": total, "in place": written}
                 shifted = _as_a_graph(big[AROUND : AROUND + FRAMES], given, name, tensor)
                 expected = {"shift": shifted, "sum": shifted + big[AROUND : AROUND + FRAMES], "in place": shifted}
                 wrong += [f"{case}: {form}" for form in found if not torch.equal(found[form].cpu(), expected[form])]
-    print(f"{len(wrong)} wrong: {'; '.join(wrong)}" if wrong else "memory around the tensor and values are right")
+    print(f"{len(wrong)} wrong: {'; '.join(wrong)}" if wrong else "values and memory around the tensor are correct")
     sys.exit(bool(wrong))
 
 
@@ -62,7 +62,7 @@ def _of_bounds(bounds: list[int] | None) -> list[tuple[str | None, Tensor | None
 
 
 def _as_a_graph(x: Tensor, given: dict, name: str | None, bounds: Tensor | None) -> Tensor:
-    """The shift in the form that compilers get, which no kernel computes, also if the interpreter gets CPU tensors."""
+    """The graph form of the shift, which never runs a Triton kernel."""
     move = (given[key] for key in ("n_div", "stride", "bidirectional", "padding_mode"))
     return graph.shift(x, None, bounds, resolve(x, *move, None, name, -2, -1))
 

@@ -1,7 +1,7 @@
-"""The shift and its layers as others write them: each is compared with ours in its output, then in its time.
+"""Other implementations of the shift and its layers, to compare outputs and times with ours.
 
 Every shift takes ``(B, L, D)``, pads with zeros, and moves ``groups``: ``[(channels, frames), ...]`` over all channels.
-Peers that are on PyPI are called; the published forms are written here from their papers' code.
+Implementations on PyPI are called; the published ones are rewritten here from the code of their papers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Groups = list[tuple[int, int]]
 
 
 def slice_assignment(x: Tensor, groups: Groups) -> Tensor:
-    """Zeros, then an assignment a group: TSM (Lin et al., ICCV 2019, out of place) and ShiftSER (ICASSP 2023)."""
+    """Zeros, then one assignment per group: TSM (Lin et al., ICCV 2019, out of place) and ShiftSER (ICASSP 2023)."""
     y = torch.zeros_like(x)
     start = 0
     for channels, frames in groups:
@@ -34,7 +34,7 @@ def slice_assignment(x: Tensor, groups: Groups) -> Tensor:
 
 
 def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
-    """x-transformers' own ``shift`` (pads an end, crops the other) of each split, then ``cat``, as its ShiftTokens."""
+    """``shift`` of x-transformers (pads one end, crops the other) for each split, then ``cat``, as its ShiftTokens."""
     shift = _shift_of_x_transformers()
     parts = x.split([channels for channels, _ in groups], dim=-1)
     return torch.cat([shift(part, frames) for part, (_, frames) in zip(parts, groups, strict=True)], dim=-1)
@@ -44,13 +44,13 @@ def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
 def _shift_of_x_transformers() -> Callable[[Tensor, int], Tensor]:
     try:
         from x_transformers.x_transformers import shift
-    except ImportError:  # the same, for machines without it
+    except ImportError:  # the same code, for machines without x-transformers
         return lambda part, frames: F.pad(part, (0, 0, frames, -frames)) if frames else part
     return shift
 
 
 def gather(x: Tensor, groups: Groups) -> Tensor:
-    """An index for each element, and a mask: ``torch.gather``. Each call builds the index."""
+    """``torch.gather`` with an index for each element, and a mask. Each call builds the index."""
     frames = torch.cat([torch.full((channels,), step, device=x.device) for channels, step in groups])
     source = torch.arange(x.shape[1], device=x.device)[:, None] - frames  # (L, D)
     inside = (source >= 0) & (source < x.shape[1])
@@ -59,7 +59,7 @@ def gather(x: Tensor, groups: Groups) -> Tensor:
 
 
 class PublishedConvBlock(nn.Module):
-    """The block of ShiftCNN as published: channels first, 1x1 convolutions, the shift out of place on the skip."""
+    """The published block of ShiftCNN: channels first, 1x1 convolutions, shift out of place on the residual."""
 
     def __init__(self, dim: int, n_div: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class PublishedConvBlock(nn.Module):
 
 
 def published_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tensor:
-    """``(B, H, L, d)`` with relative positions: HF's ``relative_key_query``, einsums over ``(L, L, d)``."""
+    """Attention of ``(B, H, L, d)`` with Hugging Face's ``relative_key_query``: einsums over ``(L, L, d)``."""
     steps = torch.arange(q.shape[2], device=q.device)
     relative = F.embedding(steps[:, None] - steps[None, :] + len(steps) - 1, table)
     scores = q @ k.transpose(-1, -2)
@@ -88,7 +88,7 @@ def published_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tenso
 
 
 class PublishedRelativeLayer(nn.Module):
-    """The Transformer layer of the paper's baseline as published: post-norm, no output projection, GELU."""
+    """The published Transformer layer of the paper's baseline: post-norm, no output projection, GELU."""
 
     def __init__(self, dim: int, heads: int, frames: int) -> None:
         super().__init__()

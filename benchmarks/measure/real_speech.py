@@ -1,4 +1,4 @@
-"""Experiments on real speech as records: each run's test predictions, from which every table is computed again.
+"""Records of experiments on real speech. They contain the test predictions of each run; tables are computed from them.
 
 A record has a line of the kind ``experiment``, one of the kind ``model`` for each model, and one of the kind ``run``
 for each model, seed and fold. Speakers, labels and predictions are strings with one character per test utterance, in
@@ -36,12 +36,12 @@ _CORPORA = {"emodb": "EmoDB", "ravdess": "RAVDESS"}
 
 
 def corpus_name(folder: str) -> str:
-    """The name of a corpus in tables, from the name of its folder."""
+    """The display name of a corpus, from the name of its folder."""
     return _CORPORA.get(folder, folder)
 
 
 def lines_of(root: Path) -> Iterator[Line]:
-    """The record of a results folder.
+    """Yield the lines of the record of a results folder.
 
     Raises:
         RecipeError: If a run is missing or invalid.
@@ -56,7 +56,7 @@ def lines_of(root: Path) -> Iterator[Line]:
     }
     info = _run_info(root)
     head = {"suite": SUITE, **environment("cpu"), "what": experiment.name, **where}
-    if (device := info.get("device", "cpu")) != "cpu":  # the runs may come from another machine than the record
+    if (device := info.get("device", "cpu")) != "cpu":  # the runs may be from another machine than the record
         versions = {name: info.get(name) for name in ("python", "torch", "transformers")}
         head |= {"device": device, "threads": None, "versions": versions}
     yield {**head, "kind": "experiment", **_settings(results, info)}
@@ -76,7 +76,7 @@ def _run_info(root: Path) -> dict[str, Any]:
     try:
         info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}; run the experiment again") from None
+        raise RecipeError(f"cannot read {path}: {error}; run the experiment again") from None
     return info
 
 

@@ -1,8 +1,8 @@
-"""Records as JSON lines: each line says what was found, on which machine, with which versions, and when.
+"""Records as JSON lines, each with its result, machine, versions, commit and date.
 
-A line is a *measurement* (a form of ours, timed or weighed beside its floor and its peers), a *count* (figures without
-noise) or a *goal* (a bound that was set before the measurement). All lines share the same first fields, so records can
-be joined and filtered by any program that reads JSON lines.
+A line is a *measurement* (time or memory of our implementation, its floor and the others), a *count* (exact figures) or
+a *goal* (a bound on a figure). All lines have the same first fields, so any program that reads JSON lines can join and
+filter records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES = ("torch", "triton", "x-transformers", "transformers")
 
 
 def environment(device: str | None = None) -> Line:
-    """Versions, commit and date; with a device, also its name, which times are nothing without."""
+    """Versions, commit and date; with ``device``, also its name and the number of threads."""
     versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
     found = {"date": date.today().isoformat(), "commit": commit(), "versions": versions}
     if device is None:
@@ -40,7 +40,7 @@ def environment(device: str | None = None) -> Line:
 
 
 def commit() -> str | None:
-    """The commit that was measured, with a plus where the code was another than the commit's; outside git, nothing."""
+    """The commit, with a plus if the code has uncommitted changes; ``None`` outside a git repository."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", "temporal_shift", "benchmarks/*.py")
@@ -50,7 +50,7 @@ def commit() -> str | None:
 
 
 def make_folder(out: Path, parser: argparse.ArgumentParser) -> None:
-    """Make the folder of ``--out``. Called before measuring, so that no figures are lost if there can be no folder."""
+    """Create the folder of ``--out``. Called before measuring: an invalid folder must not cost the figures."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,23 +58,27 @@ def make_folder(out: Path, parser: argparse.ArgumentParser) -> None:
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:
-    """Writes all of it or nothing: who reads meanwhile, or is left with an interrupted run, has the file of before."""
+    """Write a record atomically: readers see the old or the new file."""
     with atomic_write(path) as file:
         for line in lines:
             file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
 
 
 def read(path: Path) -> list[Line]:
-    """The lines of a record, or a ValueError that says which line is none."""
+    """Read the lines of a record.
+
+    Raises:
+        ValueError: If a line is invalid; the message has its number.
+    """
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             line = json.loads(text)
             missing = {"suite", "kind", "what"} - line.keys()
         except (ValueError, AttributeError):
-            raise ValueError(f"{path}, line {number}: not a JSON object: {text[:60]!r}") from None
+            raise ValueError(f"{path}, line {number}: must be a JSON object, got {text[:60]!r}") from None
         if missing:
-            raise ValueError(f"{path}, line {number}: no {', '.join(sorted(missing))}: not a line of a benchmark")
+            raise ValueError(f"{path}, line {number}: {', '.join(sorted(missing))} missing")
         lines.append(line)
     return lines
 

@@ -1,6 +1,6 @@
-"""A stand-in for Triton's driver: kernels are compiled for a GPU, and a launch ends in a Python function.
+"""A stub of Triton's driver: kernels are compiled for a GPU, and a launch calls an empty Python function.
 
-With it, everything that the host does for a launch can be timed without a GPU. Works with Triton 3.4 and newer.
+It allows timing the host's part of a launch without a GPU. Requires Triton 3.4 or newer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROPERTIES = {
 
 
 class StubbedDriver:
-    """What Triton asks of a driver, for one H100 that runs nothing."""
+    """The driver of one H100 that runs nothing."""
 
     def __init__(self) -> None:
         self.utils = SimpleNamespace(
@@ -63,22 +63,22 @@ class StubbedDriver:
 
 
 def _no_launch(*arguments: Any) -> None:
-    """In place of the C launcher."""
+    """Replaces the C launcher."""
 
 
 def install() -> None:
-    """Send all later shifts of CPU tensors to Triton, whose launches do nothing: results are uninitialized memory.
+    """Send all later shifts of CPU tensors to Triton with launches that do nothing; results are uninitialized memory.
 
-    For a process of its own: compiled kernels are cached for each device, and the stub's device is number 0, too.
+    Call it in a new process: compiled kernels are cached by device number, and the stub's device is number 0.
     """
     driver.set_active(StubbedDriver())
     dispatch.triton_devices = {"cuda", "cpu"}
 
 
 def launches_of(call: Callable[[], object]) -> list[Callable[[], object]]:
-    """The ``kernel[grid](...)`` that ``call`` makes through Triton's ``JITFunction``, each as a function to call again.
+    """Record the ``kernel[grid](...)`` calls of ``call`` as functions that repeat them.
 
-    A kernel that was compiled before can be launched without a ``JITFunction``: record the first call of a process.
+    Later calls launch compiled kernels without ``JITFunction``, so only the first call in a process can be recorded.
     """
     from triton.runtime.jit import JITFunction
 

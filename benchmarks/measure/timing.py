@@ -1,6 +1,6 @@
-"""Time of several functions that do the same, in one run: in turns, so that what slows one slows all.
+"""Time several functions in one run. They take turns, so that other work on the machine slows all of them.
 
-On the CPU by ``torch.utils.benchmark``; on a GPU by the timers of :mod:`.gpu_timing`.
+On a CPU with ``torch.utils.benchmark``, on a GPU with the timers of :mod:`.gpu_timing`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ def sampled(
     keep_freed_memory: bool = True,
     timer: str | None = None,
 ) -> Samples:
-    """Seconds of a call of each, from as many rounds as fit into ``seconds`` a function, at least 15, or 3.
+    """Seconds per call of each function.
 
-    A round runs each function in turn, in another order each time; a quick one several times in a row, after a few
-    calls that are not timed, so that it finds its own memory and not another's. Where one takes longer than ``LONG``,
-    3 rounds are enough. Freed memory, once kept, is kept for the rest of the process. ``timer`` is of a GPU.
+    A round runs each function once, in random order. Fast functions are called several times in a row after a warm-up,
+    so that their own data is in the cache. There are at least 15 rounds, or 3 if a function takes longer than ``LONG``.
+
+    Args:
+        seconds: Time per function.
+        keep_freed_memory: Whether glibc keeps freed memory, for the rest of the process.
+        timer: One of ``GPU_TIMERS``; on a GPU only.
     """
     if device != "cpu":
         return gpu_samples(functions, timer or DEVICE, device=device, seconds=seconds)
@@ -45,7 +49,7 @@ def sampled(
     least = 3 if 1 in calls.values() else 15
     while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
         for name in random.sample(list(functions), len(functions)):
-            if calls[name] == 1:  # a call before it, and no more: timeit makes two
+            if calls[name] == 1:  # one warm-up call; timeit makes two
                 measured = timers[name].blocked_autorange(min_run_time=0.0)
             else:
                 measured = timers[name].timeit(calls[name])
@@ -58,7 +62,7 @@ def _timer(function: Callable[[], object]) -> Timer:
 
 
 def _calls_of_a_sample(timer: Timer) -> int:
-    """Enough calls to last a millisecond; the first ones warm up."""
+    """The number of calls that take about a millisecond; the first ones are a warm-up."""
     took = timer.blocked_autorange(min_run_time=0.0).median
     if took > LONG:
         return 1
@@ -67,10 +71,10 @@ def _calls_of_a_sample(timer: Timer) -> int:
 
 
 def hold_freed_memory() -> None:
-    """Let glibc give freed memory to the next tensor rather than back to the system.
+    """Make glibc keep freed memory for the next tensor instead of returning it to the system.
 
-    Otherwise whether a tensor's pages are new, which costs more than to fill them, depends on what was freed before it:
-    one order of the same functions shows ours four times as fast as a copy, another at twice its time.
+    Page faults of new memory cost more than writing it. Without this, they depend on the order of the functions: ours
+    was four times as fast as a copy in one order and half as fast in another.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")

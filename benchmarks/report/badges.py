@@ -1,4 +1,4 @@
-"""README's badges, from what is true: the project's own metadata, and the committed records."""
+"""README's badges, generated from the metadata of the package and the committed records."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from temporal_shift.ser.utils.atomic_files import atomic_write
 from ..measure import measurements, record_file
 from ..measure.measurements import Line
 
-CHARACTER, PADDING = 6.6, 7  # pixels, of 11 px sans-serif
+CHARACTER, PADDING = 6.6, 7  # pixels, for 11 px sans-serif
 
 
 def write(folder: Path) -> list[Path]:
-    """A file for each badge, whole or not at all."""
+    """Write one SVG file per badge, atomically."""
     paths = []
     for name, (label, value) in found().items():
         paths.append(folder / f"{name}.svg")
@@ -30,13 +30,14 @@ def found() -> dict[str, tuple[str, str]]:
     torch = next(need for need in about.get_all("Requires-Dist") if need.startswith("torch>="))
     lines = [line for path in sorted(record_file.FOLDER.glob("*.jsonl")) for line in record_file.read(path)]
     goals = measurements.of_kind(lines, "goal")
+    wheel = _line(lines, "wheel")
     return {
         "python": ("Python", about["Requires-Python"].replace(">=", "≥ ")),
         "torch": ("PyTorch", torch.removeprefix("torch").replace(">=", "≥ ")),
         "licence": ("licence", about["License-Expression"]),
-        "wheel": ("wheel", f"{_line(lines, 'wheel')['figures']['bytes'] / 1e3:.0f} kB"),
-        "import": ("import", f"{_line(lines, 'import temporal_shift')['ratio_to_floor']:.2f} × torch's"),
-        "goals": ("goals of speed and size", f"{sum(goal['held'] for goal in goals)} of {len(goals)} held"),
+        "wheel": (f"wheel at {wheel['commit'][:7]}", f"{wheel['figures']['bytes'] / 1e3:.0f} kB"),
+        "import": ("import time", f"{_line(lines, 'import temporal_shift')['ratio_to_floor']:.2f} × torch"),
+        "goals": ("speed and size goals", f"{sum(goal['held'] for goal in goals)} of {len(goals)} met"),
     }
 
 
@@ -45,7 +46,7 @@ def _line(lines: list[Line], what: str) -> Line:
 
 
 def drawn(label: str, value: str) -> str:
-    """Two fields beside each other; the texts are stretched to their fields, whatever font there is."""
+    """An SVG with two fields. ``textLength`` fits the texts to their fields with any font."""
     left, right = (len(text) * CHARACTER + 2 * PADDING for text in (label, value))
     width = left + right
     texts = "".join(

@@ -1,4 +1,4 @@
-"""The records of models on corpora that they were not trained on, as tables."""
+"""Tables of models on corpora that they were not trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODELS = Path("examples/real-speech/models")
 
 
 def figures(lines: Iterable[Line]) -> Table:
-    """The models on new speakers of their own corpus, from their cross-validation, and on another corpus."""
+    """Scores of the models on their training corpus (cross-validated) and on another corpus."""
     rows = []
     for line in of_kind(lines, "cross-corpus"):
         provenance = json.loads((_MODELS / line["model"] / "config.json").read_text(encoding="utf-8"))["provenance"]
@@ -31,7 +31,7 @@ def figures(lines: Iterable[Line]) -> Table:
 
 
 def confusion(lines: Iterable[Line]) -> Table:
-    """How many utterances of each class of another corpus got which label."""
+    """Confusion counts on another corpus."""
     rows, labels = [], ()
     for line in of_kind(lines, "cross-corpus"):
         labels = tuple(line["labels"])
@@ -41,7 +41,7 @@ def confusion(lines: Iterable[Line]) -> Table:
 
 
 def sounds(lines: Iterable[Line]) -> Table:
-    """The probabilities for sounds without speech."""
+    """Predicted probabilities for sounds without speech."""
     found = of_kind(lines, "sound")
     rows = [
         (line["model"], line["what"], *(percent(share) for share in line["probabilities"].values())) for line in found

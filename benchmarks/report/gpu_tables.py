@@ -1,4 +1,4 @@
-"""The record of ``python -m benchmarks gpu`` as tables for the docs. Its lines are of several suites."""
+"""Tables of the record of ``python -m benchmarks gpu``, which contains several suites."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from . import tables
 
 
 def steps(lines: list[Line]) -> Table:
-    """A row for each step."""
+    """One row per step."""
     rows = [(line["what"], line["outcome"], f"{line['seconds']:.0f} s") for line in of_kind(lines, "step")]
     return Table(("step", "outcome", "time"), rows)
 
 
 def op(lines: list[Line]) -> Table:
-    """A row for each form of the shift, with its times by each timer."""
+    """One row per form of the shift, with one column per timer."""
     return tables.by_timer(lines, lambda line: line["suite"] == "op")
 
 
 def layers(lines: list[Line]) -> Table:
-    """A row for each layer, with its times by each timer, and how many times as long the published one takes."""
+    """One row per layer, with one column per timer, and the ratio of the published layer to ours."""
     return tables.by_timer(lines, lambda line: line["suite"] == "layers", "published")
 
 
 def host(lines: list[Line]) -> Table:
-    """A row for each eager call."""
+    """One row per eager call."""
     return tables.measurements(lines, lambda line: line["suite"] == "host", ("setting", "quartiles"))
 
 
 def training(lines: list[Line]) -> Table:
-    """A row for each model and precision."""
+    """One row per model and precision."""
     return tables.measurements(lines, lambda line: line["suite"] == "training", ("quartiles",))
 
 
 def goals(lines: list[Line]) -> Table:
-    """A row for each goal of the shift and of the host."""
+    """One row per goal of the suites op and host."""
     return tables.goals([line for line in lines if line["suite"] in ("op", "host")])

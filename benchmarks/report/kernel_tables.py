@@ -1,4 +1,4 @@
-"""The record of ``python -m benchmarks kernels`` as tables, for a terminal and for the docs."""
+"""Tables of the record of ``python -m benchmarks kernels``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = (
 
 
 def of_layout(lines: list[Line], layout: str) -> Table:
-    """A row for each variant of a layout and the dtypes whose figures are the same; figures are for each target."""
+    """One row per variant of a layout, with the figures of each target; dtypes with equal figures share a row."""
     cells: dict[tuple[str, ...], list[str]] = {}
     for line in of_kind(lines, "count"):
         if line["setting"].endswith(layout):
@@ -28,7 +28,7 @@ def of_layout(lines: list[Line], layout: str) -> Table:
 
 
 def by_form(lines: list[Line]) -> Table:
-    """A row for each form and layout: the range over all of its variants and targets."""
+    """One row per form and layout, with ranges over all variants and targets."""
     forms: dict[str, list[Line]] = {}
     for line in of_kind(lines, "count"):
         layout = next(layout for layout in LAYOUTS if line["setting"].endswith(layout))
@@ -40,7 +40,7 @@ def by_form(lines: list[Line]) -> Table:
         "spills",
         "instructions / 16 B",
         "idle lanes, %",
-        "bytes over the floor",
+        "bytes above the floor, per byte written",
     )
     return Table(header, [(form, str(len(rows)), *_ranges(rows)) for form, rows in forms.items()])
 
@@ -77,7 +77,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _same(figures: Any) -> str:
-    """One figure where all targets have the same."""
+    """One figure if all targets have the same, else one per target."""
     found = list(figures)
     return found[0] if len(set(found)) == 1 else "/".join(found)
 

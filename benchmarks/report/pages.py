@@ -1,7 +1,7 @@
-"""Writes the tables, pictures and badges of the records into README and the docs: ``python -m benchmarks pages``.
+"""``python -m benchmarks pages``: write the tables, figures and badges of the records into README and the docs.
 
-A page marks the place of a table by ``<!-- table: NAME -->`` and ``<!-- end -->``. The text between them is replaced.
-A test compares the pages with the records.
+A page marks a table with ``<!-- table: NAME -->`` and ``<!-- end -->``; the text between the two is replaced. A test
+compares the pages with the records.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from . import badges, cross_corpus_tables, gpu_tables, kernel_tables, plots, rea
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
+ON_CPU = ("op-cpu", "layers-cpu", "kernels", "host-stubbed", "recipe-cpu", "package")
 EMODB = ("real-speech/emodb-tiny", "real-speech/emodb-tiny-weighted", "real-speech/emodb-base")
 RAVDESS = ("real-speech/ravdess-tiny",)
 RAVDESS_FOUR = ("real-speech/ravdess-four-tiny",)
@@ -43,19 +44,17 @@ def _other_shapes(line: Line) -> bool:
 
 
 def _rows(lines: list[Line], wanted: Callable[[Line], bool], *known: str) -> Table:
-    """A table for a page: without the quartiles, and without the columns that the page describes."""
+    """A table without the quartiles and the ``known`` columns, which the page describes."""
     return tables.measurements(lines, wanted, ("quartiles", *known))
 
 
 _CROSS = tuple(f"real-speech/cross-{model}-ravdess" for model in ("shiftformer", "transformer"))
-TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # of records
+TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] = {  # records and table
     "op": ("op-cpu", lambda lines: _rows(lines, _main_shape, "shape")),
-    "op shapes": ("op-cpu", lambda lines: _rows(lines, _other_shapes)),
-    "op memory": ("op-cpu", lambda lines: _rows(lines, _memory, "shape")),
+    "op shapes": ("op-cpu", lambda lines: tables.by_shape(lines, _other_shapes)),
+    "op memory": ("op-cpu", tables.memory),
     "op growth": ("op-cpu", tables.growth),
-    "op goals": ("op-cpu", tables.goals),
     "host": ("host-stubbed", lambda lines: tables.measurements(lines, hidden=("setting", "quartiles"))),
-    "host goals": ("host-stubbed", tables.goals),
     "gpu steps": ("gpu", gpu_tables.steps),
     "gpu op": ("gpu", gpu_tables.op),
     "gpu host": ("gpu", gpu_tables.host),
@@ -63,18 +62,18 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "gpu training": ("gpu", gpu_tables.training),
     "gpu goals": ("gpu", gpu_tables.goals),
     "layers": ("layers-cpu", lambda lines: _rows(lines, lambda line: not _memory(line), "setting", "shape")),
-    "layers memory": ("layers-cpu", lambda lines: _rows(lines, _memory, "setting", "shape")),
-    "layers goals": ("layers-cpu", tables.goals),
+    "layers memory": ("layers-cpu", tables.memory),
     "kernels": ("kernels", kernel_tables.by_form),
     "kernels goals": ("kernels", tables.goals),
     "recipe": ("recipe-cpu", recipe_tables.epochs_table),
     "recipe loop": ("recipe-cpu", recipe_tables.loop_table),
     "recipe memory": ("recipe-cpu", recipe_tables.memory_table),
     "recipe experiment": ("recipe-cpu", recipe_tables.experiment_table),
-    "recipe goals": ("recipe-cpu", tables.goals),
     "package": ("package", tables.measurements),
     "package sizes": ("package", tables.counts),
-    "package goals": ("package", tables.goals),
+    "goals": ((*ON_CPU, "gpu"), tables.goal_counts),
+    "goals missed": (ON_CPU, tables.missed_goals),
+    "records": ((*ON_CPU, "gpu"), tables.environments),
     "real speech overview": (OVERVIEW, real_speech_tables.overview),
     "real speech emodb": (EMODB, real_speech_tables.figures),
     "real speech emodb differences": (EMODB, real_speech_tables.differences),
@@ -109,28 +108,28 @@ def main(argv: list[str]) -> None:
 
 
 def pages() -> list[Path]:
-    """README and every page of the docs."""
+    """Paths of README and all pages of the docs."""
     found = [Path(place) for place in PAGES]
     return [path for place in found for path in (sorted(place.rglob("*.md")) if place.is_dir() else [place])]
 
 
 def filled(text: str) -> str:
-    """A page with every table written again.
+    """Replace every table of a page.
 
     Raises:
-        ValueError: If the page names a table that does not exist.
+        ValueError: If the page has an unknown table.
     """
 
     def replace(found: re.Match[str]) -> str:
         if found[2] not in TABLES:
-            raise ValueError(f"a page's table must be one of {', '.join(TABLES)}, got {found[2]!r}")
+            raise ValueError(f"the table of a page must be one of {', '.join(TABLES)}, got {found[2]!r}")
         return f"{found[1]}\n{table_of(found[2]).markdown()}\n\n{found[3]}"
 
     return _TABLE.sub(replace, text)
 
 
 def table_of(name: str) -> Table:
-    """A table of the committed records."""
+    """Make a table from the committed records."""
     records, table = TABLES[name]
     names = (records,) if isinstance(records, str) else records
     return table([line for each in names for line in record_file.read(record_file.FOLDER / f"{each}.jsonl")])

@@ -1,4 +1,4 @@
-"""Records as pictures, light and dark: what every form takes over ours, how time grows, and what kernels compile to."""
+"""Figures of records in light and dark: times relative to ours, growth of time, registers, and UA maps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..measure.gpu_timing import WALL
 from ..measure.measurements import OURS, Line, of_kind
 from .real_speech_tables import ablation_panels
 
-WIDTH = 5.2  # inches: no smaller on a phone than the text beside it
+WIDTH = 5.2  # inches; readable on a phone
 
 
 def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
-    """The pictures of a record in both themes, each whole or not at all: ``NAME-PICTURE-THEME.svg``."""
+    """Write the figures of a record in both themes as ``NAME-FIGURE-THEME.svg``, atomically."""
     written = []
     for picture, draw in pictures_of(lines).items():
         for theme, colours in PAGE_THEMES.items():
@@ -34,9 +34,9 @@ def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
 
 
 def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
-    """What can be drawn of a record."""
+    """The figures that a record has data for."""
     pictures: dict[str, Callable[[list[Line]], Figure]] = {}
-    if lines[0]["suite"] in ("gpu", "host"):  # tables show them
+    if lines[0]["suite"] in ("gpu", "host"):  # shown as tables
         return pictures
     if any(_is_drawn(line) for line in lines):
         pictures["times"] = times
@@ -55,9 +55,9 @@ def _colours(theme: PageTheme) -> dict[str, object]:
 
 
 def _is_drawn(line: Line) -> bool:
-    """Timed beside something, as a user's process runs."""
+    """Whether the line is a time with other forms to compare."""
     is_timed = line["kind"] == "measurement" and line["unit"] == "s" and len(line["samples"]) > 1
-    is_timed &= line.get("timer") in (None, WALL)  # what a user sees
+    is_timed &= line.get("timer") in (None, WALL)  # the time that users see
     return is_timed and not line["what"].endswith("freed memory kept")
 
 
@@ -67,9 +67,9 @@ def maps(lines: list[Line]) -> Figure:
 
 
 def times(lines: list[Line]) -> Figure:
-    """A panel for each measurement, a row for each other form: how many times as long as ours, the line, it takes."""
+    """One panel per measurement, one row per other form: its time relative to ours."""
     found = [line for line in lines if _is_drawn(line)]
-    if lines[0]["suite"] == "op":  # of the other shapes there is a table
+    if lines[0]["suite"] == "op":  # other shapes are in a table
         found = [line for line in found if line["shape"] == found[0]["shape"]]
     rows = [(line, _multiples(line)) for line in found]
     heights = [len(multiples) for _, multiples in rows]
@@ -79,7 +79,7 @@ def times(lines: list[Line]) -> Figure:
         _draw_multiples(axes, line, multiples)
     values = [value for _, multiples in rows for value in multiples.values()]
     low, high = min(0.5, *values), max(2, *values)
-    panels[-1].set(xscale="log", xlim=(low / 1.15, high * 1.9), xlabel="times as long as ours (the line), logarithmic")
+    panels[-1].set(xscale="log", xlim=(low / 1.15, high * 1.9), xlabel="time relative to ours (line), logarithmic")
     ticks = [2.0**power for power in range(-6, 7) if low / 1.15 <= 2.0**power <= high * 1.9]
     panels[-1].set_xticks(ticks, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
     panels[-1].minorticks_off()
@@ -87,7 +87,7 @@ def times(lines: list[Line]) -> Figure:
 
 
 def _multiples(line: Line) -> dict[str, float]:
-    """Each other form's time over ours, the floor first."""
+    """The time of each other form relative to ours, the floor first."""
     floor = {line["floor"]: 1 / line["ratio_to_floor"]} if line["floor"] else {}
     return {**floor, **line["ratio_to_peers"]}
 
@@ -105,12 +105,12 @@ def _draw_multiples(axes: Axes, line: Line, multiples: dict[str, float]) -> None
     axes.tick_params(axis="both", length=0)
     axes.spines[:].set_visible(False)
     what = line["what"] if line["form"] == OURS else line["form"]
-    setting = "" if line["suite"] == "layers" else line["setting"]  # they are all forward + backward
+    setting = "" if line["suite"] == "layers" else line["setting"]  # always forward + backward
     axes.set_title(", ".join(filter(None, (what, setting))), fontsize=9)
 
 
 def growth(lines: list[Line]) -> Figure:
-    """A panel for each dimension: time against its size, both logarithmic, ours filled and a clone hollow."""
+    """One panel per dimension: time against size, both logarithmic, of ours and of a clone."""
     found = [line for line in lines if line["what"] == "growth of time"]
     dims = list(dict.fromkeys(line["figures"]["dim"] for line in found))
     figure = Figure(figsize=(WIDTH, 2.0 * math.ceil(len(dims) / 2)), layout="constrained")
@@ -142,7 +142,7 @@ def _draw_growth(axes: Axes, dim: str, lines: list[Line]) -> None:
 
 
 def registers(lines: list[Line]) -> Figure:
-    """A row for each target: how many of its binaries need how many registers a thread."""
+    """One histogram per target: registers per thread of its binaries."""
     found = of_kind(lines, "count")
     targets = list(found[0]["figures"]["targets"])
     figure = Figure(figsize=(WIDTH, 0.4 + 0.95 * len(targets)), layout="constrained")
@@ -154,5 +154,5 @@ def registers(lines: list[Line]) -> Figure:
         axes.set_title(f"{target}, {len(counts)} binaries", fontsize=9)
         axes.tick_params(length=0)
         axes.grid(axis="y")
-    panels[-1].set_xlabel("registers a thread; the line is the goal")
+    panels[-1].set_xlabel("registers per thread (line: goal)")
     return figure

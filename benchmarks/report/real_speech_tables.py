@@ -1,4 +1,4 @@
-"""The records of experiments on real speech as tables; every figure is computed from the recorded predictions."""
+"""Tables of experiments on real speech, computed from the recorded predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADER = {"input": "Encoder", "epochs": "Epochs"}
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment of a record, summarised."""
+    """One experiment of a record with its summary."""
 
     head: Line
     of_model: dict[str, Line]  # the line of each model
@@ -60,13 +60,17 @@ class Experiment:
 
 
 def experiments(lines: Iterable[Line]) -> list[Experiment]:
-    """The experiments of one record or of several, in order. The first line of each is of the kind ``experiment``."""
+    """The experiments of one or several records, in order.
+
+    Raises:
+        ValueError: If the first line is not of the kind ``experiment``.
+    """
     found: list[list[Line]] = []
     for line in lines:
         if line["kind"] == "experiment":
             found.append([])
         if not found:
-            raise ValueError(f"the first line of a record must be of the kind 'experiment', got {line['kind']!r}")
+            raise ValueError(f"the kind of the first line of a record must be 'experiment', got {line['kind']!r}")
         found[-1].append(line)
     return [Experiment.of(each) for each in found]
 
@@ -74,7 +78,7 @@ def experiments(lines: Iterable[Line]) -> list[Experiment]:
 def figures(lines: Iterable[Line], by: By = "input") -> Table:
     """WA and UA of each model in each experiment, with 95 % intervals, and UA at two other epochs.
 
-    ``by`` is what tells experiments apart.
+    ``by`` is the property of experiments in the first column.
     """
     rows = []
     for experiment in experiments(lines):
@@ -87,7 +91,7 @@ def figures(lines: Iterable[Line], by: By = "input") -> Table:
 
 
 def differences(lines: Iterable[Line], by: By = "input") -> Table:
-    """Each model against its baselines in each experiment; Holm's correction is over all rows."""
+    """Each model compared with its baselines in each experiment, with Holm's correction over all rows."""
     pairs = [(getattr(found, by), pair) for found in experiments(lines) for pair in found.summary["pairs"]]
     table = report_tables.pairs(corrected([pair for _, pair in pairs]))
     rows = [(where, *row) for (where, _), row in zip(pairs, table.rows, strict=True)]
@@ -95,7 +99,7 @@ def differences(lines: Iterable[Line], by: By = "input") -> Table:
 
 
 def ablation(lines: Iterable[Line]) -> Table:
-    """A row for each shift of a grid, the best UA first."""
+    """One row per cell of a grid, the best UA first."""
     (found,) = experiments(lines)
     return ablation_table(found.models, found.summary)
 
@@ -107,9 +111,9 @@ def ablation_panels(lines: Iterable[Line]) -> list[Heatmap]:
 
 
 def overview(lines: Iterable[Line]) -> Table:
-    """The differences of all experiments, one column each; a star marks those that Holm's correction leaves.
+    """The differences of all experiments, one column each.
 
-    The correction is over all cells.
+    A star marks differences that are significant at 5 % after Holm's correction over all cells.
     """
     found = experiments(lines)
     pairs = [(column, pair) for column, each in enumerate(found) for pair in each.summary["pairs"]]

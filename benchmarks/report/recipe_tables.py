@@ -1,4 +1,4 @@
-"""The record of ``python -m benchmarks recipe`` as tables, for a terminal and for the docs."""
+"""Tables of the record of ``python -m benchmarks recipe``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..measure.recipe.rows import BARE, ENCODING, EPOCH, EXPERIMENT, LOOP, PEAK,
 
 
 def epochs_table(lines: Iterable[Line]) -> Table:
-    """A row for each encoder and model: median seconds of an epoch, quartiles, and how they compare."""
+    """One row per encoder and model: median seconds of an epoch with quartiles, and the ratio."""
     goals = _goals(lines)
     rows = []
     for line in _lines(lines, EPOCH):
         figures, goal = line["figures"], goals[line["setting"]]
         by_flop = f"{figures['ratio_by_flop']:.1f}" if "ratio_by_flop" in figures else ""
         seconds = [_quartiles(line["samples"][form]) for form in (OURS, ENCODING)]
-        bound = f"at least {goal['bound']:g}, {'held' if goal['held'] else 'missed'}"
+        bound = f"at least {goal['bound']:g}, {'met' if goal['held'] else 'missed'}"
         utterances = f"{figures['trained']:.0f} + {figures['tested']:.0f}"
         rows.append((line["setting"], utterances, *seconds, f"{figures['ratio']:.1f}", by_flop, bound))
-    header = ("encoder, model", "utterances", "an epoch, s", "that encodes, s", "times as long", "by FLOP", "goal")
+    header = ("encoder, model", "utterances", "cached epoch, s", "encoding epoch, s", "ratio", "by FLOP", "goal")
     return Table(header, rows)
 
 
 def loop_table(lines: Iterable[Line]) -> Table:
-    """A row for each size: an epoch of the recipe and of a bare loop, and the share of a matrix product's rate."""
+    """One row per size: an epoch of the recipe and of a bare loop, and the share of a matrix product's FLOP/s."""
     goals = _goals(lines)
     rows = []
     for line in _lines(lines, LOOP):
@@ -35,10 +35,10 @@ def loop_table(lines: Iterable[Line]) -> Table:
         shape = " x ".join(map(str, line["shape"]))
         utterances = f"{figures['trained']:.0f} + {figures['tested']:.0f} of {shape}"
         seconds = [_quartiles(line["samples"][form]) for form in (OURS, BARE)]
-        bound = f"at most {goal['bound']:g}, {'held' if goal['held'] else 'missed'}"
+        bound = f"at most {goal['bound']:g}, {'met' if goal['held'] else 'missed'}"
         share = f"{100 * figures['share_of_gemm']:.0f} %"
         rows.append((line["setting"], utterances, *seconds, f"{figures['ratio']:.2f}", bound, share))
-    header = ("size, model", "utterances", "an epoch, s", "a bare loop's, s", "ratio", "goal", "of a product's rate")
+    header = ("size, model", "utterances", "recipe, s", "bare loop, s", "ratio", "goal", "of a product's FLOP/s")
     return Table(header, rows)
 
 
@@ -57,7 +57,7 @@ def _quartiles(seconds: list[float]) -> str:
 
 
 def memory_table(lines: Iterable[Line]) -> Table:
-    """A row for each encoded corpus: gibibytes at the peak."""
+    """One row per encoded corpus: peak memory in GiB."""
     found = _lines(lines, PEAK)
     rows = [(line["setting"], _gibibytes(line["median"]), _gibibytes(line["figures"].get("on_gpu"))) for line in found]
     width = 3 if any("on_gpu" in line["figures"] for line in found) else 2
@@ -70,7 +70,7 @@ def _gibibytes(size: float | None) -> str:
 
 
 def experiment_table(lines: Iterable[Line]) -> Table:
-    """A row for each setting and model of the paper's experiment: its FLOP, and hours at both rates."""
+    """One row per setting and model of the paper's experiment: FLOP, and hours at both rates."""
     rows = []
     for line in _lines(lines, EXPERIMENT):
         row = line["figures"]
@@ -79,6 +79,6 @@ def experiment_table(lines: Iterable[Line]) -> Table:
         hours = f"{row['hours_here']:.1f}", f"{row['hours_on_gpu']:.2f}"
         total = f"{sum(row['total'].values()) / 1e15:.1f}"
         rows.append((line["setting"], *(f"{flop:.1f}" for flop in of_one), total, *hours))
-    header = ("setting, model", "GFLOP to train an utterance", "to test it", "PFLOP in all", "hours here")
+    header = ("setting, model", "GFLOP per trained utterance", "per tested one", "PFLOP in total", "hours here")
     (rates,) = _lines(lines, RATES)
     return Table((*header, f"at {rates['figures']['gpu'] / 1e12:g} TFLOP/s"), rows)

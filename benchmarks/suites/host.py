@@ -1,10 +1,11 @@
-"""``python -m benchmarks host``: the time that the host spends on an eager call; the device computes meanwhile.
+"""``python -m benchmarks host``: the time that the host spends on an eager call.
 
-Without a GPU, kernels are compiled for an H100, a launch ends in a Python function that does nothing, and the figure is
-CPU time of the calling thread. Tensors are then on the CPU, so forms that would compute there get (1, 20, 64). With
-``--device cuda``, launches are real and asynchronous, every form gets (8, 374, 768), and the figure is wall-clock time.
+Without a GPU, kernels are compiled for an H100, each launch calls an empty Python function, and the figure is the
+CPU time of the calling thread. Tensors are on the CPU, so functions that would compute there get (1, 20, 64). With
+``--device cuda``, launches are real and asynchronous, every function gets (8, 374, 768), and the figure is wall-clock
+time.
 
-``kernel[grid]`` is the same launch of the same compiled kernel through Triton's own ``JITFunction``. ``identity`` is an
+``kernel[grid]`` launches the same compiled kernel through Triton's ``JITFunction``. ``identity`` is an
 ``autograd.Function`` that returns its input, with ``setup_context`` as ``torch.func`` requires. All functions take
 turns in one run.
 """
@@ -33,7 +34,7 @@ IDENTITY, LEGACY = "identity", "identity without setup_context"
 
 
 class Identity(torch.autograd.Function):
-    """The least that a function with a gradient costs, in the form that ``torch.func`` supports."""
+    """The cheapest function with a gradient, in the form that ``torch.func`` supports."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class Identity(torch.autograd.Function):
 
 
 class LegacyIdentity(torch.autograd.Function):
-    """The same in the older form, which calls less of Python."""
+    """The same without ``setup_context``, which makes fewer Python calls."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -61,13 +62,15 @@ class LegacyIdentity(torch.autograd.Function):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="stubbed", choices=["stubbed", "cuda"])
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long each function is timed (default: 0.5)")
-    parser.add_argument("--quick", action="store_true", help="a few rounds: its figures mean nothing")
+    parser.add_argument(
+        "--device", default="stubbed", choices=["stubbed", "cuda"], help="device to measure (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds per function (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="few rounds, for a test: the figures mean nothing")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
-    """Every row of the table, one after another."""
+    """Yield every row of the table."""
     seconds = 0.0 if options.quick else options.seconds
     x = torch.randn(SMALL, requires_grad=True)
     yield from _measured(_with_gradient("CPU, ", x, x), partial(host_time, seconds=seconds, device="stubbed"))
@@ -84,7 +87,7 @@ class Row:
 
 
 def _measured(rows: list[Row], timed: Callable[[Functions], Samples]) -> Iterator[Measurement]:
-    """All functions of all rows take turns."""
+    """Time the functions of all rows in turns."""
     named = {(row.what, form): function for row in rows for form, function in row.functions.items()}
     samples = timed({" ".join(name): function for name, function in named.items()})
     for row in rows:
@@ -106,7 +109,7 @@ def _goals(row: Measurement) -> list[Goal]:
 
 
 def _rows(device: str) -> list[Row]:
-    """Eager calls on a GPU, or on a stub of one."""
+    """Eager calls on a GPU or its stub."""
     from ..measure import stubbed_driver  # needs Triton
 
     if device == "stubbed":
@@ -114,7 +117,7 @@ def _rows(device: str) -> list[Row]:
     on = "cuda" if device == "cuda" else "cpu"
     x = torch.randn(SHAPE, device=on)
     small = x if device == "cuda" else torch.randn(SMALL)
-    temporal_shift(small, n_div=2)  # a process's first call may launch more
+    temporal_shift(small, n_div=2)  # the first call of a process may launch more kernels
     packed, residual = x.flatten(0, 1), torch.randn_like(x)
     B, L, _ = SHAPE
     lengths = torch.full((B,), L - 74, device=on)
@@ -122,7 +125,7 @@ def _rows(device: str) -> list[Row]:
 
     def launched(what: str, ours: Callable[[], Tensor], shape: tuple[int, ...] = SHAPE, **others: Callable) -> Row:
         if not (launches := stubbed_driver.launches_of(ours)):
-            raise RuntimeError(f"{what} launched no kernel: Triton must be 3.4 or newer, and work on this machine")
+            raise RuntimeError(f"{what} launched no kernel; Triton must be 3.4 or newer and work on this machine")
         return Row(what, shape, {OURS: ours, LAUNCH: lambda: [launch() for launch in launches], **others})
 
     forward = launched("forward", lambda: temporal_shift(x))
@@ -138,7 +141,7 @@ def _rows(device: str) -> list[Row]:
 
 
 def _with_gradient(prefix: str, x: Tensor, small: Tensor) -> list[Row]:
-    """Forward, then forward and backward. ``small`` is for what computes on the host where ``x`` does not."""
+    """Forward, then forward and backward. Functions that compute on the host get ``small`` instead of ``x``."""
 
     def both(forward: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
         upstream = torch.ones_like(x)

@@ -1,15 +1,15 @@
-"""``python -m benchmarks kernels``: what the GPU kernel compiles to, without a GPU, and what it reads and writes.
+"""``python -m benchmarks kernels``: machine code and memory traffic of the GPU kernel, measured without a GPU.
 
-Every variant is compiled for each target as a launch on aligned tensors would compile it: eight sequences, both ways.
+Every variant is compiled for each target as for a launch on aligned tensors: eight sequences, bidirectional.
 
-- *Access width*: Where channels are neighbours in memory, each access has at least 64 bits if rows are 8-byte aligned.
-  Where frames are, a shift by one frame is not aligned, so frames are loaded one by one, or as words of two or four.
-- *Instructions per 16 bytes*: All instructions of the kernel, executed or not and each loop once, divided by the
-  16-byte units that a thread writes.
-- *Idle lanes*: The share of the lanes of all programs that move nothing.
-- *Bytes*: For each byte that is written, counted in Triton's interpreter over several programs. What a program reads
-  twice counts once. The floor is each value read once and each result written once; bounds are counted apart.
-- *Microseconds at full bandwidth*: The floor's bytes for ``(32, L, D)``, at the bandwidth of the data sheet.
+- *Access width*: with contiguous channels, each access has at least 64 bits if rows are 8-byte aligned. With
+  contiguous frames, a shift by one frame is not aligned, so frames are loaded one by one, or as words of two or four.
+- *Instructions per 16 bytes*: all instructions of the kernel, executed or not, with each loop counted once, divided by
+  the number of 16-byte units that a thread writes.
+- *Idle lanes*: the share of the lanes of all programs that move nothing.
+- *Bytes*: bytes read and written per byte of the result, counted in Triton's interpreter over several programs.
+  Repeated reads of a program count once. The floor reads each value once and writes each result once, without bounds.
+- *Microseconds at full bandwidth*: time of the floor's bytes for ``(32, L, D)`` at the bandwidth of the data sheet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..measure.measurements import Count, Goal
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
 BANDWIDTH = {"sm_80": 2039, "sm_90": 3350, "sm_100": 8000, "gfx942": 5300}
 TARGETS = tuple(BANDWIDTH)
-# Several programs, the last not full; one sequence is shorter than the stride, one is empty.
+# several programs, the last one partly filled; one sequence is shorter than the stride, one is empty
 COUNTED = {"frames": 72, "channels": 96, "stride": 3}
 COUNTED_SEQUENCES = {"whole": [72, 72], "lengths": [72, 31, 2, 0], "packed": [60, 0, 2, 65]}
 MAX_REGISTERS = 40
@@ -45,11 +45,11 @@ Row = dict[str, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="a variant of each layout, for two of the targets")
+    parser.add_argument("--quick", action="store_true", help="one variant per layout and one target, for a test")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Count]:
-    """A line for each variant, with its figures for each target; the goals are of all of them."""
+    """Yield one line per variant with the figures for each target. The goals cover all variants."""
     variants, targets = every_variant(), TARGETS
     if options.quick:
         variants, targets = [next(v for v in variants if v.layout == layout) for layout in LAYOUTS], TARGETS[1:2]
@@ -66,15 +66,15 @@ def measure(options: argparse.Namespace) -> Iterator[Count]:
 
 
 def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> Iterator[tuple[Variant, Row]]:
-    """Each variant with its tile and, for each target, the figures of :class:`.binaries.Binary`."""
+    """Yield each variant with its tile and, for each target, the figures of :class:`.binaries.Binary`."""
     alike = groupby(variants, lambda variant: (variant.form, variant.padding, variant.ragged, variant.shape))
     return _in_processes(_compile, [(list(group), tuple(targets)) for _, group in alike], interpret=False)
 
 
 def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
-    """Each variant with the bytes that it reads and writes, and their floor, for each element that is written."""
+    """Yield each variant with the bytes that it reads and writes, and their floor, per byte of the result."""
     alike: dict[Variant, list[Variant]] = {}
-    for variant in variants:  # dtypes of one size access the same bytes; all sizes are scaled to one
+    for variant in variants:  # dtypes of the same size access the same bytes
         alike.setdefault(replace(variant, dtype=f"{variant.itemsize} bytes", frames=0, channels=0), []).append(variant)
     groups = {group[0]: group for group in alike.values()}
     for first, row in _in_processes(_count, [([first],) for first in groups], interpret=True):
@@ -82,7 +82,7 @@ def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
 
 
 def goals_of(rows: dict[Variant, Row]) -> list[Goal]:
-    """How many of the binaries, or of the variants, are not what every kernel must be."""
+    """The number of binaries or variants that violate each requirement."""
     binaries = [binary for row in rows.values() for binary in row["targets"].values()]
     channels_last = [
         b for variant, row in rows.items() if variant.layout == LAYOUTS[0] for b in row["targets"].values()
@@ -152,7 +152,7 @@ def _count(variants: list[Variant]) -> list[tuple[Variant, Row]]:
 
 
 def _in_processes(work: Any, arguments: list[tuple[Any, ...]], *, interpret: bool) -> Iterator[tuple[Variant, Row]]:
-    """Results in no order. Whether kernels are compiled or interpreted is settled where they are imported, once."""
+    """Yield results in completion order. Triton decides on import whether to interpret, hence new processes."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {"TRITON_INTERPRET": str(int(interpret)), "TRITON_CACHE_DIR": cache}
         spawn = multiprocessing.get_context("spawn")

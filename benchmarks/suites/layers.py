@@ -1,11 +1,10 @@
-"""``python -m benchmarks layers``: each layer against torch's layer, its published form, and its floor.
+"""``python -m benchmarks layers``: each layer compared with PyTorch's layer, its published form and its floor.
 
-Forward and backward, all gradients, (8, 374, 768). The floor of a layer with a feed-forward half is the two matrix
-products of that half, which every form computes. Outputs and gradients are compared before anything is timed.
+Forward and backward with all gradients, (8, 374, 768). The floor of a layer with an MLP is the two matrix products of
+the MLP, which every implementation computes. Outputs and gradients are compared before timing.
 
-Layers are timed as in a user's process, where glibc returns the memory of every tensor above 32 MB to the system and
-requests it again. ``--kept`` times them a second time with freed memory kept: the difference is what large
-intermediate tensors cost beside their arithmetic.
+By default, glibc returns the memory of every tensor above 32 MB to the system and requests it again. ``--kept`` also
+times the layers with freed memory kept; the difference is the cost of allocating large intermediate tensors.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer: each form's forward pass, and the tensors whose gradients a step of it computes."""
+    """A layer: for each form its forward pass and the tensors that require gradients."""
 
     what: str
     forms: dict[str, tuple[Callable[[], Tensor], list[Tensor]]]
@@ -66,20 +65,20 @@ def _step(forward: Callable[[], Tensor], wanted: list[Tensor]) -> object:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
+    parser.add_argument("--device", default="cpu", choices=DEVICES, help="device to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, help="seconds per function (default: 3; 0.3 per timer on a GPU)")
+    parser.add_argument("--kept", action="store_true", help="also time the layers with freed memory kept (CPU only)")
     parser.add_argument(
-        "--seconds", type=float, help="how long each function is timed (default: 3; 0.3 by each timer of a GPU)"
+        "--quick", action="store_true", help="small sizes and few rounds, for a test: the figures mean nothing"
     )
-    parser.add_argument("--kept", action="store_true", help="time all of it also with freed memory kept, on a CPU")
-    parser.add_argument("--quick", action="store_true", help="a few rounds of small layers: its figures mean nothing")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
-    """Every row of the table, one after another."""
+    """Yield every row of the table."""
     device = options.device
     size, seconds = (QUICK, 0.0) if options.quick else (SIZE, options.seconds or (3.0 if device == "cpu" else 0.3))
     use(device)
-    torch.backends.cudnn.allow_tf32 = False  # as in matrix products: forms differ in which of the two they call
+    torch.backends.cudnn.allow_tf32 = False  # also off for matrix products; some forms use cuDNN, others cuBLAS
     timed = partial(sampled, device=device, seconds=seconds, keep_freed_memory=False)
     failures = Failures(device)
     found: list[LayerCase] = []
@@ -92,7 +91,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     yield from failures.caught(partial(_streaming, timed, x.device))
     if device != INTERPRETER:
         yield from failures.caught(partial(_memory, found, size, device))
-    if options.kept and device == "cpu":  # last: memory that is kept once is kept from then on
+    if options.kept and device == "cpu":  # last: the setting cannot be reverted
         for case in found:
             samples = timed(case.steps(), keep_freed_memory=True)
             yield _measurement(case, f"{case.what}, freed memory kept", samples)
@@ -100,19 +99,19 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 
 
 def _on(device: torch.device, make: Callable[..., Made], *arguments: object) -> Made:
-    """Make layers on a device. They are timed outside of this block, in which each call of torch costs more."""
+    """Create layers on a device. Timing happens outside this context, which slows every call of torch."""
     with device:
         return make(*arguments)
 
 
 def cases(size: tuple[int, int, int]) -> list[LayerCase]:
-    """The layers for ``(B, L, D)``, each compared with its published form."""
+    """The layers for ``(B, L, D)``, checked against the other forms."""
     x = torch.randn(size, requires_grad=True)
     return [case for make in MAKERS for case in make(x)]
 
 
 def _timed_rows(case: LayerCase, timed: Callable[..., Samples], device: str) -> list[Measurement]:
-    """A row by each timer. A GPU's user sees the wall clock, to which the goals apply."""
+    """One row per timer. On a GPU, goals apply to the wall clock, the time that users see."""
     steps, rows = case.steps(), []
     for timer in (None,) if device == "cpu" else (WALL, DEVICE):
         row = _measurement(case, case.what, timed(steps, timer=timer))
@@ -123,7 +122,7 @@ def _timed_rows(case: LayerCase, timed: Callable[..., Samples], device: str) -> 
 
 
 def goals_of(row: Measurement) -> list[Goal]:
-    """What was set beforehand of a layer."""
+    """The goals of a layer."""
     if row.what == "ShiftConv":
         return [
             Goal("published / ShiftConv", row.to_peer("published"), 1.15, least=True),
@@ -203,7 +202,7 @@ MAKERS = (_conv, _lstm, _attention, _transformers)
 
 
 def _streaming(timed: Callable[..., Samples], device: torch.device) -> list[Measurement]:
-    """A frame of 20 ms through two blocks of 384 channels, a running mean and four classes."""
+    """One streamed frame of 20 ms through two blocks of 384 channels, a running mean and a head of four classes."""
     with torch.inference_mode():
         frame, step = _on(device, _live_net)
         samples = timed({OURS: step}, timer=WALL)
@@ -213,7 +212,7 @@ def _streaming(timed: Callable[..., Samples], device: torch.device) -> list[Meas
 
 
 def _live_net() -> tuple[Tensor, Callable[[], Tensor]]:
-    """A frame, and what a new frame costs a live net."""
+    """A frame, and a function that feeds it to a streaming model."""
     net = nn.Sequential(*(ShiftTransformerLayer(384, 6, 1536, 0.0, "gelu", batch_first=True) for _ in range(2))).eval()
     head = nn.Linear(384, 4)
     x = torch.randn(1, 50, 384)
@@ -226,7 +225,7 @@ def _live_net() -> tuple[Tensor, Callable[[], Tensor]]:
 
 
 def _memory(found: list[LayerCase], size: tuple[int, ...], device: str) -> Iterator[Measurement]:
-    """The most that a step holds at a moment beside weights and input, and what its forward pass keeps."""
+    """Peak memory of a step without weights and input, and the memory that autograd saves of its forward pass."""
     setup = "import torch\nfrom benchmarks.suites.layers import cases\n"
     setup += f"with torch.device({device!r}):\n    steps = [case.steps() for case in cases({size})]"
     statements = {
@@ -245,20 +244,20 @@ def _memory(found: list[LayerCase], size: tuple[int, ...], device: str) -> Itera
 
 
 def _products(layer: nn.Module) -> nn.Module:
-    """The two matrix products of a layer's feed-forward half, with the same weights."""
+    """The two matrix products of a layer's MLP, with the same weights."""
     names = ("expand", "contract") if isinstance(layer, ShiftConv) else ("linear1", "linear2")
     return nn.Sequential(*(getattr(layer, name) for name in names))
 
 
 def _share(published: nn.Module, ours: ShiftConv) -> None:
-    """Our weights in the published block, whose linear layers are convolutions."""
+    """Copy our weights to the published block, which has convolutions in place of linear layers."""
     weights = ours.state_dict()
     shapes = {name: value.shape for name, value in published.state_dict().items()}
     published.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
 
 
 def _forms_on(x: Tensor, forms: dict[str, nn.Module]) -> dict[str, tuple[Callable[[], Tensor], list[Tensor]]]:
-    """Each module on x; wanted are the gradients of x and of all its parameters."""
+    """Each module applied to x, with gradients of x and of all parameters."""
 
     def forward(module: nn.Module) -> Tensor:
         y = module(x)
@@ -268,8 +267,8 @@ def _forms_on(x: Tensor, forms: dict[str, nn.Module]) -> dict[str, tuple[Callabl
 
 
 def check_equal(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Raise an AssertionError where output or gradient differs: then nothing is timed."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 rounds each form in another place
+    """Raise an AssertionError if outputs or gradients differ."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 rounds each form differently
         y, expected = ours(x), theirs(x)
         _assert_close(y, expected, rtol=1e-4, atol=1e-5)
         upstream = torch.randn_like(y)
@@ -278,6 +277,6 @@ def check_equal(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Ten
 
 
 def _assert_close(y: Tensor, expected: Tensor, *, rtol: float, atol: float) -> None:
-    """A GPU adds in more orders than a CPU, each with other errors."""
+    """Compare with a tolerance that is larger on a GPU, where the order of sums varies."""
     factor = 10 if y.is_cuda else 1
     torch.testing.assert_close(y, expected, rtol=factor * rtol, atol=factor * atol)

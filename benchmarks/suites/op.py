@@ -1,11 +1,12 @@
-"""``python -m benchmarks op``: the shift against its floors and its peers, and how its time grows.
+"""``python -m benchmarks op``: time and memory of the shift, compared with a copy and with other implementations.
 
 The floor of a shift is a copy, ``x.clone()``; the floor of a fused sum is ``x + residual``. The table also shows
-``copy_`` into existing memory, and the bandwidth of a copy larger than the caches. A ratio to a floor is our time over
-the floor's; a ratio to a peer is the peer's time over ours. Outputs and gradients are compared before timing.
+``copy_`` into existing memory, and the bandwidth of a copy larger than the caches. "Ours / floor" is our time divided
+by the time of the floor; "others / ours" is the time of each other implementation divided by ours. Outputs and
+gradients are compared before timing.
 
-On a GPU each row has three times: the wall clock of a loop of calls, the device's time with a cold cache, and the time
-inside a CUDA graph with a warm cache.
+On a GPU each row has three times: the wall clock of a loop of calls, the device time with a cold cache, and the time in
+a CUDA graph with a warm cache.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ QUICK = (2, 16, 32)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
+    parser.add_argument("--device", default="cpu", choices=DEVICES, help="device to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, help="seconds per function (default: 0.3; 0.06 per timer on a GPU)")
     parser.add_argument(
-        "--seconds", type=float, help="how long each function is timed (default: 0.3; 0.06 by each timer of a GPU)"
+        "--quick", action="store_true", help="small sizes and few rounds, for a test: the figures mean nothing"
     )
-    parser.add_argument("--quick", action="store_true", help="a few rounds of small shapes: its figures mean nothing")
 
 
 class Timed:
-    """Times functions by every timer of a device: one on a CPU, three on a GPU."""
+    """Times functions with each timer of a device: one on a CPU, three on a GPU."""
 
     def __init__(self, device: str, seconds: float) -> None:
         self.device, self._seconds = device, seconds
@@ -64,7 +65,7 @@ class Timed:
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
-    """Every row of the table, one after another."""
+    """Yield every row of the table."""
     device, quick = options.device, options.quick
     seconds = 0.0 if quick else options.seconds or (0.3 if device == "cpu" else 0.06)
     use(device)
@@ -86,7 +87,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
 
 
 def _makers(timed: Timed, settings: list[str], quick: bool) -> Iterator[Callable[[], list[Measurement]]]:
-    """Functions that measure: one row of the table each, by every timer."""
+    """Yield functions that measure one row of the table each, with every timer."""
     on_last_channels = (_forward, _forward_and_backward, _in_place, _fused_sum)
     for shape in (QUICK,) if quick else SHAPES:
         for name, row in product(settings, on_last_channels):
@@ -219,12 +220,12 @@ def _short(x: Tensor, name: str, given: dict, timed: Timed) -> list[Measurement]
 def _rows(
     what: str, name: str, x: Tensor, passes: float, timed: Timed, functions: Functions, floor: str
 ) -> list[Measurement]:
-    """A measurement by each timer. ``passes`` is how many times the bytes of x have to be read or written."""
+    """One measurement per timer. ``passes`` is how many times the bytes of x must be read or written."""
     rows = []
     for timer in timed.timers:
         samples = timed(functions, timer)
         if OURS not in samples:
-            print(f"{what}, {name}, {tuple(x.shape)}: no figure by {timer}", flush=True)
+            print(f"{what}, {name}, {tuple(x.shape)}: {timer} cannot measure it", flush=True)
             continue
         missing = [form for form in functions if form not in samples]
         moved = {"bytes_moved": passes * x.numel() * x.element_size()}
@@ -239,7 +240,7 @@ def _goal(row: Measurement, what: str, measured: float, bound: float, least: boo
 
 
 def _memory(name: str, given: dict, device: str) -> Iterator[Measurement]:
-    """The most that forward and backward hold at a moment beside x, and what is kept between the two."""
+    """Peak memory of forward and backward without x, and the memory that autograd saves between the two."""
     setup = "import torch\nfrom benchmarks.suites.op import one_step"
     forms = forms_of(given)
     statements = {form: f"one_step({form!r}, {name!r}, {device!r})" for form in forms}
@@ -254,7 +255,7 @@ def _memory(name: str, given: dict, device: str) -> Iterator[Measurement]:
 
 
 def forms_of(given: dict) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Each form as a function of x."""
+    """Each implementation as a function of x."""
     return {
         OURS: lambda x: temporal_shift(x, **given),
         "clone": torch.clone,
@@ -263,13 +264,13 @@ def forms_of(given: dict) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def one_step(form: str, name: str, device: str) -> Tensor:
-    """Forward and backward of one form on a new x."""
+    """Forward and backward of one implementation on a new x."""
     x = torch.ones(MAIN, device=device, requires_grad=True)
     return torch.autograd.grad(forms_of(SETTINGS[name])[form](x).sum(), x)[0]
 
 
 def _peers(x: Tensor, given: dict, compiled: bool = True) -> Functions:
-    """The peers; on the main shape also what PyTorch's compiler makes of the published form."""
+    """The other implementations; on the main shape also the published one under ``torch.compile``."""
     groups = _groups(x, given)
     functions = {name: lambda peer=peer: peer(x, groups) for name, peer in PEERS.items()}
     if compiled and x.shape == MAIN:
@@ -288,4 +289,4 @@ def _check_equal(functions: Functions) -> None:
     expected = functions[OURS]()
     for name, function in functions.items():
         if not torch.equal(function(), expected):
-            raise AssertionError(f"{name} is not what ours is: nothing of it is timed")
+            raise AssertionError(f"the output of {name} must equal ours; nothing is timed")

@@ -1,9 +1,10 @@
-"""``python -m benchmarks package``: size of the wheel, time of the import, and time until the first result.
+"""``python -m benchmarks package``: import time, size of the wheel, and time until the first result.
 
-- *Import*: of torch, and then of all layers (``temporal_shift.surgery``), in one new process, with warm file caches.
-- *Wheel, sdist*: built in an environment of its own, as ``pip`` builds them.
-- *First result*: from the start of the command that README gives until the quickstart's first run is on disk, its
-  corpus encoded and its first model trained and tested; with ``--whole`` also until its table. Nothing is installed.
+- *Import*: torch, then all layers (``temporal_shift.surgery``), in one new process with warm file caches.
+- *Wheel, sdist*: built in an isolated environment, as ``pip`` does.
+- *First result*: from the start of ``temporal-shift ser quickstart`` until its first run is on disk, which includes
+  encoding the corpus and training and testing the first model; with ``--whole`` also until its table. The time for
+  installation is not included.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--imports", type=int, default=9, help="of each kind (default: %(default)s)")
-    parser.add_argument("--whole", action="store_true", help="wait for the quickstart's table, some minutes")
-    parser.add_argument("--quick", action="store_true", help="three imports, and no quickstart")
+    parser.add_argument("--imports", type=int, default=9, help="number of timed imports (default: %(default)s)")
+    parser.add_argument(
+        "--whole", action="store_true", help="also wait for the quickstart's table, which takes minutes"
+    )
+    parser.add_argument("--quick", action="store_true", help="three imports and no quickstart")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
+    """Yield every row of the table."""
     yield _imports(3 if options.quick else options.imports)
     yield from _distributions()
     if not options.quick:
@@ -38,7 +42,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
 
 
 def _imports(times: int) -> Measurement:
-    seconds_of("torch", "temporal_shift.surgery")  # once, so that compiled files are written and read
+    seconds_of("torch", "temporal_shift.surgery")  # warm-up: writes the bytecode files
     samples: dict[str, list[float]] = {OURS: [], "import torch": []}
     for _ in range(times):
         torch, package = seconds_of("torch", "temporal_shift.surgery")
@@ -50,7 +54,7 @@ def _imports(times: int) -> Measurement:
 
 
 def seconds_of(*modules: str) -> list[float]:
-    """Of each import, one after another: how long the interpreter takes to start is no one's fault."""
+    """Seconds of each import in one new process, without the start of the interpreter."""
     timed = "start = time.perf_counter()\nimport {}\nprint(time.perf_counter() - start)"
     script = "\n".join(["import time", *(timed.format(module) for module in modules)])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -58,7 +62,7 @@ def seconds_of(*modules: str) -> list[float]:
 
 
 def _distributions() -> Iterator[Count]:
-    """Bytes of wheel and sdist, and what in the wheel is not the package."""
+    """Sizes of wheel and sdist, and the number of files in the wheel that do not belong to the package."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "build", "--outdir", folder, "."]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -75,12 +79,12 @@ def _distributions() -> Iterator[Count]:
 
 
 def strays_of(names: list[str]) -> list[str]:
-    """What in a wheel is neither the package nor what describes it."""
+    """Files of a wheel that are neither the package nor its metadata."""
     return [name for name in names if not name.startswith(("temporal_shift/", "temporal_shift-"))]
 
 
 def _quickstart(whole: bool) -> Count:
-    """Seconds until something is there, from an empty folder of results and an empty cache."""
+    """Seconds until the first run and, if ``whole``, the table, with an empty cache and no results."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "results"
         command = [*QUICKSTART, "--output", str(output), "--cache", str(Path(folder) / "cache")]
@@ -91,13 +95,16 @@ def _quickstart(whole: bool) -> Count:
                 if whole:
                     waited["seconds until the table"] = wait(process, started, output, "metrics.json")
             finally:
-                process.send_signal(signal.SIGINT)  # it stops its workers
+                process.send_signal(signal.SIGINT)  # also stops its workers
     return Count("temporal-shift ser quickstart", waited)
 
 
 def wait(process: subprocess.Popen, started: float, folder: Path, pattern: str) -> float:
+    """Seconds from ``started`` until a file matches ``pattern``."""
     while not any(folder.glob(pattern)):
         if process.poll() is not None and not any(folder.glob(pattern)):
-            raise RuntimeError(f"temporal-shift ser quickstart ended with {process.returncode} and left no {pattern}")
+            raise RuntimeError(
+                f"temporal-shift ser quickstart exited with {process.returncode} before it wrote {pattern}"
+            )
         time.sleep(0.05)
     return round(time.perf_counter() - started, 2)

@@ -1,17 +1,17 @@
-"""``python -m benchmarks recipe``: what the feature cache saves, what filling it costs, and what the experiment costs.
+"""``python -m benchmarks recipe``: what the feature cache saves, its peak memory, and FLOP of the paper's experiment.
 
-- *Epochs*: an epoch on cached features against one that encodes each utterance again, as the published code does. Both
-  are epochs of the recipe's trainer: three of five sessions train, one validates and one is tested. They take turns,
-  and nothing is timed before the features are compared. "By FLOP" is the ratio of their floating-point operations.
-- *Bare loop*: an epoch of the recipe's trainer against one of a plain PyTorch loop over tensors in memory, and the
-  rate that the recipe reaches against the rate of a matrix product. Nothing is timed before the weights are compared.
-- *Peak memory*: of a new process that fills the cache, with its imports and the encoder's weights, for a corpus and for
-  one four times as long.
-- *The paper's experiment*: its FLOP, and the hours at this machine's rates, measured in the epochs above, and at an
-  assumed rate of a GPU.
+- *Epochs*: an epoch on cached features compared with one that encodes each utterance again, as the published code does.
+  Both use the recipe's trainer: three of five sessions train, one validates and one is tested. The two take turns.
+  Features are compared before timing. "By FLOP" is the ratio of their floating-point operations.
+- *Bare loop*: an epoch of the recipe's trainer compared with a plain PyTorch loop over tensors in memory, and the
+  FLOP/s of the recipe as a share of those of a matrix product. Weights are compared before timing.
+- *Peak memory*: of a new process that fills the cache, including imports and the encoder's weights, for a corpus and
+  for one four times as long.
+- *The paper's experiment*: its FLOP, and the hours at the rates measured in the epochs above and at an assumed rate of
+  a GPU.
 
-The encoders are the quickstart's, on its corpus, and wav2vec 2.0 base with random weights, on noise: neither time nor
-memory depends on the weights.
+The encoders are the quickstart's, with its corpus, and wav2vec 2.0 base with random weights, with noise: time and
+memory do not depend on the weights.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SESSIONS = 5
 
 @dataclass(frozen=True)
 class Scale:
-    """The size of each measurement."""
+    """Sizes of the measurements."""
 
     clip_seconds: float = 7.5
     utterances: int = 10  # of noise
@@ -86,26 +86,32 @@ QUICK = Scale(
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument(
-        "--utterances", type=int, default=Scale.utterances, help="utterances of noise (default: %(default)s)"
+        "--device", default="cpu", choices=["cpu", "cuda"], help="device to measure (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=Scale.rounds, help="rounds of epochs (default: %(default)s)")
+    parser.add_argument(
+        "--utterances", type=int, default=Scale.utterances, help="number of utterances of noise (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=Scale.rounds, help="number of rounds of epochs (default: %(default)s)"
+    )
     parser.add_argument(
         "--gpu-tflops",
         type=float,
         default=20.0,
-        help="assumed rate of a GPU (default: %(default)s; an A100's data sheet: 19.5 in float32, 156 in TF32)",
+        help="assumed TFLOP/s of a GPU (default: %(default)s; data sheet of an A100: 19.5 in float32, 156 in TF32)",
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes for a test: the figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and few rounds, for a test: the figures mean nothing"
+    )
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
-    """The epochs and the memory of each corpus, the epochs beside a bare loop's, and the paper's experiment's cost."""
+    """Yield memory and epochs of each corpus, the epochs compared with a bare loop, and the cost of the experiment."""
     if (options.device == "cuda") != torch.cuda.is_available():
         raise SystemExit(
-            f"--device must be {'cuda' if torch.cuda.is_available() else 'cpu'}, got {options.device}: the recipe uses "
-            "a GPU if there is one; CUDA_VISIBLE_DEVICES= hides it"
+            f"--device must be {'cuda' if torch.cuda.is_available() else 'cpu'}, got {options.device}: the recipe "
+            "always uses a GPU if it is available; set CUDA_VISIBLE_DEVICES= to hide it"
         )
     if options.utterances < SESSIONS:
         raise SystemExit(f"--utterances must be at least {SESSIONS}, the number of sessions, got {options.utterances}")
@@ -125,7 +131,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
 
 
 def quickstart(scale: Scale) -> RecipeCase:
-    """The quickstart's corpus, encoder and settings, with its Shiftformer."""
+    """Corpus, encoder and settings of the quickstart, with its Shiftformer only."""
     experiment = config.read_experiment(QUICKSTART)
     models = [model.model_copy(update={"baseline": ()}) for model in experiment.models if model.name == "Shiftformer"]
     manifest = read_corpus(experiment.corpus)
@@ -135,7 +141,7 @@ def quickstart(scale: Scale) -> RecipeCase:
 
 
 def noise(scale: Scale, folder: Path) -> RecipeCase:
-    """A wav2vec 2.0 with random weights, a corpus of noise, and the paper's models with a shift."""
+    """wav2vec 2.0 with random weights, a corpus of noise, and the paper's models with a shift."""
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**scale.encoder)).save_pretrained(folder / "wav2vec2")
     published = published_experiment("features", SHIFTED, {})
@@ -165,9 +171,9 @@ def _write_noise(folder: Path, scale: Scale) -> Manifest:
 
 
 def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurement | Count]:
-    """The epochs with their FLOP, the rates that they reached, and the paper's experiment at these rates."""
+    """Yield the epochs with their FLOP, the rates that they reach, and the paper's experiment at these rates."""
     counts = FlopCounts(scale.clip_seconds, scale.encoder)
-    on_noise = [row for row in rows if row.encoder != "quickstart"]  # FLOP are counted for the paper's encoder only
+    on_noise = [row for row in rows if row.encoder != "quickstart"]  # FLOP are counted only for the paper's encoder
     for row in rows:
         yield row.measurement(1 + _encoding(row, counts) / _training(row, counts) if row in on_noise else None)
     rates = rates_of(on_noise, counts)
@@ -179,7 +185,7 @@ def costs(rows: Sequence[Epochs], scale: Scale, gpu: float) -> Iterator[Measurem
 
 
 def rates_of(rows: Sequence[Epochs], counts: FlopCounts) -> Rates:
-    """FLOP per second of the epochs, by kind of blocks, and the median of those of encoding."""
+    """FLOP/s of training, by kind of blocks, and the median FLOP/s of encoding."""
     encoding = [_encoding(row, counts) / (row.median(ENCODING) - row.median(CACHED)) for row in rows]
     training = {row.model.blocks: _training(row, counts) / row.median(CACHED) for row in rows}
     return Rates(statistics.median(encoding), training)

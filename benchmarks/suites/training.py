@@ -1,6 +1,6 @@
 """``python -m benchmarks training``: a few training steps of each layer, in fp32, with bf16 autocast, and compiled.
 
-A net of two layers and a linear head learns one random batch. Its loss must decrease.
+A model of two layers and a linear head trains on one random batch. Its loss must decrease.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ LAYERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
-    parser.add_argument("--quick", action="store_true", help="a few steps of small nets: their figures mean nothing")
+    parser.add_argument("--device", default="cpu", choices=DEVICES, help="device to measure (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="few steps of small models, for a test: the figures mean nothing"
+    )
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
-    """A row for each layer and mode; with the slow interpreter, each layer and each mode once."""
+    """Yield a row for each layer and mode; with the slow interpreter, each layer and each mode once."""
     use(options.device)
     failures = Failures(options.device)
     rows = zip(LAYERS, MODES, strict=True) if options.device == INTERPRETER else product(LAYERS, MODES)
@@ -71,7 +73,7 @@ def _trained(layer: str, mode: str, device: str, quick: bool) -> Iterator[Measur
     net = Net([LAYERS[layer](size[-1]) for _ in range(2)], size[-1]).to(place)
     x, target = torch.randn(size, device=place), torch.arange(size[0], device=place) % CLASSES
     run = net
-    if mode == "compiled":  # the interpreter's kernels are Python: a compiler of C++ would only take time
+    if mode == "compiled":  # interpreted kernels are Python code, which Inductor cannot speed up
         run = torch.compile(net, backend="aot_eager" if device == INTERPRETER else "inductor")
     precision = torch.autocast(place, torch.bfloat16) if mode == "bf16 autocast" else nullcontext()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -90,4 +92,4 @@ def _trained(layer: str, mode: str, device: str, quick: bool) -> Iterator[Measur
     row.goals = [Goal(f"loss after / before, {layer}, {mode}", losses[-1] / losses[0], 1)]
     yield row
     if not losses[-1] < losses[0]:
-        raise AssertionError(f"the loss of {layer}, {mode} does not decrease: {losses[0]:.4f} to {losses[-1]:.4f}")
+        raise AssertionError(f"the loss of {layer}, {mode} must decrease, got {losses[0]:.4f} to {losses[-1]:.4f}")

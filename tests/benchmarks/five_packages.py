@@ -1,4 +1,4 @@
-"""An environment whose Python processes find only the packages that ``python -m benchmarks gpu`` needs."""
+"""An environment in which Python finds only the packages that ``python -m benchmarks gpu`` requires."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PathFinder.find_spec = classmethod(find_spec)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The environment of a process that finds no other packages. ``folder`` is for the module that hides them."""
+    """Environment variables of such a process. ``folder`` gets the module that hides the other packages."""
     (folder / "sitecustomize.py").write_text(HIDING)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRITON_INTERPRET", "PYTEST_"))}
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

@@ -1,4 +1,4 @@
-"""docs/compile.md says which kernels ``torch.compile`` makes of a shift on a GPU."""
+"""The kernels that ``torch.compile`` generates for a shift on a GPU, as docs/compile.md describes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_compile_fuses_a_shift_with_its_neighbours_on_a_gpu_as_the_page_says():
     assert kernels["ShiftConv(x)"][-2:] == [4.0, 1.0]  # GELU, then the shift with both sums
 
 
-def test_the_help_of_the_command_is_not_its_report(monkeypatch, capsys):
+def test_help_prints_the_usage_and_no_report(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "fusion", "--help"])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks gpu`` needs five packages, and one step's failure does not stop the others."""
+"""``python -m benchmarks gpu`` requires five packages; a failed step does not stop the others."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def test_the_steps_run_in_the_interpreter_with_five_packages(tmp_path):
     assert "| training step | ShiftLSTM, bf16 autocast |" in page
 
 
-def test_a_step_that_fails_is_named_and_the_next_one_runs(tmp_path):
+def test_a_failed_step_is_reported_and_the_next_one_runs(tmp_path):
     (tmp_path / "out" / "layers-interpreter.jsonl").mkdir(parents=True)  # the step cannot write its record
     done, lines, page = run(tmp_path, "--steps", "layers", "sanitizer")
     first, *others = [line["outcome"] for line in lines if line["kind"] == "step"]
     assert first == "failed, exit status 1"
     assert len(others) == 2
     assert done.returncode == 1
-    assert "not passed: layers" in done.stderr
+    assert "failed: layers" in done.stderr
     assert f"| layers | {lines[0]['seconds']} | {first} |" in page
 
 
-def test_a_machine_without_a_gpu_is_told_about_the_interpreter():
+def test_the_error_without_a_gpu_suggests_the_interpreter():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "gpu"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "--interpret" in done.stderr

@@ -1,4 +1,4 @@
-"""The host's time is measured without a GPU, on kernels that are compiled for one."""
+"""The host suite measures launches of compiled kernels without a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 pytest.importorskip("triton", reason="Triton has no wheel here")
 
 
-def test_the_host_is_timed_without_a_gpu_beside_tritons_own_launch_and_an_identity(tmp_path):
+def test_the_suite_times_our_launch_tritons_launch_and_an_identity_without_a_gpu(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "host", "--quick", "--out", str(tmp_path)]
     environment = five_packages.environment(tmp_path)
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
@@ -30,7 +30,7 @@ def test_the_host_is_timed_without_a_gpu_beside_tritons_own_launch_and_an_identi
     assert len(measurements.of_kind(lines, "goal")) == 3
 
 
-def test_the_hosts_time_is_that_of_the_thread_and_functions_take_turns():
+def test_host_time_is_cpu_time_of_the_thread_and_functions_take_turns():
     order = []
     functions = {"idle": lambda: order.append("idle"), "busy": lambda: order.append(str(sum(range(500))))}
     samples = host_time(functions, seconds=0.0, device="stubbed")

@@ -1,4 +1,4 @@
-"""What the GPU kernels must compile to and may read and write, measured without a GPU in processes of their own."""
+"""Requirements on the machine code and memory traffic of the GPU kernels, measured without a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def moves_words(variant: Variant) -> bool:
 
 
 def counted_variants() -> list[Variant]:
-    """Every kernel in every layout. A dtype only changes the size of a word and of a tile, so dtypes take turns."""
+    """Every kernel in every layout. Dtypes alternate: a dtype only changes the size of a word and of a tile."""
     words, halves = ([each for each in every_variant() if each.dtype == dtype] for dtype in ("float32", "float16"))
     return words[::3] + halves[1::3]
 
@@ -74,7 +74,7 @@ def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
         assert all(count[kind] > 0 for count in touched.values())
 
 
-def test_the_report_has_a_line_for_each_variant_and_its_goals_count_what_is_beyond_them(monkeypatch):
+def test_the_report_has_a_line_per_variant_and_goals_count_violations(monkeypatch):
     binary = {"registers": 32, "spills": 0, "shared": 0, "instructions_per_16_bytes": 44.0}
     binary |= {"loads": {128: 4}, "stores": {128: 4}}
     fat = {**binary, "registers": 48, "spills": 2, "stores": {32: 8}}

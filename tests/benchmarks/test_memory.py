@@ -1,4 +1,4 @@
-"""What memory a function takes, as the system and as autograd see it."""
+"""Peak memory of a function, and memory saved by autograd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.measure import memory
 MIB = 1 << 20
 
 
-def test_the_peak_is_what_was_allocated_at_once_and_not_what_came_one_after_another():
+def test_the_peak_counts_memory_allocated_at_the_same_time():
     forms = {
         "at once": "sum(x.sum() for x in [torch.ones(16 << 18) for _ in range(3)])",
         "in turn": "sum(torch.ones(16 << 18).sum() for _ in range(3))",
@@ -19,12 +19,12 @@ def test_the_peak_is_what_was_allocated_at_once_and_not_what_came_one_after_anot
     }
     peaks = memory.peaks("import torch", forms)
     if not peaks:
-        pytest.skip("only Linux says what it was")
+        pytest.skip("peak memory is measured only on Linux")
     allocated = {"at once": 48 * MIB, "in turn": 16 * MIB, "small": 0}
-    assert peaks == pytest.approx(allocated, abs=MIB)  # Linux counts pages by the dozen
+    assert peaks == pytest.approx(allocated, abs=MIB)  # Linux updates its counters in batches of pages
 
 
-def test_what_is_kept_for_backward_counts_once_and_without_what_is_there_anyway():
+def test_kept_memory_counts_each_storage_once_without_inputs_and_weights():
     x, layer = torch.randn(8, 16, requires_grad=True), nn.Linear(16, 16)
     assert memory.kept_for_backward(lambda: x * 2) == 0
     assert memory.kept_for_backward(lambda: x * x, [x]) == 0

@@ -1,4 +1,4 @@
-"""How the costs of the package are measured."""
+"""The suite of the package measures imports and waits for the first result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from benchmarks.suites import package
 
 
-def test_imports_are_timed_one_after_another_from_within_a_new_process(tmp_path, monkeypatch):
+def test_imports_are_timed_separately_in_a_new_process(tmp_path, monkeypatch):
     (tmp_path / "slow.py").write_text("import time; time.sleep(0.2)")
     (tmp_path / "slower.py").write_text("import slow, time; time.sleep(0.3)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -18,9 +18,9 @@ def test_imports_are_timed_one_after_another_from_within_a_new_process(tmp_path,
     assert 0.2 <= slow < 0.3 <= slower < 0.45
 
 
-def test_the_first_result_is_waited_for_and_a_command_that_fails_is_an_error(tmp_path, monkeypatch):
+def test_wait_returns_when_the_file_exists_and_raises_if_the_command_ends_first(tmp_path, monkeypatch):
     (tmp_path / "there").touch()
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         assert package.wait(process, 0.0, tmp_path, "th*") > 0
-        with pytest.raises(RuntimeError, match=r"quickstart ended with 0 and left no run\.json"):
+        with pytest.raises(RuntimeError, match=r"quickstart exited with 0 before it wrote run\.json"):
             package.wait(process, 0.0, tmp_path, "run.json")

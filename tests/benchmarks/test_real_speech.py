@@ -1,4 +1,4 @@
-"""The records of experiments on real speech contain what their tables need."""
+"""Records of experiments on real speech contain all data for their tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def record(root, tmp_path, monkeypatch):
     return tmp_path / "records" / "emodb-tiny.jsonl"
 
 
-def test_every_figure_of_the_results_follows_from_the_record(root, record):
+def test_summary_and_tables_of_the_record_equal_those_of_the_results(root, record):
     lines = record_file.read(record)
     (found,) = real_speech_tables.experiments(lines)
     expected = summarize(read_results(root))
@@ -71,14 +71,14 @@ def test_a_record_names_the_gpu_and_the_versions_of_the_runs(root):
     assert (head["device"], head["versions"]) == ("NVIDIA H100", versions)
 
 
-def test_results_without_run_info_are_one_sentence(root, capsys):
+def test_results_without_run_info_are_a_usage_error(root, capsys):
     (root / "run_info.json").unlink()
     with pytest.raises(SystemExit, match="2"):
         real_speech_command.main([str(root)])
     assert "run_info.json" in capsys.readouterr().err
 
 
-def test_a_folder_without_results_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_results_is_a_usage_error(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         real_speech_command.main([str(tmp_path)])
     assert "must be the results folder of an experiment" in capsys.readouterr().err
@@ -90,11 +90,11 @@ RECORDS = sorted(
     path for path in (ROOT / real_speech.FOLDER).glob("*.jsonl") if not path.stem.startswith(("tried", "cross-"))
 )
 EXAMPLES = ROOT / "examples/real-speech"
-GIVEN = {"emodb-frame-rate-100": {"training": {"epochs": 100}}}  # on the command line, as the page says
+GIVEN = {"emodb-frame-rate-100": {"training": {"epochs": 100}}}  # options of the command on the page
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_a_committed_record_is_of_an_experiment_in_the_examples(path):
+def test_a_committed_record_has_the_settings_of_an_example(path):
     lines = record_file.read(path)
     (head,) = (line for line in lines if line["kind"] == "experiment")
     experiment = read_experiment(EXAMPLES / f"{head['what']}.yaml", GIVEN.get(path.stem))
@@ -106,7 +106,7 @@ def test_a_committed_record_is_of_an_experiment_in_the_examples(path):
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_a_committed_record_has_every_run_with_the_scores_of_its_predictions(path):
+def test_a_committed_record_has_every_run_with_correct_scores(path):
     lines = record_file.read(path)
     tested = real_speech.tested_of(lines)  # a missing run is a KeyError
     scores = {
@@ -123,7 +123,7 @@ def test_a_committed_record_has_every_run_with_the_scores_of_its_predictions(pat
 
 
 @pytest.mark.parametrize("path", CROSS, ids=lambda path: path.stem)
-def test_a_record_of_another_corpus_is_of_the_shipped_weights(path):
+def test_a_cross_corpus_record_belongs_to_the_shipped_weights(path):
     lines = record_file.read(path)
     assert [line["kind"] for line in lines] == ["cross-corpus", "sound", "sound"]
     assert len({line["model"] for line in lines}) == 1
@@ -137,7 +137,7 @@ def test_a_record_of_another_corpus_is_of_the_shipped_weights(path):
     assert [*labels] == lines[0]["labels"] == [*lines[1]["probabilities"]]
 
 
-def test_each_shipped_model_has_a_record_of_another_corpus():
+def test_each_shipped_model_has_a_cross_corpus_record():
     models = {record_file.read(path)[0]["model"] for path in CROSS}
     assert models == {path.name for path in (EXAMPLES / "models").iterdir()}
 

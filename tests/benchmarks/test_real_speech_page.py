@@ -1,4 +1,4 @@
-"""Every figure in the prose of docs/real-speech.md follows from the committed records."""
+"""The figures in the text of docs/real-speech.md match the committed records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN_BASELINES = {("ShiftCNN", "CNN"), ("ShiftLSTM", "LSTM"), ("Shiftformer", "Id
 
 @pytest.fixture(scope="module")
 def compared():
-    """The comparisons of the overview by corpus and number of classes, with Holm's correction over all of them."""
+    """The experiments of the overview and their comparisons, with Holm's correction over all of them."""
     found = real_speech_tables.experiments(line for name in pages.OVERVIEW for line in record_of(name))
     return found, with_holm(found)
 
@@ -59,7 +59,7 @@ def test_the_weighted_sum_scores_lower_for_all_models_but_the_transformer():
     assert "The sum scores lower for all models but the Transformer" in page_text()
 
 
-def test_no_shift_model_of_any_experiment_differs_from_its_own_baseline_as_the_conclusion_says(compared):
+def test_no_shift_model_differs_significantly_from_its_own_baseline(compared):
     names = dict.fromkeys((*pages.OVERVIEW, *pages.EMODB, *pages.FRAME_RATE))
     every = real_speech_tables.experiments(line for name in names for line in record_of(name))
     assert len(every) == len(names) == 7
@@ -75,7 +75,7 @@ def test_no_shift_model_of_any_experiment_differs_from_its_own_baseline_as_the_c
     assert f"between {low} and {high} and between {low_end} and {high_end}." in conclusion
 
 
-def test_the_rest_of_the_conclusion_follows_from_the_overview(compared):
+def test_the_other_figures_of_the_conclusion_match_the_overview(compared):
     conclusion = page_text().partition("## ")[0]
     found, pairs = compared
 
@@ -122,7 +122,7 @@ def test_the_rest_of_the_conclusion_follows_from_the_overview(compared):
     )
 
 
-def test_the_page_says_what_more_seeds_and_speakers_would_bring(compared):
+def test_the_effect_of_more_seeds_and_speakers_matches_the_record(compared):
     page = page_text()
     of_ravdess = {(pair["model"], pair["baseline"]): pair for pair in compared[0][2].summary["pairs"]}
     pairs = [of_ravdess["Shiftformer", "Identity mixer"], of_ravdess["ShiftLSTM", "LSTM"]]
@@ -132,7 +132,7 @@ def test_the_page_says_what_more_seeds_and_speakers_would_bring(compared):
     assert f"about {speakers[0]:.0f} and {speakers[1]:.0f} instead of 24" in page
 
 
-def test_the_page_says_what_100_epochs_show():
+def test_the_figures_for_100_epochs_match_the_record():
     page = page_text()
     rows = with_holm(real_speech_tables.experiments(line for name in pages.FRAME_RATE for line in record_of(name)))
     significant = [(each.head["training"]["epochs"], pair["baseline"]) for each, pair in rows if pair["holm_p"] < 0.05]
@@ -158,7 +158,7 @@ def test_the_page_says_what_100_epochs_show():
     assert f"reports, {', '.join(map(signed, best[:2]))} and {signed(best[2])}." in page
 
 
-def test_the_page_says_what_the_ablation_shows():
+def test_the_figures_on_the_ablation_match_the_record():
     page = page_text()
     (ablation,) = real_speech_tables.experiments(record_of(*pages.ABLATION))
     pairs = corrected(ablation.summary["pairs"])
@@ -179,7 +179,7 @@ def test_the_page_says_what_the_ablation_shows():
     )
 
 
-def test_the_page_says_how_far_another_type_of_cpu_changes_a_run():
+def test_the_effect_of_another_cpu_matches_the_records():
     page = page_text()
     of_ablation = {
         "CNN": "conv",

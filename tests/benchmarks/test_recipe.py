@@ -1,4 +1,4 @@
-"""The benchmark of the recipe: what it counts, what it compares before it times, and what its record says."""
+"""The suite of the recipe: FLOP counts, comparisons before timing, and the record."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def case(tmp_path_factory) -> epoch_times.RecipeCase:
 
 
 def of_layer(make, *shape: int) -> Cost:
-    """The cost of a layer's first output, its input's gradient wanted."""
+    """The cost of the first output of a layer with an input that requires a gradient."""
     with torch.device("meta"):
         layer, x = make(), torch.empty(*shape, requires_grad=True)
 
@@ -54,7 +54,7 @@ def test_an_lstm_has_four_gates_of_its_input_and_its_state_in_each_frame_and_dir
     D, H, L = 12, 20, 9
     counted = of_layer(lambda: lstm(D, H, batch_first=True, bidirectional=directions == 2), 1, L, D)
     assert counted.forward == directions * L * 2 * 4 * H * (D + H)
-    # The first frame's state is zero: its gradient, one product with four gates a direction, nobody wants.
+    # the initial state needs no gradient: one product with four gates less per direction
     assert counted.training == 3 * counted.forward - directions * 2 * 4 * H * H
 
 
@@ -66,15 +66,15 @@ def test_a_shift_conv_has_a_depthwise_convolution_and_two_products():
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
-def test_the_gradients_of_a_convolution_cost_what_it_does_itself(groups):
+def test_each_gradient_of_a_convolution_costs_as_much_as_its_forward_pass(groups):
     counted = of_layer(lambda: nn.Conv1d(8, 16, 5, padding=2, stride=2, groups=groups), 3, 8, 21)
     assert counted == Cost(forward=2 * 3 * 11 * 16 * 8 // groups * 5, training=3 * counted.forward)
 
 
 @pytest.mark.parametrize("model", ["ShiftCNN", "Shiftformer"])
-def test_encoder_and_model_cost_what_the_recipes_own_do_when_they_learn_together(case, model):
+def test_the_costs_of_encoder_and_model_add_up_to_the_fine_tuned_classifier(case, model):
     backbone = load_backbone(case.experiment.backbone, 0.5)
-    backbone.model.set_attn_implementation("eager")  # the counter passes over the fused one on the CPU
+    backbone.model.set_attn_implementation("eager")  # the FLOP counter ignores fused attention on the CPU
     backbone.learn()
     (model,) = published_experiment("finetune", [model], {}).models
     head = frame_classifier(model, backbone.shape, flops.LABELS, config.SpecAugment())
@@ -109,24 +109,24 @@ def test_the_papers_experiment_trains_four_folds_and_tests_one_and_encodes_froze
         assert row["hours_on_gpu"] == pytest.approx(sum(row["total"].values()) / 1e12 / 3600)
 
 
-def test_nothing_is_timed_where_encoding_gives_other_features_than_the_cache(case, tmp_path, monkeypatch):
+def test_features_that_differ_from_the_cache_are_an_error_before_timing(case, tmp_path, monkeypatch):
     encode = PretrainedEncoder.encode
     assert next(iter(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))).trained == 12
     monkeypatch.setattr(
         PretrainedEncoder, "encode", lambda self, clips: encode(self, clips).nextafter(torch.tensor(9.0))
     )
-    with pytest.raises(AssertionError, match="utterance 0 is not encoded to what the cache holds"):
+    with pytest.raises(AssertionError, match="frames of utterance 0 must equal the cached ones"):
         next(epoch_times.epochs_of(only(case, "ShiftCNN"), tmp_path, 1))
 
 
-def test_an_epoch_that_encodes_hears_each_utterance_once_and_a_cached_one_none(case, tmp_path, monkeypatch):
-    heard, encode = [], PretrainedEncoder.encode
+def test_an_encoding_epoch_encodes_each_utterance_once_and_a_cached_epoch_none(case, tmp_path, monkeypatch):
+    encoded, encode = [], PretrainedEncoder.encode
     cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache")
     monkeypatch.setattr(
-        PretrainedEncoder, "encode", lambda self, clips: heard.append(len(clips)) or encode(self, clips)
+        PretrainedEncoder, "encode", lambda self, clips: encoded.append(len(clips)) or encode(self, clips)
     )
     (row,) = epoch_times.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
-    assert sum(heard) == N + 2 * N  # compared, then two epochs
+    assert sum(encoded) == N + 2 * N  # compared, then two epochs
     assert {way: len(seconds) for way, seconds in row.seconds.items()} == {"cached": 4, "encoding": 2}
     assert row.trained + row.tested == N
 
@@ -136,23 +136,23 @@ def only(case: epoch_times.RecipeCase, name: str) -> epoch_times.RecipeCase:
     return replace(case, experiment=case.experiment.model_copy(update={"models": models}))
 
 
-def test_the_peak_is_that_of_a_process_which_fills_the_cache(case, tmp_path, monkeypatch):
+def test_the_peak_is_measured_in_a_process_that_fills_the_cache(case, tmp_path, monkeypatch):
     peak = next(cache_memory.peaks_of(case.name, case.experiment, case.manifest, tmp_path), None)
     if peak is None:
-        pytest.skip("only Linux says what it was")
+        pytest.skip("peak memory is measured only on Linux")
     assert peak.utterances == N
     assert 50 << 20 < peak.resident < 2 << 30  # torch and transformers at the least
     monkeypatch.setattr("temporal_shift.ser.encoders.feature_cache._encode", None)
     assert len(cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache"))
 
 
-def test_a_longer_corpus_has_the_same_files_under_more_ids(case):
+def test_the_longer_corpus_repeats_the_files_under_new_ids(case):
     longer = cache_memory.repeated(case.manifest, 4).utterances
     assert len({utterance.id for utterance in longer}) == 4 * N
     assert [utterance.path for utterance in longer] == 4 * [utterance.path for utterance in case.manifest.utterances]
 
 
-def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
+def test_a_peak_above_its_bound_and_a_growing_peak_miss_their_goals():
     shorter, longer = cache_memory.measurements_of(
         [cache_memory.Peak("base", 16, 1 << 30, None), cache_memory.Peak("base", 64, 3 << 30, None)]
     )
@@ -161,7 +161,7 @@ def test_a_peak_beyond_its_bound_and_one_that_grows_miss_their_goals():
 
 
 def measured(monkeypatch, case, *argv: str) -> list[dict]:
-    """The lines of a record of the benchmark in the small, its memory made up."""
+    """The lines of a record of ``--quick`` with invented memory."""
     peaks = [cache_memory.Peak("small", 16, 1 << 30, None), cache_memory.Peak("small", 64, 3 << 29, None)]
     monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
     monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))
@@ -176,7 +176,7 @@ def parsed(*argv: str) -> argparse.Namespace:
     return parser.parse_args(["--device", "cuda" if torch.cuda.is_available() else "cpu", *argv])
 
 
-def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(monkeypatch, case):
+def test_the_record_has_every_figure_and_its_tables_show_which_goals_are_met(monkeypatch, case):
     lines = measured(monkeypatch, case)
     epochs = [line for line in lines if line["what"] == EPOCH]
     names = [line["setting"] for line in epochs]
@@ -190,11 +190,11 @@ def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(mon
     assert memory == [False, False]
 
     header, _, *rows = recipe_tables.epochs_table(lines).markdown().splitlines()
-    assert "times as long" in header
+    assert "encoding epoch, s" in header
     for row, line in zip(rows, epochs, strict=True):
         ratio = line["figures"]["ratio"]
         assert f" {ratio:.1f} |" in row
-        assert row.endswith(f"at least 10, {'held' if ratio >= 10 else 'missed'} |")
+        assert row.endswith(f"at least 10, {'met' if ratio >= 10 else 'missed'} |")
     assert [line["setting"] for line in lines if line["what"] == LOOP] == [
         "small, Shiftformer",
         "full size, Shiftformer",
@@ -204,12 +204,12 @@ def test_the_record_has_every_figure_and_its_tables_say_which_goals_are_held(mon
     ):
         assert line["ratio_to_peers"][BARE] == pytest.approx(1 / line["figures"]["ratio"], rel=1e-3)
         assert 0 < line["figures"]["share_of_gemm"] < 2
-        assert row[5] == f"at most 1.05, {'held' if line['figures']['ratio'] <= 1.05 else 'missed'}"
+        assert row[5] == f"at most 1.05, {'met' if line['figures']['ratio'] <= 1.05 else 'missed'}"
     assert "| small, 64 utterances | 1.50 |" in recipe_tables.memory_table(lines).markdown()
     assert "at 20 TFLOP/s" in recipe_tables.experiment_table(lines).markdown()
 
 
-def test_no_epoch_is_timed_if_the_bare_loop_trains_other_weights(tmp_path, monkeypatch):
+def test_a_bare_loop_that_trains_other_weights_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(bare_loop, "Batches", lambda *rows, **more: Batches(*rows, **{**more, "seed": 1}))
     (model,) = published_experiment("features", ["Shiftformer"], {}).models
     size = bare_loop.LoopCase("small", 20, (8, 32), 4, rounds=1)
@@ -217,7 +217,7 @@ def test_no_epoch_is_timed_if_the_bare_loop_trains_other_weights(tmp_path, monke
         bare_loop.measurement_of(size, model, tmp_path)
 
 
-def test_another_device_than_the_recipe_would_take_is_an_error():
+def test_a_device_that_the_recipe_would_not_use_is_an_error():
     other = "cpu" if torch.cuda.is_available() else "cuda"
     with pytest.raises(SystemExit, match=f"--device must be .*, got {other}"):
         next(recipe.measure(parsed("--device", other)))

@@ -1,4 +1,4 @@
-"""How time is taken: in turns, by the libraries' own timers, and in seconds."""
+"""Timers: functions take turns, and samples are seconds per call."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import torch
 from benchmarks.measure import floors, gpu_timing, growth, timing
 
 
-def test_functions_take_turns_and_each_has_as_many_samples():
+def test_functions_take_turns_and_have_equal_numbers_of_samples():
     order = []
     functions = {name: lambda name=name: order.append(name) for name in "abc"}
     samples = timing.sampled(functions, device="cpu", seconds=0.0)
     assert {len(of_one) for of_one in samples.values()} == {15}
     assert all(value > 0 for of_one in samples.values() for value in of_one)
     changes = sum(a != b for a, b in pairwise(order))
-    assert changes >= 2 * 15  # at least each round has two
+    assert changes >= 2 * 15  # at least two per round
     assert min(Counter(order).values()) > 15
 
 
-def test_what_takes_long_has_fewer_rounds_and_the_right_time():
+def test_a_slow_function_has_fewer_rounds_and_the_right_time():
     samples = timing.sampled({"sleep": lambda: time.sleep(0.11)}, device="cpu", seconds=0.0)
     assert len(samples["sleep"]) == 3
     assert all(0.11 <= value < 0.4 for value in samples["sleep"])
 
 
-def test_functions_run_with_the_threads_that_the_record_names(monkeypatch):
+def test_functions_run_with_torchs_number_of_threads(monkeypatch):
     threads = set()
     timing.sampled({"f": lambda: threads.add(torch.get_num_threads())}, device="cpu", seconds=0.0)
     assert threads == {torch.get_num_threads()}
 
 
 @pytest.mark.parametrize("timer", gpu_timing.GPU_TIMERS)
-def test_each_timer_of_a_gpu_gives_the_seconds_of_one_call(timer):
+def test_each_timer_of_a_gpu_returns_the_seconds_of_one_call(timer):
     samples = timing.sampled({"sleep": lambda: time.sleep(0.02)}, device="interpreter", seconds=0.0, timer=timer)
     assert all(0.02 <= value < 0.1 for value in samples["sleep"])
 
 
-def test_what_a_cuda_graph_cannot_capture_has_no_figure(monkeypatch, capsys):
+def test_a_function_that_a_cuda_graph_cannot_capture_has_no_samples(monkeypatch, capsys):
     def capture(self, function, calls):
         if function is refused:
             raise RuntimeError("operation not permitted when stream is capturing")
@@ -57,13 +57,13 @@ def test_what_a_cuda_graph_cannot_capture_has_no_figure(monkeypatch, capsys):
     assert "no CUDA graph: operation not permitted" in capsys.readouterr().out
 
 
-def test_bandwidth_is_bytes_read_and_written_in_a_second(monkeypatch):
+def test_bandwidth_is_bytes_read_and_written_per_second(monkeypatch):
     monkeypatch.setattr(floors, "BEYOND_CACHES", 1 << 20)
     monkeypatch.setattr(floors, "sampled", lambda functions, **_: {name: [0.5, 0.25] for name in functions})
     assert floors.bandwidth("cpu", 1.0).samples == {"copy_": [2 * (2 << 20), 4 * (2 << 20)]}
 
 
-def test_the_floors_of_a_shift_copy_all_of_it():
+def test_the_floors_of_a_shift_are_full_copies():
     x = torch.randn(2, 3, 4)
     assert all(torch.equal(function(), x) for function in floors.copies(x).values())
 

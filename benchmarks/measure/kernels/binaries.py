@@ -1,7 +1,7 @@
-"""The kernel compiled for several GPUs without one: registers, spills, widths of accesses.
+"""Compile the kernel for several GPUs without one, and read registers, spills and access widths.
 
-A launch on such a GPU would compile the same: the package launches onto a recorder, and Triton's ``warmup`` compiles
-for the recorded arguments.
+The package launches onto a recorder, and Triton's ``warmup`` compiles the kernel for the recorded arguments, as for a
+launch on the GPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-# A line of source that loads bounds, or the step of a group: AMD's compiler loads an argument that depends on a lane
+# source lines that load bounds or the step of a group (AMD's compiler loads an argument that depends on a lane)
 _INDEX = re.compile(r"\b(bounds|cu)_ptr\b|\bof_3\b")
 _AMD = ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
 _NAMED_WIDTHS = {"ubyte": 8, "sbyte": 8, "byte": 8, "ushort": 16, "sshort": 16, "short": 16, "dword": 32}
@@ -37,10 +37,10 @@ _NAMED_WIDTHS = {"ubyte": 8, "sbyte": 8, "byte": 8, "ushort": 16, "sshort": 16, 
 
 @dataclass(frozen=True)
 class Binary:
-    """What is in the machine code. ``loads``, ``stores`` and ``index`` count instructions by their width in bits.
+    """Figures of the machine code. ``loads``, ``stores`` and ``index`` count instructions by width in bits.
 
-    ``spills`` are accesses to memory that stands in for registers: instructions on NVIDIA (LDL, STL), registers on AMD.
-    ``instructions`` are all of the kernel, executed or not, each loop once, without NOPs.
+    ``spills`` counts spill instructions (LDL, STL) on NVIDIA and spilled registers on AMD. ``instructions`` counts all
+    instructions of the kernel, executed or not, with each loop once and without NOPs.
     """
 
     registers: int
@@ -54,7 +54,7 @@ class Binary:
 
 @dataclass(frozen=True)
 class RecordedLaunch:
-    """The arguments of one launch, and what a thread moves."""
+    """The arguments of one launch."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -66,13 +66,13 @@ class RecordedLaunch:
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
 
     def elements_per_thread(self, target: str) -> float:
-        """The elements that each thread writes."""
+        """Elements that each thread writes."""
         tile = self.constants["BLOCK"] * self.constants["VECTOR"] * self.constants["PACK"]
         return tile / (self.constants["num_warps"] * TARGETS[target].warp_size)
 
 
 class _NoDevice:
-    """All that Triton asks of a device before it launches. Its name keeps the targets' kernels apart."""
+    """The part of Triton's driver that compilation needs. The device name separates the cached kernels of targets."""
 
     def __init__(self, target: str):
         self._target = target
@@ -88,7 +88,7 @@ class _NoDevice:
 
 
 class _Recorder:
-    """Stands where a kernel does, and keeps what it would have been launched with."""
+    """Replaces a kernel and records the arguments of its launches."""
 
     def __init__(self, kernel: Any, launches: list[RecordedLaunch]):
         self._kernel, self._launches = kernel, launches
@@ -100,7 +100,7 @@ class _Recorder:
 
 
 def launch_of(call: Callable[[Any], None]) -> RecordedLaunch:
-    """The one launch that ``call`` makes of the backend that it is given."""
+    """Record the one launch that ``call(backend)`` makes."""
     launches: list[RecordedLaunch] = []
     with mock.patch.object(backend, "shift_kernel", _Recorder(backend.shift_kernel, launches)):
         call(backend)
@@ -108,7 +108,7 @@ def launch_of(call: Callable[[Any], None]) -> RecordedLaunch:
     return launch
 
 
-@cache  # dtypes of one size move as the same words: Triton gives them the same compiled kernel
+@cache  # Triton returns the same compiled kernel for dtypes of the same size
 def read(compiled: Any) -> Binary:
     """The figures of a compiled kernel."""
     shared = compiled.metadata.shared
@@ -170,7 +170,7 @@ def _by_width(accesses: list[tuple[str, int]]) -> dict[str, Any]:
 
 
 def _kind(line: int, stores: bool) -> str:
-    # A load is assembly of more than one line, and the compiler counts on from the first: hence the line before.
+    # a load is inline assembly of several lines, which the compiler may attribute to the next source line
     if any(_INDEX.search(_lines().get(near, "")) for near in (line, line - 1)):
         return "index"
     return "stores" if stores else "loads"

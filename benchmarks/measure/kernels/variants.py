@@ -1,4 +1,4 @@
-"""Every variant of the kernel: how it is called, and the minimum of memory that it must access."""
+"""Every variant of the kernel: how to call it, and the minimum of memory that it must access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANNELS, N_DIVS = (144, 384, 512, 768, 1000), (3, 4, 5, 8, 16)
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes read and written; ``index`` are those that tell where sequences end."""
+    """Bytes read and written; ``index`` are bytes of the bounds of sequences."""
 
     read: int
     written: int
@@ -30,7 +30,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Variant:
-    """``form`` is plain or add; ``ragged`` is whole, lengths or packed; the rest is as in the package."""
+    """``form`` is plain or add; ``ragged`` is whole, lengths or packed; the other fields are as in the package."""
 
     form: str
     padding: str
@@ -51,7 +51,7 @@ class Variant:
         return (8, *lengths)
 
     def call(self, backend: ModuleType, sequences: list[int], frames: int, channels: int, stride: int, device: str):
-        """Run one call of the kernel, both ways. Packed sequences follow each other without padding."""
+        """Run one bidirectional shift. Packed sequences have no padding."""
         packed = self.ragged == "packed"
         batch = () if packed else (len(sequences),)
         x = self._tensor(batch, sum(sequences) if packed else frames, channels, device)
@@ -60,9 +60,9 @@ class Variant:
         backend.shift(x, torch.ones_like(x) if self.form == "add" else None, bounds, geometry)
 
     def floor(self, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-        """Each value read once if it is needed at all, each result written once.
+        """Each needed value is read once, each result is written once.
 
-        Zeros from outside a sequence are not read. A frame of padding is written and not read.
+        Zeros from outside a sequence are not read. Padding frames are written but not read.
         """
         groups = groups_of_share(channels, self.n_div, stride, True)
         lost = abs(stride) if self.padding == "zeros" else 0
@@ -75,7 +75,7 @@ class Variant:
 
     @property
     def index_dtype(self) -> torch.dtype:
-        """The dtype of lengths: not the one that x is moved as, so that accesses to the two can be told apart."""
+        """The dtype of lengths. It has another size than x, which distinguishes accesses to the two."""
         return torch.int32 if self.itemsize == 8 else torch.int64
 
     def _tensor(self, batch: tuple[int, ...], frames: int, channels: int, device: str) -> Tensor:
@@ -96,7 +96,7 @@ class Variant:
 
 
 def every_variant() -> list[Variant]:
-    """All that the package can launch; other dtypes move as words of one of these sizes. Then other sizes of it."""
+    """All variants that the package can launch, then other shapes. Other dtypes have one of these sizes."""
     paddings = ("zeros", "replicate", "circular")
     forms = [(form, padding) for form in ("plain", "add") for padding in paddings]
     forms.insert(3, ("plain", "replicate, transposed"))
@@ -115,7 +115,7 @@ def every_variant() -> list[Variant]:
 
 
 def traffic(variant: Variant, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-    """The bytes that the kernel reads and writes in Triton's interpreter. A program's repeated reads count once.
+    """The bytes that the kernel reads and writes in Triton's interpreter. Repeated reads of a program count once.
 
     The process must have been started with ``TRITON_INTERPRET=1``.
     """
@@ -128,7 +128,7 @@ def traffic(variant: Variant, sequences: list[int], frames: int, channels: int, 
 
 @contextmanager
 def _counting(index_dtype: torch.dtype) -> Iterator[dict[str, dict[tuple[int, ...], set[int]]]]:
-    """The addresses that each program accesses, by kind."""
+    """Record the addresses that each program accesses, by kind."""
     from triton.runtime.interpreter import interpreter_builder as builder
 
     counts: dict[str, dict[tuple[int, ...], set[int]]] = {"read": {}, "written": {}, "index": {}}

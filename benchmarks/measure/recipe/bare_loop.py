@@ -1,4 +1,4 @@
-"""Epochs of the recipe's trainer beside those of a bare PyTorch loop, and the rate of a matrix product, in turns.
+"""Time epochs of the recipe's trainer, epochs of a bare PyTorch loop, and a matrix product, in turns.
 
 The bare loop trains the same model with the same batches, SpecAugment, optimizer and clipping, and scores the same
 utterances. Its frames are one tensor in memory; the recipe reads them from the feature cache.
@@ -35,9 +35,9 @@ from ..measurements import OURS, Goal, Measurement
 from .rows import BARE, LOOP
 
 LABELS = ("hap", "ang", "sad", "neu")
-SESSIONS = 5  # three train, one validates, one is tested
+SESSIONS = 5  # three for training, one for validation, one for test
 MAX_RATIO = 1.05
-EVALUATED_AT_ONCE = 128  # as the recipe does
+EVALUATED_AT_ONCE = 128  # as in the recipe
 GEMM_SECONDS = 0.2  # per round
 
 
@@ -53,7 +53,7 @@ class LoopCase:
 
 
 def measurement_of(case: LoopCase, model: config.Model, folder: Path) -> Measurement:
-    """The epochs of both loops as a line of the record, with their ratio and the share of the matrix product's rate."""
+    """The epochs of both loops, with their ratio and the FLOP/s as a share of those of the matrix product."""
     run = _run(case, model, folder)
     torch.manual_seed(0)
     classifier = frame_classifier(model, case.frames, LABELS, run.experiment.spec_augment)
@@ -185,7 +185,7 @@ def _run(case: LoopCase, model: config.Model, folder: Path) -> Run:
         batch_size=case.batch,
         schedule="constant",
         warmup_epochs=0,
-        checkpoint_seconds=1e9,  # no epoch is kept
+        checkpoint_seconds=1e9,  # no checkpoints
     )
     experiment = config.Experiment(
         name="loop",
@@ -208,7 +208,7 @@ def _utterances(number: int) -> Iterator[Utterance]:
 
 
 def _cache(case: LoopCase, folder: Path) -> FeatureCache:
-    """Random frames in the files of a feature cache."""
+    """Write random frames as a feature cache."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for number, start in enumerate(range(0, case.utterances, 64)):

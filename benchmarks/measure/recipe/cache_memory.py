@@ -1,4 +1,4 @@
-"""The most memory that filling the feature cache takes, for a corpus and for one several times as long."""
+"""Peak memory of filling the feature cache, for a corpus and for one several times as long."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from temporal_shift.ser.corpora.manifest import Manifest, write_manifest
 from ..measurements import OURS, Goal, Measurement
 from .rows import PEAK
 
-LONGER = 4  # times as long as the shorter corpus
-ENOUGH = 40  # utterances, more than a forward pass takes
+LONGER = 4  # size of the longer corpus / size of the shorter one
+ENOUGH = 40  # utterances, more than a batch of the encoder
 MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes at the peak of a process that encodes a corpus: of the machine's memory, and of a GPU's if it uses one."""
+    """Peak memory in bytes of a process that encodes a corpus, on the host and, if used, on the GPU."""
 
     encoder: str
     utterances: int
@@ -33,8 +33,8 @@ class Peak:
 def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
     """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long; on Linux only.
 
-    The two are a part of the corpus and all of it, or, where the part would not fill a forward pass, all of it and its
-    files so many times.
+    The shorter one is a part of the corpus. If that part would be smaller than a batch of the encoder, the shorter one
+    is the corpus and the longer one repeats its files.
     """
     if not Path("/proc/self/status").exists():
         return
@@ -51,13 +51,12 @@ def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder:
 
 
 def repeated(manifest: Manifest, times: int) -> Manifest:
-    """A corpus whose files stand under so many ids each."""
+    """A corpus with each utterance repeated ``times`` times under new ids."""
     utterances = [replace(each, id=f"{each.id}-{time}") for time in range(times) for each in manifest.utterances]
     return replace(manifest, utterances=tuple(utterances))
 
 
-# What the new process does: no more than the recipe. VmHWM is its own; the peak that getrusage tells begins with the
-# memory of the process that started it.
+# Script of the new process. VmHWM belongs to this process; ru_maxrss of getrusage includes the parent before exec.
 _ENCODE = """
 import json
 import sys
@@ -80,7 +79,7 @@ print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
 
 
 def measurements_of(peaks: Sequence[Peak]) -> list[Measurement]:
-    """The peaks of a corpus and of the longer one as lines of the record, and how much more the longer one took."""
+    """The peaks of both corpora as lines of the record, with a goal for their ratio."""
     rows = []
     for peak in peaks:
         figures = {"utterances": peak.utterances, **({} if peak.on_gpu is None else {"on_gpu": peak.on_gpu})}

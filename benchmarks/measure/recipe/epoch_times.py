@@ -1,4 +1,4 @@
-"""Epochs of the recipe's own trainer, on cached features and with an encoder in the loop, timed in turns."""
+"""Time epochs of the recipe's trainer on cached features and with the encoder in the loop, in turns."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from temporal_shift.ser.utils.distributed import World
 from ..measurements import OURS, Goal, Measurement
 from .rows import CACHED, ENCODING, EPOCH
 
-CACHED_A_ROUND = 2  # epochs, for one that encodes
+CACHED_A_ROUND = 2  # cached epochs per encoding epoch
 LEAST_RATIO = 10
 
 
 @dataclass(frozen=True)
 class RecipeCase:
-    """A corpus, an encoder, and the models that learn from its frames."""
+    """A corpus, an encoder, and the models to train on its frames."""
 
     name: str
     experiment: config.Experiment
@@ -47,13 +47,13 @@ class RecipeCase:
 
 @dataclass(frozen=True)
 class Epochs:
-    """One model on one encoder: seconds of each epoch that was timed, by where its features came from."""
+    """Seconds of each timed epoch of one model and encoder, cached and encoding."""
 
     encoder: str
     model: config.Model
     frames: Shape
     trained: int  # utterances
-    tested: int  # with those that validate
+    tested: int  # including validation
     seconds: dict[str, list[float]]
 
     def median(self, way: str) -> float:
@@ -69,7 +69,7 @@ class Epochs:
         return Goal(what, self.ratio, LEAST_RATIO, least=True)
 
     def measurement(self, by_flop: float | None) -> Measurement:
-        """As a line of the record: ours is a cached epoch, the median of those of a round."""
+        """As a line of the record; a sample of ours is the median of the cached epochs of a round."""
         cached = self.seconds[CACHED]
         rounds = [cached[start : start + CACHED_A_ROUND] for start in range(0, len(cached), CACHED_A_ROUND)]
         samples = {OURS: [statistics.median(of_round) for of_round in rounds], ENCODING: self.seconds[ENCODING]}
@@ -83,7 +83,7 @@ Encode = Callable[[Sequence[int]], Tensor]
 
 
 def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
-    """Time the epochs of each model, in turns, the features from the cache or encoded anew."""
+    """Time the epochs of each model; cached and encoding epochs take turns."""
     experiment = case.experiment
     settings = experiment.features
     cache = cached_features(case.manifest, experiment.backbone, settings, folder / "cache")
@@ -92,8 +92,8 @@ def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
     encode = _encode_with(backbone, case.manifest, settings.clip_seconds)
     check_cache(cache, encode, getattr(torch, settings.dtype))
     a_round = [ENCODING, *[CACHED] * CACHED_A_ROUND]
-    turns = [CACHED, *(turn for _ in range(rounds) for turn in random.sample(a_round, len(a_round)))]  # one to warm up
-    # No epoch of these is kept, so none may be interrupted by a checkpoint.
+    turns = [CACHED, *(turn for _ in range(rounds) for turn in random.sample(a_round, len(a_round)))]  # one warm-up
+    # a checkpoint would add to the time of an epoch
     training = experiment.training.model_copy(update={"epochs": len(turns), "checkpoint_seconds": float("inf")})
     experiment = experiment.model_copy(update={"training": training})
     fold = make_folds(case.manifest, "heldout")[0]
@@ -113,7 +113,7 @@ def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
 
 
 def _encode_with(backbone: PretrainedEncoder, manifest: Manifest, clip_seconds: float) -> Encode:
-    """What the recipe does for the cache, in batches of the same size; to be done in every epoch."""
+    """A function that encodes utterances as the recipe does for the cache, in batches of the same size."""
     size = feature_cache.batch_size(clip_seconds)
 
     def encode(indices: Sequence[int]) -> Tensor:
@@ -126,19 +126,19 @@ def _encode_with(backbone: PretrainedEncoder, manifest: Manifest, clip_seconds: 
 
 
 def check_cache(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
-    """Raise an AssertionError where encoding in file order does not give what the cache holds.
+    """Raise an AssertionError if encoding in file order differs from the cache.
 
-    On a CPU bit by bit; a GPU may choose another algorithm for the same convolution.
+    On a CPU, the frames must be identical; a GPU may choose another algorithm for the same convolution.
     """
     tolerance = 2e-3 if torch.cuda.is_available() else 0.0
     found = encode(range(len(cache))).to(dtype).float()
     for index, frames in enumerate(found):
         if not torch.allclose(frames, torch.from_numpy(cache[index]), rtol=tolerance, atol=tolerance):
-            raise AssertionError(f"utterance {index} is not encoded to what the cache holds: nothing is timed")
+            raise AssertionError(f"frames of utterance {index} must equal the cached ones; nothing is timed")
 
 
 def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[float]]:
-    """Seconds of the epochs that the recipe's trainer makes, from the first batch until the last score."""
+    """Seconds of the epochs of the recipe's trainer, from the first batch to the last score."""
     torch.manual_seed(run.seed)
     model = frame_classifier(run.model, run.cache.shape, run.manifest.labels, run.experiment.spec_augment)
     stopwatch = _Stopwatch(turns)
@@ -151,14 +151,14 @@ def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[flo
 
 
 class _Part(Part):
-    """Cached frames, or, where it is their turn, frames that are encoded for each batch anew."""
+    """Cached frames or, in an encoding epoch, frames that are encoded for each batch."""
 
     def __init__(self, run: Run, indices: tuple[int, ...], encode: Encode, stopwatch: _Stopwatch) -> None:
         super().__init__(run, indices, Frames(run.cache))
         self.encode, self.stopwatch = encode, stopwatch
 
     def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
-        """What torch's loader asks for, so that a batch can be encoded as one."""
+        """Called by torch's loader; allows encoding a whole batch at once."""
         if self.stopwatch.turn == CACHED:
             return [self[row] for row in rows]
         frames = self.encode([self.indices[row] for row in rows])
@@ -166,7 +166,7 @@ class _Part(Part):
 
 
 class _Stopwatch(TrainerCallback):
-    """Says where the features of an epoch come from, and takes its time."""
+    """Decides whether an epoch is cached or encoding, and times it."""
 
     def __init__(self, turns: Sequence[str]) -> None:
         self.turns = turns
@@ -178,12 +178,12 @@ class _Stopwatch(TrainerCallback):
         return self.turns[len(self.times)]
 
     def seconds(self, way: str) -> list[float]:
-        """Of the epochs after the first."""
+        """Seconds of the epochs after the warm-up."""
         return [time for time, turn in zip(self.times[1:], self.turns[1:], strict=True) if turn == way]
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         self.started = time.perf_counter()
 
     def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-        if "test_loss" in logs:  # the last thing of an epoch
+        if "test_loss" in logs:  # the last log of an epoch
             self.times.append(time.perf_counter() - self.started)

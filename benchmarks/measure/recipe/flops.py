@@ -1,4 +1,4 @@
-"""The FLOP of the paper's experiment, and the time that it takes at measured rates."""
+"""FLOP of the paper's experiment, and its time at measured rates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from temporal_shift.ser.audio.resampling import SAMPLE_RATE
 from temporal_shift.ser.corpora.readers.iemocap import LABELS, PUBLISHED
 from temporal_shift.ser.experiments.flops import Cost, Shape, of_encoder, of_model
 
-ENCODERS = {"facebook/hubert-base-ls960": HubertConfig, "facebook/wav2vec2-base": Wav2Vec2Config}  # base is the default
+ENCODERS = {
+    "facebook/hubert-base-ls960": HubertConfig,
+    "facebook/wav2vec2-base": Wav2Vec2Config,
+}  # the default configurations are the base models
 FOLDS = 5
 
 
@@ -48,8 +51,8 @@ class FlopCounts:
 def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu: float) -> dict[str, Any]:
     """FLOP of one model of the paper's experiment, for all folds and epochs, and hours at two rates.
 
-    Cached frames are encoded once for all folds. The training of an encoder is assumed to have the rate of encoding,
-    and a model without a shift the rate of the model with one.
+    Cached frames are encoded once for all folds. Assumptions: training an encoder reaches the FLOP/s of encoding, and a
+    model without a shift reaches those of the model with one.
 
     Args:
         gpu: FLOP per second of a GPU.
@@ -58,7 +61,7 @@ def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu
     encoder, frames = counts.encoders[experiment.backbone.name]
     head = counts.model(model, frames)
     utterances, epochs = PUBLISHED.utterances, experiment.training.epochs
-    passes = {"trained": epochs * (FOLDS - 1) * utterances, "tested": epochs * utterances}  # of all folds together
+    passes = {"trained": epochs * (FOLDS - 1) * utterances, "tested": epochs * utterances}  # sum over all folds
     of_encoder = encoder.of(**passes if experiment.setting == "finetune" else {"trained": 0, "tested": utterances})
     of_head = head.of(**passes)
     return {

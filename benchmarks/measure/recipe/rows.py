@@ -4,6 +4,6 @@ EPOCH = "an epoch on cached features"
 PEAK = "peak memory of encoding"
 EXPERIMENT = "the paper's experiment"
 RATES = "FLOP a second"
-CACHED, ENCODING = "cached", "encoding"  # where the features of an epoch come from
+CACHED, ENCODING = "cached", "encoding"  # source of the features of an epoch
 LOOP = "an epoch beside a bare loop's"
 BARE = "bare loop"
