@@ -1,4 +1,4 @@
-"""The rows of README's comparison with other packages: the shifts they publish, what they offer, and their bugs.
+"""Rows of docs/comparison.md: the shifts that other packages publish, what they offer, and their bugs.
 
 SER = ShiftSER, TSM = Temporal Shift Module, FLA = flash-linear-attention's token shift, XT = x-transformers,
 RWKV = its time shift, AS-MLP = its axial shift.

@@ -207,3 +207,30 @@ def test_the_label_map_of_the_page_on_corpora_fits_the_command_below_it(tmp_path
     classes, labels = classes_of(Counter(own), own, read_label_map(tmp_path / "classes.yaml"))
     assert labels == ("negative", "positive", "other")
     assert [own[code] for code, label in classes.items() if label is None] == ["calm", "surprised"]
+
+
+def test_the_messages_in_the_tables_of_the_troubleshooting_page_are_those_of_the_code():
+    files = (ROOT / "temporal_shift").rglob("*.py")
+    code = "".join(re.sub(r'" *\n *f?"', "", path.read_text(encoding="utf-8")) for path in files)
+    page = PAGES[ROOT / "docs" / "troubleshooting.md"]
+    messages = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(messages) > 15
+    assert [message for message in messages if any(part not in code for part in message.split("..."))] == []
+
+
+def test_the_glossary_is_sorted_and_has_one_sentence_for_each_term():
+    entries = re.findall(r"^\*\*(.+?)\*\*.*?: (.*)$", PAGES[ROOT / "docs" / "glossary.md"], flags=re.MULTILINE)
+    names = [re.sub(r"[^a-z0-9 _]", "", term.lower().replace("-", " ")) for term, _ in entries]
+    assert len(names) > 40
+    assert names == sorted(names)
+    assert [term for term, sentence in entries if not sentence.endswith(".") or ". " in sentence] == []
+
+
+def test_the_tests_that_the_comparison_names_cover_its_rows():
+    page = PAGES[ROOT / "docs" / "comparison.md"]
+    table, tested = page.split("## What is tested")
+    rows = {row.split(" | ")[0].removeprefix("| ") for row in table.splitlines() if row.startswith("| ")}
+    named = {row.split(" | ")[0].removeprefix("| ") for row in tested.splitlines() if row.startswith("| ")}
+    short = {"step > 1": "step", "ONNX equal to PyTorch": "ONNX"}
+    covered = {part for row in named for part in row.split(", ")}
+    assert {short.get(part, part) for row in rows - {"|"} for part in row.split(", ")} <= covered
