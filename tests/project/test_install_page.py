@@ -129,14 +129,6 @@ def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisorie
             assert bounds_of(name) == {version}, name
 
 
-def test_the_workflow_may_only_read_and_its_actions_are_pinned_by_commit():
-    assert re.search(r"^permissions:\n  contents: read\n\n", WORKFLOW, flags=re.MULTILINE)
-    assert WORKFLOW.count("permissions:") == 1
-    used = re.findall(r"uses: (.*)", WORKFLOW)
-    assert used
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", action) for action in used)
-
-
 def test_the_feature_cache_lies_where_the_page_says():
     assert f"`{CACHE.as_posix()}` below the folder" in PAGE
 

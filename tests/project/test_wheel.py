@@ -1,4 +1,4 @@
-"""The wheel and the sdist, as they are uploaded and as they are used."""
+"""The wheel and the sdist: their content, and an installed wheel."""
 
 from __future__ import annotations
 
@@ -15,19 +15,7 @@ import pytest
 from benchmarks.suites import package
 
 ROOT = Path(__file__).parents[2]
-USE = """
-import importlib.metadata, sys
-from pathlib import Path
-
-import temporal_shift
-assert Path(temporal_shift.__file__).is_relative_to(sys.prefix), temporal_shift.__file__
-assert importlib.metadata.version("temporal-shift") == temporal_shift.__version__
-
-import torch
-x = torch.arange(16.0).reshape(1, 2, 8)
-assert torch.equal(temporal_shift.temporal_shift(x)[0, :, 0], torch.tensor([0.0, 0.0]))
-assert temporal_shift.ShiftLSTM(8, 4, batch_first=True)(x)[0].shape == (1, 2, 4)
-
+USE_DATA = """
 from temporal_shift.ser.corpora.label_maps import shipped_map
 assert "calm" in shipped_map("ravdess").values()
 """
@@ -35,7 +23,7 @@ assert "calm" in shipped_map("ravdess").values()
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built offline, from a copy, because other tests read the metadata in the clone; the sdist is beside it."""
+    """Build the wheel and the sdist offline, from a copy: other tests read the metadata in the clone."""
     dist, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("clone")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
@@ -65,7 +53,7 @@ def test_wheel_and_sdist_pass_the_checks_of_twine(wheel):
 
 
 def test_the_installed_wheel_works(wheel, tmp_path):
-    """In an environment of its own, which borrows torch and the other dependencies from this one."""
+    """Install it in a new environment that can import torch and the other packages of this one."""
     venv.create(tmp_path / "env", symlinks=True)
     (site,) = (tmp_path / "env").rglob("site-packages")
     (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
@@ -74,7 +62,12 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     subprocess.run(install, check=True, capture_output=True)
 
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    for command in ([python, "-c", USE], [python.with_name("temporal-shift"), "--help"]):
+    commands = (
+        [python, ROOT / ".ci" / "smoke.py"],
+        [python, "-c", USE_DATA],
+        [python.with_name("temporal-shift"), "--help"],
+    )
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
     assert "Speech emotion recognition" in done.stdout
