@@ -1,4 +1,4 @@
-"""The temporal shift: channels that read their neighbours in time, as a function and as layers."""
+"""The temporal shift for PyTorch, as a function and as layers."""
 
 from typing import TYPE_CHECKING
 

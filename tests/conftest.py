@@ -38,7 +38,7 @@ def pytest_unconfigure():
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Fill uninitialized memory with NaN, so that an element that is not written shows."""
+    """Fill uninitialized memory with NaN, so that elements that are not written are found."""
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         allocate = getattr(owner, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_only_the_repository_of_the_project_publishes():
 def test_the_release_script_refuses_another_tag_or_repository(tag, repository, problem):
     done = subprocess.run(
         ["bash", str(ROOT / ".ci" / "release"), tag],
-        env={"PATH": "/usr/bin:/bin", "GITHUB_REPOSITORY": repository},
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "GITHUB_REPOSITORY": repository},
         capture_output=True,
         text=True,
     )

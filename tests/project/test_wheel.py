@@ -59,9 +59,9 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
     python = tmp_path / "env" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(install, check=True, capture_output=True, env=environment)
+
     commands = (
         [python, ROOT / ".ci" / "smoke.py"],
         [python, "-c", USE_DATA],
