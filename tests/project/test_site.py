@@ -1,4 +1,4 @@
-"""The site: it builds without a warning, its links lead somewhere, it needs no other host, and it fits a phone."""
+"""The site builds without warnings, its links resolve, it loads nothing from other hosts, and it fits a phone."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ import temporal_shift
 ROOT = Path(__file__).parents[2]
 HOST = "http://site"
 API = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
-FETCHED = {"script": "src", "img": "src", "source": "srcset", "iframe": "src"}  # what a browser asks for by itself
+FETCHED = {"script": "src", "img": "src", "source": "srcset", "iframe": "src"}  # what a browser loads with a page
 
 
 def mkdocs(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """``mkdocs build --strict``, told not to print its theme's announcement."""
+    """Run ``mkdocs build --strict`` without the announcement of its theme."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder), *more]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -35,7 +35,7 @@ def mkdocs(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site's folder, as it was built in a clone."""
+    """The folder of the built site."""
     folder = tmp_path_factory.mktemp("site")
     built = mkdocs(folder)
     assert built.returncode == 0, built.stdout
@@ -44,7 +44,7 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """What stands in a page: its ids, the addresses that it leads to, and those that it asks for."""
+    """The ids of a page, the addresses that it links to, and those that it loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,11 +66,11 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    """The pages by their addresses."""
+    """Pages by address."""
     return {
         f"{HOST}/{path.relative_to(site).as_posix()}".removesuffix("index.html"): Page(path.read_text(encoding="utf-8"))
         for path in site.rglob("*.html")
-        if path.name != "404.html"  # whose links are the server's to resolve
+        if path.name != "404.html"  # its links are relative to the server's root
     }
 
 
@@ -82,7 +82,7 @@ def test_every_page_of_docs_is_in_the_navigation_and_built(site):
     assert [folder for folder in folders if not (folder / "index.html").exists()] == []
 
 
-def test_every_link_and_anchor_and_picture_leads_somewhere(site, pages):
+def test_every_link_anchor_and_image_resolves(site, pages):
     astray = []
     for address, page in pages.items():
         for link in [*page.links, *page.fetched]:
@@ -104,14 +104,14 @@ def repeated(names: list[str]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
-def test_no_page_and_no_style_asks_another_host_for_anything(site, pages):
+def test_pages_and_styles_load_nothing_from_other_hosts(site, pages):
     asked = {urljoin(address, link) for address, page in pages.items() for link in page.fetched}
     assert {link for link in asked if not link.startswith((f"{HOST}/", "data:"))} == set()
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)]*", styles) == []
 
 
-def test_a_file_or_folder_that_a_page_links_to_is_shown(site):
+def test_linked_files_and_folders_of_the_repository_become_pages(site):
     assert "def test_" in plain(
         (site / "source/tests/ser/experiments/test_kill.py/index.html").read_text(encoding="utf-8")
     )
@@ -129,12 +129,12 @@ def plain(text: str) -> str:
     return re.sub(r"<[^>]*>|[\[\]`]|\(http[^)]*\)", "", text)
 
 
-def test_a_link_to_nothing_fails_the_build(tmp_path):
+def test_a_broken_link_fails_the_build(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# P\n\n[a](../tests/nothing.py) [b](nowhere.md) [c](#none)\n")
     own = {"INHERIT": str(ROOT / "mkdocs.yml"), "nav": ["index.md"], "plugins": [], "watch": [], "extra_css": []}
     own["hooks"] = [str(ROOT / "docs/hooks/sources.py")]
-    (tmp_path / "mkdocs.yml").write_text(json.dumps(own))  # which is YAML, too
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(own))  # JSON is YAML
     built = mkdocs(tmp_path / "site", "--config-file", str(tmp_path / "mkdocs.yml"))
     assert built.returncode == 1
     for link, wrong in (("../tests/nothing.py", "target"), ("nowhere.md", "target"), ("#none", "no such anchor")):
@@ -142,23 +142,23 @@ def test_a_link_to_nothing_fails_the_build(tmp_path):
 
 
 @pytest.fixture
-def looking(monkeypatch):
-    """The script that looks at the site in Chromium."""
+def shoot_site(monkeypatch):
+    """The module docs/figures/shoot_site.py, which opens the site in Chromium."""
     pytest.importorskip("playwright")
     monkeypatch.syspath_prepend(ROOT / "docs" / "figures")
     return importlib.import_module("shoot_site")
 
 
-def test_every_page_fits_a_phone_says_no_error_and_asks_no_other_host(site, looking):
+def test_every_page_fits_a_phone_without_errors_or_requests_to_other_hosts(site, shoot_site):
     try:
-        with looking.chromium() as browser, looking.served(site) as address:
-            assert looking.faults(browser, address, looking.pages_of(site)) == []
+        with shoot_site.chromium() as browser, shoot_site.served(site) as address:
+            assert shoot_site.faults(browser, address, shoot_site.pages_of(site)) == []
     except FileNotFoundError as missing:
         pytest.skip(str(missing))
 
 
 def modules() -> set[ModuleType]:
-    """The core's, and those of the recipe that the page on it shows something of."""
+    """All modules of the core, and those of the recipe that docs/api/ser.md documents."""
     core = [module.name for module in pkgutil.walk_packages(temporal_shift.__path__, "temporal_shift.")]
     others = ("temporal_shift.ser", "temporal_shift.core", "temporal_shift.__main__")
     shown = re.findall(r"^::: (\S+)", API[ROOT / "docs/api/ser.md"], flags=re.MULTILINE)
@@ -167,33 +167,33 @@ def modules() -> set[ModuleType]:
     }
 
 
-def silent(module: ModuleType) -> Iterator[str]:
-    """What is public in a module and does not say what it is.
+def undocumented(module: ModuleType) -> Iterator[str]:
+    """The public names of a module without a docstring.
 
-    A method may leave it to the class of torch's that it overrides, a property to its own class's ``Attributes``.
+    A method may inherit it from a base class, and a property may be described in ``Attributes`` of its class.
     """
-    public = {name: value for name, value in vars(module).items() if name[0] != "_" and is_of(value, module)}
+    public = {name: value for name, value in vars(module).items() if name[0] != "_" and is_defined_in(value, module)}
     yield from (f"{module.__name__}.{name}" for name, value in {"": module, **public}.items() if not value.__doc__)
     for name, kind in public.items():
         for member, value in vars(kind).items() if inspect.isclass(kind) else ():
-            told = inspect.getdoc(getattr(kind, member)) or f"\n        {member}: " in (kind.__doc__ or "")
-            if member[0] != "_" and (inspect.isroutine(value) or isinstance(value, property)) and not told:
+            documented = inspect.getdoc(getattr(kind, member)) or f"\n        {member}: " in (kind.__doc__ or "")
+            if member[0] != "_" and (inspect.isroutine(value) or isinstance(value, property)) and not documented:
                 yield f"{module.__name__}.{name}.{member}"
 
 
-def is_of(value: object, module: ModuleType) -> bool:
+def is_defined_in(value: object, module: ModuleType) -> bool:
     return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
 
 
-def test_everything_public_says_what_it_is():
+def test_everything_public_has_a_docstring():
     found = modules()
     assert {"temporal_shift.streaming.nets", "temporal_shift.ser.inference.recognizer"} <= {
         module.__name__ for module in found
     }
-    assert [name for module in found for name in silent(module)] == []
+    assert [name for module in found for name in undocumented(module)] == []
 
 
-def test_everything_that_the_package_exports_is_on_a_page_of_the_reference():
+def test_every_export_is_on_one_page_of_the_reference():
     shown = "".join(f"{page}\n" for page in API.values())
     times = {name: shown.count(f"::: temporal_shift.{name}\n") for name in temporal_shift.__all__}
     assert times == dict.fromkeys(temporal_shift.__all__, 1)
