@@ -37,10 +37,10 @@ def temporal_shift(
 
     ::
 
-        x  t=0 1 2        y  t=0 1 2      (stride 1, both ways)
+        x  t=0 1 2        y  t=0 1 2      (stride 1, bidirectional)
         c0   a b c           . a b        past
         c1   d e f           e f .        future
-        c2   g h i           g h i        untouched
+        c2   g h i           g h i        unchanged
 
     Args:
         x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``; any dtype, any strides.
@@ -48,34 +48,38 @@ def temporal_shift(
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
         stride: Frames that they move. Negative values swap past and future, 0 is the identity, and with ``L`` or more
             the moved channels contain only padding. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: no.
-        padding_mode: What is read outside a sequence: ``"zeros"`` (default, the paper's), ``"replicate"`` (its first
-            or last frame), or ``"circular"`` (its other end).
+        bidirectional: Whether a second group of channels reads the future. Default: ``False``.
+        padding_mode: What is read outside a sequence: ``"zeros"`` (default, as in the paper), ``"replicate"`` (the
+            first or last frame), or ``"circular"`` (the other end).
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``: from channel 0
-            on, each group of ``channels`` reads ``frames`` earlier (later if negative); the rest is untouched.
-            ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the shift of RWKV.
-        lengths: Frames of each sequence, ``(B,)`` of int32 or int64 on ``x``'s device, where ``B`` is the first dim of
-            ``x`` that is neither time nor channels; or of any number of these dims, from ``()`` to all. A frame at or
-            past its length is padding: it is never read, and it is zero in the output.
-        cu_seqlens: Start and end of packed sequences along time, ``(N + 1,)`` from 0 to ``L`` of int32 or int64:
-            ``x`` is ``(..., L_1 + ... + L_N, D)`` and each sequence is shifted on its own.
-        time_dim: The dim of the frames.
-        channel_dim: The dim of the channels.
+            on, each group of ``channels`` reads ``frames`` earlier (later if negative); the rest does not move.
+            ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the token shift of RWKV. Default: ``None``.
+        lengths: Frames of each sequence, ``(B,)``, int32 or int64, on ``x``'s device. ``B`` is the first dim of ``x``
+            that is neither time nor channels; ``lengths`` can have any number of these dims, from none to all. A frame
+            at or past the length of its sequence is padding: it is not read, and it is zero in the output. Default:
+            ``None``, all frames are valid.
+        cu_seqlens: Boundaries of sequences that are packed along time, ``(N + 1,)`` from 0 to ``L``, int32 or int64, on
+            ``x``'s device: ``x`` is ``(..., L_1 + ... + L_N, D)``, and each sequence is shifted on its own. Default:
+            ``None``.
+        time_dim: The dim of the frames. Default: -2.
+        channel_dim: The dim of the channels. Default: -1.
         inplace: Whether to write to ``x``. Only channels that move are written (with ``lengths``, also the padding).
+            Default: ``False``.
 
     Returns:
         A tensor of ``x``'s shape, dtype and device: a new one, or ``x`` if ``inplace``. Nothing of ``x`` is saved for
         the backward pass.
 
     Raises:
-        TypeError: If ``x`` is not a dense tensor (for nested, quantized and distributed tensors the message gives the
-            call to use), or an argument has the wrong type.
-        ValueError: If ``n_div`` or ``groups`` do not fit the channels, or ``groups`` is given beside an argument that
-            it replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
-            and ``cu_seqlens`` are both given, do not fit ``x``, or are on another device. On the CPU and not compiled,
-            if a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere this check
-            would stall the device: both are clamped, and frames outside all sequences are padding.) With
-            ``inplace``, if elements of ``x`` share memory, or it is a leaf that requires grad or a view of one.
+        TypeError: If ``x`` is not a dense tensor (for nested, quantized and distributed tensors the message says what
+            to pass), or an argument has the wrong type.
+        ValueError: If ``n_div`` or ``groups`` do not fit the channels, or ``groups`` is passed with an argument that it
+            replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
+            and ``cu_seqlens`` are both passed, do not fit ``x``, or are on another device. In eager mode on the CPU, if
+            a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere the values are
+            not checked, because this would stall the device: they are clamped, and frames outside all sequences are
+            padding.) With ``inplace``, if elements of ``x`` share memory, or it is a leaf that requires grad or a view
+            of one.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -111,20 +115,20 @@ def temporal_shift_add(
 ) -> Tensor:
     r"""The shift of ``x`` plus ``residual``: :math:`y = \text{shift}(x) + r`.
 
-    On a GPU it is one pass: it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) +
-    residual`` also writes and reads the shifted tensor. On a CPU it saves that tensor: it shifts, then adds in place.
-    If at most an eighth of the channels moves, and without ``lengths``, it adds both tensors and computes these
-    channels again.
+    On a GPU, it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes
+    and reads the shifted tensor. On a CPU, it does not allocate the shifted tensor: it shifts and then adds in place.
+    If at most an eighth of the channels moves, and without ``lengths``, it adds the tensors and computes these channels
+    again.
 
     ::
 
-        x  t=0 1 2      residual  t=0 1 2      y  t=0   1    2        (stride 1, one way)
+        x  t=0 1 2      residual  t=0 1 2      y  t=0   1    2        (stride 1, one direction)
         c0   a b c                u v w           .+u  a+v  b+w       past
-        c1   d e f                p q r           d+p  e+q  f+r       untouched
+        c1   d e f                p q r           d+p  e+q  f+r       unchanged
 
     Args:
-        x: As in :func:`temporal_shift`, like all arguments except ``residual``.
-        residual: The tensor to add, of ``x``'s shape or broadcast to it, on ``x``'s device.
+        x: Input. It and all other arguments except ``residual`` are those of :func:`temporal_shift`.
+        residual: The tensor to add. Its shape is that of ``x`` or broadcasts to it; it is on ``x``'s device.
 
     Returns:
         A new tensor of ``x``'s shape and the dtype of ``x + residual``.
@@ -141,7 +145,7 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    if residual is None:  # which means no residual below
+    if residual is None:  # _shift() takes None for no residual
         arguments.check_kind(residual, "residual")
     return _shift(
         x, residual, n_div, stride, bidirectional, padding_mode, groups, lengths, cu_seqlens, time_dim, channel_dim
@@ -178,8 +182,8 @@ def _shift(
         return dispatch.shift_(x, bounds, geometry)
     if residual is not None:
         arguments.check_residual(x, residual)
-        if residual.shape != x.shape:  # convert first: a tensor without dims has less weight in type promotion
+        if residual.shape != x.shape:  # convert first: 0-dim tensors count less in type promotion
             residual = residual.to(torch.result_type(x, residual)).expand(x.shape)
-    if traced:  # compilers see into a graph, but not into an autograd.Function
+    if traced:  # compilers cannot fuse an autograd.Function
         return graph.shift(x, residual, bounds, geometry)
     return dispatch.shift(x, residual, bounds, geometry)

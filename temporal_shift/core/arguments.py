@@ -1,4 +1,4 @@
-"""Validation of a shift's arguments, and their resolution into a geometry."""
+"""Validate the arguments of a shift and resolve them into a geometry."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_options(
     padding_mode: str,
     groups: tuple[tuple[int, int], ...] | None,
 ) -> tuple[int, int, bool]:
-    """Check the options of a shift without its input. Returns the first three, with defaults in place of ``None``."""
+    """Check the options of a shift without its input. Return the first three, with defaults in place of ``None``."""
     if groups is not None:
         given = {"n_div": n_div, "stride": stride, "bidirectional": bidirectional}
         replaced = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
@@ -108,16 +108,16 @@ def check_layer(
     time_dim: int = -2,
     channel_dim: int = -1,
 ) -> tuple[int, int, bool] | tuple[None, None, None]:
-    """Check what the construction of a layer can check. Returns the effective ``n_div``, ``stride``, ``bidirectional``.
+    """Check the arguments of a layer at construction. Return the effective ``n_div``, ``stride``, ``bidirectional``.
 
-    They are ``None`` if ``groups`` replaces them. ``channels`` is ``None`` if the layer takes any number of channels.
+    These are ``None`` if ``groups`` replaces them. ``channels`` is ``None`` if the layer takes any number of channels.
     """
     pairs = None if groups is None else _as_pairs(groups)
     options = check_options(n_div, stride, bidirectional, padding_mode, pairs)
     check_whole("time_dim", time_dim)
     check_whole("channel_dim", channel_dim)
     if time_dim == channel_dim:
-        raise ValueError(f"time_dim={time_dim} and channel_dim={channel_dim} are the same dim of x: they must differ")
+        raise ValueError(f"time_dim and channel_dim must differ, got time_dim={time_dim}, channel_dim={channel_dim}")
     if pairs is not None:
         groups_of_list(sum(max(count, 0) for count, _ in pairs) if channels is None else channels, pairs)
         return None, None, None
@@ -138,7 +138,7 @@ def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
             raise ValueError(f"{name} must be in [{-dims}, {dims - 1}], got {dim}")
         resolved.append(dim % dims)
     if resolved[0] == resolved[1]:
-        raise ValueError(f"time_dim={time_dim} and channel_dim={channel_dim} are the same dim of x: they must differ")
+        raise ValueError(f"time_dim and channel_dim must differ, got time_dim={time_dim}, channel_dim={channel_dim}")
     return resolved[0], resolved[1]
 
 
@@ -160,8 +160,8 @@ def check_kind(x: Any, name: str) -> None:
     distributed = sys.modules.get("torch.distributed.tensor")  # if it is not imported, there is no DTensor
     if distributed is not None and isinstance(x, distributed.DTensor):
         raise TypeError(
-            f"{name} must be a local tensor, got a DTensor. If neither frames nor channels are sharded, shift the "
-            f"local part: temporal_shift({name}.to_local(), ...)"
+            f"{name} must be a local tensor, got a DTensor: pass {name}.to_local() if neither frames nor channels are "
+            "sharded"
         )
     if x.is_nested and x.layout == torch.jagged:
         raise TypeError(
@@ -177,7 +177,7 @@ def check_kind(x: Any, name: str) -> None:
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Return ``lengths`` or ``cu_seqlens``, with shape, dtype and device checked. The backends check the values."""
+    """Check shape, dtype and device of ``lengths`` or ``cu_seqlens``, and return it. The backends check the values."""
     if lengths is not None and cu_seqlens is not None:
         raise ValueError("lengths and cu_seqlens are mutually exclusive, got both")
     name, bounds = ("lengths", lengths) if lengths is not None else ("cu_seqlens", cu_seqlens)
@@ -204,7 +204,7 @@ def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, g
 
 
 def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
-    """Check the values of ``bounds``, which must be on the CPU: to read them elsewhere would stall the device."""
+    """Check the values of ``bounds`` on the CPU. Reading them from another device would synchronize with it."""
     values = bounds.reshape(-1).tolist()
     if ragged == "lengths":
         for length in values:
@@ -219,7 +219,7 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 
 def check_writable(x: Tensor) -> None:
-    """Raise, before anything is written, unless torch allows a write to ``x``."""
+    """Raise unless torch allows a write to ``x``. Called before anything is written."""
     if not x.is_contiguous() and _overlaps(x):
         raise ValueError(
             f"x must not share memory between elements if inplace, got shape {tuple(x.shape)} with strides "
@@ -235,14 +235,14 @@ def check_writable(x: Tensor) -> None:
 def _overlaps(x: Tensor) -> bool:
     """Whether elements of ``x`` share memory."""
     dims = sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1)
-    reach = 0  # the last offset of the dims so far
-    apart = True
+    last = 0  # the last offset of the dims so far
+    disjoint = True
     for stride, size in dims:
-        apart = apart and stride > reach  # each step of this dim passes all of the dims before
-        reach += stride * (size - 1)
-    if apart or dims[0][0] == 0:
-        return not apart
-    offsets = torch.arange(reach + 1, device="cpu").as_strided(x.shape, x.stride())  # rare, so it may be slow
+        disjoint = disjoint and stride > last  # a step of this dim skips all smaller dims
+        last += stride * (size - 1)
+    if disjoint or dims[0][0] == 0:
+        return not disjoint
+    offsets = torch.arange(last + 1, device="cpu").as_strided(x.shape, x.stride())  # rare, so it may be slow
     return len(offsets.unique()) < x.numel()
 
 
@@ -262,7 +262,7 @@ def _broadcasts(small: Tensor, large: Tensor) -> bool:
 
 
 def check_whole(name: str, value: object) -> None:
-    """Raise unless an argument is an int, or a symbolic one of a compiler. A bool is not an int here."""
+    """Raise unless an argument is an int or a ``torch.SymInt``. A bool is rejected."""
     if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
 

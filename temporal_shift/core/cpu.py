@@ -1,6 +1,6 @@
-"""The shift as strided copies: the backend of the CPU, and of every device without Triton.
+"""The shift as strided copies: the backend for the CPU and for devices without Triton.
 
-Copy the whole tensor, then overwrite each group that moves: one copy of its frames and one fill of its edge.
+It copies the whole tensor and then overwrites each group that moves: one copy of its frames and one fill of its edge.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .geometry import ShiftGeometry
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, plus ``residual`` if given, as a new tensor.
 
-    If few channels move, add all, then compute these channels again. Else shift, then add in place.
+    If few channels move, it adds the tensors and computes these channels again. Otherwise it shifts and adds in place.
     """
     if residual is not None and geometry.ragged != "lengths" and _moves_few(x, geometry):
         y = x + residual
@@ -31,7 +31,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
     if residual is None:
         return y
     fits = torch.result_type(y, residual) == y.dtype and type(residual) in (Tensor, Parameter)
-    return y.add_(residual) if fits else y + residual  # a subclass decides what its sum is
+    return y.add_(residual) if fits else y + residual  # a tensor subclass may override the sum
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -45,7 +45,7 @@ def _moves_few(x: Tensor, geometry: ShiftGeometry) -> bool:
 
 
 def _move_groups(y: Tensor, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> None:
-    """Write the channels of ``y`` that move, from ``x``, which may be ``y``, and zeros to the padding of ``y``."""
+    """Write the channels that move from ``x`` to ``y``, and zeros to the padding of ``y``. ``x`` may be ``y``."""
     in_place = x is y
     length = x.shape[geometry.time_dim]
     sequences = [(0, 0, length)]  # index in the batch, start, end
@@ -74,7 +74,7 @@ def _move_groups(y: Tensor, x: Tensor, bounds: Tensor | None, geometry: ShiftGeo
 
 
 def _move(y: Tensor, x: Tensor, start: int, end: int, frames: int, geometry: ShiftGeometry) -> None:
-    """Write frames ``start:end`` of ``x``, read ``frames`` earlier, to ``y``: the channels of one group."""
+    """Shift frames ``start:end`` of one group of channels by ``frames``, from ``x`` to ``y``."""
     time, mode, length = geometry.time_dim, geometry.padding_mode, end - start
     if length == 0:
         return
@@ -95,7 +95,7 @@ def _move(y: Tensor, x: Tensor, start: int, end: int, frames: int, geometry: Shi
             rest.copy_(x.narrow(time, start + kept, edge))
         else:
             rest.zero_()
-    if geometry.transposed:  # the border frame gets the sum of the gradients of all frames that read it
+    if geometry.transposed:  # the frame at the border gets the sum of the gradients of all frames that read it
         readers = min(edge + 1, length)
         border, first = (start, start) if frames < 0 else (end - 1, end - readers)
         y.narrow(time, border, 1).copy_(x.narrow(time, first, readers).sum(time, keepdim=True))

@@ -1,4 +1,4 @@
-"""The eager shift: the choice of the backend, and the autograd functions over it.
+"""The eager shift: the choice of the backend, and the autograd functions.
 
 The functions are differentiable to any order, and work under every transform of ``torch.func``.
 """
@@ -19,11 +19,11 @@ from .arguments import check_values
 from .geometry import ShiftGeometry
 from .torch_private import has_memory, is_observed, is_traced, is_transformed, is_view
 
-triton_devices = {"cuda"}  # device types whose tensors go to Triton; tests add "cpu", for Triton's interpreter
+triton_devices = {"cuda"}  # device types for Triton; tests add "cpu", for Triton's interpreter
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Return the shift of ``x``, plus ``residual`` if given, with its gradient."""
+    """Return the shift of ``x``, plus ``residual`` if given; differentiable."""
     if is_transformed():
         return _TransformedShift.apply(x, residual, bounds, geometry)  # type: ignore[no-any-return, no-untyped-call]
     if (x.requires_grad or (residual is not None and residual.requires_grad)) and torch.is_grad_enabled():
@@ -32,7 +32,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to ``x``, with its gradient."""
+    """Write the shift of ``x`` to ``x``; differentiable."""
     transformed = is_transformed()
     if not transformed and not (x.requires_grad and torch.is_grad_enabled()):
         return _backend(x, None, bounds, geometry).shift_(x, bounds, geometry)  # type: ignore[no-any-return]
@@ -43,7 +43,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift in place by torch's own ``copy_``: autograd decides which views may be written to."""
+    """The shift in place by ``copy_``, with which autograd decides which views may be written to."""
     groups = geometry.moved if bounds is None else geometry.groups
     parts = [x.narrow(geometry.channel_dim, group.start, group.channels) for group in groups]
     for part, group in zip(parts, groups, strict=True):
@@ -52,9 +52,10 @@ def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) ->
 
 
 class _Shift(torch.autograd.Function):
-    """Saves the geometry for backward, and no tensor but the ends of the sequences.
+    """Saves the geometry and the bounds for backward, and not ``x``.
 
-    Without a ``setup_context``: torch then binds the signature of ``forward`` at each call, slower than a short shift.
+    It has no ``setup_context``, with which torch binds the signature of ``forward`` in each call, and this takes longer
+    than a short shift.
     """
 
     @staticmethod
@@ -77,7 +78,7 @@ class _Shift(torch.autograd.Function):
 
 
 class _TransformedShift(_Shift):
-    """The same for forward-mode autograd and the transforms of ``torch.func``, which need a ``setup_context``."""
+    """As :class:`_Shift`, for forward-mode autograd and ``torch.func``, which need a ``setup_context``."""
 
     @staticmethod
     def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
@@ -91,7 +92,7 @@ class _TransformedShift(_Shift):
     def jvp(ctx: Any, x: Tensor, residual: Tensor | None, *no_tangents: None) -> Tensor:
         geometry, *_ = ctx.saved
         tangent = shift(x, None, _saved_bounds(ctx, geometry), geometry)
-        return tangent if residual is None else tangent + residual  # either may be batched alone
+        return tangent if residual is None else tangent + residual  # only one of them may be batched
 
     @staticmethod
     def vmap(
@@ -109,7 +110,7 @@ class _TransformedShift(_Shift):
 
 
 class _ShiftInPlace(torch.autograd.Function):
-    """The same for a tensor that is overwritten by its shift."""
+    """As :class:`_Shift`, in place."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -123,7 +124,7 @@ class _ShiftInPlace(torch.autograd.Function):
 
 
 class _TransformedShiftInPlace(_ShiftInPlace):
-    """The same for forward-mode autograd and the transforms of ``torch.func``."""
+    """As :class:`_ShiftInPlace`, for forward-mode autograd and ``torch.func``."""
 
     @staticmethod
     def forward(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
@@ -138,7 +139,7 @@ class _TransformedShiftInPlace(_ShiftInPlace):
     @staticmethod
     def jvp(ctx: Any, x: Tensor, *no_tangents: None) -> Tensor:
         geometry, *_ = ctx.saved
-        # torch requires the tangent of a dirty tensor to change in place
+        # torch requires that the tangent of a dirty tensor changes in place
         return shift_(x, _saved_bounds(ctx, geometry), geometry)
 
     @staticmethod
@@ -169,18 +170,18 @@ def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
 def _transposed(ctx: Any, grad: Tensor) -> Tensor:
     geometry, *_ = ctx.saved
     bounds = _saved_bounds(ctx, geometry)
-    if is_traced():  # by compiled autograd, whose dynamic sizes do not fit the graph with bounds
+    if is_traced():  # by compiled autograd; its dynamic sizes do not work with the graph for bounds
         return (shift if geometry.ragged else graph.shift)(grad, None, bounds, geometry.adjoint(cached=False))
     return shift(grad, None, bounds, geometry.adjoint())
 
 
 def _cast(grad: Tensor, dtype: torch.dtype) -> Tensor:
-    """The gradient of a term of another dtype than the sum's."""
+    """Convert a gradient to the dtype of its term, which may differ from the dtype of the sum."""
     return (grad.real if grad.is_complex() and not dtype.is_complex else grad).to(dtype)
 
 
 def _saved_bounds(ctx: Any, geometry: ShiftGeometry) -> Tensor | None:
-    """To be called once: activation checkpointing unpacks a saved tensor on access."""
+    """The saved bounds. Call it once: activation checkpointing unpacks a saved tensor on each access."""
     return None if geometry.ragged is None else ctx.saved_tensors[0]
 
 
@@ -191,9 +192,9 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
-    """Triton on its devices, else strided copies. They need the ends of the sequences as numbers: else the graph."""
+    """Triton on its devices; strided copies if the bounds can be read without a synchronization; else the graph."""
     if x.device.type in triton_devices and _are_plain(x, residual, bounds) and _has_triton():
-        from . import triton  # on first use: the CPU does not need it
+        from . import triton  # not at import time: the CPU does not need it
 
         if triton.computes(x, residual, geometry):
             return triton
@@ -206,7 +207,7 @@ def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry
 
 
 def _are_plain(x: Tensor, residual: Tensor | None, bounds: Tensor | None) -> bool:
-    """Whether a kernel may read and write the memory of the tensors, which are not fake or traced, for example."""
+    """Whether a kernel may access the memory of the tensors: they are not fake, traced or of a subclass."""
     return (
         _is_plain(x)
         and (residual is None or _is_plain(residual))

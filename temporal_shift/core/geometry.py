@@ -1,4 +1,4 @@
-"""What moves where: the arguments of a shift, resolved once into groups of channels."""
+"""The resolved arguments of a shift: which channels move, and by how many frames."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its h
     """A shift of one tensor: two dims, a padding mode, and groups that cover all channels in order.
 
     ``ragged`` names the argument with the ends of the sequences: ``"lengths"``, ``"cu_seqlens"``, or ``None`` if every
-    sequence has the tensor's length. ``transposed`` marks the transpose of a shift with ``"replicate"`` padding. It is
-    not a shift: the frame at the edge gets the sum of the gradients of all frames that read it.
+    sequence has the tensor's length. ``transposed`` marks the transpose of a shift with ``"replicate"`` padding, which
+    is not a shift: the frame at the edge gets the sum of the gradients of all frames that read it.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -43,19 +43,19 @@ class ShiftGeometry(NamedTuple):  # a tuple, because it is a cache key and its h
         return tuple(group for group in self.groups if group.frames != 0)
 
     def adjoint(self, cached: bool = True) -> ShiftGeometry:
-        """The linear map that carries gradients back. Dynamo warns of caches."""
+        """The transpose of the shift, which computes gradients. ``cached=False`` avoids a warning of Dynamo."""
         return _adjoint(self) if cached else _adjoint.__wrapped__(self)
 
     def behind(self, leading: int) -> ShiftGeometry:
-        """The same shift of a tensor with ``leading`` more dims in front."""
+        """The same shift for a tensor with ``leading`` more dims in front."""
         return self._replace(time_dim=self.time_dim + leading, channel_dim=self.channel_dim + leading)
 
     def of_last_dims(self) -> ShiftGeometry:
-        """The same shift of ``(..., L, D)``."""
+        """The same shift for ``(..., L, D)``."""
         return self._replace(time_dim=-2, channel_dim=-1)
 
     def of_group(self, group: ChannelGroup) -> ShiftGeometry:
-        """The shift of a tensor that holds the channels of one group only."""
+        """The shift of a tensor with the channels of one group only."""
         return self._replace(groups=(ChannelGroup(0, group.channels, group.frames),))
 
 
@@ -67,7 +67,7 @@ def _adjoint(geometry: ShiftGeometry) -> ShiftGeometry:
 
 
 def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:
-    """One in ``n_div`` channels for each direction, and the rest.
+    """Groups of one in ``n_div`` channels for each direction, and the rest.
 
     Raises:
         ValueError: If there are too few channels, or ``n_div`` leaves none for a direction.
@@ -84,7 +84,7 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
 
 
 def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
-    """Explicit ``(channels, frames)`` from the first channel on, and the rest.
+    """Groups from ``(channels, frames)``, from the first channel on, and the rest.
 
     Raises:
         ValueError: If a group is negative, or the groups need more channels than there are.

@@ -1,10 +1,10 @@
-"""The shift as a plain expression, for torch.compile, torch.export and ONNX.
+"""The shift as a graph of PyTorch operations, for torch.compile, torch.export and ONNX.
 
-On a GPU, Inductor fuses this form with its neighbours. A custom op or an ``autograd.Function`` would prevent that. On a
-CPU, it writes the ``cat`` to memory first. No branch depends on the number of frames, so one graph works for every
-length.
+On a GPU, Inductor fuses these operations with their neighbours, which a custom op or an ``autograd.Function`` would
+prevent. On a CPU, it writes the result of ``cat`` to memory. No branch depends on the number of frames, so one graph
+works for every length.
 
-It is also the eager form if the ends of the sequences are on a device and no kernel computes the shift.
+It is also the eager backend if the bounds are on a device and no kernel computes the shift.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
-            continue  # geometry.moved is a property of a NamedTuple, which Dynamo of torch 2.6 does not support
+            continue  # not geometry.moved: Dynamo of torch 2.6 does not support properties of a NamedTuple
         part = _part(x, group, geometry)
         part.copy_(_moved(part.clone(), bounds, group.frames, geometry))  # gather saves its input for backward
     return x
@@ -50,7 +50,7 @@ def _part(x: Tensor, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
 
 
 def _moved(x: Tensor, bounds: Tensor | None, frames: int, geometry: ShiftGeometry) -> Tensor:
-    """``x``, read ``frames`` earlier."""
+    """Read ``x`` ``frames`` earlier."""
     time = geometry.time_dim
     if bounds is None:
         return _MOVES[geometry.padding_mode](x, frames, time)
@@ -92,7 +92,7 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
 
 
 def _clamped(frames: int, length: int) -> int:
-    """A step of at most the length. A short step is left as it is, so that the graph does not depend on the length."""
+    """Limit a step to the length. A short step does not change, so that the graph does not depend on the length."""
     return frames if abs(frames) <= _MAX_PADDING else max(-length, min(frames, length))
 
 

@@ -1,4 +1,4 @@
-"""Every private or undocumented torch API that the package uses, with its purpose.
+"""All private or undocumented torch APIs that the package uses, with their purpose.
 
 No other module accesses a private attribute of torch. ``tests/core/test_torch_private.py`` names each API and fails if
 torch removes it.
@@ -29,14 +29,14 @@ INHERITED: tuple[tuple[type, str, str], ...] = (
     (nn.TransformerEncoderLayer, "_ff_block", "the feed-forward part, in ShiftTransformerLayer"),
     (nn.RNNBase, "check_input", "validates the input of one layer of ShiftLSTM and ShiftGRU"),
     (nn.RNNBase, "check_forward_args", "validates the state that the caller passes to ShiftLSTM and ShiftGRU"),
-    (nn.RNNBase, "permute_hidden", "sorts states like the sequences of a PackedSequence"),
+    (nn.RNNBase, "permute_hidden", "sorts states in the order of a PackedSequence"),
     (nn.RNNBase, "all_weights", "the weights of one layer of ShiftLSTM and ShiftGRU"),
 )
 
 # Attributes that torch's Transformer layers read from ``self_attn``. (name, purpose)
 READ_FROM_ATTENTION: tuple[tuple[str, str], ...] = (
-    ("_qkv_same_embed_dim", "False keeps torch off its fused path, which computes torch's own attention"),
-    ("in_proj_bias", "None keeps torch off its fused path"),
+    ("_qkv_same_embed_dim", "False disables torch's fused path, which computes torch's own attention"),
+    ("in_proj_bias", "None disables torch's fused path"),
     ("batch_first", "where the batch dim is"),
 )
 
@@ -57,7 +57,7 @@ def is_transformed() -> bool:
 
 
 def in_backward() -> bool:
-    """Whether autograd's backward pass runs in this thread, as it does where a checkpoint recomputes its forward."""
+    """Whether autograd's backward pass runs in this thread, for example when a checkpoint recomputes its forward."""
     return torch._C._current_graph_task_id() != -1
 
 
@@ -72,7 +72,7 @@ def is_view_of_leaf(x: Tensor) -> bool:
 
 
 def ragged_dim(nested: Any) -> int:
-    """The dim of a jagged nested tensor whose size differs from sequence to sequence."""
+    """The dim of a jagged nested tensor with a different size in each sequence."""
     return nested._ragged_idx  # type: ignore[no-any-return]
 
 
@@ -94,17 +94,17 @@ def all_hooks(module: nn.Module) -> list[Any]:
 
 
 def reserve_hook_key(key: int) -> None:
-    """Keep torch from giving ``key``, which an unpickled hook has, to a hook that is registered later."""
+    """Prevent torch from reusing ``key``, which an unpickled hook has, for a new hook."""
     RemovableHandle.next_id = max(RemovableHandle.next_id, key + 1)
 
 
 def forget_compiled() -> None:
-    """Compile again at the next call: Dynamo does not notice hooks that were added to a module or removed."""
-    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import takes seconds
+    """Compile again at the next call, because Dynamo does not notice added or removed hooks."""
+    if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled, and the import would take seconds
         torch.compiler.reset()
 
 
 def assume_constant_result(function: Function) -> Function:
-    """``torch.compiler.assume_constant_result``, which imports Dynamo, without that import."""
+    """``torch.compiler.assume_constant_result`` without importing Dynamo."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function

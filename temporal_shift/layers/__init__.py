@@ -1,4 +1,4 @@
-"""The layers: a module around any net, and the blocks of the paper's three models."""
+"""The layers: the shift before any module, and the blocks of the paper's three models."""
 
 from .conv import ShiftConv
 from .recurrent import ShiftGRU, ShiftLSTM

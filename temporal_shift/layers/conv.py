@@ -21,27 +21,27 @@ class ShiftConv(nn.Module):
     - ``placement="residual"``: :math:`y = \text{shift}(x) + f(x)`: only the skip connection is shifted;
     - ``placement="inplace"``: :math:`x' = \text{shift}(x),\; y = x' + f(x')`.
 
-    It is a block of its own and does not replace a layer of torch.
+    torch has no such layer, so it is not a drop-in replacement.
 
     Args:
-        dim: The channels, ``D``.
-        kernel_size: Frames under the depthwise convolution; odd, so that the length does not change. Default: 7 (the
-            paper's).
-        expansion: Width of the hidden layer, divided by ``D``. Default: 4 (the paper's).
+        dim: Channels, ``D``.
+        kernel_size: Frames of the depthwise convolution. It must be odd, so that the length does not change. Default:
+            7, as in the paper.
+        expansion: Width of the hidden layer, divided by ``D``. Default: 4, as in the paper.
         placement: ``"residual"`` (default, the paper's best) or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 16 (the paper's best).
-        stride: Frames shifted. It is not the stride of the convolution, which is always 1. With 0 the block has no
-            shift. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: no.
+        stride: Frames that they move. It is not the stride of the convolution, which is always 1. With 0 nothing moves.
+            Default: 1.
+        bidirectional: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
         device: As in ``nn.Linear``.
         dtype: As in ``nn.Linear``.
 
     Shape:
-        ``(B, L, D)`` or ``(L, D)``, to the same. With ``lengths``, ``(B,)``, a keyword argument, frames at or past the
-        length of a sequence are padding: no other frame reads them, and they are zero in the output.
+        Input and output: ``(B, L, D)`` or ``(L, D)``. With the keyword argument ``lengths``, ``(B,)``, frames at or
+        past the length of a sequence are padding: no other frame reads them, and they are zero in the output.
 
     Raises:
-        TypeError: If an argument does not have its type; when called, if ``x`` is nested.
+        TypeError: If an argument has the wrong type; when called, if ``x`` is nested.
         ValueError: If ``placement`` is unknown, ``kernel_size`` is even, or ``n_div`` does not fit ``dim``; when
             called, as :func:`temporal_shift.temporal_shift`.
 
@@ -99,7 +99,7 @@ class ShiftConv(nn.Module):
         return y if lengths is None else _zero_padding(y, lengths)
 
     def _branch(self, x: Tensor) -> Tensor:
-        x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D): a linear layer is a 1x1 convolution
+        x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D), for the linear layers
         return self.contract(F.gelu(self.expand(self.norm(x))))  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
@@ -110,9 +110,9 @@ class ShiftConv(nn.Module):
 
 
 class _DepthwiseConv(nn.Conv1d):
-    """An ``nn.Conv1d`` that does not copy an input in channels-last order.
+    """An ``nn.Conv1d`` that does not copy a channels-last input.
 
-    torch keeps that order for images only, so the sequence is passed as an image of one row.
+    torch keeps this memory format for images only, so the sequence is passed as an image of one row.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -121,5 +121,5 @@ class _DepthwiseConv(nn.Conv1d):
 
 
 def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Set the padding to zero, as a shift that moves no channel does."""
+    """Set the padding to zero, by a shift that moves no channel."""
     return temporal_shift(x, groups=[], lengths=lengths)

@@ -1,4 +1,4 @@
-"""Arguments that several layers share: checks, and the layout that a module expects."""
+"""Checks of arguments that several layers share, and the layout that a module expects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHANNELS_FIRST = (
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveAvgPool1d,
 )
-# Of four or five dims the channels are the second, and any other may be the frames.
+# The channels are dim 1, but any other dim may be the frames.
 _OF_IMAGES = (
     nn.Conv2d,
     nn.Conv3d,
@@ -51,7 +51,7 @@ def check_shift(
 
 
 def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_dim: int | None) -> tuple[int, int]:
-    """Both dims as given, or those that the first of ``nets`` with a known class expects."""
+    """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects."""
     if time_dim is not None and channel_dim is not None:
         return time_dim, channel_dim
     unknown = layout_of(None)
@@ -60,17 +60,17 @@ def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_d
 
 
 def layout_of(net: nn.Module | None) -> tuple[int, int]:
-    """The time and the channel dim that ``net`` expects, by its class, or by the class of a stack's first module.
+    """The time and the channel dim that ``net`` expects, from its class or, for a stack, from its first module.
 
     Raises:
-        ValueError: If the class does not tell: a module for images, or a stack with a ``forward`` of its own.
+        ValueError: If the class is ambiguous: a module for images, or a stack that overrides ``forward``.
     """
     if isinstance(net, nn.Sequential) and len(net) > 0:
         layout = layout_of(net[0])
         if layout != layout_of(None) and not inherits_forward(net, nn.Sequential):
             raise ValueError(
-                f"time_dim and channel_dim must be given for {type(net).__name__}, an nn.Sequential with a forward of "
-                "its own, got None"
+                f"time_dim and channel_dim must be given for {type(net).__name__}, an nn.Sequential that overrides "
+                "forward, got None"
             )
         return layout
     if isinstance(net, _OF_IMAGES):
@@ -87,7 +87,7 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
 
 
 def check_sequences(name: str, x: Any) -> None:
-    """Raise unless ``x`` is nested or has the dims of one sequence or of a batch of them."""
+    """Raise unless ``x`` is nested, or has the 2 dims of a sequence or the 3 dims of a batch."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
     if not x.is_nested and x.dim() not in (2, 3):

@@ -15,7 +15,7 @@ from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
-_MASKED = -1e4  # a softmax gives such a score no weight; masks of others contain this, -1e9 or the lowest number
+_MASKED = -1e4  # the weight after a softmax is 0; common masks contain -1e4, -1e9 or the smallest number
 
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
@@ -28,7 +28,7 @@ def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
     for name in ("lengths", "cu_seqlens"):
         if arguments.pop(name, None) is not None:
             raise ValueError(f"{name} must be None for a {form}, which contains the lengths")
-    if arguments.pop("inplace", False):  # its frames are regrouped, so the shift would write to a copy
+    if arguments.pop("inplace", False):  # the shift runs on a copy
         raise ValueError(f"inplace must be False for a {form}, got True")
     if isinstance(x, PackedSequence):
         return _shift_packed(x, arguments)
@@ -36,17 +36,17 @@ def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
 
 
 def shift_stream(n_div: int, stride: int, bidirectional: bool, time_dim: int) -> ShiftStream:
-    """The stream of a layer's shift. With ``stride=0`` nothing moves and the layer ignores ``n_div``."""
+    """The stream of a layer's shift. With ``stride=0`` nothing moves, and ``n_div`` is ignored."""
     if stride == 0:
         return ShiftStream(groups=[], time_dim=time_dim)
     return ShiftStream(n_div=n_div, stride=stride, bidirectional=bidirectional, time_dim=time_dim)
 
 
 def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
-    """``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, with zeros in the frames that a padding mask marks.
+    """Set the masked frames of ``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, to zero.
 
-    The mask is ``(B, L)`` or ``(L,)``: bool, or the values that torch adds to attention scores, -10,000 or less for
-    padding. Gradients are exactly zero in these frames.
+    The mask is ``(B, L)`` or ``(L,)``: bool, with true for padding, or values that torch adds to attention scores, with
+    -10,000 or less for padding. Gradients are exactly zero in the masked frames.
     """
     if not isinstance(key_padding_mask, Tensor):
         raise TypeError(f"the padding mask must be a torch.Tensor, got {type(key_padding_mask).__name__}")
@@ -73,9 +73,9 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
 
 
 def apply_padded(nested: Tensor, batch_first: bool, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """``function`` of a nested tensor as a padded tensor and its mask ``(B, L)``; the output is nested likewise.
+    """Call ``function`` with a padded tensor and its mask, ``(B, L)``, and return a nested tensor.
 
-    The padded tensor is ``(B, L, D)``, or ``(L, B, D)`` without ``batch_first``.
+    The padded tensor is ``(B, L, D)`` with ``batch_first``, otherwise ``(L, B, D)``.
     """
     sequences = nested.unbind()
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=nested.device)
@@ -92,7 +92,7 @@ def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSe
     longest_first = PackedSequence(packed.data, packed.batch_sizes)
     padded, lengths = pad_packed_sequence(longest_first)  # (L, B, D)
     arguments |= {"time_dim": 0, "channel_dim": -1, "lengths": lengths.to(padded.device)}
-    if arguments.get("padding_mode", "zeros") == "zeros":  # the padding contains zeros already
+    if arguments.get("padding_mode", "zeros") == "zeros":  # the padding is zero already
         arguments["lengths"] = None
     data = pack_padded_sequence(temporal_shift(padded, **arguments), lengths).data
     return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
@@ -100,7 +100,7 @@ def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSe
 
 def _shift_nested(nested: Tensor, arguments: dict[str, Any]) -> Tensor:
     if arguments.get("channel_dim", -1) == -1:
-        arguments["time_dim"] = -2  # each sequence is (L, D) in any layout of the batch
+        arguments["time_dim"] = -2  # each sequence is (L, D), whatever the layout of the batch
     offsets = _offsets(nested)
     if offsets is not None:
         return torch.nested.nested_tensor_from_jagged(
@@ -117,9 +117,9 @@ def _nested_like(nested: Tensor, sequences: list[Tensor]) -> Tensor:
 
 
 def _offsets(nested: Any) -> Tensor | None:
-    """The ends of the sequences if a jagged tensor holds them back to back along the first dim of its values.
+    """The offsets of a jagged tensor whose sequences are contiguous in the first dim of its values, else ``None``.
 
-    The same object, not an equal one: torch adds such tensors only if they share it.
+    The same object and not a copy, because torch adds two nested tensors only if they share it.
     """
     if nested.layout == torch.jagged and ragged_dim(nested) == 1 and nested.lengths() is None:
         return nested.offsets()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""ShiftLSTM, the layer of the paper's ShiftLSTM, and ShiftGRU."""
+"""ShiftLSTM, the layer of the paper's model of that name, and ShiftGRU."""
 
 from __future__ import annotations
 
@@ -57,13 +57,16 @@ class _ShiftRNN(nn.RNNBase):
         return f"{super().extra_repr()}, {shift}{every}"
 
     def stream(self, state: Any = None) -> ChainedStream:
-        """A stream of this layer, from the beginning of a sequence or from the ``state`` of another stream.
+        """Create a stream of this layer.
 
-        The outputs of the chunks, concatenated, are the output for the whole sequence up to rounding (in eval mode, if
-        there is dropout between layers).
+        The concatenated outputs equal the output for the whole sequence up to rounding (in eval mode, if there is
+        dropout between layers).
+
+        Args:
+            state: The ``state`` of another stream of this layer, to continue from. Default: ``None``, a new sequence.
 
         Raises:
-            ValueError: If the layer is ``bidirectional``: its backward direction needs the last frame first.
+            ValueError: If the layer is ``bidirectional``: its backward direction begins with the last frame.
         """
         check_streamable(self)
         if self.bidirectional:
@@ -94,7 +97,7 @@ class _ShiftRNN(nn.RNNBase):
         )
 
     def _layer_by_layer(self, x: Any, hx: Any) -> Any:
-        """All layers, each with a shift before it; torch computes them in one call."""
+        """Run the layers one by one, each on shifted input."""
         if isinstance(x, Tensor) and x.dim() == 2:
             return self._as_a_batch(self._layer_by_layer, x, hx)
         packed = isinstance(x, PackedSequence)
@@ -146,26 +149,24 @@ class _ShiftRNN(nn.RNNBase):
 class ShiftLSTM(_ShiftRNN, nn.LSTM):
     r"""An ``nn.LSTM`` with an input that is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
-    It is a subclass of ``nn.LSTM`` and takes all its arguments; ``bidirectional`` is the direction of the LSTM, not of
-    the shift. The parameters and the ``state_dict`` are those of ``nn.LSTM``, so checkpoints go both ways. With
-    ``stride=0`` the output is that of ``nn.LSTM`` bit for bit. Like ``nn.LSTM``, it is traced by Dynamo only with
+    It is a subclass of ``nn.LSTM`` with the same arguments, parameters and ``state_dict``, so each loads the
+    checkpoints of the other. ``bidirectional`` is the direction of the LSTM, not of the shift. With ``stride=0``, the
+    output is that of ``nn.LSTM`` bit for bit. Like ``nn.LSTM``, it is traced by Dynamo only with
     ``torch._dynamo.config.allow_rnn``.
 
     Args:
-        input_size: The channels, ``D``.
-        hidden_size: As in ``nn.LSTM``, like the other arguments up to ``dtype``.
+        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` are those of ``nn.LSTM``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: Frames that they move; with 0 this is ``nn.LSTM``. Default: 1.
-        bidirectional_shift: Whether a second group of channels reads the future. Default: no (the paper's best).
-        shift_every_layer: Whether the input of every layer is shifted, instead of the input of the first layer only.
-            Default: no.
+        stride: Frames that they move; with 0 nothing moves. Default: 1.
+        bidirectional_shift: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
+        shift_every_layer: Whether the input of every layer is shifted, instead of only the first. Default: ``False``.
 
     Shape:
-        As in ``nn.LSTM``: ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a ``PackedSequence``, in
-        which each sequence is shifted on its own.
+        As in ``nn.LSTM``: the input is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a
+        ``PackedSequence``, in which each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument does not have its type; when called, if the input is nested.
+        TypeError: If an argument has the wrong type; when called, if the input is nested.
         ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer.
 
     Example:
@@ -204,13 +205,12 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 class ShiftGRU(_ShiftRNN, nn.GRU):
     r"""An ``nn.GRU`` with an input that is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
 
-    It relates to ``nn.GRU`` as :class:`ShiftLSTM` relates to ``nn.LSTM``. The paper has no GRU; the defaults of the
-    shift are those of ShiftLSTM.
+    It is a subclass of ``nn.GRU`` with the same arguments, parameters and ``state_dict``. The paper has no GRU; the
+    defaults of the shift are those of :class:`ShiftLSTM`.
 
     Args:
-        input_size: The channels, ``D``.
-        hidden_size: As in ``nn.GRU``, like the other arguments up to ``dtype``.
-        n_div: As in :class:`ShiftLSTM`, like the other arguments.
+        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` are those of ``nn.GRU``.
+        n_div: It and the remaining arguments are those of :class:`ShiftLSTM`.
 
     Shape:
         As in ``nn.GRU``.
@@ -243,7 +243,7 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
         shift_every_layer: bool = False,
         **unsupported: Any,
     ) -> None:
-        # device and dtype by name: the next positional argument of nn.GRU is proj_size, which nn.GRU refuses
+        # device and dtype by name: the next positional argument would be proj_size, which nn.GRU rejects
         super().__init__(
             input_size,
             hidden_size,
@@ -260,7 +260,7 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
 
 
 def _each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """``function`` of the state of a GRU or of both states of an LSTM."""
+    """Apply ``function`` to the state of a GRU or to both states of an LSTM."""
     if states is None or isinstance(states, Tensor):
         return None if states is None else function(states)
     return tuple(map(function, states))

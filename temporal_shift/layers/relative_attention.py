@@ -19,19 +19,19 @@ class RelativeSelfAttention(nn.Module):
     Position Embeddings". No tensor of ``L x L x d`` is built.
 
     Args:
-        d_model: The channels, ``D``.
-        nhead: Attention heads, of ``d = D / nhead`` channels each.
-        max_frames: The longest sequence.
+        d_model: Channels, ``D``.
+        nhead: Attention heads, with ``d = D / nhead`` channels each.
+        max_frames: Maximum length of a sequence, in frames.
         dropout: Dropout probability of the attention weights. Default: 0.
-        bias: Whether queries, keys and values have a bias. Default: yes.
-        batch_first: Whether three-dimensional input is ``(B, L, D)`` rather than ``(L, B, D)``. Default: no.
+        bias: Whether queries, keys and values have a bias. Default: ``True``.
+        batch_first: Whether a batch is ``(B, L, D)`` rather than ``(L, B, D)``. Default: ``False``.
         device: As in ``nn.Linear``.
         dtype: As in ``nn.Linear``.
 
     Shape:
-        ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, to the same. ``attn_mask`` is ``(L, L)`` or ``(B * nhead, L, L)``,
-        ``key_padding_mask`` ``(B, L)`` or ``(L,)``; as in ``nn.MultiheadAttention`` they are bool, with true for
-        masked positions, or added to the scores.
+        Input and output: ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``. ``attn_mask`` is ``(L, L)`` or
+        ``(B * nhead, L, L)``, ``key_padding_mask`` ``(B, L)`` or ``(L,)``. As in ``nn.MultiheadAttention``, masks are
+        bool, with true for masked positions, or are added to the scores.
 
     Raises:
         ValueError: If ``nhead`` does not divide ``d_model``, or a sequence is longer than ``max_frames``.
@@ -41,7 +41,7 @@ class RelativeSelfAttention(nn.Module):
         torch.Size([2, 50, 32])
     """
 
-    # torch's Transformer layers read these and keep off their fused path.
+    # torch's Transformer layers read these attributes and then do not use their fused path.
     in_proj_bias = None
     _qkv_same_embed_dim = False
 
@@ -107,11 +107,11 @@ def relative_attention(
         q: Queries, ``(B, H, L, d)``.
         k: Keys, likewise.
         v: Values, likewise.
-        table: Relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` is that of query ``i`` and key ``j``.
+        table: Relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` belongs to query ``i`` and key ``j``.
         bias: Added to the scores, ``(B or 1, H or 1, L or 1, L)``.
         dropout: Probability of setting a weight to zero.
     """
-    # The rows are computed last frame first: query L - 1 - n and key j then meet row n + j of the flipped table.
+    # Queries are in reverse order, so that query L - 1 - n and key j need row n + j of the flipped table.
     q, scaled_k = q.flip(-2) / math.sqrt(q.shape[-1]), k / math.sqrt(q.shape[-1])
     positions = table.flip(0).mT  # (d, 2L - 1)
     scores = q @ k.mT + _skewed(q @ positions) + _skewed(scaled_k @ positions).mT
@@ -127,7 +127,7 @@ def _skewed(products: Tensor) -> Tensor:
 
 
 def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
-    """Both masks as one that is added to the scores. It is finite: a row that is masked whole gives no NaN."""
+    """Both masks as one that is added to the scores. It is finite, so that a fully masked row does not become NaN."""
     heads, length = q.shape[1:3]
     bias = None
     if mask is not None:
@@ -139,7 +139,7 @@ def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | No
 
 
 def _additive(mask: Tensor, q: Tensor) -> Tensor:
-    hidden = torch.finfo(q.dtype).min / 4  # the sum of two of them and a score is finite
+    hidden = torch.finfo(q.dtype).min / 4  # so that the sum of two masks and a score is finite
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, hidden)
     return mask.to(q.dtype).clamp(min=hidden)

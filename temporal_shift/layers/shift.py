@@ -1,4 +1,4 @@
-"""The shift as a module, alone or in front of another."""
+"""The shift as a module, alone or before another module."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ class TemporalShift(nn.Module):
     r"""Shift the input in time, then apply ``net``: :math:`y = \text{net}(\text{shift}(x))`.
 
     Args:
-        net: The module that gets the shifted input, or ``None`` for the shift alone. Its first argument is the
-            sequence; other arguments are passed on.
-        n_div: One in ``n_div`` channels moves, per direction. Default: 8.
+        net: The module that gets the shifted input as its first argument; other arguments are passed on. Default:
+            ``None``, the shift alone.
+        n_div: One in ``n_div`` channels moves, per direction. Default: 8, as in the Temporal Shift Module.
         stride: Frames that they move. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: no.
+        bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
-        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``.
-        time_dim: The dim of the frames. Default: the one that ``net`` expects: the last for ``nn.Conv1d`` and the other
-            one-dimensional convolutions, norms and pools; the first for torch's recurrent, attention and Transformer
-            layers without ``batch_first``; otherwise -2. An ``nn.Sequential`` expects what its first module expects.
-            Both dims must be given for one with a ``forward`` of its own that begins with such a module, and for
-            ``nn.Conv2d`` and other modules for images.
-        channel_dim: The dim of the channels. Default: -2 for ``nn.Conv1d`` and the like, otherwise -1.
-        inplace: Whether the input is overwritten. Streams ignore it: they never write to a chunk. Default: no.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
+            ``None``.
+        time_dim: The dim of the frames. Default: the one that ``net`` expects: -1 for ``nn.Conv1d`` and other
+            one-dimensional convolutions, norms and pooling layers; 0 for torch's recurrent, attention and Transformer
+            layers without ``batch_first``; the one of the first module for an ``nn.Sequential``; otherwise -2. Both
+            dims must be given for ``nn.Conv2d`` and other modules for images, and for an ``nn.Sequential`` that
+            overrides ``forward`` if its first module expects another layout than ``(..., L, D)``.
+        channel_dim: The dim of the channels. Default: -2 for one-dimensional convolutions, norms and pooling layers,
+            otherwise -1.
+        inplace: Whether the input is overwritten. Streams ignore it and never write to a chunk. Default: ``False``.
 
     Shape:
-        ``(B, L, D)``, or the layout that ``net`` expects, to the output of ``net``. The keyword arguments ``lengths``
-        and ``cu_seqlens`` say where sequences end, as in :func:`temporal_shift.temporal_shift`; ``net`` does not get
-        them. In a ``PackedSequence`` or a nested tensor each sequence is shifted on its own.
+        The input is ``(B, L, D)`` or the layout that ``net`` expects; the output is that of ``net``. The keyword
+        arguments ``lengths`` and ``cu_seqlens`` are those of :func:`temporal_shift.temporal_shift`; they are not passed
+        to ``net``. In a ``PackedSequence`` or a nested tensor, each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument does not have its type.
-        ValueError: As :func:`temporal_shift.temporal_shift`: at construction where the arguments alone show it,
-            otherwise when called. When called with a ``PackedSequence`` or a nested tensor: if ``inplace``, or if
-            ``lengths`` or ``cu_seqlens`` is given; with a ``PackedSequence``, if ``channel_dim`` is not the last.
+        TypeError: If an argument has the wrong type.
+        ValueError: As :func:`temporal_shift.temporal_shift`, at construction if possible, otherwise when called. When
+            called with a ``PackedSequence`` or a nested tensor, if ``inplace``, or if ``lengths`` or ``cu_seqlens`` is
+            passed; with a ``PackedSequence``, if ``channel_dim`` is not the last.
 
     Example:
         >>> layer = TemporalShift(nn.Conv1d(16, 32, 3, padding=1), n_div=4)
@@ -90,16 +92,19 @@ class TemporalShift(nn.Module):
     ) -> Any:
         if self.net is None and (args or kwargs):
             given = ", ".join([*(type(each).__name__ for each in args), *kwargs])
-            raise TypeError(f"arguments must be x, lengths and cu_seqlens where net is None, got also {given}")
+            raise TypeError(f"arguments must be x, lengths and cu_seqlens if net is None, got also {given}")
         shifted = shift_sequences(x, **self._arguments(), lengths=lengths, cu_seqlens=cu_seqlens, inplace=self.inplace)
         return shifted if self.net is None else self.net(shifted, *args, **kwargs)
 
     def stream(self, state: Any = None) -> ShiftStream | ChainedStream:
-        """A stream of this module, from the beginning of a sequence or from the ``state`` of another stream.
+        """Create a stream of this module.
+
+        Args:
+            state: The ``state`` of another stream of this module, to continue from. Default: ``None``, a new sequence.
 
         Raises:
-            ValueError: If ``padding_mode`` is ``"circular"``, which needs the last frame for the first one, or if
-                ``net`` may read other frames (see :func:`temporal_shift.streaming.stream`).
+            ValueError: If ``padding_mode`` is ``"circular"``, in which the first frame reads the last, or if ``net``
+                may read other frames (see :func:`temporal_shift.streaming.stream`).
         """
         check_streamable(self)
         if self.net is None:

@@ -1,4 +1,4 @@
-"""ShiftTransformerLayer, the block of the paper's Shiftformer, and the layer of its Transformer baseline."""
+"""ShiftTransformerLayer, the block of the paper's Shiftformer, and the layer of the Transformer baseline."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
       y = \text{norm}_2(h + \text{FF}(h))`;
     - ``placement="inplace"``: the ordinary layer on :math:`\text{shift}(x)`.
 
-    With ``norm_first`` the norms are inside the branches, as in torch. The call and the arguments up to ``dtype`` are
-    those of ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"`` the parameters are too, and with
-    ``stride=0`` the output is that of torch's layer bit for bit, except for the padding, which is zero. ``"replace"``
-    is the paper's block and does not replace a layer of torch: its ``state_dict`` has the names of torch's feed-forward
-    part and ``norm2`` only. The paper's settings are
+    With ``norm_first``, the norms are inside the branches, as in torch. The call and the arguments up to ``dtype`` are
+    those of ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"``, the parameters are also the same,
+    and with ``stride=0`` the output is that of torch's layer bit for bit, except in the padding, where it is zero. With
+    ``"replace"``, the ``state_dict`` contains only the feed-forward part and ``norm2``. The paper's settings are
     ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
 
     Args:
-        d_model: The channels, ``D``.
-        nhead: Heads of the self-attention. With ``"replace"`` it is checked and not used.
+        d_model: Channels, ``D``. It and the other arguments up to ``dtype`` are those of
+            ``nn.TransformerEncoderLayer``.
+        nhead: Attention heads. With ``"replace"`` it is checked and not used.
         placement: ``"replace"`` (default, the paper's best), ``"residual"`` or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: Frames that they move; 0 for no shift. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: yes (the paper's best).
+        stride: Frames that they move; with 0 nothing moves. Default: 1.
+        bidirectional: Whether a second group of channels reads the future. Default: ``True`` (the paper's best).
 
     Shape:
         ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
         Frames that ``src_key_padding_mask`` marks as padding count as zeros: no other frame reads them, and the output
-        and all gradients are zero there. A ``src_mask`` limits the attention. ``"replace"`` has no attention and takes
-        a causal mask only, with ``is_causal=True`` and a shift that reads the past, which is causal by itself.
+        and all gradients are zero there. ``src_mask`` limits the attention. ``"replace"`` has no attention, and accepts
+        only a causal mask with ``is_causal=True`` and a shift that reads only the past, which is causal.
 
     Raises:
-        TypeError: If an argument does not have its type.
+        TypeError: If an argument has the wrong type.
         ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
-            ``"replace"`` gets a ``src_mask`` that is not causal, if ``is_causal`` and the shift reads the future, if
-            ``src`` does not have 2 or 3 dims, or if ``src_key_padding_mask`` does not have its shape or ``src`` is
-            nested.
+            ``"replace"`` gets a ``src_mask`` that is not causal; if ``is_causal`` and the shift reads the future; if
+            ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, or is passed with a
+            nested ``src``.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -126,16 +126,19 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
             return self._of_nested(src, src_mask, src_key_padding_mask, is_causal)
         if src_key_padding_mask is None:
             return self._of_dense(src, src_mask, None, is_causal)
-        # also where nothing is shifted: attention weights and gradients of zero do not stop a NaN
+        # also with stride=0: zero attention weights and zero gradients do not stop a NaN
         time_dim = time_dim_of(src, self.batch_first)
         y = self._of_dense(zero_padding(src, src_key_padding_mask, time_dim), src_mask, src_key_padding_mask, is_causal)
         return zero_padding(y, src_key_padding_mask, time_dim)
 
     def stream(self, state: Any = None) -> ChainedStream:
-        """A stream of this layer, from the beginning of a sequence or from the ``state`` of another stream.
+        """Create a stream of this layer.
 
-        The outputs of the chunks, concatenated, are the output for the whole sequence up to rounding (in eval mode, if
-        there is dropout). With ``bidirectional`` they are ``stride`` frames late, and ``flush()`` returns the last.
+        The concatenated outputs equal the output for the whole sequence up to rounding (in eval mode, if there is
+        dropout). With ``bidirectional``, they are ``stride`` frames late, and ``flush()`` returns the last ones.
+
+        Args:
+            state: The ``state`` of another stream of this layer, to continue from. Default: ``None``, a new sequence.
 
         Raises:
             ValueError: If ``placement`` is not ``"replace"``: attention reads all frames.
@@ -172,7 +175,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
             return self._feed_forward(self._shift(x))
         like_torch = self.placement == "inplace" or self.stride == 0
         if like_torch and x.layout == torch.strided and not (self.training or torch.is_grad_enabled()):
-            with suppress(AssertionError, RuntimeError):  # torch's fused path takes nested tensors, others do not
+            with suppress(AssertionError, RuntimeError):  # only torch's fused path takes nested tensors
                 return super().forward(self._shift(x), mask, None, is_causal)
         return apply_padded(x, self.batch_first, lambda src, pad: self.forward(src, mask, pad, is_causal))
 
@@ -208,10 +211,11 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
     ``RelativeTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, max_frames=374)``.
 
     Args:
-        d_model: As in :class:`ShiftTransformerLayer`, like the other arguments.
-        max_frames: The longest sequence: the learned table has ``2 * max_frames - 1`` relative positions.
-        placement: ``"inplace"`` (default) or ``"residual"``, for a shift before or beside the attention.
-        stride: Frames that a shift moves. Default: 0, no shift.
+        d_model: Channels, ``D``. It and the arguments that are not listed here are those of
+            :class:`ShiftTransformerLayer`.
+        max_frames: Maximum length of a sequence, in frames. The table has ``2 * max_frames - 1`` relative positions.
+        placement: ``"inplace"`` (default) or ``"residual"``: the shift is before or beside the attention.
+        stride: Frames that the channels move. Default: 0, nothing moves.
 
     Shape:
         As in :class:`ShiftTransformerLayer`. The layer works in ``nn.TransformerEncoder``.
@@ -278,9 +282,9 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
 
 
 class _NoAttention(nn.Module):
-    """Takes the place of self-attention, with the attributes that ``nn.TransformerEncoder`` reads."""
+    """A placeholder for self-attention with the attributes that ``nn.TransformerEncoder`` reads."""
 
-    _qkv_same_embed_dim = False  # keeps torch off its fused path, which computes attention
+    _qkv_same_embed_dim = False  # then torch does not use its fused path, which computes attention
 
     def __init__(self, batch_first: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers on a sequence that arrives in chunks. The outputs, concatenated, are those for the whole sequence."""
+"""Streams: run layers on a sequence in chunks. The concatenated outputs equal the output for the whole sequence."""
 
 from .nets import ChainedStream, FramewiseStream, RecurrentStream, RunningMean, Stage, stream
 from .shift import ShiftStream

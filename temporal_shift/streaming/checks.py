@@ -1,4 +1,4 @@
-"""What would make a stream return other frames than its net, checked when the stream is created."""
+"""Checks, at the creation of a stream, that its output will equal the output of its net."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from ..core import torch_private
 
-_MAX_STEP = 1024  # frames; a stream keeps as many in memory as its shift moves
+_MAX_STEP = 1024  # frames; the memory of a stream is proportional to the step of its shift
 _WIDTHS = ("in_features", "input_size", "normalized_shape")  # attributes of modules with the channels of their input
 
 
 def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether ``module`` computes the ``forward`` of ``kind``: it is no subclass with another one.
+    """Whether ``module`` is a ``kind`` that does not override ``forward``.
 
-    A parametrization gives a module a subclass that inherits ``forward``.
+    A parametrization replaces the class of a module by a subclass that inherits ``forward``.
     """
     of_module = type(module)
     return (
@@ -31,7 +31,7 @@ def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def check_streamable(net: nn.Module) -> None:
-    """Raise a ``ValueError`` if ``net`` has a hook, or a ``forward`` that its ``stream`` does not know."""
+    """Raise a ``ValueError`` if ``net`` has a hook, or overrides ``forward`` without overriding ``stream``."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"net must be a torch.nn.Module, got {net!r}")
     for name, module in net.named_modules():
@@ -50,28 +50,28 @@ def check_streamable(net: nn.Module) -> None:
         )
     if has_stream(net) and _depth(net, "forward") < _depth(net, "stream"):
         raise ValueError(
-            f"{type(net).__name__} cannot stream with a forward of its own, which the stream() that it inherits does "
-            "not know: define stream() too"
+            f"{type(net).__name__} cannot stream, because it overrides forward and inherits stream(): override "
+            "stream(), too"
         )
 
 
 def has_stream(module: nn.Module) -> bool:
-    """Whether the module has a method ``stream``, not a submodule of that name or the method of a module in it."""
+    """Whether the module has a method ``stream``, rather than a submodule with that name or a forwarded attribute."""
     return _depth(module, "stream") < math.inf and callable(module.stream)
 
 
 def _depth(module: nn.Module, name: str) -> float:
-    """How far up the base classes ``name`` is defined; -1 if the object itself has it, infinity if none has."""
+    """The index in the MRO of the class that defines ``name``; -1 for the object itself, infinity for none."""
     owners = [vars(module), *map(vars, type(module).__mro__)]
     return next((depth for depth, names in enumerate(owners) if name in names), math.inf) - 1
 
 
 def check_against_whole(net: nn.Module, live: Any) -> None:
-    """Raise a ``ValueError`` if a short random sequence in chunks does not give what it gives as a whole.
+    """Raise a ``ValueError`` if the output for a short random sequence differs between chunks and the whole.
 
     ``live`` is a new stream of ``net``. The net runs in eval mode, without autograd and autocast; its training mode,
-    its buffers and the random state are restored. Nothing is checked if the net has no values (on the meta device), if
-    it shifts by more than 1024 frames, or if it does not take the sequence, because its number of channels is unknown.
+    its buffers and the random state are restored. Nothing is checked if the net is on the meta device, if it shifts by
+    more than 1024 frames, or if it raises an error for the sequence, because its number of channels is unknown.
     """
     if max(map(_step, net.modules())) > _MAX_STEP:
         return
@@ -81,34 +81,34 @@ def check_against_whole(net: nn.Module, live: Any) -> None:
     with _undisturbed(net, x.device):
         try:
             whole = _frames_of(net(x.clone()))
-        except Exception:  # another number of channels, or a recurrent layer inside a stack, which returns a state too
+        except Exception:  # a wrong number of channels, or a recurrent layer in a stack, which also returns its state
             return
         chunks = x.split([3, 1, x.shape[time_dim] - 4], dim=time_dim)
         found = [*(live(chunk.clone()) for chunk in chunks), *([live.flush()] if live.delay else [])]
         streamed = torch.cat(found, dim=time_dim)
     if streamed.shape != whole.shape or not _close(streamed, whole):
         raise ValueError(
-            f"{type(net).__name__} cannot stream: a random sequence in chunks gives other frames than as a whole"
+            f"{type(net).__name__} cannot stream: for a random sequence, the output in chunks differs from the whole"
         )
 
 
 def _step(module: nn.Module) -> int:
-    """The frames that a module shifts."""
-    stride = getattr(module, "stride", None)  # of a convolution it is a tuple
+    """The largest number of frames by which a module shifts."""
+    stride = getattr(module, "stride", None)  # a convolution has a tuple
     return max(abs(stride) if isinstance(stride, int) else 0, *(abs(frames) for _, frames in _groups(module)), 0)
 
 
 def _groups(module: nn.Module) -> Sequence[tuple[int, int]]:
-    groups = getattr(module, "groups", None)  # of a convolution it is an int
+    groups = getattr(module, "groups", None)  # a convolution has an int
     return groups if isinstance(groups, (list, tuple)) else []
 
 
 def _example(net: nn.Module, time_dim: int, frames: int) -> tuple[Tensor, int]:
-    """A random sequence that the net is likely to take, and its time dim."""
+    """A random sequence with the channels that the net probably expects, and its time dim."""
     modules = list(net.modules())
     widths = (getattr(module, name, None) for module in modules for name in _WIDTHS)
     width = next((width[-1] if isinstance(width, tuple) else width for width in widths if width), None)
-    if width is None:  # shifts take any number of channels that is large enough
+    if width is None:  # a shift takes any sufficient number of channels
         groups = [sum(channels for channels, _ in _groups(module)) for module in modules]
         width = max(8, *groups, *(getattr(module, "n_div", None) or 0 for module in modules))
     channel_dim = next((dim for module in modules if isinstance(dim := getattr(module, "channel_dim", None), int)), -1)
@@ -122,7 +122,7 @@ def _example(net: nn.Module, time_dim: int, frames: int) -> tuple[Tensor, int]:
 
 
 def _differ(time_dim: int, channel_dim: int, dims: int) -> bool:
-    """Whether both are dims of a tensor with ``dims`` dims, and not the same."""
+    """Whether both are valid and different dims of a tensor with ``dims`` dims."""
     exist = all(-dims <= dim < dims for dim in (time_dim, channel_dim))
     return exist and time_dim % dims != channel_dim % dims
 
@@ -155,7 +155,7 @@ def _frames_of(output: Any) -> Tensor:
 
 
 def _close(streamed: Tensor, whole: Tensor) -> bool:
-    """Whether both are equal up to rounding, of which a net of many layers has more than one operation."""
+    """Whether both are equal up to the rounding of a net with many layers."""
     tolerance = torch.finfo(whole.dtype).eps ** 0.5
     finite = whole[whole.isfinite()].abs()
     scale = finite.max().item() if len(finite) else 0.0

@@ -1,4 +1,4 @@
-"""Nets on a sequence that arrives in chunks: a chain of stages, each of which remembers what it needs."""
+"""Streams of nets: a chain of stages, each with its own state."""
 
 from __future__ import annotations
 
@@ -27,44 +27,48 @@ _FRAMEWISE = (
 
 
 class Stage(Protocol):
-    """Part of a stream. ``state`` is all that it remembers; another such stage can continue from it."""
+    """The interface of a part of a stream. ``state`` is all that it remembers; a stage of the same net can use it."""
 
     state: Any
 
     @property
     def delay(self) -> int:
-        """Frames that the output is late."""
+        """Delay of the output, in frames."""
 
     def __call__(self, chunk: Tensor, /) -> Tensor:
-        """Take the next frames and return the frames that are complete."""
+        """Take the next frames of the input and return the next frames of the output."""
 
     def flush(self) -> Tensor | None:
-        """Return the frames that wait for the future, or ``None`` if a stage never waits, and start again."""
+        """End the sequence: return the remaining frames, or ``None`` if there is no delay, and reset the state."""
 
 
 def stream(net: nn.Module, state: Any = None) -> ChainedStream:
-    r"""A stream of ``net``, from the beginning of a sequence or from the ``state`` of another stream.
+    r"""Create a stream of ``net``, which runs it on a sequence in chunks.
 
     ::
 
-        input    x0 x1 | x2 x3 x4 | flush()      (two Shiftformer layers, stride 1, both ways: a delay of two frames)
+        input    x0 x1 | x2 x3 x4 | flush()      (two bidirectional Shiftformer layers, stride 1: a delay of two frames)
         output   .     | y0 y1 y2 | y3 y4
 
-    The outputs, concatenated, are ``net`` of the whole sequence up to rounding, if ``net`` is in eval mode. A short
-    random sequence checks that when a stream is created; the net and the random state stay as they were.
+    If ``net`` is in eval mode, the concatenated outputs equal the output for the whole sequence up to rounding. This is
+    checked with a short random sequence when the stream is created; the net and the random state do not change.
 
     Args:
         net: A layer that streams (:class:`~temporal_shift.TemporalShift`, :class:`~temporal_shift.ShiftLSTM`,
             :class:`~temporal_shift.ShiftGRU`, :class:`~temporal_shift.ShiftTransformerLayer`), a module that works
             frame by frame (``nn.Linear``, ``nn.LayerNorm``, activations, ``nn.Dropout``), or an ``nn.Sequential`` or
-            ``nn.TransformerEncoder`` of these. Subclasses stream if they inherit ``forward``. Hooks that are registered
-            later are ignored.
-        state: The ``state`` of another stream of the same net, to continue from.
+            ``nn.TransformerEncoder`` of these. Subclasses must inherit ``forward``. Hooks that are registered later are
+            ignored.
+        state: The ``state`` of another stream of the same net, to continue from. Default: ``None``, a new sequence.
+
+    Returns:
+        A stream. Call it with a chunk, ``(B, l, D)`` with any ``l`` or the layout that ``net`` expects, and call its
+        ``flush()`` at the end of the sequence.
 
     Raises:
         TypeError: If ``net`` is not an ``nn.Module``.
-        ValueError: If a part of ``net`` cannot stream, has hooks or a ``forward`` of its own, or if the random sequence
-            gives other frames in chunks than as a whole.
+        ValueError: If a part of ``net`` cannot stream, has hooks or overrides ``forward``, or if the output for the
+            random sequence differs between chunks and the whole.
 
     Example:
         >>> block = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -76,17 +80,17 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         True
     """
     live = chained(stages_of(net), state)
-    if state is None:  # else another stream was checked, and a server may create one for each chunk
+    if state is None:  # otherwise checked before; a server may create a stream for each chunk
         check_against_whole(net, chained(stages_of(net)))
     return live
 
 
 class ChainedStream:
-    """A chain of stages: each gets the output of the one before.
+    """A chain of stages: each gets the output of the previous one.
 
     Attributes:
         state: The states of the stages, a tuple.
-        delay: Frames that the output is late.
+        delay: Delay of the output, in frames.
     """
 
     def __init__(self, stages: Sequence[Stage], time_dim: int, state: tuple[Any, ...] | None = None) -> None:
@@ -96,7 +100,7 @@ class ChainedStream:
             self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        """Take the next frames and return the frames that are complete.
+        """Take the next frames of the input and return the next frames of the output.
 
         Raises:
             TypeError: As :class:`ShiftStream`.
@@ -107,12 +111,12 @@ class ChainedStream:
             for stage in self.stages:
                 chunk = stage(chunk)
         except BaseException:
-            self.state = before  # a chunk that raises an error must not change the first stages
+            self.state = before  # an error must not change the stages before it
             raise
         return chunk
 
     def flush(self) -> Tensor:
-        """Return the frames that wait for the future, and start again.
+        """End the sequence: return the remaining frames of the output and reset the state.
 
         Raises:
             ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
@@ -124,7 +128,7 @@ class ChainedStream:
             parts += [] if own is None else [own]
             rest = torch.cat(parts, dim=self.time_dim) if parts else None
         if rest is None:
-            raise ValueError("flush() needs a net with a shift: in this net no frame waits for another")
+            raise ValueError("flush() needs a net with a shift, got a net without")
         return rest
 
     @property
@@ -145,7 +149,7 @@ class ChainedStream:
 
 
 class FramewiseStream:
-    """A net that works frame by frame: it remembers nothing, and no frame waits."""
+    """The stage of a net that computes each frame on its own: it has no state and no delay."""
 
     delay = 0
 
@@ -157,15 +161,15 @@ class FramewiseStream:
         return self._net(chunk)
 
     def flush(self) -> None:
-        """No frame waits."""
+        """There are no remaining frames."""
 
 
 class RecurrentStream:
-    """A recurrent layer in the forward direction.
+    """The stage of a recurrent layer in the forward direction.
 
     Args:
-        step: Maps frames and a state (``None`` at first) to outputs and a state, like an ``nn.LSTM`` or ``nn.GRU``.
-        width: Channels of its output.
+        step: A function of frames and a state (``None`` at first) that returns outputs and a state, like ``nn.LSTM``.
+        width: Channels of the output.
         time_dim: The dim of the frames.
     """
 
@@ -178,24 +182,24 @@ class RecurrentStream:
         self.state: Any = None
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        if chunk.shape[self._time_dim] == 0:  # torch's recurrent layers refuse an empty input
+        if chunk.shape[self._time_dim] == 0:  # torch's recurrent layers reject an empty input
             return chunk.new_empty(*chunk.shape[:-1], self._width)
         output, self.state = self._step(chunk, self.state)
         return output
 
     def flush(self) -> None:
-        """No frame waits; the stream starts again."""
+        """There are no remaining frames. Reset the state."""
         self.state = None
 
 
 class RunningMean:
     r"""The mean over all frames so far: after ``n`` frames :math:`\frac{1}{n} \sum_{t < n} x_t`.
 
-    With a linear layer after it, each chunk gives a prediction, and the last chunk that of the whole sequence.
+    With a linear layer after it, each chunk gives a prediction from the frames so far.
 
     Args:
-        time_dim: The dim of the frames, which the mean reduces. Default: -2.
-        state: The ``state`` of another mean, to continue from.
+        time_dim: The dim of the frames, which the mean removes. Default: -2.
+        state: The ``state`` of another mean, to continue from. Default: ``None``.
 
     Raises:
         TypeError: If ``time_dim`` is not an int.
@@ -222,8 +226,8 @@ class RunningMean:
 
         Raises:
             TypeError: If the frames are not a tensor, or neither floating point nor complex.
-            ValueError: If they have no ``time_dim``, or differ from those before in shape, in device, or in the
-                dtype of their sum, which is float32 at least.
+            ValueError: If they have no ``time_dim``, or their sum differs from the previous one in shape, device or
+                dtype. The sum is in float32 or wider.
         """
         if not isinstance(frames, Tensor):
             raise TypeError(f"frames must be a torch.Tensor, got {type(frames).__name__}")
@@ -238,8 +242,8 @@ class RunningMean:
             for name in ("shape", "dtype", "device"):
                 if getattr(before, name) != getattr(total, name):
                     raise ValueError(
-                        f"frames must have the {name} of those before, summed over time {_shown(before, name)}, got "
-                        f"{_shown(total, name)}"
+                        f"frames must have the same {name} in every call ({_shown(before, name)} summed over time), "
+                        f"got {_shown(total, name)}"
                     )
             total, count = self.state[0] + total, self.state[1] + count
         self.state = total, count
@@ -249,7 +253,7 @@ class RunningMean:
 def _check_state(state: Any) -> None:
     is_pair = isinstance(state, (tuple, list)) and len(state) == 2
     if not is_pair or not isinstance(state[0], Tensor) or not isinstance(state[1], int) or state[1] < 0:
-        raise ValueError(f"state must be a sum of frames, a torch.Tensor, and their number, got {state!r}")
+        raise ValueError(f"state must be (sum of frames, number of frames), got {state!r}")
 
 
 def _shown(x: Tensor, name: str) -> object:
@@ -257,7 +261,7 @@ def _shown(x: Tensor, name: str) -> object:
 
 
 def stages_of(net: nn.Module) -> list[Stage]:
-    """The stages of a net. Raises a ``ValueError`` if a part of it cannot stream."""
+    """The stages of a net. Raise a ``ValueError`` if a part of it cannot stream."""
     check_streamable(net)
     if has_stream(net):
         own = net.stream()  # type: ignore[operator]
@@ -272,20 +276,19 @@ def stages_of(net: nn.Module) -> list[Stage]:
         return [FramewiseStream(net)]
     if isinstance(net, (nn.Sequential, nn.TransformerEncoder, *_FRAMEWISE)) and not framewise:
         raise ValueError(
-            f"{type(net).__name__} cannot stream with a forward of its own, which may read other frames: give it a "
-            "stream() that returns a Stage"
+            f"{type(net).__name__} cannot stream, because it overrides forward: give it a stream() that returns a Stage"
         )
     raise ValueError(
         f"{type(net).__name__} cannot stream, as it may read other frames: the net must consist of layers with a "
-        "stream() and of modules that work frame by frame. If it wraps a net, as torch.compile does, pass that net"
+        "stream() and of modules that work frame by frame. If it wraps a net, like torch.compile, pass that net"
     )
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
-    """The stages as one stream. Raises a ``ValueError`` if their time dims differ."""
+    """The stages as one stream. Raise a ``ValueError`` if their time dims differ."""
     dims = {stage.time_dim for stage in stages if hasattr(stage, "time_dim")}
     if len(dims) > 1:
         raise ValueError(f"time_dim must be the same in all layers to stream, got {sorted(dims)}")
     if dims == {-1} and len(stages) > 1:
-        raise ValueError("time_dim must not be -1 to stream through a net, which works on the last dim of each frame")
+        raise ValueError("time_dim must not be -1 to stream through a net, which expects channels in the last dim")
     return ChainedStream(stages, dims.pop() if dims else -2, state)

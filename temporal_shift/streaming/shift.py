@@ -1,4 +1,4 @@
-"""The shift chunk by chunk, equal to the shift of the whole sequence."""
+"""The stream of a shift, bit for bit equal to the shift of the whole sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.geometry import ShiftGeometry
 
 
 class ShiftStream:
-    r"""A temporal shift of a sequence that arrives in chunks. :meth:`.TemporalShift.stream` creates one.
+    r"""A temporal shift of a sequence in chunks. :meth:`.TemporalShift.stream` creates one.
 
     Let :math:`y = \text{shift}(x)` be the shift of the whole sequence. After :math:`n` frames of ``x`` the stream has
     returned the first :math:`n - d` frames of ``y``. The delay :math:`d` is how far the shift reads into the future: 0
@@ -20,23 +20,22 @@ class ShiftStream:
 
     ::
 
-        input    x0 x1 | x2 x3 x4 | flush()      (stride 1, both ways: a delay of one frame)
+        input    x0 x1 | x2 x3 x4 | flush()      (stride 1, bidirectional: a delay of one frame)
         output   y0    | y1 y2 y3 | y4
 
-    The outputs, concatenated, are ``y`` bit for bit, for chunks of any length, also of no frame.
+    The concatenated outputs equal ``y`` bit for bit, for chunks of any length, including 0.
 
     Args:
-        n_div: As in :func:`temporal_shift.temporal_shift`, like the other arguments up to ``channel_dim``.
-        state: The ``state`` of another stream of the same shift, to continue from.
+        n_div: It and the other arguments up to ``channel_dim`` are those of :func:`temporal_shift.temporal_shift`.
+        state: The ``state`` of another stream of the same shift, to continue from. Default: ``None``, a new sequence.
 
     Attributes:
-        state: What the stream remembers, in the layout of the chunks: the last frames, as far back as the shift reads,
-            and the frames that wait for the future. ``None`` before the first chunk. It can be saved and passed to
-            another stream of the same shift.
-        delay: Frames that the output is late.
+        state: The last frames of the input that the stream still needs, in the layout of the chunks, or ``None`` before
+            the first chunk. It can be saved and passed to another stream of the same shift.
+        delay: Delay of the output, in frames.
 
     Raises:
-        TypeError: If an argument does not have its type.
+        TypeError: If an argument has the wrong type.
         ValueError: If ``padding_mode`` is ``"circular"``, or as :func:`temporal_shift.temporal_shift`.
 
     Example:
@@ -78,12 +77,12 @@ class ShiftStream:
         self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        """Take the next frames, ``(..., l, D)`` with any ``l``, and return the frames that are complete.
+        """Take the next frames of the input, ``(..., l, D)`` with any ``l``, and return the next frames of the output.
 
         Raises:
             TypeError: As :func:`temporal_shift.temporal_shift`.
-            ValueError: As :func:`temporal_shift.temporal_shift`, and if the chunk differs from those before in
-                anything but its length.
+            ValueError: As :func:`temporal_shift.temporal_shift`, and if the chunk differs from the previous ones in
+                anything except its length.
         """
         geometry = arguments.resolve(chunk, *self._arguments)
         state = None if self.state is None else _checked(self.state, chunk, geometry)
@@ -93,7 +92,7 @@ class ShiftStream:
         return y
 
     def flush(self) -> Tensor:
-        """Return the frames that wait for the future, with padding as their future, and start again.
+        """End the sequence: return the remaining frames of the output, with padding as their future, and reset.
 
         Raises:
             ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
@@ -115,7 +114,7 @@ class ShiftStream:
 
 
 def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
-    """Return ``state`` if the chunk can follow it, else raise an error."""
+    """Return ``state`` if it fits the chunk, else raise an error."""
 
     def kind(x: Tensor) -> tuple[object, ...]:
         return (*(size for dim, size in enumerate(x.shape) if dim != geometry.time_dim), x.dtype, x.device)
@@ -124,8 +123,9 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
         raise TypeError(f"state must be the state of a stream, a torch.Tensor, got {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
-            f"chunk must differ from the state {tuple(state.shape)}, {state.dtype}, {state.device} in frames only, got "
-            f"{tuple(chunk.shape)}, {chunk.dtype}, {chunk.device}"
+            f"chunk must have the shape, except for the frames, the dtype and the device of the state "
+            f"({tuple(state.shape)}, {state.dtype}, {state.device}), got {tuple(chunk.shape)}, {chunk.dtype}, "
+            f"{chunk.device}"
         )
     past, future = _reach(geometry)
     minimum = 0 if geometry.padding_mode == "replicate" else past
@@ -137,9 +137,9 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
 
 
 def _advanced(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> tuple[Tensor, Tensor]:
-    """The frames that are complete with this chunk, and the state after it.
+    """The next frames of the output, and the state after this chunk.
 
-    A state contains the frames that the next output reads, then those with an output that waits.
+    A state contains the past frames that the next output reads, then the frames whose output is not complete.
     """
     time = geometry.time_dim
     past, future = _reach(geometry)

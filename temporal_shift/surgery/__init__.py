@@ -48,11 +48,11 @@ def add_temporal_shift(
     time_dim: int | None = None,
     channel_dim: int | None = None,
 ) -> Model:
-    r"""Add a shift to the chosen modules of a model, which keeps its class, its names and its ``state_dict``.
+    r"""Add a shift to chosen modules of a model, without changing its class, its names or its ``state_dict``.
 
     A chosen module that computed :math:`f(x)` then computes
 
-    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name is the paper's: ``x`` is not overwritten;
+    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name comes from the paper: ``x`` is not overwritten;
     - ``placement="residual"``: :math:`f(x) + \text{shift}(x) - x`. A model that adds this to ``x`` computes
       :math:`\text{shift}(x) + f(x)`, up to rounding. Channels that do not move equal those of :math:`f(x)` bit for bit.
 
@@ -72,37 +72,42 @@ def add_temporal_shift(
         where: The modules: a class or a tuple of classes; a regular expression for whole names in
             ``model.named_modules()``, like PEFT's ``target_modules``; or a function of name and module.
         placement: ``"inplace"`` (default) or ``"residual"``.
-        branch: With ``"residual"``, the submodule of each chosen module that adds to its output, in the first call
-            of each forward; a path with dots goes deeper. Default: the chosen module itself.
+        branch: With ``"residual"``, the submodule of each chosen module to whose output the shift is added, in the
+            first call of each forward; it may be a path with dots. Default: ``None``, the chosen module itself.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
         stride: Frames that they move; with 0 the output of the model does not change. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: no.
+        bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
-        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``.
-        time_dim: The dim of the frames. Default: the one that the chosen module expects, as in
-            :class:`TemporalShift`, or, if its class is not known there, the one that ``branch`` expects.
-        channel_dim: The dim of the channels. Default: likewise.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
+            ``None``.
+        time_dim: The dim of the frames. Default: the one that the class of the chosen module or, if it is unknown, of
+            ``branch`` expects, as in :class:`TemporalShift`.
+        channel_dim: The dim of the channels. Default: as ``time_dim``.
 
     Shape:
-        ``x`` is the first argument of a chosen module (of ``nn.MultiheadAttention`` the query only), positional or by
+        ``x`` is the first argument of a chosen module (only the query of ``nn.MultiheadAttention``), by position or by
         the name of the first parameter of its ``forward``: a tensor, a ``PackedSequence`` or a nested tensor. With
-        ``"residual"`` the output of ``branch`` has the shape of ``x``, or is a tuple with a first element of that
+        ``"residual"``, the output of ``branch`` has the shape of ``x``, or is a tuple with a first element of that
         shape; its dtype becomes that of the sum with ``x``.
 
         Frames that a ``src_key_padding_mask`` (or ``tgt_key_padding_mask``) of the chosen module marks are shifted as
-        zeros, so no other frame reads them. Other padding is unknown here: a shift that only reads the past (one way,
-        ``stride`` > 0, not ``"circular"``) moves no trailing padding into a valid frame; a shift both ways does.
+        zeros, so no other frame reads them. Other padding is unknown to the shift: if it reads only the past (one
+        direction, ``stride`` > 0, not ``"circular"``), it moves no trailing padding into a valid frame; a bidirectional
+        shift does.
+
+    Returns:
+        ``model``.
 
     Raises:
-        TypeError: If an argument does not have its type. When the model is called, if the output of ``branch`` is not a
+        TypeError: If an argument has the wrong type. When the model is called, if the output of ``branch`` is not a
             tensor.
         ValueError: If ``placement`` is unknown; if ``where`` matches no module, one that is never called (such as an
             ``nn.ModuleList`` or the ``out_proj`` of an ``nn.MultiheadAttention``), or one that already has a shift; if
-            ``branch`` is given without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model is
-            then unchanged. When the model is called: as :func:`temporal_shift.temporal_shift`; if the output of
+            ``branch`` is passed without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model then
+            does not change. When the model is called: as :func:`temporal_shift.temporal_shift`; if the output of
             ``branch`` does not have the shape of ``x``; if a module does not call its ``branch``; if activation
-            checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging Face's layers do (a
-            shift without ``branch`` allows that).
+            checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging Face's layers do (this
+            works without ``branch``).
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
@@ -160,16 +165,19 @@ def add_temporal_shift(
 
 
 def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
-    """Remove the shifts that :func:`add_temporal_shift` added: all of them, or those of the chosen modules.
+    """Remove shifts that :func:`add_temporal_shift` added.
 
     Other hooks of the model stay. Modules without a shift do not change.
 
     Args:
         model: The model or a copy of it. It is changed and returned.
-        where: As in :func:`add_temporal_shift`. Default: all modules.
+        where: The modules, as in :func:`add_temporal_shift`. Default: ``None``, all modules.
+
+    Returns:
+        ``model``.
 
     Raises:
-        TypeError: If ``where`` does not have its type.
+        TypeError: If ``where`` has the wrong type.
         ValueError: If ``where`` matches no module.
 
     Example:
@@ -191,7 +199,13 @@ def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
 
 
 def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
-    """The shifts that :func:`add_temporal_shift` added, by the names of the chosen modules.
+    """Find the shifts that :func:`add_temporal_shift` added.
+
+    Args:
+        model: The model or a copy of it.
+
+    Returns:
+        The shift of each chosen module, by the name of the module.
 
     Example:
         >>> find_temporal_shifts(add_temporal_shift(nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Conv1d, n_div=4))
@@ -201,10 +215,16 @@ def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
 
 
 def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The arguments of :func:`add_temporal_shift` for each shift that it added, by the names of the chosen modules.
+    """Return the settings of the shifts, to save them: a ``state_dict`` does not contain the shifts.
 
-    They are plain values, which JSON and YAML can store: a ``state_dict`` does not contain the shifts. A Hugging Face
-    model that is saved before this function was called warns of that.
+    A Hugging Face model warns if it is saved before this function was called.
+
+    Args:
+        model: The model or a copy of it.
+
+    Returns:
+        The arguments of :func:`add_temporal_shift` for each chosen module, by the name of the module, as plain values
+        that JSON and YAML can store.
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8)), nn.Linear, n_div=4)
@@ -222,12 +242,21 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
 
     Args:
         model: A model without shifts in the named modules. It is changed and returned.
-        settings: For each name of a module the arguments of :func:`add_temporal_shift`.
+        settings: The arguments of :func:`add_temporal_shift` for each module, by the name of the module.
+
+    Returns:
+        ``model``.
 
     Raises:
         TypeError: If ``settings`` is not a dict of dicts, or as :func:`add_temporal_shift`.
-        ValueError: If a module does not exist or an argument is unknown; as :func:`add_temporal_shift`. The model is
-            then unchanged.
+        ValueError: If a module does not exist or an argument is unknown, or as :func:`add_temporal_shift`. The model
+            then does not change.
+
+    Example:
+        >>> settings = {"0": {"n_div": 4, "bidirectional": True}}
+        >>> model = restore_temporal_shifts(nn.Sequential(nn.Linear(8, 8)), settings)
+        >>> find_temporal_shifts(model)
+        {'0': TemporalShift(n_div=4, stride=1, bidirectional=True)}
     """
     if not isinstance(settings, dict):
         raise TypeError(f"settings must be a dict of the names of modules, got {type(settings).__name__}")
@@ -244,7 +273,7 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
                 raise ValueError(f"settings of {name!r} must be among {', '.join(_SETTINGS)}, got {unknown[0]!r}")
             add_temporal_shift(model, re.escape(name), **arguments)
             added.append(name)
-        temporal_shift_settings(model)  # the caller has them
+        temporal_shift_settings(model)  # marks the settings as saved
     except (TypeError, ValueError):
         for name in added:
             remove_temporal_shift(model, re.escape(name))
@@ -287,7 +316,7 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
 
 
 def _check_called(name: str, module: nn.Module, model: nn.Module) -> None:
-    """Raise a ``ValueError`` if nothing calls the module with its hooks: its shift would have no effect."""
+    """Raise a ``ValueError`` if the module is never called with its hooks, so that a shift would have no effect."""
     parent = model.get_submodule(name.rpartition(".")[0])
     if isinstance(module, torch.jit.ScriptModule):
         reason = "a ScriptModule, which ignores shifts: add them before it is scripted or traced"
@@ -301,7 +330,7 @@ def _check_called(name: str, module: nn.Module, model: nn.Module) -> None:
 
 
 def _names(names: list[str], where: Any) -> tuple[str, str]:
-    """The first names of a model, and a hint with those that ``where`` may mean."""
+    """The first names of a model, and a hint with the names closest to ``where``."""
     known = _listed(names, 5) or "only itself"
     if not isinstance(where, str):
         return known, ""

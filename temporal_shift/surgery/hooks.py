@@ -1,4 +1,4 @@
-"""The hooks that :mod:`.surgery` registers: they shift an input, or add a shift to an output."""
+"""The hooks of :mod:`.surgery`, which shift an input or add a shift to an output."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..layers.ragged import zero_padding
 from ..layers.shift import TemporalShift
 
 
-@torch_private.assume_constant_result  # compilers cannot trace get_ident
+@torch_private.assume_constant_result  # Dynamo cannot trace get_ident
 def _thread() -> int:
     return threading.get_ident()
 
 
 def named(name: str, module: nn.Module) -> str:
-    """A module in error messages."""
+    """The description of a module for error messages."""
     return f"{name!r} ({type(module).__name__})"
 
 
 class Site:
-    """A chosen module: its shift, and the places of the input and the padding mask in its call."""
+    """The shift of a chosen module, and where its call has the input and the padding mask."""
 
     def __init__(self, name: str, module: nn.Module, placement: str, branch: str | None, shift: TemporalShift) -> None:
         parameters = list(inspect.signature(module.forward).parameters)
@@ -42,12 +42,12 @@ class Site:
         self.first = parameters[0] if parameters else ""
         self.mask = masks[0] if masks else ""
         self.mask_at = parameters.index(self.mask) if masks else sys.maxsize
-        self.kept: dict[int, Any] = {}  # by thread: the replicas of nn.DataParallel share their hooks
+        self.kept: dict[int, Any] = {}  # by thread, because the replicas of nn.DataParallel share their hooks
 
     def input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Tensor | None]:
         """The input and the padding mask."""
         if not args and self.first not in kwargs:
-            raise ValueError(f"{self.name} must get its input as first argument or as {self.first!r}, got neither")
+            raise ValueError(f"{self.name} must get its input as the first argument or as {self.first!r}, got neither")
         padding = args[self.mask_at] if self.mask_at < len(args) else kwargs.get(self.mask)
         return args[0] if args else kwargs[self.first], padding
 
@@ -73,10 +73,10 @@ class Site:
 
 
 class Hook:
-    """A shift is found by this class, also in a copy of the model."""
+    """The base class of the hooks, by which shifts are found, also in a copy of the model."""
 
     key = -1
-    mixes_frames = True  # for temporal_shift.streaming, which cannot import this module
+    mixes_frames = True  # read by temporal_shift.streaming, which cannot import this module
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -100,7 +100,7 @@ class ShiftInput(Hook):
 
 
 class KeepInput(Hook):
-    """Keeps the input for the branch."""
+    """Stores the input for the branch."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         self.site.kept[_thread()] = self.site.input(args, kwargs or {})
@@ -129,7 +129,7 @@ class AddToOutput(Hook):
 
 
 class ForgetInput(Hook):
-    """Drops an input that the branch did not use: after an error, or because the branch was not called."""
+    """Deletes a stored input that the branch did not use, because of an error or because it was not called."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
         site, output = self.site, kwargs_and_output[-1]
@@ -150,17 +150,17 @@ def sites_of(model: nn.Module) -> list[tuple[str, Site]]:
 
 
 def warn_of_unsaved_shifts(model: nn.Module, prefix: str, keep_vars: bool) -> None:
-    """A hook of ``state_dict``: warns of shifts with settings that the caller does not have."""
+    """A hook of ``state_dict`` that warns if the settings of the shifts were not saved."""
     if unsaved := [name for name, site in sites_of(model) if not site.is_recorded]:
         warnings.warn(
-            f"the weights of {type(model).__name__} do not contain its {len(unsaved)} temporal shifts "
-            f"({unsaved[0]!r}, for example): save temporal_shift_settings(model), too",
+            f"the state_dict of {type(model).__name__} does not contain its {len(unsaved)} temporal shifts (such as "
+            f"{unsaved[0]!r}): save temporal_shift_settings(model), too",
             stacklevel=2,
         )
 
 
 def show_in_repr(module: nn.Module, site: Site) -> None:
-    """Show the shift in ``repr(module)``, which has no hook."""
+    """Show the shift in ``repr(module)``."""
     module.extra_repr = partial(_extra_repr, module, site)  # type: ignore[method-assign]
 
 
@@ -190,7 +190,7 @@ def _sum_where_moved(output: Tensor, x: Tensor, shifted: Tensor, shift: Temporal
 
 
 def _parts(x: Any) -> list[Tensor]:
-    """The dense tensors that contain the frames."""
+    """The dense tensors with the frames of ``x``."""
     if isinstance(x, PackedSequence):
         return [x.data]
     if not x.is_nested:
@@ -199,7 +199,7 @@ def _parts(x: Any) -> list[Tensor]:
 
 
 def _whole(like: Any, parts: list[Tensor]) -> Any:
-    """``parts`` in the form of ``like``."""
+    """The inverse of :func:`_parts`, with the type of ``like``."""
     if isinstance(like, PackedSequence):
         return PackedSequence(parts[0], like.batch_sizes, like.sorted_indices, like.unsorted_indices)
     if not like.is_nested:

@@ -1,4 +1,4 @@
-"""A net that would stream other frames than it computes is refused when the stream is created."""
+"""Creating a stream raises an error if its output would differ from the output of the net."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def patched() -> nn.Module:
     ],
     ids=lambda net: type(net).__name__,
 )
-def test_a_subclass_or_an_object_with_a_forward_of_its_own_is_refused(net):
-    message = f"^{type(net).__name__} cannot stream with a forward of its own"
+def test_a_module_that_overrides_forward_raises_an_error(net):
+    message = f"^{type(net).__name__} cannot stream, because it overrides forward"
     for whole in (net, nn.Sequential(nn.Linear(8, 8), nn.Sequential(net)), TemporalShift(net)):
         with pytest.raises(ValueError, match=message):
             stream(whole)
@@ -90,7 +90,7 @@ def test_a_subclass_or_an_object_with_a_forward_of_its_own_is_refused(net):
 
 
 class Wrapper(nn.Module):
-    """Has the attributes of the module in it."""
+    """Forwards attributes to its inner module."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -113,13 +113,13 @@ def with_a_part_named_stream() -> nn.Module:
 
 
 @pytest.mark.parametrize("net", [torch.compile(block(), backend="eager"), Wrapper(block()), with_a_part_named_stream()])
-def test_a_stream_of_a_part_is_not_that_of_the_whole(net):
+def test_a_wrapper_does_not_use_the_stream_of_its_inner_module(net):
     with pytest.raises(ValueError, match=rf"^{type(net).__name__} cannot stream.*pass that net"):
         stream(net)
 
 
 @pytest.mark.parametrize("net", ["Linear", None, nn.Linear, lambda x: x])
-def test_a_net_that_is_no_module_is_refused(net):
+def test_a_net_that_is_not_a_module_raises_an_error(net):
     with pytest.raises(TypeError, match=r"net must be a torch\.nn\.Module, got"):
         stream(net)
 
@@ -137,7 +137,7 @@ def parametrized() -> nn.Module:
 
 
 @pytest.mark.parametrize("net", [Stack(), parametrized()], ids=["subclass", "weight_norm"])
-def test_a_subclass_that_inherits_forward_streams_as_a_parametrized_module_does(net):
+def test_a_subclass_that_inherits_forward_and_a_parametrized_module_stream(net):
     net.double().eval()
     x, live = torch.randn(2, 9, 8, dtype=torch.float64), stream(net)
     streamed = torch.cat([live(x[:, :4]), live(x[:, 4:]), live.flush()], dim=1)
@@ -154,7 +154,7 @@ HOOKS = {
 
 @pytest.mark.parametrize("register", HOOKS.values(), ids=HOOKS.keys())
 @pytest.mark.parametrize("name", ["0", "1", "1.linear2"])
-def test_a_module_with_a_hook_is_refused_until_it_is_removed(name, register):
+def test_a_module_with_a_hook_raises_an_error_until_the_hook_is_removed(name, register):
     net = nn.Sequential(nn.Linear(8, 8), block()).eval()
     hooked = net.get_submodule(name)
     handle = register(hooked)
@@ -168,7 +168,7 @@ def test_a_module_with_a_hook_is_refused_until_it_is_removed(name, register):
 
 
 class Custom(nn.Module):
-    """A module that says that it works frame by frame. It does so unless it subtracts a mean ``over`` the frames."""
+    """A module that claims to work frame by frame, which is false if it subtracts a mean ``over`` the frames."""
 
     def __init__(self, over: int | None = None) -> None:
         super().__init__()
@@ -194,13 +194,15 @@ class Custom(nn.Module):
     ],
     ids=["alone", "after a delay", "time-major"],
 )
-def test_a_stream_that_gives_other_frames_than_the_whole_is_refused(around, time, dtype):
+def test_a_stream_whose_output_differs_from_the_whole_raises_an_error(around, time, dtype):
     assert stream(around(Custom()).to(dtype)).delay in (0, 1, 6)
-    with pytest.raises(ValueError, match=r"cannot stream: a random sequence in chunks gives other frames"):
+    with pytest.raises(
+        ValueError, match=r"cannot stream: for a random sequence, the output in chunks differs from the whole"
+    ):
         stream(around(Custom(over=time)).to(dtype))
 
 
-def test_the_check_leaves_training_mode_buffers_gradients_and_random_state_as_they_were():
+def test_the_check_does_not_change_training_mode_buffers_gradients_or_random_state():
     net = nn.Sequential(Custom(), block()).train()
     net[0].dropout.eval()
     modes = [module.training for module in net.modules()]
@@ -224,11 +226,11 @@ def test_the_check_leaves_training_mode_buffers_gradients_and_random_state_as_th
         nn.Identity(),
     ],
 )
-def test_nets_of_any_layout_width_delay_and_device_pass_the_check(net):
+def test_nets_with_any_layout_width_delay_and_device_pass_the_check(net):
     assert stream(net).delay >= 0
 
 
-def test_a_stream_works_on_the_device_of_the_net_whatever_the_default_device_is():
+def test_a_stream_ignores_the_default_device():
     nets = [nn.Sequential(nn.Linear(8, 8), TemporalShift(n_div=4)).eval(), ShiftLSTM(8, 8, batch_first=True).eval()]
     for net in nets:
         x = torch.randn(1, 4, 8)

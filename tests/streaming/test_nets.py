@@ -1,4 +1,4 @@
-"""A net chunk by chunk is the net of the whole sequence."""
+"""The stream of a net equals the net on the whole sequence."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def offline(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def fed_in(x: Tensor, lengths: list[int], time: int, live: ChainedStream) -> Tensor:
-    """What the stream gives of all chunks and the flush, no frame of it too early or too late."""
-    outputs, given_so_far, fed = [], 0, 0
+    """The output of the stream for all chunks and the flush. Checks the number of frames after each chunk."""
+    outputs, returned, fed = [], 0, 0
     for chunk in x.split(lengths, dim=time):
         outputs.append(live(chunk))
         fed += chunk.shape[time]
-        given_so_far += outputs[-1].shape[time]
-        assert given_so_far == max(0, fed - live.delay)
+        returned += outputs[-1].shape[time]
+        assert returned == max(0, fed - live.delay)
     return torch.cat([*outputs, live.flush()], dim=time)
 
 
@@ -129,7 +129,7 @@ some_nets = pytest.mark.parametrize("net", [nets()[name] for name in SOME], ids=
 @each_net
 @settings(max_examples=15)
 @given(lengths=chunk_lengths.filter(sum))
-def test_chunks_of_any_length_and_the_flush_are_the_whole(net, lengths):
+def test_chunks_of_any_length_and_the_flush_equal_the_whole(net, lengths):
     x, time = frames(sum(lengths), net.layout)
     live = stream(net.module)
     assert live.delay == net.delay
@@ -187,7 +187,7 @@ def test_a_shiftformer_block_streams_with_any_shift(layout, lengths, stride, bot
 @pytest.mark.parametrize(
     ("net", "at"), [*((net, 7) for net in nets().values()), (nets()["stack"], 0), (nets()["stack"], 1)]
 )
-def test_a_state_that_was_saved_goes_on_in_another_stream(net, at):
+def test_another_stream_continues_from_a_saved_state(net, at):
     x, time = frames(11, net.layout)
     first = stream(net.module)
     before, after = x.split([at, 11 - at], dim=time)
@@ -198,7 +198,7 @@ def test_a_state_that_was_saved_goes_on_in_another_stream(net, at):
 
 
 @pytest.mark.parametrize("layer", [ShiftLSTM(8, 6), ShiftGRU(8, 6), block(batch_first=False), TemporalShift()])
-def test_a_layers_own_stream_takes_a_state_too(layer):
+def test_the_stream_method_of_a_layer_takes_a_state(layer):
     layer.double().eval()
     x, _ = frames(9, "unbatched")
     first = layer.stream()
@@ -209,7 +209,7 @@ def test_a_layers_own_stream_takes_a_state_too(layer):
 
 
 @some_nets
-def test_a_flushed_stream_begins_anew(net):
+def test_flush_resets_the_stream(net):
     live = stream(net.module)
     for count in (6, 9):
         x, time = frames(count, net.layout)
@@ -217,7 +217,7 @@ def test_a_flushed_stream_begins_anew(net):
 
 
 @some_nets
-def test_a_stream_that_was_fed_no_frame_gives_none(net):
+def test_a_stream_without_frames_returns_no_frames(net):
     x, time = frames(0, net.layout)
     live = stream(net.module)
     assert live(x).shape[time] == 0
@@ -225,7 +225,7 @@ def test_a_stream_that_was_fed_no_frame_gives_none(net):
 
 
 @some_nets
-def test_two_streams_of_a_net_do_not_disturb_each_other(net):
+def test_two_streams_of_a_net_are_independent(net):
     (x, time), (other, _) = frames(5, net.layout), frames(5, net.layout)
     first, second = stream(net.module), stream(net.module)
     outputs = []
@@ -236,7 +236,7 @@ def test_two_streams_of_a_net_do_not_disturb_each_other(net):
 
 
 @some_nets
-def test_gradients_through_chunks_are_those_of_the_whole(net):
+def test_gradients_through_chunks_equal_those_of_the_whole(net):
     x, time = frames(9, net.layout)
     x.requires_grad_()
     pieces, whole = fed_in(x, [1, 0, 5, 3], time, stream(net.module)), offline(net.module, x)
@@ -246,7 +246,7 @@ def test_gradients_through_chunks_are_those_of_the_whole(net):
 
 @some_nets
 @torch.no_grad()
-def test_a_state_does_not_grow_with_the_frames_that_were_fed(net):
+def test_the_size_of_a_state_does_not_depend_on_the_number_of_frames(net):
     sizes = []
     for chunks in ([40], [4000], [40] * 10):
         live = stream(net.module)
@@ -256,7 +256,7 @@ def test_a_state_does_not_grow_with_the_frames_that_were_fed(net):
     assert sizes == [sizes[0]] * 3
 
 
-def test_a_causal_net_gives_all_of_a_chunk_at_once():
+def test_a_causal_net_returns_every_frame_of_a_chunk_at_once():
     net = nn.Sequential(block(bidirectional=False, stride=3), TemporalShift(nn.Linear(8, 5))).double().eval()
     live = stream(net)
     x, _ = frames(7)
@@ -265,7 +265,7 @@ def test_a_causal_net_gives_all_of_a_chunk_at_once():
     assert live.flush().shape == (2, 0, 5)
 
 
-def test_a_shift_in_front_of_a_time_major_block_is_along_its_frames():
+def test_a_shift_before_a_time_major_block_uses_its_time_dim():
     net = TemporalShift(block(batch_first=False), bidirectional=True).double().eval()
     x, time = frames(7, "time-major")
     alone = torch.stack([net(sequence) for sequence in x.unbind(1)], dim=1)
@@ -273,7 +273,7 @@ def test_a_shift_in_front_of_a_time_major_block_is_along_its_frames():
     torch.testing.assert_close(fed_in(x, [2, 0, 5], time, stream(net)), alone)
 
 
-def test_a_stack_may_begin_with_a_recurrent_layer_whose_output_alone_goes_on():
+def test_in_a_stack_only_the_output_of_a_recurrent_layer_is_passed_on():
     lstm, head = ShiftLSTM(8, 6, batch_first=True, bidirectional_shift=True).double(), nn.Linear(6, 4).double()
     x, time = frames(9)
     live = stream(nn.Sequential(lstm, head))
@@ -282,7 +282,7 @@ def test_a_stack_may_begin_with_a_recurrent_layer_whose_output_alone_goes_on():
 
 @given(lengths=st.lists(st.integers(0, 4), min_size=2, max_size=5).filter(lambda lengths: lengths[0] > 0))
 @settings(max_examples=25)
-def test_the_mean_and_a_head_predict_from_the_frames_so_far_and_at_last_from_all(lengths):
+def test_the_mean_and_a_head_predict_from_all_frames_so_far(lengths):
     net, head = block(bidirectional=False).double().eval(), nn.Linear(8, 4).double()
     x, _ = frames(sum(lengths))
     live, mean, fed = stream(net), RunningMean(), 0
@@ -303,7 +303,7 @@ def test_with_a_delay_the_flush_completes_the_prediction():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_mean_is_that_of_the_frames_in_any_layout(layout):
+def test_the_mean_is_right_in_every_layout(layout):
     x, time = frames(7, layout)
     mean = RunningMean(time)
     first, second = x.split([3, 4], dim=time)
@@ -311,7 +311,7 @@ def test_the_mean_is_that_of_the_frames_in_any_layout(layout):
     torch.testing.assert_close(mean(second), x.mean(time))
 
 
-def test_before_the_first_frame_the_mean_is_not_a_number():
+def test_the_mean_is_nan_before_the_first_frame():
     mean, (x, _) = RunningMean(), frames(3)
     empty = mean(x[:, :0])
     assert empty.shape == (2, 8)
@@ -319,7 +319,7 @@ def test_before_the_first_frame_the_mean_is_not_a_number():
     torch.testing.assert_close(mean(x), x.mean(1))
 
 
-def test_a_mean_that_was_saved_goes_on():
+def test_another_mean_continues_from_a_saved_state():
     x, _ = frames(7)
     first = RunningMean()
     first(x[:, :3])
@@ -349,12 +349,12 @@ def test_a_mean_that_was_saved_goes_on():
         (lambda: stream(nn.Sequential(nn.Linear(8, 8), nn.GELU())).flush(), r"flush\(\) needs a net with a shift"),
     ],
 )
-def test_nets_arguments_and_states_that_cannot_stream_are_refused(act, message):
+def test_unsupported_nets_arguments_and_states_raise_an_error(act, message):
     with pytest.raises(ValueError, match=message):
         act()
 
 
-def test_a_state_of_another_type_is_refused():
+def test_a_state_of_the_wrong_type_raises_an_error():
     with pytest.raises(TypeError, match=r"state must be .*torch\.Tensor, got tuple"):
         TemporalShift().stream(("a", None))(torch.zeros(2, 4, 8))
 
@@ -362,12 +362,12 @@ def test_a_state_of_another_type_is_refused():
 @pytest.mark.parametrize(
     "layer", [ShiftLSTM(3, 6, batch_first=True, stride=0), ShiftGRU(3, 6, 2, True, True, stride=0)]
 )
-def test_with_stride_0_fewer_channels_than_a_group_stream_as_they_do_offline(layer):
+def test_with_stride_0_the_number_of_channels_may_be_less_than_n_div(layer):
     x, live = torch.randn(2, 5, 3), layer.stream()
     torch.testing.assert_close(torch.cat([live(x), live.flush()], dim=1), layer(x)[0])
 
 
-def test_a_chunk_that_was_refused_has_not_been_fed():
+def test_a_chunk_that_raises_an_error_does_not_change_the_stream():
     layer = ShiftLSTM(8, 6, batch_first=True)
     live, x = layer.stream(), torch.randn(2, 7, 8)
     with pytest.raises(RuntimeError):
@@ -386,12 +386,12 @@ def test_a_chunk_that_was_refused_has_not_been_fed():
         (lambda: RunningMean(state=(torch.zeros(1, 8), -4)), "state must be .*, got .*-4"),
     ],
 )
-def test_a_running_mean_refuses_other_dims_frames_and_states(act, message):
+def test_a_running_mean_raises_an_error_for_wrong_dims_frames_and_states(act, message):
     with pytest.raises((TypeError, ValueError), match=message):
         act()
 
 
-def test_a_running_mean_keeps_its_precision_in_half_and_refuses_other_frames():
+def test_a_running_mean_sums_half_precision_in_float32_and_checks_later_frames():
     mean = RunningMean()
     for _ in range(3):
         found = mean(torch.full((2, 1000, 4), 100.0, dtype=torch.float16))
@@ -402,7 +402,7 @@ def test_a_running_mean_keeps_its_precision_in_half_and_refuses_other_frames():
         (torch.zeros(2, 5, 4, dtype=torch.float64), r"dtype.*torch\.float32.*torch\.float64"),
         (torch.zeros(2, 5, 4, device="meta"), r"device.*cpu.*meta"),
     ):
-        with pytest.raises(ValueError, match=rf"frames must have the {message}"):
+        with pytest.raises(ValueError, match=rf"frames must have the same {message}"):
             mean(frames)
     for dtype in (torch.int64, torch.bool):
         with pytest.raises(TypeError, match=rf"frames must be floating point or complex, got {dtype}"):
@@ -411,18 +411,20 @@ def test_a_running_mean_keeps_its_precision_in_half_and_refuses_other_frames():
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("shift", "module"),
     [
         ({"where": nn.Linear}, "Linear (0.1)"),
         ({"where": "0", "placement": "residual", "branch": "1"}, "Sequential (0)"),
         ({"where": ShiftTransformerLayer, "stride": 2}, "ShiftTransformerLayer (1)"),
     ],
 )
-def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
+def test_a_net_with_a_shift_from_surgery_raises_an_error(shift, module):
     layer = ShiftTransformerLayer(8, 2, 16, batch_first=True)
     net = nn.Sequential(nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)), layer).eval()
-    add_temporal_shift(net, **how)
-    with pytest.raises(ValueError, match=rf"^{re.escape(said)} cannot stream with a shift from add_temporal_shift\(\)"):
+    add_temporal_shift(net, **shift)
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(module)} cannot stream with a shift from add_temporal_shift\(\)"
+    ):
         stream(net)
     remove_temporal_shift(net)
     assert stream(net).delay == 1
@@ -433,7 +435,7 @@ def test_a_shift_that_surgery_put_in_is_not_passed_over(how, said):
     [TemporalShift(), ShiftLSTM(8, 8), ShiftGRU(8, 8), ShiftTransformerLayer(8, 2, 16)],
     ids=lambda x: type(x).__name__,
 )
-def test_a_layers_own_stream_does_not_pass_over_it_either(layer):
+def test_the_stream_method_of_a_layer_with_a_shift_from_surgery_raises_an_error(layer):
     add_temporal_shift(nn.ModuleList([layer]), "0", n_div=4)
     with pytest.raises(ValueError, match=f"^{type(layer).__name__} cannot stream with a shift from add_temporal_shift"):
         layer.stream()

@@ -1,7 +1,7 @@
 """The fused GPU kernel. Each element is read once and written once.
 
 Imported on the first shift of a CUDA or ROCm tensor. With ``TRITON_INTERPRET=1`` the kernel also runs on CPU tensors,
-slowly: this is how it is tested without a GPU. Nothing here synchronizes with the device.
+slowly, which allows tests without a GPU. Nothing here synchronizes with the device.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MANY = 2**31
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether the kernel supports the shift: moves of every dtype, and sums of real floating-point numbers."""
+    """Whether the kernel supports the shift. It moves every dtype and sums real floating-point numbers."""
     if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
-        return False  # a tensor without memory is empty, or a zero of forward-mode autograd
+        return False  # empty, or a zero tensor of forward-mode autograd
     frames = x.shape[geometry.time_dim]
     if geometry.transposed and max(min(abs(group.frames), frames) for group in geometry.groups) > _MAX_READERS:
         return False
@@ -51,7 +51,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to ``x``: the channels that move, out of place and back, and the padding of the rest."""
+    """Write the shift of ``x`` to ``x``: shift the channels that move and copy them back; zero the padding."""
     for start, channels, of_run, at_rest in _runs(geometry):
         part = x.narrow(geometry.channel_dim, start, channels)
         if x.is_conj() or x.is_neg():
@@ -67,9 +67,9 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _runs(geometry: ShiftGeometry) -> list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]]:
-    """The runs of channels that are written in place: first channel, channels, shift; and how a shift is copied back.
+    """The runs of channels that are written in place: first channel, number, shift, and the copy of the result.
 
-    Channels that rest are written only if the sequences may end before the tensor does.
+    Channels that do not move are written only if there may be padding.
     """
     runs: list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]] = []
     for moves, groups in itertools.groupby(geometry.groups, lambda group: group.frames != 0):
@@ -125,7 +125,7 @@ def _described(x: Tensor) -> Described:
 def _launch(
     launches: tuple[Launch, ...], y: Tensor, x: Tensor, residual: Tensor | None, bounds: Tensor | None, device: int
 ) -> None:
-    """Run the kernel. Only the first run of a launch goes through Triton's search for the compiled kernel."""
+    """Run the kernel. Only the first run of a launch uses Triton's lookup of the compiled kernel."""
     tensors = x, y, x if residual is None else residual, x if bounds is None else bounds
     for launch in launches:
         ready = launch.ready.get(device)
@@ -153,7 +153,7 @@ def _first_run(launch: Launch, tensors: tuple[Tensor, ...], device: int) -> None
         return
     names = shift_kernel.arg_names
     constants = [launch.constants[name] for name in names[4 + len(launch.arguments) :]]
-    if len(compiled.src.signature) < len(names):  # Triton 3.2: a launcher takes no constants
+    if len(compiled.src.signature) < len(names):  # the launcher of Triton 3.2 takes no constants
         constants = []
     launch.ready[device] = compiled[launch.grid], (*launch.arguments, *constants)
 

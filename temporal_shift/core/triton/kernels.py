@@ -21,7 +21,7 @@ WHOLE = tl.constexpr(0)
 LENGTHS = tl.constexpr(1)
 PACKED = tl.constexpr(2)
 
-# The kernel is not specialized on the values of integers. Whatever it must know about them is a constant.
+# Triton does not specialize the kernel on these integers. Facts that it needs at compile time are constants.
 INTEGERS = ["tiles", "inner", "rows", "row_vectors", "frames", "sequences", "halvings"]
 INTEGERS += ["stop_0", "stop_1", "stop_2", "step_0", "step_1", "step_2", "step_3"]
 INTEGERS += [f"{tensor}_{dim}" for tensor in "xyr" for dim in ("outer", "inner", "t", "c")]
@@ -31,7 +31,7 @@ INTEGERS += ["length_outer", "length_inner"]
 @triton.jit
 def _sequence_of(t, cu_ptr, sequences, halvings, frames):
     """Begin and end of the packed sequence of each frame; both are equal if no sequence contains the frame."""
-    last = t * 0 - 1  # index of the last value at or before the frame, -1 if there is none
+    last = t * 0 - 1  # index of the last value at or before the frame, or -1
     for i in range(halvings):
         candidate = last + (1 << (halvings - 1 - i))
         known = candidate <= sequences
@@ -46,7 +46,7 @@ def _sequence_of(t, cu_ptr, sequences, halvings, frames):
 
 @triton.jit
 def _of_group(c, stop_0, stop_1, stop_2, of_0, of_1, of_2, of_3):
-    """The value, out of four, for the group that contains channel ``c``."""
+    """The value of the group that contains channel ``c``, out of four."""
     return tl.where(c < stop_0, of_0, tl.where(c < stop_1, of_1, tl.where(c < stop_2, of_2, of_3)))
 
 
@@ -83,14 +83,14 @@ def _earlier(
 ):
     """The value of each frame ``step`` frames earlier, or of the transpose of that map."""
     if PADDING == REPLICATE_TRANSPOSED:
-        # The gradient of a frame comes from its reader; at the border, also from all frames that read beyond it.
+        # A frame gets the gradient of its reader; a border frame also gets those of all frames that read beyond it.
         source = t + step
         sign = tl.where(step > 0, 1, -1)
         border = tl.where(step > 0, begin, end - 1)
         edge = inside & (t == border)
         readable = inside & (source >= begin) & (source < end) & (t != border)
         value = tl.load(x_ptr + source.to(OFFSET) * x_t, mask=readable, other=0).to(SUM)
-        readers = tl.where(edge, tl.minimum(tl.maximum(step, -step), frames - 1) + 1, 0)  # with step 0, itself
+        readers = tl.where(edge, tl.minimum(tl.maximum(step, -step), frames - 1) + 1, 0)  # with step 0, only itself
         for i in range(tl.max(readers)):
             source = t + sign * i
             readable = edge & (i < readers) & (source >= begin) & (source < end)
@@ -104,8 +104,8 @@ def _earlier(
             source = tl.minimum(tl.maximum(source, begin), end - 1)
         else:
             length = end - begin
-            if RAGGED != WHOLE:  # else the steps are at least 0 and less than the number of frames
-                source = t - (step % tl.maximum(length, 1)).to(tl.int32)  # of the sign of step
+            if RAGGED != WHOLE:  # otherwise the host has reduced the steps to [0, frames)
+                source = t - (step % tl.maximum(length, 1)).to(tl.int32)  # has the sign of step
                 source = tl.where(source >= end, source - length, source)
             source = tl.where(source < begin, source + length, source)
         value = tl.load(x_ptr + source.to(OFFSET) * x_t, mask=readable, other=0)
@@ -141,7 +141,7 @@ def shift_kernel(
     row_vectors,
     frames,
     sequences,  # packed sequences, else 1
-    halvings,  # of the list of their ends, until one value is left
+    halvings,  # steps of the binary search in cu_seqlens
     stop_0,  # end of each group of channels but the last
     stop_1,
     stop_2,
@@ -188,7 +188,7 @@ def shift_kernel(
         b = b % inner
     b = b.to(tl.int64)
     if TIME_ROWS:
-        # Vectors of consecutive rows. They count from the start of the first row: the lanes divide 32-bit integers.
+        # Vectors of consecutive rows, counted from the start of the first row, so that lanes divide 32-bit integers.
         start = tile.to(OFFSET) * BLOCK
         first_row = start // row_vectors
         vector = (start - first_row * row_vectors).to(tl.int32) + tl.arange(0, BLOCK)
@@ -198,7 +198,7 @@ def shift_kernel(
         c = first_c + tl.expand_dims(tl.arange(0, VECTOR), 0)
         written = t < rows
     else:
-        # A piece of each of several rows
+        # A piece of each of several rows.
         first_row = tile // row_vectors
         c = tl.expand_dims(first_row * BLOCK + tl.arange(0, BLOCK), 1)
         t = tl.expand_dims((tile - first_row * row_vectors) * VECTOR + tl.arange(0, VECTOR), 0)

@@ -15,21 +15,21 @@ from . import kernels
 from .layout import Layout
 from .tiles import WARPS, Described, Operand, tile_of
 
-# elements that only move are copied as integers of their size
+# without sums, elements are copied as integers of the same size
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
 _GROUPS = 4  # per launch; more groups take more launches
-_FAR = 2**31 - 1  # the end of a group that no channel reaches
-_NEAR = 2**30  # 32-bit offsets up to here: the last tile may reach beyond the tensor
+_FAR = 2**31 - 1  # the end of an unused group, beyond every channel
+_NEAR = 2**30  # limit for 32-bit offsets; the last tile may reach beyond the tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """One run of the kernel, without its tensors: x, y, the residual and the bounds, in this order.
+    """The settings of one run of the kernel. Its tensors are x, y, the residual and the bounds, in this order.
 
-    ``offsets`` are bytes from the start of each; ``dtypes`` are those that x, y and the residual are viewed as.
-    ``ready`` contains, for each device, what runs the compiled kernel, and its arguments behind the tensors.
+    ``offsets`` are bytes from the start of each tensor; ``dtypes`` are the dtypes that the tensors are viewed as.
+    ``ready`` contains, for each device, the launcher of the compiled kernel and its arguments after the tensors.
     """
 
     grid: tuple[int, int, int]
@@ -119,7 +119,7 @@ def _of_lengths(bounds: Operand | None, geometry: ShiftGeometry, dims: int) -> t
 
 
 def _parts(layout: Layout) -> Iterator[Layout]:
-    """The layout cut into parts of at most four groups, each counted from its own first channel."""
+    """Split the layout into parts of at most four groups. Each part counts channels from its first one."""
     for first in range(0, len(layout.groups), _GROUPS):
         groups = layout.groups[first : first + _GROUPS]
         start = groups[0].start
@@ -133,7 +133,7 @@ def _of_groups(groups: tuple[ChannelGroup, ...], frames: int, geometry: ShiftGeo
     missing = _GROUPS - len(groups)
     stops = [*(group.stop for group in groups[:-1]), *[_FAR] * missing]
     steps = [group.frames for group in groups]
-    if geometry.padding_mode != "circular":  # a step beyond the end is clamped, so that it fits in 32 bits
+    if geometry.padding_mode != "circular":  # clamped, so that a step fits in 32 bits
         steps = [max(-frames, min(step, frames)) for step in steps]
     elif geometry.ragged is None:
         steps = [step % frames for step in steps]
@@ -141,7 +141,7 @@ def _of_groups(groups: tuple[ChannelGroup, ...], frames: int, geometry: ShiftGeo
 
 
 def _reach(part: Layout) -> int:
-    """An upper bound on the offsets within an element of the batch, in any of the tensors."""
+    """An upper bound of the offsets within an element of the batch, in all tensors."""
     return max(
         part.frames * abs(time) + part.channels * abs(channel)
         for time, channel in zip(part.time, part.channel, strict=True)

@@ -25,7 +25,7 @@ class Layout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...], geometry: ShiftGeometry) -> Layout:
-        """The layout of tensors of one shape. An expanded dim has stride 0, as frames and channels of ``lengths`` do.
+        """The layout of tensors of one shape. Expanded dims, such as frames and channels of ``lengths``, have stride 0.
 
         Dims inside the channels, such as the plane of ``(N, T, C, H, W)``, become channels, and groups become wider.
         Other dims are merged if they follow each other in every tensor.

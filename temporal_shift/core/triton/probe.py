@@ -1,4 +1,4 @@
-"""Whether Triton works on a device: it needs a C compiler and a GPU that it supports."""
+"""Check whether Triton works on a device. It needs a C compiler and a supported GPU."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _known: dict[torch.device, bool] = {}
 
 @triton.jit
 def probe_kernel(ptr):
-    """Shows that Triton can compile a kernel and launch it."""
+    """A kernel that shows whether Triton can compile and launch."""
     tl.store(ptr, 1)
 
 
 def works_on(device: torch.device) -> bool:
-    """Whether Triton can compile for a device and launch there. Tried once; a failure gives a RuntimeWarning."""
+    """Whether Triton can compile for a device and launch there. Checked once; a failure is a ``RuntimeWarning``."""
     if device not in _known:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            return True  # a failure might come from the capture
+            return True  # a failure could be caused by the capture
         _known[device] = _launches_on(device)
     return _known[device]
 

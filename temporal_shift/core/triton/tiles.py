@@ -1,4 +1,4 @@
-"""How a tensor is divided among the threads of the kernel."""
+"""Tiles: how a tensor is divided among the threads of the kernel."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import triton
 
 from .layout import Layout, Strides
 
-Described: TypeAlias = tuple[tuple[int, ...], torch.dtype, int]  # an Operand as a plain tuple, which is made faster
+Described: TypeAlias = tuple[
+    tuple[int, ...], torch.dtype, int
+]  # an Operand as a plain tuple, which is faster to create
 
 WARPS = 4
 _THREADS = 32 * WARPS  # twice as many on AMD, each with half of the elements
-_WIDEST = 16  # bytes of an access
+_WIDEST = 16  # bytes per access
 
 
 class Operand(NamedTuple):
-    """What a launch depends on of a tensor."""
+    """The properties of a tensor that a launch depends on."""
 
     strides: tuple[int, ...]
     dtype: torch.dtype
-    misalignment: int  # bytes of the address past a multiple of 16
+    misalignment: int  # the address modulo 16, in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ def tile_of(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
 
 
 def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
-    """A vector has up to 16 bytes, as far as the rows of ``y`` are aligned, and channels of two groups at most.
+    """A vector has up to 16 bytes, limited by the alignment of the rows of ``y``, and channels of at most two groups.
 
-    Vectors of 8 bytes that contain one group are preferred to wider ones that contain two. Each thread has 32 bytes.
+    Vectors of 8 bytes with one group are preferred to wider ones with two. Each thread has 32 bytes.
     """
     itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     units = [_unit(part, i, tensors, _WIDEST // itemsize, part.channel, part.time) for i in range(3)]
@@ -74,8 +76,8 @@ def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
 def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
     """A vector is a long piece of a row, and neighbouring threads take neighbouring elements, 16 bytes each.
 
-    A shift by one frame is not aligned. If ``can_pack``, frames are moved as words of 4 or 8 bytes, each composed of
-    parts of two.
+    A shift by one frame is not aligned. If ``can_pack``, frames are moved as words of 4 or 8 bytes, each combined from
+    two words.
     """
     itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     pack = 1
