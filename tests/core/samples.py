@@ -1,4 +1,4 @@
-"""Inputs and arguments for tests of the shift: random ones for hypothesis, and three fixed lists."""
+"""Inputs and arguments for tests of the shift: strategies for Hypothesis, and fixed lists."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PADDING_MODES = ("zeros", "replicate", "circular")
 
 @dataclass(frozen=True)
 class Sample:
-    """A tensor and the arguments of a shift of it."""
+    """A tensor and the arguments of a shift."""
 
     x: torch.Tensor
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.x.dtype} {tuple(self.x.shape)} of strides {self.x.stride()}, {self.arguments}"
+        return f"{self.x.dtype} {tuple(self.x.shape)} with strides {self.x.stride()}, {self.arguments}"
 
     def on(self, device: str) -> Sample:
         arguments = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in self.arguments.items()}
@@ -31,24 +31,24 @@ class Sample:
 
 
 def numbered(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A tensor in which neighbours differ, exact in every dtype."""
+    """A tensor with different neighbours and values that every dtype represents exactly."""
     values = torch.arange(1, int(np.prod(shape)) + 1).reshape(shape) % 251
     return values % 2 == 0 if dtype == torch.bool else values.to(dtype)
 
 
 def small(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A tensor whose sums are exact in every dtype. The gradient of a frame that is read more than once is a sum."""
+    """A tensor of small integers, with sums that are exact in every dtype."""
     return (torch.arange(int(np.prod(shape))).reshape(shape) * 7 % 11).to(dtype)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:
-    """``x`` as an array. NumPy has no bfloat16, so it becomes float32, which is exact."""
+    """``x`` as an array. bfloat16, which NumPy lacks, becomes float32."""
     return (x.float() if x.dtype == torch.bfloat16 else x).detach().numpy()
 
 
 @st.composite
 def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample:
-    """Any shape, layout, dtype and arguments, small enough for the oracle's loops."""
+    """Any shape, layout, dtype and arguments, small enough for the loops of the reference."""
     leading = draw(st.lists(st.integers(0, 3), max_size=2))
     frames, channels = draw(st.integers(0, 7)), draw(st.integers(2, 11))
     arguments = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(PADDING_MODES))}
@@ -95,9 +95,9 @@ def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
 
 @st.composite
 def any_bounds(draw: st.DrawFn, batch: list[int], frames: int, ascending: bool = False) -> dict[str, Any]:
-    """``lengths`` or ``cu_seqlens`` of any values: negative, beyond the frames, with gaps at both ends.
+    """``lengths`` or ``cu_seqlens`` with any values: negative, too large, with gaps at both ends.
 
-    ``cu_seqlens`` may be unsorted, which leaves the result unspecified, unless ``ascending``.
+    Without ``ascending``, ``cu_seqlens`` may be unsorted; then the result is unspecified.
     """
     dtype = draw(st.sampled_from([torch.int32, torch.int64]))
     extreme = torch.iinfo(dtype)
@@ -127,11 +127,11 @@ def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
 
 
 BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional": True}
-MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # far and near, past and future, and a group at rest
+MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # past and future, and a group that does not move
 
 
 def kinds() -> list[Sample]:
-    """A movement with every branch in it, for each padding mode and each kind of sequences; then four layouts."""
+    """A movement with all branches, for each padding mode and each kind of bounds; then four layouts."""
     sequences = [
         (numbered((2, 7, 9)), {}),
         (numbered((3, 7, 9)), {"lengths": torch.tensor([7, 1, 0])}),
@@ -151,7 +151,7 @@ def kinds() -> list[Sample]:
 
 
 def gallery() -> list[Sample]:
-    """``kinds()``, and other movements: each padding mode once and each kind of sequences once for each movement."""
+    """``kinds()`` and other movements, each with every padding mode and every kind of bounds once."""
     x, lengths, cu_seqlens = numbered((3, 7, 9)), torch.tensor([7, 1, 0]), torch.tensor([0, 3, 3, 4, 7])
     packed = {"cu_seqlens": cu_seqlens.int()}
     return [
@@ -172,9 +172,9 @@ def gallery() -> list[Sample]:
 
 
 def grid() -> list[Sample]:
-    """Odd sizes, ``n_div`` that does not divide ``D``, strides up to and past ``L``, ``L`` of 0 and 1, odd layouts.
+    """Odd sizes, ``n_div`` that does not divide ``D``, strides up to and beyond ``L``, ``L`` of 0 and 1, layouts.
 
-    Every stride is combined with every length and mode. The splits of the channels are independent and take turns.
+    Every stride is combined with every length and mode. The splits of the channels alternate.
     """
     splits = itertools.cycle(
         (channels, {"n_div": n_div, "bidirectional": bidirectional})
@@ -191,7 +191,7 @@ def grid() -> list[Sample]:
 
 
 def layout_cases() -> list[Sample]:
-    """Strides of every kind, alignments of every kind, and tensors that a kernel divides into several parts."""
+    """All kinds of strides and alignments, and tensors that need several tiles or launches."""
     x = numbered((2, 3, 10, 14))
     layouts = [
         Sample(x[..., ::2], BOTH_WAYS),
@@ -204,16 +204,16 @@ def layout_cases() -> list[Sample]:
         Sample(numbered((9, 7)), BOTH_WAYS),
         Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), BOTH_WAYS),  # no two leading dims merge
         Sample(numbered((1, 20, 800)), BOTH_WAYS),  # more than one tile along both dims
-        Sample(numbered((1, 140, 100)), BOTH_WAYS),  # in place, too
+        Sample(numbered((1, 140, 100)), BOTH_WAYS),
         Sample(numbered((1, 30, 300)).transpose(1, 2), BOTH_WAYS),
-        Sample(numbered((1, 40, 600)), {"groups": [(50, i) for i in range(-5, 6)]}),  # more groups than a launch takes
+        Sample(numbered((1, 40, 600)), {"groups": [(50, i) for i in range(-5, 6)]}),  # more groups than fit in a launch
         Sample(numbered((3, 130, 9)), {**BOTH_WAYS, "lengths": torch.tensor([130, 64, 3])}),
         Sample(numbered((200, 9)), {**BOTH_WAYS, "cu_seqlens": torch.tensor([0, 0, 90, 91, 200])}),
         Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor([[5, 0, 2, 1], [3, 5, 5, 4]])}),
         Sample(numbered((2, 4, 5, 9)), {**BOTH_WAYS, "lengths": torch.tensor(3)}),
     ]
     cases = [Sample(s.x, {**s.arguments, "padding_mode": mode}) for s in layouts for mode in PADDING_MODES]
-    aligned = [  # rows of several vectors or words of a kernel, and groups that end within one
+    aligned = [  # rows of several vectors or words, and groups that end within one
         *(Sample(numbered((2, 5, 48), dtype), {"n_div": n}) for dtype in DTYPES for n in (3, 5, 7)),
         *(Sample(numbered((2, 6, 12 * n)).half(), {"groups": [(n, 1), (12, -1), (3, 2)]}) for n in (5, 7, 8)),
         *(

@@ -17,7 +17,7 @@ from tests.versions import TORCH, not_on_torch_2_6
 from .samples import PADDING_MODES, Sample, gallery, kinds, small
 
 GALLERY = gallery()
-# Each mode without ragged sequences, and each mode and both kinds with them: the graph has a form for each of the two.
+# Each mode without bounds, and each mode and both kinds of bounds: the graph differs with bounds.
 MODES_AND_KINDS = [(mode, None) for mode in PADDING_MODES]
 MODES_AND_KINDS += [("zeros", "lengths"), ("zeros", "cu_seqlens"), ("replicate", "lengths"), ("circular", "cu_seqlens")]
 each_mode_and_kind = pytest.mark.parametrize(("padding_mode", "kind"), MODES_AND_KINDS)
@@ -82,7 +82,7 @@ def module_and_inputs():
 
 
 def inductor_compiles(sample: Sample, dynamic: bool) -> bool:
-    """Inductor of torch 2.6 and 2.9 writes no working C++ for some gradients of a padding that repeats frames."""
+    """Inductor of torch 2.6 and 2.9 generates invalid C++ for some gradients with replicate or circular padding."""
     ragged = {"lengths", "cu_seqlens"} & set(sample.arguments)
     fails_on = {(2, 6): ragged == {"lengths"}, (2, 9): dynamic and not ragged}
     return sample.arguments.get("padding_mode", "zeros") == "zeros" or not fails_on.get(TORCH, False)
@@ -93,7 +93,7 @@ LENGTHS_OF_A_LATER_DIM = not_on_torch_2_6("Dynamo rejects the valid lengths of o
 
 @pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=LENGTHS_OF_A_LATER_DIM)])
 def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
-    """Inductor takes minutes, so it compiles each kind once, dynamic or static. AOT autograd compiles the rest."""
+    """Inductor takes minutes, so it compiles each kind once. AOT autograd compiles the rest."""
     inputs, bounds = all_inputs()
     eager = [x.clone().requires_grad_() for x in inputs]
     compiled = [x.clone().requires_grad_() for x in inputs]
@@ -128,7 +128,7 @@ def test_another_length_does_not_recompile(padding_mode, kind):
 @pytest.mark.parametrize(
     ("padding_mode", "stride"), [("zeros", 10**9), ("zeros", -(10**9)), ("replicate", 10**9), ("circular", -(10**9))]
 )
-def test_a_stride_beyond_memory_is_compiled_and_exported(padding_mode, stride):
+def test_a_huge_stride_is_compiled_and_exported(padding_mode, stride):
     x = torch.randn(2, 7, 8)
     arguments = {"n_div": 2, "stride": stride, "padding_mode": padding_mode}
     expected = temporal_shift(x, **arguments)
@@ -160,7 +160,7 @@ def test_exported_with_dynamic_batch_and_length_equals_eager_on_other_lengths(pa
 
 @each_mode_and_kind
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
-def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, kind):
+def test_traced_by_torchscript_equals_eager_on_other_lengths(padding_mode, kind):
     module = WithBounds(Shift(padding_mode=padding_mode), kind)
     traced = torch.jit.trace(module, by_position(kind, 7))
     for length in (7, 2, 3, 374):
@@ -172,7 +172,7 @@ def test_traced_by_torchscript_it_equals_eager_on_other_lengths(padding_mode, ki
 @pytest.mark.parametrize(
     ("padding_mode", "kind"), [("replicate", None), ("zeros", "lengths"), ("circular", "cu_seqlens")]
 )
-def test_traced_with_symbolic_sizes_outside_dynamo_it_equals_eager_on_other_lengths(padding_mode, kind):
+def test_a_trace_with_symbolic_sizes_outside_dynamo_equals_eager_on_other_lengths(padding_mode, kind):
     module = WithBounds(Shift(padding_mode=padding_mode), kind)
 
     def loss(*inputs):
@@ -188,7 +188,7 @@ def test_traced_with_symbolic_sizes_outside_dynamo_it_equals_eager_on_other_leng
             torch.testing.assert_close(y, expected)
 
 
-def test_compiled_by_aot_autograd_alone_with_symbolic_sizes_it_equals_eager_on_other_lengths():
+def test_aot_autograd_with_symbolic_sizes_equals_eager_on_other_lengths():
     compiled = aot_function(temporal_shift, nop, dynamic=True)
     for length in (7, 3, 374):
         x, upstream = torch.randn(2, length, 9, requires_grad=True), torch.randn(2, length, 9)
@@ -203,7 +203,7 @@ def by_position(kind: str | None, length: int) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("kind", ["lengths", "cu_seqlens"])
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
-def test_a_graph_clamps_bounds_that_it_cannot_check(kind):
+def test_a_graph_clamps_invalid_bounds(kind):
     x, given, clamped = torch.randn(2, 7, 9), torch.tensor([9, -2]), torch.tensor([7, 0])
     if kind == "cu_seqlens":
         given, clamped = torch.tensor([-1, 3, 99]), torch.tensor([0, 3, 7])
@@ -217,7 +217,7 @@ def test_a_graph_clamps_bounds_that_it_cannot_check(kind):
 
 
 class WithBounds(nn.Module):
-    """Takes the ends of the sequences by position: TorchScript does not support keyword arguments."""
+    """Takes the bounds by position, because TorchScript does not support keyword arguments."""
 
     def __init__(self, module: nn.Module, kind: str | None):
         super().__init__()
@@ -258,7 +258,7 @@ def test_the_legacy_onnx_exporter_with_dynamic_length_equals_eager_on_other_leng
 
 
 def onnx_session(module, arguments, options, folder):
-    """An onnxruntime session of the exported module, and a function that makes its feed from the inputs."""
+    """An onnxruntime session of the exported module, and a function that returns its feed for inputs."""
     onnxruntime = pytest.importorskip("onnxruntime")
     path = folder / "shift.onnx"
     torch.onnx.export(module, arguments, path, **{"dynamo": True, "verbose": False, **options})
@@ -266,7 +266,7 @@ def onnx_session(module, arguments, options, folder):
 
     def feed(*inputs):
         flat = tree_leaves(inputs)
-        names = [given.name for given in session.get_inputs()]
+        names = [each.name for each in session.get_inputs()]
         return {name: x.numpy() for name, x in zip(names, flat, strict=True)}
 
     return session, feed

@@ -1,4 +1,4 @@
-"""The shift equals the NumPy oracle: output, gradient, in place, and as a sum. So does the form for compilers."""
+"""The shift and its graph for compilers equal the NumPy reference: output, gradient, in place, and as a sum."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .samples import (
 
 @settings(max_examples=1500)
 @given(sample=samples())
-def test_the_output_is_the_oracles(sample: Sample):
+def test_the_output_equals_the_reference(sample: Sample):
     before = sample.x.clone()
     y = temporal_shift(sample.x, **sample.arguments)
     expected = reference.temporal_shift(as_numpy(sample.x), **sample.arguments)
@@ -41,7 +41,7 @@ def test_the_output_is_the_oracles(sample: Sample):
 
 @settings(max_examples=1500)
 @given(sample=samples(dtypes=DIFFERENTIABLE))
-def test_the_gradient_is_the_oracles(sample: Sample):
+def test_the_gradient_equals_the_reference(sample: Sample):
     x = sample.x.detach().requires_grad_()
     y = temporal_shift(x, **sample.arguments)
     upstream = small(tuple(y.shape), y.dtype)
@@ -51,7 +51,7 @@ def test_the_gradient_is_the_oracles(sample: Sample):
 
 @settings(max_examples=1000)
 @given(sample=samples())
-def test_in_place_is_the_oracles(sample: Sample):
+def test_in_place_equals_the_reference(sample: Sample):
     x = (
         torch.empty_strided(sample.x.shape, sample.x.stride(), dtype=sample.x.dtype)
         if dense(sample.x)
@@ -64,7 +64,7 @@ def test_in_place_is_the_oracles(sample: Sample):
 
 @settings(max_examples=1000)
 @given(sample=samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.complex64)))
-def test_the_fused_sum_is_the_sum(sample: Sample):
+def test_the_fused_sum_equals_the_plain_sum(sample: Sample):
     for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
         y = temporal_shift_add(sample.x, residual, **sample.arguments)
         assert torch.equal(y, temporal_shift(sample.x, **sample.arguments) + residual)
@@ -79,7 +79,7 @@ def samples_with_any_bounds(draw: st.DrawFn, ascending: bool) -> Sample:
 
 
 def as_a_graph(sample: Sample, x: torch.Tensor, residual=None, inplace: bool = False) -> torch.Tensor:
-    """The shift in the form that compilers get, where the values of bounds are not checked."""
+    """The shift as the graph for compilers, which does not check the values of bounds."""
     arguments = dict(sample.arguments)
     kind = next(name for name in ("lengths", "cu_seqlens") if name in arguments)
     bounds, groups = arguments.pop(kind), arguments.pop("groups", None)
@@ -90,7 +90,7 @@ def as_a_graph(sample: Sample, x: torch.Tensor, residual=None, inplace: bool = F
 
 @settings(max_examples=500)
 @given(sample=samples_with_any_bounds(ascending=True))
-def test_bounds_that_cannot_be_checked_are_clamped_and_frames_of_no_sequence_are_padding(sample: Sample):
+def test_a_graph_clamps_invalid_bounds_and_treats_frames_outside_all_sequences_as_padding(sample: Sample):
     x = sample.x.clone().requires_grad_()
     expected = torch.from_numpy(reference.temporal_shift(as_numpy(x), **sample.arguments))
     y = as_a_graph(sample, x)
@@ -104,7 +104,7 @@ def test_bounds_that_cannot_be_checked_are_clamped_and_frames_of_no_sequence_are
 
 @settings(max_examples=200)
 @given(sample=samples_with_any_bounds(ascending=False))
-def test_bounds_of_any_order_read_and_write_nothing_but_x(sample: Sample):
+def test_with_unsorted_bounds_the_output_contains_only_zeros_and_values_of_the_same_channel(sample: Sample):
     x = sample.x
     y = as_a_graph(sample, x)
     of_channels = [[0.0, *channel.flatten().tolist()] for channel in x.unbind(-1)]
@@ -145,14 +145,14 @@ def test_gradients_of_a_sum_have_the_dtypes_of_its_terms():
     assert (x.grad.dtype, residual.grad.dtype, residual.grad.shape) == (torch.float16, torch.float32, (8,))
 
 
-def test_a_shift_of_part_of_a_leaf_leaves_the_leaf_alone():
+def test_in_place_on_a_slice_does_not_change_the_rest_of_the_tensor():
     x = torch.ones(1, 4, 8)
     temporal_shift(x[:, :2], inplace=True, n_div=1)
     assert x[:, 2:].all()
     assert not x[:, 0].any()
 
 
-def test_in_place_on_a_view_of_a_result_has_the_right_gradient():
+def test_in_place_on_a_view_has_the_right_gradient():
     def loss(x, inplace):
         h = 2 * x
         part = h[:, :, 2:]
@@ -172,7 +172,7 @@ def test_in_place_on_one_of_several_views_raises_torchs_error_and_changes_nothin
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_lazily_conjugated_and_negated_tensors_are_shifted_by_value(inplace):
+def test_lazily_conjugated_and_negated_tensors_are_shifted_correctly(inplace):
     x = torch.randn(2, 5, 8, dtype=torch.complex64)
     for lazy in (x.conj(), x.conj().imag):
         expected = temporal_shift(lazy.resolve_conj().resolve_neg().clone(), n_div=4, bidirectional=True)
@@ -186,7 +186,7 @@ def test_a_shift_of_fake_tensors_does_not_affect_a_real_one():
     assert torch.equal(temporal_shift(x, n_div=4)[:, 1:, :256], x[:, :-1, :256])
 
 
-def test_different_arguments_of_equal_value_are_still_checked():
+def test_arguments_that_equal_cached_ones_but_have_the_wrong_type_raise_an_error():
     x = torch.zeros(1, 4, 8)
     temporal_shift(x, stride=1, n_div=2)
     for wrong in ({"stride": True}, {"stride": 1.0}, {"n_div": 2.0}):

@@ -1,4 +1,4 @@
-"""Tests that need a GPU: ``pytest -m gpu``. On a GPU, ``test_triton.py`` runs on it too."""
+"""Tests that need a GPU: ``pytest -m gpu``. ``test_triton.py`` also runs on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 BOTH_WAYS = {"n_div": 4, "stride": 2, "bidirectional": True}
 
 
-def test_every_case_of_the_grid_is_what_it_is_on_the_cpu_forward_and_backward():
+def test_every_case_of_the_grid_equals_the_cpu_forward_and_backward():
     wrong = []
     for sample in grid():
         on_gpu = sample.on("cuda")
@@ -42,7 +42,7 @@ def gradient(sample: Sample) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case, monkeypatch):
+def test_every_layer_equals_the_cpu_forward_and_backward(case, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     layer, x = case.make(stride=2), case.input().requires_grad_()
     on_gpu, x_on_gpu = copy.deepcopy(layer).cuda(), x.detach().cuda().requires_grad_()
@@ -55,7 +55,7 @@ def test_every_layer_gives_what_it_gives_on_the_cpu_forward_and_backward(case, m
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("frames", "layout"), [(1500, "BLD"), (1500, "BDL"), (1022, "BDL"), (511, "BDL")])
-def test_large_tensors_are_shifted_as_by_pytorchs_own_operations(padding_mode, dtype, frames, layout, monkeypatch):
+def test_on_large_tensors_the_kernel_equals_pytorchs_operations(padding_mode, dtype, frames, layout, monkeypatch):
     x = torch.randn(64, frames, 768, device="cuda", dtype=dtype)
     x = x if layout == "BLD" else x.transpose(1, 2).contiguous().transpose(1, 2)
     for movement in ({"n_div": 2, "stride": 1}, {"n_div": 5, "stride": -31}):
@@ -80,7 +80,7 @@ def test_no_call_synchronizes_with_the_device():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_cuda_graph_of_every_sample_replays_on_new_values():
+def test_a_cuda_graph_of_every_sample_replays_with_new_values():
     samples = [sample.on("cuda") for sample in gallery()]
 
     def all_shifts():
@@ -112,7 +112,7 @@ def test_another_length_does_not_recompile_the_kernel():
     assert len(shift_kernel.device_caches[torch.cuda.current_device()][0]) == compiled
 
 
-def test_offsets_beyond_31_bits_are_right():
+def test_offsets_that_need_64_bits_are_right():
     if torch.cuda.mem_get_info()[0] < 30 << 30:
         pytest.skip("two tensors of 13 GB do not fit")
     x = torch.empty(1, 2**23 + 3, 768, dtype=torch.float16, device="cuda")
@@ -130,7 +130,7 @@ def test_fake_tensors_of_a_gpu_launch_nothing():
         assert temporal_shift(x, lengths=lengths, padding_mode="replicate").shape == x.shape
 
 
-def test_fused_into_a_neighbour_under_compile():
+def test_a_compiled_norm_of_a_shift_equals_eager():
     x, h = (torch.randn(8, 374, 768, device="cuda") for _ in range(2))
 
     def f(x, h):

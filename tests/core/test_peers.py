@@ -1,4 +1,4 @@
-"""Rows of docs/comparison.md: the shifts that other packages publish, what they offer, and their bugs.
+"""Rows of docs/comparison.md: the shifts that other packages publish, their features, and their bugs.
 
 SER = ShiftSER, TSM = Temporal Shift Module, FLA = flash-linear-attention's token shift, XT = x-transformers,
 RWKV = its time shift, AS-MLP = its axial shift.
@@ -20,7 +20,7 @@ from temporal_shift import TemporalShift, temporal_shift, temporal_shift_add
 from .. import reference
 from .samples import PADDING_MODES, as_numpy, gallery, numbered
 
-# Each published shift is one call.
+# Each published shift is one call of temporal_shift.
 
 
 @pytest.mark.parametrize("shifts", [(1,), (0, 1), (1, -1), (1, 0, -2, 3), (0, 1, 2, 3, 4), (9,)])
@@ -96,7 +96,7 @@ def test_step_is_any_int(stride):
 
 
 @pytest.mark.parametrize("n_div", [2, 3, 5, 12])
-def test_fraction_is_one_in_n_div_a_direction(n_div):
+def test_one_in_n_div_channels_moves_per_direction(n_div):
     x = torch.ones(1, 1, 12)
     assert (temporal_shift(x, n_div=n_div, bidirectional=True) == 0).sum() == 2 * (12 // n_div)
 
@@ -109,7 +109,7 @@ def test_padding_is_zeros_replicate_and_circular():
     assert by_mode == {"zeros": [0, 0, 1], "replicate": [1, 1, 1], "circular": [2, 3, 1]}
 
 
-def test_layout_is_any_two_dims_by_strides():
+def test_frames_and_channels_can_be_any_two_dims():
     x = numbered((2, 5, 3, 8))
     expected = temporal_shift(x.permute(0, 2, 1, 3), n_div=4).permute(0, 2, 1, 3)
     assert torch.equal(temporal_shift(x, n_div=4, time_dim=1), expected)
@@ -133,7 +133,7 @@ def test_variable_length_sequences_are_shifted_as_if_alone(padding_mode, name):
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
-def test_padding_content_never_reaches_a_valid_frame_nor_its_gradient(padding_mode):
+def test_padding_affects_no_valid_frame_and_no_gradient(padding_mode):
     clean, lengths = torch.randn(3, 9, 12), torch.tensor([9, 1, 0])
     inside = (torch.arange(9) < lengths[:, None])[..., None]
     dirty = clean.masked_fill(~inside, float("nan")).requires_grad_()
@@ -144,14 +144,14 @@ def test_padding_content_never_reaches_a_valid_frame_nor_its_gradient(padding_mo
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
-def test_streaming_is_offline_exactly(chunk):
+def test_streaming_equals_offline_exactly(chunk):
     shift, x = TemporalShift(n_div=4, stride=2, bidirectional=True), torch.randn(2, 7, 8)
     stream = shift.stream()
     assert torch.equal(torch.cat([*map(stream, x.split(chunk, 1)), stream.flush()], 1), shift(x))
 
 
-def test_in_place_is_autograd_correct():
-    h = torch.randn(1, 4, 8, requires_grad=True).exp()  # whose backward needs its output
+def test_autograd_detects_an_in_place_shift_of_a_saved_tensor():
+    h = torch.randn(1, 4, 8, requires_grad=True).exp()  # its backward needs its output
     version = h._version
     loss = temporal_shift(h, inplace=True).sum()
     assert h._version > version
@@ -159,7 +159,7 @@ def test_in_place_is_autograd_correct():
         loss.backward()
 
 
-def test_in_place_writes_to_the_channels_that_move_and_to_no_other():
+def test_in_place_writes_only_to_the_channels_that_move():
     x = torch.randn(2, 5, 8)
     still = x[..., 4:].clone()
     pointer = x.data_ptr()
@@ -196,9 +196,9 @@ DTYPES = [
 @pytest.mark.parametrize(
     ("dtype", "padding_mode"), list(zip(DTYPES, itertools.cycle(PADDING_MODES), strict=False)), ids=str
 )
-def test_dtype_is_any(dtype, padding_mode):
+def test_every_dtype_is_supported(dtype, padding_mode):
     words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}[dtype.itemsize]
-    x = torch.randint(0, 2, (2, 5, 4)).to(words)  # every dtype can represent 0 and 1 bitwise
+    x = torch.randint(0, 2, (2, 5, 4)).to(words)  # these bit patterns are valid in every dtype
     arguments = {"n_div": 2, "bidirectional": True, "padding_mode": padding_mode}
     expected = temporal_shift(x, **arguments)
     y = temporal_shift(x.view(dtype), **arguments)
@@ -208,7 +208,7 @@ def test_dtype_is_any(dtype, padding_mode):
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
-def test_double_backward_is_not_silently_none(padding_mode):
+def test_double_backward_is_right(padding_mode):
     x = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(
         temporal_shift(x, n_div=2, padding_mode=padding_mode).pow(3).sum(), x, create_graph=True
@@ -219,7 +219,7 @@ def test_double_backward_is_not_silently_none(padding_mode):
     assert torch.allclose(second, 6 * x * times_read)
 
 
-def test_a_fused_neighbour_is_the_residual():
+def test_the_fused_sum_equals_shift_plus_residual():
     x, residual = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
     assert torch.equal(temporal_shift_add(x, residual), temporal_shift(x) + residual)
 
@@ -232,7 +232,7 @@ def test_install_needs_no_compiler():
 # Bugs of other packages.
 
 
-def test_ser_repeat_padding_leaves_the_callers_tensor_and_reads_the_edge_only():
+def test_ser_replicate_padding_does_not_change_the_input_and_reads_only_the_edge():
     x = torch.randn(1, 5, 8)
     before = x.clone()
     y = temporal_shift(x, n_div=4, stride=2, padding_mode="replicate")
@@ -251,7 +251,7 @@ def test_ser_a_stride_of_0_is_the_identity():
     assert torch.equal(temporal_shift(x, stride=0), x)
 
 
-def test_fla_as_many_sequences_as_frames_of_the_longest():
+def test_fla_the_number_of_sequences_may_equal_the_longest_length():
     x, cu_seqlens = torch.randn(7, 4), torch.tensor([0, 3, 5, 7])  # three sequences, the longest of three frames
     alone = [temporal_shift(part, groups=[(4, 1)]) for part in x.split([3, 2, 2])]
     assert torch.equal(temporal_shift(x, groups=[(4, 1)], cu_seqlens=cu_seqlens), torch.cat(alone))
@@ -262,14 +262,14 @@ def test_fla_as_many_sequences_as_frames_of_the_longest():
 
 @pytest.mark.parametrize("frames", [0, 1])
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
-def test_fla_the_state_after_no_frame_and_after_one_is_written(frames, padding_mode, poisoned):
+def test_fla_the_state_is_written_after_zero_frames_and_after_one(frames, padding_mode, poisoned):
     stream = TemporalShift(n_div=1, padding_mode=padding_mode).stream()
     stream(torch.ones(2, frames, 4))
     assert not stream.state.isnan().any()
     assert stream.state.sum() == 8 * frames
 
 
-def test_fla_no_value_is_read_back_from_the_device():
+def test_fla_no_value_is_read_from_the_device():
     with torch.device("meta"):  # a meta tensor has no values
         for sample in gallery():
             on_meta = sample.on("meta")
@@ -284,7 +284,7 @@ def test_tsm_in_place_raises_the_version_counter_of_autograd():
     assert x._version > before
 
 
-def test_tsm_a_stream_reads_the_side_that_the_offline_shift_reads():
+def test_tsm_a_stream_reads_the_same_direction_as_the_offline_shift():
     for stride in (1, -1):
         shift, x = TemporalShift(n_div=8, stride=stride), torch.randn(1, 5, 8)
         stream = shift.stream()
@@ -302,7 +302,7 @@ def test_xt_a_shift_longer_than_the_sequence_is_padding():
     assert not temporal_shift(torch.ones(1, 3, 4), groups=[(4, 5)]).any()
 
 
-def test_custom_op_pitfalls_func_grad_is_a_number_and_jvp_is_not_zero():
+def test_custom_ops_func_grad_and_jvp_are_right():
     x = torch.ones(4, 4)
     assert torch.func.grad(lambda x: temporal_shift(x, n_div=2).sum())(x).sum() == 14
     assert torch.func.jvp(lambda x: temporal_shift(x, n_div=2), (x,), (x,))[1].sum() == 14

@@ -1,4 +1,4 @@
-"""torch has each private API that the package uses, and only ``torch_private`` uses them."""
+"""torch has every private API that the package uses, and only ``torch_private`` uses private APIs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USED = [
     (torch, "_C._has_storage", "the choice of a backend for batched derivatives"),
     (torch, "_C._current_graph_task_id", "the error for a checkpoint that bypasses the hooks of surgery"),
     (forward_ad, "_current_level", "the choice of the autograd Function under forward-mode autograd"),
-    (torch.Tensor, "_has_symbolic_sizes_strides", "the choice of the graph form where a size is symbolic"),
+    (torch.Tensor, "_has_symbolic_sizes_strides", "the choice of the graph form for symbolic sizes"),
     (torch.Tensor, "_is_view", "writes in place to views"),
     (torch.Tensor, "_base", "the error for writes in place to a view of a leaf"),
     (JAGGED, "_ragged_idx", "the shift of jagged nested tensors"),
@@ -32,8 +32,8 @@ USED = [
     (nn.Module, "_forward_hooks", "remove_temporal_shift"),
     (nn.Module, "_forward_hooks_with_kwargs", "remove_temporal_shift"),
     (nn.Module, "_forward_hooks_always_called", "remove_temporal_shift"),
-    (nn.Module, "_backward_pre_hooks", "streams, which refuse hooks"),
-    (nn.Module, "_backward_hooks", "streams, which refuse hooks"),
+    (nn.Module, "_backward_pre_hooks", "streams, which reject hooks"),
+    (nn.Module, "_backward_hooks", "streams, which reject hooks"),
     (RemovableHandle, "next_id", "hooks of surgery in a model that was copied or unpickled"),
     (torch.compiler.assume_constant_result(lambda: 0), "_dynamo_marked_constant", "hooks of surgery under compile"),
     *torch_private.INHERITED,
@@ -43,7 +43,7 @@ USED = [
 
 @pytest.mark.parametrize(("owner", "name", "purpose"), USED, ids=[name for _, name, _ in USED])
 def test_torch_has_the_private_api(owner, name, purpose):
-    owner = nn.Linear(1, 1) if owner is nn.Module else owner  # these are set by its __init__
+    owner = nn.Linear(1, 1) if owner is nn.Module else owner  # set by __init__
     try:
         attrgetter(name)(owner)
     except AttributeError:

@@ -25,7 +25,7 @@ def each(samples: list[Sample]) -> pytest.MarkDecorator:
 
 
 each_sample, each_kind = each(gallery()), each(kinds())
-# Each padding mode, each kind of sequences and two layouts, once; where the mode and the kind are independent.
+# Each padding mode, each kind of bounds and two layouts once, for tests in which mode and kind are independent.
 each_mode_and_kind = each([kinds()[i] for i in (0, 4, 8, 10, 12)])
 
 
@@ -34,7 +34,7 @@ def random_like(sample: Sample) -> Tensor:
 
 
 @each_sample
-def test_gradients_and_their_gradients_and_tangents_are_those_of_finite_differences(sample: Sample):
+def test_derivatives_of_first_and_second_order_equal_finite_differences(sample: Sample):
     x = random_like(sample).requires_grad_()
 
     def shifted(x):
@@ -45,7 +45,7 @@ def test_gradients_and_their_gradients_and_tangents_are_those_of_finite_differen
 
 
 @each_kind
-def test_gradients_of_the_fused_sum_reach_both_terms(sample: Sample):
+def test_gradients_of_the_fused_sum_equal_finite_differences(sample: Sample):
     x, residual = random_like(sample).requires_grad_(), random_like(sample)[..., :1].clone().requires_grad_()
 
     def added(x, residual):
@@ -56,7 +56,7 @@ def test_gradients_of_the_fused_sum_reach_both_terms(sample: Sample):
 
 
 @each_kind
-def test_gradients_in_place_are_those_out_of_place(sample: Sample):
+def test_gradients_in_place_equal_those_out_of_place(sample: Sample):
     x = random_like(sample).requires_grad_()
 
     def shifted(x):
@@ -74,7 +74,7 @@ def test_gradients_in_place_are_those_out_of_place(sample: Sample):
 
 
 @each_kind
-def test_vmap_is_a_loop(sample: Sample):
+def test_vmap_equals_a_loop(sample: Sample):
     stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
     y = vmap(lambda x: temporal_shift(x, **sample.arguments), in_dims=-1, out_dims=-1)(stacked)
     for one, expected in zip(y.unbind(-1), stacked.unbind(-1), strict=True):
@@ -82,7 +82,7 @@ def test_vmap_is_a_loop(sample: Sample):
 
 
 @each_mode_and_kind
-def test_vmap_of_the_fused_sum_is_a_loop(sample: Sample):
+def test_vmap_of_the_fused_sum_equals_a_loop(sample: Sample):
     stacked, residual = torch.stack([sample.x, sample.x * 2], dim=1), small(tuple(sample.x.shape))
     y = vmap(lambda x: temporal_shift_add(x, residual, **sample.arguments), in_dims=1)(stacked)
     for one, x in zip(y, stacked.unbind(1), strict=True):
@@ -92,7 +92,7 @@ def test_vmap_of_the_fused_sum_is_a_loop(sample: Sample):
 
 
 @each_kind
-def test_vmap_in_place_is_a_loop(sample: Sample):
+def test_vmap_in_place_equals_a_loop(sample: Sample):
     stacked = torch.stack([sample.x, sample.x + 1, sample.x * 2], dim=-1)
     expected = torch.stack([temporal_shift(x, **sample.arguments) for x in stacked.unbind(-1)], dim=-1)
     vmap(lambda x: temporal_shift(x, **sample.arguments, inplace=True), in_dims=-1)(stacked)
@@ -100,7 +100,7 @@ def test_vmap_in_place_is_a_loop(sample: Sample):
 
 
 @each_mode_and_kind
-def test_vmap_of_grad_gives_each_samples_gradient(sample: Sample):
+def test_vmap_of_grad_gives_per_sample_gradients(sample: Sample):
     stacked = torch.stack([random_like(sample) for _ in range(3)])
     weight = random_like(sample)
 
@@ -114,7 +114,7 @@ def test_vmap_of_grad_gives_each_samples_gradient(sample: Sample):
 
 
 @pytest.mark.parametrize("name", ["lengths", "cu_seqlens"])
-def test_vmap_over_where_sequences_end_is_a_loop(name):
+def test_vmap_over_bounds_equals_a_loop(name):
     bounds = torch.tensor([[0, 2, 6], [0, 5, 6]]) if name == "cu_seqlens" else torch.tensor([3, 6])
     x = torch.randn(2, 6, 8)
 
@@ -147,7 +147,7 @@ def test_compositions_of_transforms_agree(padding_mode):
 
 @each_mode_and_kind
 @pytest.mark.parametrize("on_triton", [False, True])
-def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(sample: Sample, on_triton: bool, monkeypatch):
+def test_the_batched_jacobians_of_forward_and_reverse_mode_are_equal(sample: Sample, on_triton: bool, monkeypatch):
     if on_triton:
         pytest.importorskip("triton", reason="Triton has no wheel here")
         if not torch.cuda.is_available():
@@ -169,7 +169,7 @@ def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(sample: Samp
         assert torch.equal(forward, jacobian(function, point, vectorize=True, strategy="reverse-mode"))
 
 
-def test_a_tangent_passes_through_eager_forward_mode():
+def test_forward_mode_autograd_shifts_the_tangent():
     x, tangent = torch.randn(5, 4), torch.randn(5, 4)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(x, tangent)
@@ -199,7 +199,7 @@ def test_fake_tensors_give_shape_and_dtype_without_computing(sample: Sample):
     assert (y.shape, y.dtype, y.device) == (expected.shape, expected.dtype, expected.device)
 
 
-def test_autocast_leaves_the_dtype_and_promotes_the_sum_as_torch_does():
+def test_autocast_keeps_the_dtype_of_a_shift_and_promotes_a_sum_like_torch():
     x, residual = torch.randn(2, 5, 8, requires_grad=True), torch.randn(2, 5, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         h = nn.functional.linear(x, torch.eye(8))
@@ -211,7 +211,7 @@ def test_autocast_leaves_the_dtype_and_promotes_the_sum_as_torch_does():
     assert x.grad.dtype == torch.float32
 
 
-def test_the_gradient_of_a_real_term_of_a_complex_sum_is_real_and_gives_no_warning(recwarn):
+def test_the_gradient_of_a_real_term_of_a_complex_sum_is_real_without_a_warning(recwarn):
     x, residual = torch.randn(2, 5, 8, dtype=torch.complex64), torch.randn(2, 5, 8)
     for first, second in ((x, residual), (residual, x)):
         terms = [first.clone().requires_grad_(), second.clone().requires_grad_()]
@@ -221,7 +221,7 @@ def test_the_gradient_of_a_real_term_of_a_complex_sum_is_real_and_gives_no_warni
     assert not recwarn.list
 
 
-def test_vmap_over_no_packed_sequences_gives_no_output():
+def test_vmap_over_an_empty_batch_of_cu_seqlens_is_empty():
     x, ends = torch.randn(0, 6, 8), torch.zeros(0, 3, dtype=torch.int64)
     assert vmap(lambda x, ends: temporal_shift(x, cu_seqlens=ends))(x, ends).shape == x.shape
 
@@ -232,6 +232,6 @@ def test_a_compiled_backward_pass_gives_the_same_gradient(sample: Sample):
     expected = torch.autograd.grad((temporal_shift(x, **sample.arguments) * weight).sum(), x)[0]
     y = (temporal_shift(x, **sample.arguments) * weight).sum()
     with compiled_autograd._enable(torch.compile(backend="eager")), warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*lru_cache")  # which Dynamo ignores
+        warnings.filterwarnings("error", message=".*lru_cache")  # Dynamo ignores caches
         y.backward()
     assert torch.allclose(x.grad, expected)

@@ -1,4 +1,4 @@
-"""The Triton kernels equal the CPU. Without a GPU they run in Triton's interpreter."""
+"""The Triton kernel equals the CPU backend. Without a GPU, it runs in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEWEST_FRAMES = 2 if pytest.importorskip("triton").__version__.startswith("3.2."
 
 @pytest.fixture
 def run_on_triton(monkeypatch):
-    """After this call, eager shifts of any device run on the kernels if these support them."""
+    """A function after which eager shifts on any device use the kernel, if it supports them."""
 
     def run():
         monkeypatch.setattr(dispatch, "triton_devices", {"cpu", "cuda"})
@@ -55,8 +55,8 @@ def test_the_kernel_equals_the_cpu_on_every_case_of_the_grid(run_on_triton, pois
     assert_equal_on_triton(grid(), shifted, run_on_triton)
 
 
-def test_the_kernels_gradient_equals_the_cpus(run_on_triton, poisoned):
-    """On every case of the grid where it is not a shift, which the test above covers."""
+def test_the_gradient_of_the_kernel_equals_the_cpu(run_on_triton, poisoned):
+    """For every case of the grid in which the gradient is not a shift; the test above covers the others."""
 
     def gradient(sample):
         x = sample.x.detach().requires_grad_()
@@ -77,16 +77,16 @@ def test_the_kernel_in_place_equals_the_cpu_on_every_layout(run_on_triton):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_the_fused_sum_equals_the_cpus_on_every_sample(run_on_triton, poisoned, dtype):
+def test_the_fused_sum_equals_the_cpu_on_every_sample(run_on_triton, poisoned, dtype):
     def added(sample):
         x = sample.x.to(dtype)
-        residual = small(tuple(x.shape), torch.float32) / 3  # on the CPU: a GPU multiplies by the inverse of 3
+        residual = small(tuple(x.shape), torch.float32) / 3  # on the CPU: a GPU multiplies by 1/3 instead
         return temporal_shift_add(x, residual.to(x.device), **sample.arguments)
 
     assert_equal_on_triton(gallery(), added, run_on_triton)
 
 
-def test_a_sum_of_halves_is_rounded_once(run_on_triton):
+def test_a_sum_in_half_precision_is_rounded_once(run_on_triton):
     x, residual = torch.full((1, 2, 16), 2049.0 / 2).half(), torch.full((1, 2, 16), 0.75).half()
     expected = temporal_shift_add(x, residual, n_div=2)
     run_on_triton()
@@ -108,7 +108,7 @@ def test_no_strided_input_is_copied(run_on_triton, monkeypatch):
             return lambda x, *_, **__: read.append(x.untyped_storage().data_ptr())
 
     monkeypatch.setattr(triton, "shift_kernel", Recorder())
-    plan.cache_clear()  # launches that ran before do not come by
+    plan.cache_clear()  # cached launches do not use the recorder
     run_on_triton()
     for sample in grid():
         x = sample.x.to(DEVICE)
@@ -117,7 +117,7 @@ def test_no_strided_input_is_copied(run_on_triton, monkeypatch):
         read.clear()
 
 
-def test_the_kernel_equals_the_graph_with_any_bounds_and_writes_nothing_around_x(run_on_triton):
+def test_with_any_ascending_bounds_the_kernel_equals_the_graph_and_writes_only_to_x(run_on_triton):
     run_on_triton()
 
     @settings(max_examples=60)
@@ -150,7 +150,7 @@ def test_the_kernel_equals_the_graph_with_any_bounds_and_writes_nothing_around_x
     check()
 
 
-def test_bounds_that_do_not_ascend_write_nothing_around_x(run_on_triton):
+def test_with_unsorted_bounds_the_kernel_writes_only_to_x(run_on_triton):
     run_on_triton()
 
     @settings(max_examples=40)
@@ -170,7 +170,7 @@ def test_bounds_that_do_not_ascend_write_nothing_around_x(run_on_triton):
     check()
 
 
-def test_bounds_of_any_strides_are_read_where_they_are(run_on_triton):
+def test_bounds_can_have_any_strides(run_on_triton):
     x, packed = numbered((3, 8, 6)).to(DEVICE), numbered((8, 6)).to(DEVICE)
     run_on_triton()
     lengths = torch.tensor([[5, 7], [8, 7], [0, 7]], device=DEVICE)[:, 0]
@@ -182,7 +182,7 @@ def test_bounds_of_any_strides_are_read_where_they_are(run_on_triton):
         assert torch.equal(of_ends, temporal_shift(packed, n_div=2, cu_seqlens=cu_seqlens.contiguous()))
 
 
-def test_the_gradient_at_an_edge_that_many_frames_read_is_their_sum(run_on_triton):
+def test_the_gradient_of_an_edge_frame_is_the_sum_over_its_many_readers(run_on_triton):
     def gradient(x):
         x = x.clone().requires_grad_()
         y = temporal_shift(x, n_div=2, stride=90, bidirectional=True, padding_mode="replicate")
@@ -194,7 +194,7 @@ def test_the_gradient_at_an_edge_that_many_frames_read_is_their_sum(run_on_trito
     assert torch.equal(gradient(x.to(DEVICE)).cpu(), expected)
 
 
-def test_without_a_working_triton_one_warning_is_given_and_the_result_is_right(run_on_triton, monkeypatch):
+def test_without_a_working_triton_there_is_one_warning_and_the_result_is_right(run_on_triton, monkeypatch):
     class Broken:
         def __getitem__(self, grid):
             raise RuntimeError("Failed to find C compiler")
@@ -210,7 +210,7 @@ def test_without_a_working_triton_one_warning_is_given_and_the_result_is_right(r
     assert all(torch.equal(y, expected) for y in found)
 
 
-def test_memory_that_runs_out_once_does_not_turn_the_kernel_off(run_on_triton, monkeypatch):
+def test_an_out_of_memory_error_does_not_disable_the_kernel(run_on_triton, monkeypatch):
     class Full:
         def __getitem__(self, grid):
             raise torch.OutOfMemoryError("out of memory")
@@ -226,7 +226,7 @@ def test_memory_that_runs_out_once_does_not_turn_the_kernel_off(run_on_triton, m
     assert probe.works_on(x.device)
 
 
-def test_tensors_of_other_types_beside_x_run_as_pytorchs_operations(run_on_triton):
+def test_tensor_subclasses_use_pytorchs_operations(run_on_triton):
     x, residual = torch.randn(2, 5, 8, device=DEVICE), torch.randn(2, 5, 8, device=DEVICE)
     lengths = torch.tensor([3, 5], device=DEVICE)
     run_on_triton()
@@ -239,7 +239,7 @@ def test_tensors_of_other_types_beside_x_run_as_pytorchs_operations(run_on_trito
         assert torch.equal(getattr(y, "a", y), expected)
 
 
-def test_a_tensor_that_autograd_saved_is_refused_once_it_is_overwritten(run_on_triton):
+def test_autograd_detects_that_the_kernel_overwrote_a_saved_tensor(run_on_triton):
     run_on_triton()
     x, weight = torch.full((2, 6, 8), 2.0, device=DEVICE), torch.ones(8, device=DEVICE, requires_grad=True)
     y = (x * weight).sum()
@@ -251,7 +251,7 @@ def test_a_tensor_that_autograd_saved_is_refused_once_it_is_overwritten(run_on_t
 
 
 @pytest.mark.parametrize("view", [torch.conj, lambda z: z.conj().imag], ids=["conjugate", "negative"])
-def test_lazy_views_are_read_and_written_as_their_values(view, run_on_triton):
+def test_lazy_conjugate_and_negative_views_are_read_and_written_correctly(view, run_on_triton):
     x, lengths = torch.randn(2, 6, 8, dtype=torch.complex64).to(DEVICE), torch.tensor([3, 6], device=DEVICE)
     run_on_triton()
     for bounds in ({}, {"lengths": lengths}):
@@ -266,7 +266,7 @@ def test_lazy_views_are_read_and_written_as_their_values(view, run_on_triton):
 
 @pytest.mark.parametrize("steps", [-(2**31 - 3), -(2**31), 2**31 + 1, 2**62, -(2**62)])
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate", "circular"])
-def test_steps_far_beyond_the_sequences_are_those_of_the_cpu(steps, padding_mode, run_on_triton):
+def test_steps_far_beyond_the_sequences_equal_the_cpu(steps, padding_mode, run_on_triton):
     x = numbered((2, 6, 8)).to(DEVICE)
     arguments = {"groups": [(4, steps), (2, 1)], "padding_mode": padding_mode}
     bounds = torch.tensor([3, 6])
@@ -275,7 +275,7 @@ def test_steps_far_beyond_the_sequences_are_those_of_the_cpu(steps, padding_mode
     assert torch.equal(temporal_shift(x, **arguments, lengths=bounds.to(DEVICE)).cpu(), expected)
 
 
-def test_a_recorded_call_runs_as_pytorchs_operations(run_on_triton):
+def test_make_fx_records_pytorchs_operations(run_on_triton):
     run_on_triton()
     x = numbered((2, 6, 8)).to(DEVICE)
     recorded = make_fx(lambda x: temporal_shift(x, n_div=2))(x)
@@ -301,7 +301,7 @@ def test_a_step_of_any_size_fits_into_32_bits(padding_mode):
     assert max(map(abs, launch.arguments)) < 2**31
 
 
-def test_offsets_are_64_bit_where_a_tensor_needs_them():
+def test_offsets_have_64_bits_only_for_large_tensors():
     for frames, offset in ((1000, tl.int32), (3_000_000, tl.int64)):
         x = torch.empty(1, frames, 768, device="meta")
         geometry = resolve(x, 8, 1, False, "zeros", None, None, -2, -1)

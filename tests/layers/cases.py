@@ -1,4 +1,4 @@
-"""Every layer, the baseline it is compared with, and how it takes the lengths of sequences."""
+"""Every layer, the plain layer that it is compared with, and the form in which it takes lengths."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ LENGTHS = torch.tensor([9, 5, 1, 0])
 
 @dataclass(frozen=True)
 class Case:
-    """A layer as ``make(**options)``, of a shift with ``stride``, and the one of torch's that it stands for."""
+    """``make(**options)`` creates a layer with a shift, and ``plain()`` the layer without one."""
 
     name: str
     make: Callable[..., nn.Module]
     plain: Callable[[], nn.Module]
-    ragged: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None  # output of (B, L, D) with lengths
+    ragged: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None  # the output for (B, L, D) and lengths
     channels_first: bool = False
     recurrent: bool = False
-    prefix: str = ""  # of the names in the state_dict
+    prefix: str = ""  # of names in the state_dict
     repr: str = "n_div=4, stride=1"
-    least: int = 0  # frames of the shortest sequence that it takes
+    min_frames: int = 0
     nested: bool = False  # whether it takes nested tensors
-    zeroes_padding: bool = True  # false if a net after the shift is not told the lengths
+    zeroes_padding: bool = True  # false if a net after the shift does not get the lengths
 
     def input(self, length: int = FRAMES, batch: int = BATCH) -> Tensor:
         x = torch.randn(batch, length, CHANNELS)
         return x.transpose(1, 2).contiguous() if self.channels_first else x
 
     def layer_pair(self, **options: Any) -> tuple[nn.Module, nn.Module]:
-        """The layer, and what it stands for with the same weights."""
+        """The layer, and the plain layer with the same weights."""
         ours, plain = self.make(**options), self.plain()
         weights = {name.removeprefix(self.prefix): value for name, value in ours.state_dict().items()}
         plain.load_state_dict(weights)
@@ -52,7 +52,7 @@ class Case:
 
 
 class ConvBlock(nn.Module):
-    """ConvNeXt's block over time, which is a convolution over images of one row, with the weights of an nn.Conv1d."""
+    """ConvNeXt's block over time, with a convolution over images of one row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class RelativePostNorm(nn.Module):
 
 
 def first(output: Any) -> Tensor:
-    """The frames, of a layer that gives a state too."""
+    """The frames, also of a layer that returns a state."""
     return output if isinstance(output, Tensor) else output[0]
 
 
@@ -107,7 +107,7 @@ def _with_mask(layer: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _packed(layer: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
-    kept = lengths > 0  # torch packs no empty sequence
+    kept = lengths > 0  # torch does not pack empty sequences
     packed = pack_padded_sequence(x[kept], lengths[kept], batch_first=True, enforce_sorted=False)
     y, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=x.shape[1])
     return torch.zeros(*x.shape[:2], y.shape[-1]).index_put((kept.nonzero()[:, 0],), y)
@@ -121,7 +121,7 @@ def _recurrent(ours: type[nn.Module], torchs: type[nn.Module]) -> Case:
         lambda: torchs(CHANNELS, 8, **options),
         ragged=_packed,
         recurrent=True,
-        least=1,
+        min_frames=1,
     )
 
 
@@ -146,7 +146,7 @@ def _relative(placement: str) -> Case:
         ),
         RelativePostNorm,
         ragged=_with_mask,
-        least=1,
+        min_frames=1,
         nested=True,
     )
 
@@ -157,7 +157,7 @@ def _conv(placement: str) -> Case:
         lambda **given: ShiftConv(CHANNELS, placement=placement, **{**SHIFT, **given}),
         ConvBlock,
         ragged=_with_lengths,
-        least=1,
+        min_frames=1,
     )
 
 
@@ -181,7 +181,7 @@ def _before(net: Callable[[], nn.Module], name: str, **layout: Any) -> Case:
 CASES = [
     _before(nn.Identity, "Identity"),
     _before(lambda: nn.Linear(CHANNELS, 5), "Linear"),
-    _before(lambda: nn.Conv1d(CHANNELS, 5, 1), "Conv1d", channels_first=True, least=1),
+    _before(lambda: nn.Conv1d(CHANNELS, 5, 1), "Conv1d", channels_first=True, min_frames=1),
     _conv("residual"),
     _conv("inplace"),
     _recurrent(ShiftLSTM, nn.LSTM),

@@ -1,4 +1,4 @@
-"""ShiftConv against the block written out with torch's modules."""
+"""ShiftConv equals the block written with torch's modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def branch(layer: ShiftConv) -> nn.Module:
 
 
 @pytest.mark.parametrize("stride", [-1, 0, 1, 3])
-def test_residual_keeps_the_branch_on_unshifted_frames(stride):
+def test_with_residual_the_branch_reads_unshifted_frames(stride):
     layer, x = ShiftConv(12, n_div=4, stride=stride, bidirectional=True), torch.randn(2, 9, 12)
     expected = temporal_shift(x, n_div=4, stride=stride, bidirectional=True) + branch(layer)(x)
     torch.testing.assert_close(layer(x), expected)
@@ -43,7 +43,7 @@ def test_inplace_shifts_both_the_branch_and_the_skip(stride):
     torch.testing.assert_close(layer(x), shifted + branch(layer)(shifted))
 
 
-def test_with_stride_0_every_placement_is_the_plain_block_bit_for_bit():
+def test_with_stride_0_every_placement_equals_the_plain_block_bit_for_bit():
     residual, inplace = ShiftConv(32, stride=0), ShiftConv(32, stride=0, placement="inplace")
     inplace.load_state_dict(residual.state_dict())
     x = torch.randn(2, 9, 32)
@@ -53,26 +53,26 @@ def test_with_stride_0_every_placement_is_the_plain_block_bit_for_bit():
     assert torch.equal(inplace(x), plain)
 
 
-def test_unbatched_input_is_a_batch_of_one():
+def test_unbatched_input_equals_a_batch_of_one():
     layer, x = ShiftConv(16), torch.randn(9, 16)
     torch.testing.assert_close(layer(x), layer(x[None])[0])
 
 
 @pytest.mark.parametrize("placement", ["residual", "inplace"])
-def test_a_batched_jacobian_of_forward_mode_is_that_of_reverse_mode(placement):
+def test_the_batched_jacobians_of_forward_and_reverse_mode_are_equal(placement):
     layer, x = ShiftConv(8, placement=placement, n_div=4).double(), torch.randn(3, 8, dtype=torch.float64)
     forward = jacobian(layer, x, vectorize=True, strategy="forward-mode")
     torch.testing.assert_close(forward, jacobian(layer, x, vectorize=True, strategy="reverse-mode"))
 
 
-def test_wrong_arguments_are_named():
+def test_errors_name_the_wrong_argument():
     with pytest.raises(ValueError, match=r"placement.*'residual', 'inplace'.*'replace'"):
         ShiftConv(16, placement="replace")
     with pytest.raises(ValueError, match=r"kernel_size must be odd.*4"):
         ShiftConv(16, 4)
     with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*16"):
         ShiftConv(8)
-    ShiftConv(8, stride=0)  # without a shift n_div has no effect
+    ShiftConv(8, stride=0)  # without a shift, n_div is not checked
 
 
 @pytest.mark.parametrize(("name", "value"), [("kernel_size", "7"), ("expansion", 2.0)])

@@ -1,4 +1,4 @@
-"""The promises of the layers: on every layer, or on one of each class where torch keeps the promise."""
+"""Properties of all layers. Some are tested for one layer of each class, because torch provides them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ each_forward = pytest.mark.parametrize("case", ONE_OF_EACH_FORWARD, ids=str)
 
 
 def equal(output, expected) -> bool:
-    """Bit for bit, of tensors in any structure."""
+    """Whether tensors in any structure are equal bit for bit."""
     leaves, right = torch.utils._pytree.tree_leaves(output), torch.utils._pytree.tree_leaves(expected)
     return len(leaves) == len(right) and all(map(torch.equal, leaves, right))
 
@@ -33,15 +33,15 @@ def gradients(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 @contextmanager
-def torchs_limit_on_recurrent_layers_lifted():
-    """Dynamo traces an ``nn.LSTM`` only where it is told to: so it is with ours."""
+def recurrent_layers_allowed():
+    """Let Dynamo trace recurrent layers, which it does not do by default."""
     with torch._dynamo.config.patch(allow_rnn=True):
         torch.compiler.reset()
         yield
 
 
 @each_class
-def test_its_state_dict_is_that_of_its_baseline(case: Case):
+def test_the_state_dict_equals_that_of_the_plain_layer(case: Case):
     ours, plain = case.make().state_dict(), case.plain().state_dict()
     assert {name: value.shape for name, value in ours.items()} == {
         case.prefix + name: value.shape for name, value in plain.items()
@@ -53,7 +53,7 @@ def test_its_state_dict_is_that_of_its_baseline(case: Case):
     [*((case, True, True) for case in CASES), *((case, False, False) for case in ONE_OF_EACH_CLASS)],
     ids=str,
 )
-def test_with_stride_0_it_is_its_baseline_bit_for_bit(case: Case, training, grad):
+def test_with_stride_0_the_layer_equals_the_plain_layer_bit_for_bit(case: Case, training, grad):
     ours, plain = case.layer_pair(stride=0)
     x = case.input().requires_grad_(grad)
     with torch.set_grad_enabled(grad):
@@ -63,7 +63,7 @@ def test_with_stride_0_it_is_its_baseline_bit_for_bit(case: Case, training, grad
 
 
 @each_class
-def test_with_a_stride_it_differs_from_its_baseline(case: Case):
+def test_with_a_stride_the_output_differs_from_the_plain_layer(case: Case):
     ours, plain = case.layer_pair(stride=1)
     x = case.input()
     assert not torch.allclose(first(ours(x)), first(plain(x)), atol=1e-3)
@@ -83,12 +83,12 @@ def test_an_unpickled_copy_gives_the_same_output_and_is_independent(case: Case):
 
 
 @each_forward
-def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
+def test_the_layer_compiles_as_one_graph_forward_and_backward(case: Case):
     layer, x = case.make(), case.input(5).requires_grad_()
     if TORCH < (2, 12) and isinstance(layer, nn.LSTM):
         pytest.skip("up to torch 2.11, a compiled nn.LSTM returns states with one dim too many")
     expected = layer(x), gradients(layer, x)
-    with torchs_limit_on_recurrent_layers_lifted():
+    with recurrent_layers_allowed():
         compiled = torch.compile(
             layer,
             fullgraph=True,
@@ -100,7 +100,7 @@ def test_it_compiles_as_one_graph_forward_and_backward(case: Case):
 
 
 @each_forward
-def test_it_is_exported_with_any_length(case: Case):
+def test_an_exported_layer_takes_any_length(case: Case):
     if TORCH < (2, 10) and case.recurrent:
         pytest.skip("up to torch 2.9, nn.LSTM and nn.GRU cannot be exported")
     layer = case.make().eval()
@@ -112,7 +112,7 @@ def test_it_is_exported_with_any_length(case: Case):
 
 
 @each_class
-def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
+def test_an_onnx_file_takes_any_length(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
     if TORCH == (2, 9) and (isinstance(layer, nn.LSTM) or "TransformerLayer(residual)" in str(case)):
@@ -129,7 +129,7 @@ def test_onnx_gives_the_same_with_any_length(case: Case, tmp_path):
 
 @each_class
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
-def test_it_is_traced_by_torchscript_with_any_length(case: Case):
+def test_a_traced_layer_takes_any_length(case: Case):
     layer = case.make().eval()
     with torch.no_grad():
         traced = torch.jit.trace(layer, case.input(), check_trace=False)
@@ -139,7 +139,7 @@ def test_it_is_traced_by_torchscript_with_any_length(case: Case):
 
 
 def lengths(case: Case) -> tuple[int, ...]:
-    """Those of the graph and others; torch unrolls a recurrent layer, its own as well."""
+    """Lengths to call a graph with. torch unrolls recurrent layers, so they take only the exported length."""
     return (9,) if case.recurrent else (9, 5, 23)
 
 
@@ -149,7 +149,7 @@ def any_length(layer: nn.Module, case: Case, batch: object, frames: object) -> d
 
 
 @each_class
-def test_it_runs_in_bfloat16_under_autocast(case: Case):
+def test_the_layer_runs_in_bfloat16_under_autocast(case: Case):
     layer, x = case.make(), case.input().requires_grad_()
     if isinstance(layer, nn.LSTM) and not torchs_lstm_runs_in_bfloat16():
         pytest.skip("torch's own LSTM does not run in bfloat16 on this processor")
@@ -167,13 +167,13 @@ def torchs_lstm_runs_in_bfloat16() -> bool:
     try:
         with torch.autocast("cpu", torch.bfloat16):
             nn.LSTM(8, 8)(torch.randn(2, 1, 8))
-    except RuntimeError:  # oneDNN has no such primitive where the processor lacks the instructions
+    except RuntimeError:  # oneDNN lacks the primitive on processors without bfloat16 instructions
         return False
     return True
 
 
 @each_class
-def test_it_is_called_with_other_weights_by_functional_call(case: Case):
+def test_functional_call_uses_other_weights(case: Case):
     layer, other, x = case.make(), case.make(), case.input()
     before = copy.deepcopy(layer.state_dict())
     output = torch.func.functional_call(layer, dict(other.named_parameters()), (x,))
@@ -182,7 +182,7 @@ def test_it_is_called_with_other_weights_by_functional_call(case: Case):
 
 
 @each_class
-def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
+def test_the_output_is_deterministic_and_the_same_in_train_and_eval_mode(case: Case):
     layer, x = case.make(), case.input()
     expected = layer.train()(x)
     assert equal(layer(x), expected)
@@ -196,7 +196,7 @@ def test_it_gives_the_same_each_time_and_in_either_mode(case: Case):
     [*((case, stride, True) for case in CASES for stride in (0, -2)), *((case, 1, False) for case in CASES)],
     ids=str,
 )
-def test_padding_reaches_no_valid_frame_and_no_gradient(case: Case, stride, training, poison):
+def test_padding_affects_no_valid_frame_and_no_gradient(case: Case, stride, training, poison):
     layer = case.make(stride=stride).train(training)
     padding = torch.arange(max(LENGTHS)) >= LENGTHS[:, None]
     frames = padding[:, None] if case.channels_first else padding[..., None]
@@ -207,7 +207,7 @@ def test_padding_reaches_no_valid_frame_and_no_gradient(case: Case, stride, trai
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert not found[0].masked_select(frames).any()
     for n, length in enumerate(LENGTHS.tolist()):
-        if length >= max(case.least, 1):
+        if length >= max(case.min_frames, 1):
             alone, valid = (
                 (x[n : n + 1, :, :length], y[n, :, :length].T)
                 if case.channels_first
@@ -221,7 +221,7 @@ def test_padding_reaches_no_valid_frame_and_no_gradient(case: Case, stride, trai
 
 
 def results(case: Case, layer: nn.Module, x: torch.Tensor, padding: torch.Tensor, poison: float):
-    """The output without its padding, and the gradients where the loss is ``poison`` in the padding."""
+    """The output without its padding, and the gradients for a loss with ``poison`` in the padding."""
     x = x.clone().requires_grad_()
     y = case.ragged(layer, x, LENGTHS)
     if not case.zeroes_padding:
@@ -234,7 +234,7 @@ def results(case: Case, layer: nn.Module, x: torch.Tensor, padding: torch.Tensor
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
 @pytest.mark.parametrize("case", [case for case in CASES if not case.channels_first], ids=str)
-def test_a_nested_tensor_is_taken_sequence_by_sequence_or_refused(case: Case, layout, training):
+def test_a_nested_tensor_is_processed_sequence_by_sequence_or_raises_an_error(case: Case, layout, training):
     layer = case.make().train(training)
     sequences = [torch.randn(length, CHANNELS, requires_grad=True) for length in (5, 1, 3)]
     nested = torch.nested.as_nested_tensor(sequences, layout=layout)
@@ -249,7 +249,7 @@ def test_a_nested_tensor_is_taken_sequence_by_sequence_or_refused(case: Case, la
     alone = [layer(x) for x in sequences]
     torch.testing.assert_close(output.unbind(), tuple(alone))
     torch.testing.assert_close(found, gradient_of(alone, weights, sequences, layer))
-    with torch.no_grad():  # torch's fused path in eval mode
+    with torch.no_grad():  # torch's fused path, in eval mode
         torch.testing.assert_close(layer(nested).unbind(), tuple(alone))
 
 
@@ -259,15 +259,15 @@ def gradient_of(outputs, weights, sequences, layer):
 
 
 @each_class
-def test_sequences_of_a_few_frames_are_taken_however_far_the_shift(case: Case):
+def test_sequences_may_be_shorter_than_the_stride(case: Case):
     layer = case.make(stride=3)
-    for length in range(case.least, 6):
+    for length in range(case.min_frames, 6):
         time = 2 if case.channels_first else 1
         assert first(layer(case.input(length))).shape[time] == length
 
 
 @each_class
-def test_it_is_made_without_memory_and_filled_later(case: Case):
+def test_the_layer_can_be_created_on_the_meta_device_and_loaded_later(case: Case):
     with torch.device("meta"):
         layer = case.make()
     assert all(parameter.is_meta for parameter in layer.parameters())
@@ -278,17 +278,17 @@ def test_it_is_made_without_memory_and_filled_later(case: Case):
 
 
 @each_class
-def test_its_repr_says_what_is_shifted(case: Case):
+def test_the_repr_shows_the_shift(case: Case):
     assert case.repr in repr(case.make())
 
 
 @each_class
-def test_moved_to_another_dtype_it_still_computes(case: Case):
+def test_the_layer_works_in_float64(case: Case):
     layer, x = case.make(), case.input()
     torch.testing.assert_close(first(layer.double()(x.double())).float(), first(layer.float()(x)))
 
 
-def test_the_weights_of_all_layers_go_through_safetensors(tmp_path):
+def test_the_weights_of_all_layers_survive_safetensors(tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
     layers, others = (nn.ModuleList([case.make() for case in CASES]) for _ in range(2))
     safetensors.save_model(layers, tmp_path / "layers.safetensors")

@@ -42,7 +42,7 @@ each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU
 
 
 def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
-    """Both kinds with all options that they have: a GRU has no projection."""
+    """Both kinds with all options. A GRU has no projection."""
     cases = [
         (*pair, options)
         for pair, options in itertools.product(PAIRS, all_options)
@@ -54,7 +54,7 @@ def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def spread(all_options: list[dict[str, Any]], **axes: list[Any]) -> pytest.MarkDecorator:
-    """Both kinds with all their options, each with one value of every axis. Each value of an axis occurs."""
+    """Both kinds with all options, each combined with one value of every axis, so that every value occurs."""
     cases = []
     for number, (pair, options) in enumerate(itertools.product(PAIRS, all_options)):
         if pair[1] is nn.LSTM or "proj_size" not in options:  # a GRU has no projection
@@ -71,7 +71,7 @@ def layer_pair(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[s
 
 
 def seeded(function: Callable[..., Any], *args: Any) -> Any:
-    """What it gives whenever dropout draws the same."""
+    """The output with a fixed seed for dropout."""
     torch.manual_seed(7)
     return function(*args)
 
@@ -81,7 +81,7 @@ def assert_equal(ours: Any, torchs: Any) -> None:
 
 
 def shifted(x: Any, layer: Any) -> Any:
-    """The input as torch's layer must get it, each packed sequence shifted alone."""
+    """The shifted input for torch's layer. Each packed sequence is shifted on its own."""
     shift = {"n_div": layer.n_div, "stride": layer.stride, "bidirectional": layer.bidirectional_shift}
     if isinstance(x, PackedSequence):
         alone = [temporal_shift(sequence, **shift) for sequence in unpack_sequence(x)]
@@ -90,7 +90,7 @@ def shifted(x: Any, layer: Any) -> Any:
 
 
 def inputs(form: str) -> Any:
-    """A batch of three, one sequence, or three packed sequences in the order of their lengths or not."""
+    """A batch of three, one sequence, or three packed sequences, sorted by length or not."""
     if form == "batched":
         return torch.randn(3, 3, 12)
     if form == "unbatched":
@@ -100,7 +100,7 @@ def inputs(form: str) -> Any:
 
 
 def initial_state(layer: nn.RNNBase, form: str, **changed: int) -> Any:
-    """A state that fits, but for what is changed."""
+    """A state of the right shape, except for what ``changed`` says."""
     rows = changed.get("rows", layer.num_layers * (2 if layer.bidirectional else 1))
     batch = [] if form == "unbatched" else [changed.get("batch", 3)]
     h = torch.randn(rows, *batch, layer.proj_size or layer.hidden_size)
@@ -112,7 +112,7 @@ def of_each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def chain(layer: Any, torchs: type[nn.RNNBase]) -> Callable[..., Any]:
-    """Torch's layers of the same weights, one at a time, and before each of them a shift."""
+    """torch's layers with the same weights, one by one, each after a shift."""
     kept = {name: getattr(layer, name) for name in ("bias", "batch_first", "bidirectional")}
     kept |= {"proj_size": layer.proj_size} if torchs is nn.LSTM else {}
     singles = []
@@ -149,12 +149,12 @@ def message_of(act: Callable[[], Any]) -> tuple[type[BaseException], str]:
 
 
 @each_kind
-def test_it_is_what_torchs_layer_is(ours, torchs):
+def test_the_layer_is_a_subclass_of_torchs_layer(ours, torchs):
     assert isinstance(ours(12, 8), torchs)
 
 
 @spread(OPTIONS, form=["batched", "packed unsorted", "unbatched", "packed"], every=[False, True])
-def test_with_stride_0_it_is_torchs_layer_bit_for_bit(ours, torchs, options, form, every):
+def test_with_stride_0_the_layer_equals_torchs_layer_bit_for_bit(ours, torchs, options, form, every):
     layer, plain = layer_pair(ours, torchs, options, stride=0, shift_every_layer=every)
     x, state = inputs(form), initial_state(layer, form)
     assert_equal(seeded(layer, x), seeded(plain, x))
@@ -162,7 +162,7 @@ def test_with_stride_0_it_is_torchs_layer_bit_for_bit(ours, torchs, options, for
 
 
 @spread(OPTIONS, form=["batched", "unbatched"])
-def test_it_is_torchs_layer_on_the_shifted_input(ours, torchs, options, form):
+def test_the_layer_equals_torchs_layer_on_the_shifted_input(ours, torchs, options, form):
     layer, plain = layer_pair(ours, torchs, options, **BOTH_WAYS)
     x, state = inputs(form), initial_state(layer, form)
     assert_equal(seeded(layer, x), seeded(plain, shifted(x, layer)))
@@ -190,7 +190,7 @@ def test_a_packed_batch_is_shifted_within_each_sequence(ours, torchs, options, f
 
 @each_kind
 @pytest.mark.parametrize(("every", "form"), [(False, "packed"), (True, "packed unsorted")])
-def test_a_packed_sequence_and_its_state_are_as_if_alone(ours, torchs, every, form):
+def test_each_packed_sequence_and_its_state_equal_those_of_the_sequence_alone(ours, torchs, every, form):
     layer = ours(12, 8, 2, bidirectional=True, shift_every_layer=every, bidirectional_shift=True)
     packed, state = inputs(form), initial_state(layer, form)
     output, last = layer(packed, state)
@@ -205,14 +205,16 @@ def test_a_packed_sequence_and_its_state_are_as_if_alone(ours, torchs, every, fo
     with_state=[True, False],
     training=[True, False],
 )
-def test_shift_every_layer_is_a_chain_of_torchs_layers_and_shifts(ours, torchs, options, form, with_state, training):
+def test_shift_every_layer_equals_a_chain_of_shifts_and_torchs_layers(
+    ours, torchs, options, form, with_state, training
+):
     layer = ours(12, 8, **options, **BOTH_WAYS, shift_every_layer=True).train(training)
     x, state = inputs(form), initial_state(layer, form) if with_state else None
     torch.testing.assert_close(seeded(layer, x, state), seeded(chain(layer, torchs), x, state))
 
 
 @each_kind
-def test_shift_every_layer_shifts_more_than_the_first(ours, torchs):
+def test_shift_every_layer_shifts_more_than_the_first_layer(ours, torchs):
     every = ours(12, 8, 2, shift_every_layer=True)
     first = ours(12, 8, 2)
     first.load_state_dict(every.state_dict())
@@ -235,7 +237,7 @@ def test_with_one_layer_shift_every_layer_changes_nothing(ours, torchs, options,
     ("form", "changed", "every"),
     [("batched", {"rows": 1}, True), ("batched", {"batch": 4}, True), ("unbatched", {"rows": 3}, False)],
 )
-def test_an_initial_state_that_does_not_fit_raises_torchs_own_error(ours, torchs, every, form, changed):
+def test_an_initial_state_that_does_not_fit_raises_torchs_error(ours, torchs, every, form, changed):
     layer, plain = layer_pair(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
     x, state = inputs(form), initial_state(layer, form, **changed)
     assert message_of(lambda: layer(x, state)) == message_of(lambda: plain(x, state))
@@ -243,7 +245,7 @@ def test_an_initial_state_that_does_not_fit_raises_torchs_own_error(ours, torchs
 
 @each_kind
 @pytest.mark.parametrize(("form", "changed"), [("packed", {"rows": 1}), ("packed unsorted", {"batch": 4})])
-def test_a_wrong_state_of_packed_sequences_is_refused_if_every_layer_is_shifted(ours, torchs, form, changed):
+def test_a_wrong_state_for_packed_sequences_raises_an_error_with_shift_every_layer(ours, torchs, form, changed):
     layer = ours(12, 8, 2, shift_every_layer=True)
     rows, batch = changed.get("rows", 2), changed.get("batch", 3)
     with pytest.raises(RuntimeError, match=rf"hidden.*\(2, 3, 8\), got \[{rows}, {batch}, 8\]"):
@@ -254,7 +256,7 @@ def test_a_wrong_state_of_packed_sequences_is_refused_if_every_layer_is_shifted(
 @pytest.mark.parametrize(
     ("form", "form_of_state", "every"), [("batched", "unbatched", True), ("unbatched", "batched", False)]
 )
-def test_a_state_with_a_dim_too_many_or_too_few_is_refused(ours, torchs, every, form, form_of_state):
+def test_a_state_with_the_wrong_number_of_dims_raises_an_error(ours, torchs, every, form, form_of_state):
     layer = ours(12, 8, 2, shift_every_layer=every)
     with pytest.raises(RuntimeError, match=r"^Expected hidden(\[0\])? size|^For (un)?batched .-D input, hx "):
         layer(inputs(form), initial_state(layer, form_of_state))
@@ -262,22 +264,22 @@ def test_a_state_with_a_dim_too_many_or_too_few_is_refused(ours, torchs, every, 
 
 @each_kind
 @pytest.mark.parametrize(("shape", "every"), [((5, 2, 13), False), ((5, 11), True)])
-def test_an_input_of_another_width_raises_torchs_own_error(ours, torchs, every, shape):
+def test_an_input_with_the_wrong_number_of_channels_raises_torchs_error(ours, torchs, every, shape):
     layer, plain = layer_pair(ours, torchs, {"num_layers": 2}, shift_every_layer=every)
     assert message_of(lambda: layer(torch.randn(shape))) == message_of(lambda: plain(torch.randn(shape)))
 
 
 @each_kind
 @pytest.mark.parametrize("every", [False, True])
-def test_an_input_of_four_dims_is_refused(ours, torchs, every):
+def test_an_input_with_four_dims_raises_an_error(ours, torchs, every):
     layer = ours(12, 8, 2, shift_every_layer=every)
-    sentences = "Expected input to be 2D or 3D, got 4D instead|input must have 3 dimensions, got 4"
-    with pytest.raises((ValueError, RuntimeError), match=sentences):
+    messages = "Expected input to be 2D or 3D, got 4D instead|input must have 3 dimensions, got 4"
+    with pytest.raises((ValueError, RuntimeError), match=messages):
         layer(torch.randn(1, 5, 2, 12))
 
 
 @each_kind
-def test_gradients_are_those_of_torchs_layer_on_the_shifted_input(ours, torchs):
+def test_gradients_equal_those_of_torchs_layer_on_the_shifted_input(ours, torchs):
     layer, plain = layer_pair(ours, torchs, {"num_layers": 2, "bidirectional": True}, **BOTH_WAYS)
     x, weight = torch.randn(5, 3, 12, requires_grad=True), torch.randn(5, 3, 16)
     gradients = torch.autograd.grad(layer(x)[0], [x, *layer.parameters()], weight)
@@ -285,7 +287,7 @@ def test_gradients_are_those_of_torchs_layer_on_the_shifted_input(ours, torchs):
 
 
 @each_kind
-def test_gradients_with_shift_every_layer_are_those_of_the_chain(ours, torchs):
+def test_gradients_with_shift_every_layer_equal_those_of_the_chain(ours, torchs):
     layer = ours(12, 8, 2, bidirectional=True, **BOTH_WAYS, shift_every_layer=True)
     chained = chain(layer, torchs)
     parameters = [parameter for single in chained.singles for parameter in single.parameters()]
@@ -295,7 +297,7 @@ def test_gradients_with_shift_every_layer_are_those_of_the_chain(ours, torchs):
 
 
 @each_kind_with(OPTIONS[-2:])
-def test_a_checkpoint_of_torchs_layer_goes_into_it_and_back(ours, torchs, options):
+def test_the_layer_and_torchs_layer_load_each_others_state_dicts(ours, torchs, options):
     plain, layer, back = torchs(12, 8, **options), ours(12, 8, **options), torchs(12, 8, **options)
     assert list(layer.state_dict()) == list(plain.state_dict())
     layer.load_state_dict(plain.state_dict(), strict=True)
@@ -304,7 +306,7 @@ def test_a_checkpoint_of_torchs_layer_goes_into_it_and_back(ours, torchs, option
 
 
 @each_kind
-def test_its_parameters_can_be_flattened(ours, torchs):
+def test_flatten_parameters_does_not_change_the_output(ours, torchs):
     layer, x = ours(12, 8, 2, shift_every_layer=True), torch.randn(5, 2, 12)
     before = layer(x)
     layer.flatten_parameters()
@@ -312,7 +314,7 @@ def test_its_parameters_can_be_flattened(ours, torchs):
 
 
 @each_kind
-def test_it_takes_every_argument_of_torchs_layer_at_its_place(ours, torchs):
+def test_the_layer_takes_every_argument_of_torchs_layer_at_the_same_position(ours, torchs):
     theirs = dict(inspect.signature(nn.RNNBase).parameters)
     del theirs["mode"]
     if torchs is nn.GRU:
@@ -333,7 +335,7 @@ def test_a_gru_raises_torchs_error_for_an_argument_that_only_an_lstm_has():
 
 
 @each_kind
-def test_it_can_be_patched_over_torchs_layer(ours, torchs, monkeypatch):
+def test_the_layer_can_replace_torchs_class(ours, torchs, monkeypatch):
     x = torch.randn(5, 2, 12)
     for module in (nn, nn.modules, nn.modules.rnn):
         monkeypatch.setattr(module, torchs.__name__, ours)
@@ -343,7 +345,7 @@ def test_it_can_be_patched_over_torchs_layer(ours, torchs, monkeypatch):
 
 
 @each_kind
-def test_its_arguments_mean_what_they_mean_in_torchs_layer(ours, torchs):
+def test_arguments_have_the_same_meaning_as_in_torchs_layer(ours, torchs):
     positional = (12, 8, 2, False, True, 0.25, True, *([3] if torchs is nn.LSTM else []))
     layer, plain = ours(*positional, device="meta", dtype=torch.bfloat16), torchs(*positional, device="meta")
     assert repr(layer).startswith(repr(plain)[:-1].replace(torchs.__name__, ours.__name__, 1))
@@ -351,7 +353,7 @@ def test_its_arguments_mean_what_they_mean_in_torchs_layer(ours, torchs):
 
 
 @each_kind
-def test_its_repr_says_what_is_shifted(ours, torchs):
+def test_the_repr_shows_the_shift(ours, torchs):
     name = ours.__name__
     shift = "n_div=4, stride=1, bidirectional_shift=False"
     assert repr(ours(12, 8, batch_first=True)) == f"{name}(12, 8, batch_first=True, {shift})"
@@ -371,7 +373,7 @@ def test_its_repr_says_what_is_shifted(ours, torchs):
         ({"num_layers": 2, "shift_every_layer": True, "n_div": 10}, ValueError, r"n_div.*\[1, 8\].*10"),
     ],
 )
-def test_wrong_arguments_of_the_shift_are_named_at_construction(options, error, message):
+def test_construction_errors_name_the_wrong_argument(options, error, message):
     for layer in (ShiftLSTM, ShiftGRU):
         with pytest.raises(error, match=message):
             layer(12, 8, **options)

@@ -1,4 +1,4 @@
-"""Relative attention against its formula in loops and against the published form."""
+"""Relative attention equals its formula in loops and the published form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def inputs(length: int, batch: int = 2, heads: int = 3, dim: int = 4) -> list[Tensor]:
-    """Queries, keys and values as a projection leaves them, not contiguous, and a table."""
+    """Queries, keys and values that are not contiguous, as after a projection, and a table."""
     projected = torch.randn(batch, length, 3 * heads * dim, dtype=torch.float64)
     q, k, v = rearrange(projected, "b l (three h d) -> three b h l d", three=3, h=heads)
     return [x.requires_grad_() for x in (q, k, v, torch.randn(2 * length - 1, dim, dtype=torch.float64))]
@@ -36,7 +36,7 @@ def published(q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | Non
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])
-def test_the_scores_are_the_formula(length):
+def test_the_output_equals_the_formula_in_loops(length):
     attention = RelativeSelfAttention(12, 3, max_frames=7, batch_first=True).double()
     x = torch.randn(2, length, 12, dtype=torch.float64)
     table = attention.distance_embedding.weight
@@ -58,7 +58,7 @@ def test_the_scores_are_the_formula(length):
     ("length", "bias"),
     [(1, None), (2, (2, 1, 1)), (9, None), (9, (1, 1, 1)), (9, (2, 1, 1)), (9, (1, 3, 0)), (9, (2, 3, 0))],
 )
-def test_output_and_gradients_are_those_of_the_published_form(length, bias):
+def test_output_and_gradients_equal_those_of_the_published_form(length, bias):
     ours = inputs(length)
     theirs = [x.detach().clone().requires_grad_() for x in ours]
     if bias is not None:
@@ -72,7 +72,7 @@ def test_output_and_gradients_are_those_of_the_published_form(length, bias):
         torch.testing.assert_close(relative_attention(*ours, bias), expected)
 
 
-def test_it_is_equal_to_the_published_form_at_the_papers_size():
+def test_the_output_equals_the_published_form_at_the_papers_size():
     q, k, v, table = (x.detach().float() for x in inputs(374, batch=2, heads=12, dim=64))
     torch.testing.assert_close(
         relative_attention(q, k, v, 0.02 * table), published(q, k, v, 0.02 * table), rtol=0, atol=1e-5
@@ -80,7 +80,7 @@ def test_it_is_equal_to_the_published_form_at_the_papers_size():
 
 
 @pytest.mark.parametrize("wanted", [[0], [3], [1, 2], [0, 1, 2, 3]])
-def test_gradients_have_gradients_and_tangents(wanted):
+def test_derivatives_of_second_order_and_forward_mode_equal_finite_differences(wanted):
     fixed = inputs(5, batch=1, heads=2, dim=3)
 
     def function(*some: Tensor) -> Tensor:
@@ -92,14 +92,14 @@ def test_gradients_have_gradients_and_tangents(wanted):
     assert torch.autograd.gradgradcheck(function, points)
 
 
-def test_without_positions_it_is_torchs_attention():
+def test_without_positions_the_output_equals_torchs_attention():
     q, k, v, table = inputs(9)
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     torch.testing.assert_close(relative_attention(q, k, v, torch.zeros_like(table)), expected)
 
 
 class Largest(TorchDispatchMode):
-    """The most elements that any tensor had which an operation gave."""
+    """Records the largest number of elements of an output of any operation."""
 
     elements = 0
 
@@ -122,7 +122,7 @@ def test_no_tensor_of_l_times_l_times_d_is_built():
 
 @pytest.mark.parametrize("form", ["bool", "additive"])
 @pytest.mark.parametrize("training", [False, True])
-def test_what_is_masked_is_not_attended_to(form, training):
+def test_masked_frames_get_no_attention(form, training):
     attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True).train(training)
     x = torch.randn(2, 9, 12)
     mask = torch.ones(9, 9, dtype=torch.bool).triu(1)
@@ -137,7 +137,7 @@ def test_what_is_masked_is_not_attended_to(form, training):
     torch.testing.assert_close(attention(x, each_head, padding), y)
 
 
-def test_nan_in_padding_reaches_no_valid_frame():
+def test_nan_in_padding_affects_no_valid_frame():
     attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
     padding = torch.tensor([[False] * 9, [False] * 5 + [True] * 4])
     x = torch.randn(2, 9, 12)
@@ -145,7 +145,7 @@ def test_nan_in_padding_reaches_no_valid_frame():
     torch.testing.assert_close(y[~padding], attention(x, key_padding_mask=padding)[~padding])
 
 
-def test_a_sequence_of_nothing_but_padding_has_finite_output_and_gradients():
+def test_a_fully_padded_sequence_has_finite_output_and_gradients():
     attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
     padding = torch.tensor([[False] * 9, [True] * 9])
     y = attention(
@@ -156,7 +156,7 @@ def test_a_sequence_of_nothing_but_padding_has_finite_output_and_gradients():
     assert all(p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_time_major_and_unbatched_input_mean_the_same():
+def test_time_major_and_unbatched_input_have_the_same_output():
     attention = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
     time_major = RelativeSelfAttention(12, 3, max_frames=9)
     time_major.load_state_dict(attention.state_dict())
@@ -167,7 +167,7 @@ def test_time_major_and_unbatched_input_mean_the_same():
     torch.testing.assert_close(attention(x[1], key_padding_mask=padding[1]), expected[1])
 
 
-def test_dropout_drops_weights_while_training_only():
+def test_dropout_is_active_only_in_training_mode():
     attention = RelativeSelfAttention(12, 3, max_frames=9, dropout=0.5, batch_first=True)
     plain = RelativeSelfAttention(12, 3, max_frames=9, batch_first=True)
     plain.load_state_dict(attention.state_dict())
@@ -176,7 +176,7 @@ def test_dropout_drops_weights_while_training_only():
     torch.testing.assert_close(attention.eval()(x), plain(x))
 
 
-def test_the_table_has_a_row_for_each_distance_and_starts_from_the_standard_normal():
+def test_the_table_has_a_row_for_each_distance_and_is_initialised_from_the_standard_normal():
     table = RelativeSelfAttention(12, 3, max_frames=374).distance_embedding.weight
     assert table.shape == (2 * 374 - 1, 4)
     assert abs(table.mean()) < 0.1  # five standard errors are 0.09
@@ -194,6 +194,6 @@ def test_the_table_has_a_row_for_each_distance_and_starts_from_the_standard_norm
         ),
     ],
 )
-def test_wrong_arguments_are_named(act, message):
+def test_errors_name_the_wrong_argument(act, message):
     with pytest.raises(ValueError, match=message):
         act()

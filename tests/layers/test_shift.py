@@ -1,4 +1,4 @@
-"""TemporalShift: the shift as a module, and in front of any net."""
+"""TemporalShift: the shift as a module, alone and before a net."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 from temporal_shift import ShiftLSTM, TemporalShift, add_temporal_shift, temporal_shift
 
 
-def test_alone_it_is_the_function():
+def test_without_a_net_the_module_equals_the_function():
     x = torch.randn(2, 9, 12)
     layer = TemporalShift(n_div=3, stride=2, bidirectional=True)
     assert torch.equal(layer(x), temporal_shift(x, n_div=3, stride=2, bidirectional=True))
@@ -27,27 +27,27 @@ def test_alone_it_is_the_function():
         (nn.GRU(12, 5, batch_first=True), (2, 9, 12), {"time_dim": 1}),
     ],
 )
-def test_it_shifts_in_the_layout_that_its_net_takes(net, shape, dims):
+def test_the_module_shifts_in_the_layout_of_its_net(net, shape, dims):
     x = torch.randn(shape)
     output, expected = TemporalShift(net, n_div=4)(x), net(temporal_shift(x, n_div=4, **dims))
     torch.testing.assert_close(output, expected, rtol=0, atol=0)
 
 
 class Transposed(nn.Sequential):
-    """A stack that takes (batch, frames, channels), though its first module does not."""
+    """A stack that takes (batch, frames, channels), unlike its first module."""
 
     def forward(self, x):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Stack(nn.Sequential):
-    """A stack that computes what its base class does."""
+    """A stack that inherits forward."""
 
 
 @pytest.mark.parametrize(
     "net", [Transposed(nn.Conv1d(12, 5, 3)), nn.Sequential(Transposed(nn.Conv1d(12, 5, 3))), nn.Conv2d(2, 9, 3)]
 )
-def test_a_layout_that_the_class_of_the_net_does_not_tell_must_be_given(net):
+def test_an_ambiguous_layout_must_be_passed(net):
     for dims in ({}, {"time_dim": 1}, {"channel_dim": 2}):
         for make in (TemporalShift, lambda net, **dims: add_temporal_shift(net, "", **dims)):
             with pytest.raises(ValueError, match=r"time_dim and channel_dim must be given for .*None"):
@@ -58,18 +58,18 @@ def test_a_layout_that_the_class_of_the_net_does_not_tell_must_be_given(net):
 
 
 @pytest.mark.parametrize("net", [nn.Linear(12, 5), nn.LSTM(12, 5, batch_first=True)])
-def test_with_stride_0_it_is_its_net_bit_for_bit(net):
+def test_with_stride_0_the_module_equals_its_net_bit_for_bit(net):
     x = torch.randn(2, 9, 12)
     torch.testing.assert_close(TemporalShift(net, stride=0)(x), net(x), rtol=0, atol=0)
 
 
-def test_other_arguments_reach_the_net():
+def test_other_arguments_are_passed_to_the_net():
     net = nn.LSTM(12, 5, batch_first=True)
     x, state = torch.randn(2, 9, 12), (torch.randn(1, 2, 5), torch.randn(1, 2, 5))
     torch.testing.assert_close(TemporalShift(net, stride=0)(x, state), net(x, state), rtol=0, atol=0)
 
 
-def test_its_repr_says_what_is_shifted():
+def test_the_repr_shows_the_shift():
     assert "n_div=4, stride=2, bidirectional=True" in repr(TemporalShift(n_div=4, stride=2, bidirectional=True))
     assert "time_dim=-1, channel_dim=-2" in repr(TemporalShift(nn.Conv1d(8, 8, 3)))
 
@@ -96,13 +96,13 @@ def test_its_repr_says_what_is_shifted():
         ({"time_dim": 1.0}, TypeError, r"time_dim must be an int.*1\.0"),
     ],
 )
-def test_wrong_arguments_are_named_at_construction(options, error, message):
+def test_construction_errors_name_the_wrong_argument(options, error, message):
     with pytest.raises(error, match=message):
         TemporalShift(**options)
 
 
 @pytest.mark.parametrize("form", ["PackedSequence", "nested tensor"])
-def test_packed_and_nested_input_refuse_what_they_cannot_honour(form):
+def test_unsupported_arguments_for_packed_and_nested_input_raise_an_error(form):
     sequences = [torch.randn(length, 12) for length in (5, 2)]
     x = pack_sequence(sequences) if form == "PackedSequence" else torch.nested.nested_tensor(sequences)
     with pytest.raises(ValueError, match=rf"inplace must be False for a {form}.*True"):
@@ -118,7 +118,7 @@ def test_the_repr_shows_groups_in_place_of_n_div():
     assert repr(TemporalShift(groups=[(2, 1)])) == "TemporalShift(groups=[(2, 1)])"
 
 
-def test_without_a_net_unknown_arguments_are_refused():
+def test_without_a_net_unknown_arguments_raise_an_error():
     x = torch.randn(2, 4, 8)
     with pytest.raises(TypeError, match=r"lengths.*lenghts"):
         TemporalShift()(x, lenghts=torch.tensor([1, 2]))
@@ -128,6 +128,6 @@ def test_without_a_net_unknown_arguments_are_refused():
 
 @pytest.mark.parametrize("make", [TemporalShift, lambda: TemporalShift(nn.Linear(12, 5)), lambda: ShiftLSTM(12, 5)])
 @pytest.mark.parametrize("x", [None, [[1.0] * 12], torch.zeros(2, 5, 12).numpy()], ids=["None", "list", "array"])
-def test_an_input_that_is_no_tensor_is_named(make, x):
+def test_an_input_that_is_not_a_tensor_raises_an_error(make, x):
     with pytest.raises(TypeError, match=rf"x must be a torch\.Tensor.*{type(x).__name__}"):
         make()(x)

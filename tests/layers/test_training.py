@@ -1,4 +1,4 @@
-"""Layers in torch's own ways of training: where torch's stood, in two processes, and on a task that needs them."""
+"""Training: in place of torch's layers, in two processes, and on a task that requires mixing frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def buckets() -> list[tuple[list[Tensor], Tensor]]:
-    """Batches of sequences of about the same length, shortest first, with a label for each."""
+    """Batches of sequences of similar length, shortest first, with a label for each."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(1, 30, (STEPS * 4,), generator=generator).sort().values.tolist()
     sequences = [torch.randn(length, 12, generator=generator) for length in lengths]
@@ -52,7 +52,7 @@ class ByPaddedSequences(nn.Module):
 
 
 def losses(model: nn.Module) -> list[float]:
-    """Of 20 steps, as trained and as evaluated."""
+    """The training and evaluation losses of 20 steps."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     found = []
     torch.manual_seed(1)  # for dropout
@@ -72,7 +72,7 @@ def with_weights_of(model: nn.Module, other: nn.Module) -> nn.Module:
     return other
 
 
-def test_an_lstm_replaced_by_ours_with_stride_0_has_the_same_losses_for_20_steps():
+def test_replacing_nn_lstm_with_stride_0_gives_the_same_losses_for_20_steps():
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.2}
     torchs = ByPackedSequences(nn.LSTM(12, 8, **options))
     ours = with_weights_of(torchs, ByPackedSequences(ShiftLSTM(12, 8, **options, stride=0)))
@@ -84,7 +84,7 @@ def test_an_lstm_replaced_by_ours_with_stride_0_has_the_same_losses_for_20_steps
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
-def test_a_transformer_layer_replaced_by_ours_with_stride_0_has_the_same_losses_for_20_steps(norm_first):
+def test_replacing_a_transformer_layer_with_stride_0_gives_the_same_losses_for_20_steps(norm_first):
     options = {"dim_feedforward": 24, "dropout": 0.1, "batch_first": True, "norm_first": norm_first}
     torchs = ByPaddedSequences(nn.TransformerEncoderLayer(12, 4, **options))
     unshifted = ShiftTransformerLayer(12, 4, **options, placement="inplace", stride=0)
@@ -101,7 +101,7 @@ def test_a_transformer_layer_replaced_by_ours_with_stride_0_has_the_same_losses_
 
 
 def events(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise with two events at neighbouring frames; the label says which of them came first."""
+    """Noise with two events in neighbouring frames; the label is which of them is first."""
     x = 0.3 * torch.randn(size, 16, 8, generator=generator)
     labels = torch.randint(2, (size,), generator=generator)
     at = torch.randint(15, (size,), generator=generator)
@@ -112,7 +112,7 @@ def events(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Classifier(nn.Module):
-    """A stack of blocks, the mean over frames, a linear layer: without the shift, no frame knows of another."""
+    """A stack of blocks, the mean over frames, a linear layer. Only the shift mixes frames."""
 
     def __init__(self, stride: int):
         super().__init__()
@@ -125,8 +125,8 @@ class Classifier(nn.Module):
         return self.head(self.blocks(x).mean(1))
 
 
-@pytest.mark.parametrize(("stride", "least", "most"), [(1, 0.95, 1.0), (0, 0.45, 0.55)])
-def test_the_order_of_two_events_is_learned_with_a_shift_and_stays_at_chance_without(stride, least, most):
+@pytest.mark.parametrize(("stride", "min_", "max_"), [(1, 0.95, 1.0), (0, 0.45, 0.55)])
+def test_a_model_learns_the_order_of_two_events_only_with_a_shift(stride, min_, max_):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = Classifier(stride)
@@ -137,13 +137,13 @@ def test_the_order_of_two_events_is_learned_with_a_shift_and_stays_at_chance_wit
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    x, labels = events(4000, generator)  # drawn after training: none of them was trained on
+    x, labels = events(4000, generator)  # new data, not trained on
     with torch.no_grad():
         accuracy = (model(x).argmax(1) == labels).float().mean().item()
-    assert least <= accuracy <= most
+    assert min_ <= accuracy <= max_
 
 
-def test_two_processes_have_the_gradients_of_one(tmp_path):
+def test_two_processes_give_the_same_gradients_as_one(tmp_path):
     command = [sys.executable, "-m", "tests.layers.two_processes"]
     root = Path(__file__).parents[2]
     processes = [

@@ -1,4 +1,4 @@
-"""ShiftTransformerLayer stands where nn.TransformerEncoderLayer stands."""
+"""ShiftTransformerLayer and RelativeTransformerLayer in place of nn.TransformerEncoderLayer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shifted(x: torch.Tensor) -> torch.Tensor:
         (True, True, "residual", False),
     ],
 )
-def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, placement, training):
+def test_with_stride_0_the_layer_equals_torchs_layer_bit_for_bit(norm_first, batch_first, placement, training):
     options = {"norm_first": norm_first, "batch_first": batch_first}
     ours = ShiftTransformerLayer(16, 4, 32, 0.0, **options, placement=placement, stride=0).train(training)
     torchs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, **options).train(training)
@@ -61,7 +61,7 @@ def test_with_stride_0_it_is_torchs_layer_bit_for_bit(norm_first, batch_first, p
     "options",
     [{"activation": "gelu"}, {"activation": torch.tanh}, {"bias": False}, {"layer_norm_eps": 0.5}, {"dropout": 0.5}],
 )
-def test_with_stride_0_every_argument_means_what_it_means_to_torchs_layer(options):
+def test_with_stride_0_every_argument_has_the_same_meaning_as_in_torchs_layer(options):
     ours = ShiftTransformerLayer(16, 4, 32, **options, placement="inplace", stride=0)
     torchs = nn.TransformerEncoderLayer(16, 4, 32, **options)
     torchs.load_state_dict(ours.state_dict())
@@ -73,21 +73,21 @@ def test_with_stride_0_every_argument_means_what_it_means_to_torchs_layer(option
     assert torch.equal(*outputs)
 
 
-def test_it_takes_every_argument_of_torchs_layer_in_its_order():
+def test_the_layer_takes_every_argument_of_torchs_layer_in_the_same_order():
     theirs = list(inspect.signature(nn.TransformerEncoderLayer).parameters.values())
-    assert list(inspect.signature(ShiftTransformerLayer).parameters)[: len(theirs)] == [given.name for given in theirs]
+    assert list(inspect.signature(ShiftTransformerLayer).parameters)[: len(theirs)] == [each.name for each in theirs]
     call = list(inspect.signature(nn.TransformerEncoderLayer.forward).parameters.values())
     ours = inspect.signature(ShiftTransformerLayer.forward).parameters.values()
     assert [(g.name, g.default) for g in ours] == [(g.name, g.default) for g in call]
 
 
-def test_with_stride_0_replace_is_the_feed_forward_half_bit_for_bit():
+def test_with_stride_0_replace_equals_the_feed_forward_half_bit_for_bit():
     ours, x = layer("replace", stride=0), torch.randn(2, 6, 16)
     assert torch.equal(ours(x), ours.norm2(x + ours.linear2(F.relu(ours.linear1(x)))))
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_replace_is_the_feed_forward_half_on_shifted_frames(norm_first):
+def test_replace_equals_the_feed_forward_half_on_shifted_frames(norm_first):
     ours, x = layer("replace", norm_first=norm_first), torch.randn(2, 6, 16)
     x_ = shifted(x)
     feed = lambda h: ours.linear2(F.relu(ours.linear1(h)))  # noqa: E731
@@ -110,7 +110,7 @@ def test_residual_attends_to_unshifted_frames(norm_first):
     torch.testing.assert_close(ours(x), expected)
 
 
-def test_inplace_is_torchs_layer_on_shifted_frames():
+def test_inplace_equals_torchs_layer_on_shifted_frames():
     ours = layer("inplace")
     torchs = nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True)
     torchs.load_state_dict(ours.state_dict())
@@ -119,7 +119,7 @@ def test_inplace_is_torchs_layer_on_shifted_frames():
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_time_major_and_unbatched_input_mean_the_same(placement):
+def test_time_major_and_unbatched_input_have_the_same_output(placement):
     ours = layer(placement)
     time_major = ShiftTransformerLayer(16, 4, 32, 0.0, placement=placement)
     time_major.load_state_dict(ours.state_dict())
@@ -134,7 +134,7 @@ def test_time_major_and_unbatched_input_mean_the_same(placement):
 
 
 @pytest.mark.parametrize(("placement", "training"), [("replace", False), ("residual", True), ("inplace", False)])
-def test_padding_content_never_reaches_a_valid_frame_inside_torchs_encoder(placement, training):
+def test_padding_affects_no_valid_frame_in_torchs_encoder(placement, training):
     encoder = nn.TransformerEncoder(layer(placement), 2).train(training)
     padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2, [False] + [True] * 5])
     clean = torch.randn(3, 6, 16)
@@ -147,7 +147,7 @@ def test_padding_content_never_reaches_a_valid_frame_inside_torchs_encoder(place
     torch.testing.assert_close(expected, alone)
 
 
-def test_the_parts_that_stay_keep_torchs_names():
+def test_parameters_have_the_names_of_torchs_layer():
     torchs = nn.TransformerEncoderLayer(16, 4, 32).state_dict()
     for placement in ("residual", "inplace"):
         assert layer(placement).state_dict().keys() == torchs.keys()
@@ -156,7 +156,7 @@ def test_the_parts_that_stay_keep_torchs_names():
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("placement", ["residual", "inplace"])
-def test_relative_positions_stand_where_attention_stood_in_every_placement(placement, norm_first):
+def test_relative_attention_replaces_torchs_attention_in_every_placement(placement, norm_first):
     ours = RelativeTransformerLayer(
         16, 4, 32, 0.0, batch_first=True, norm_first=norm_first, max_frames=9, placement=placement, stride=2
     )
@@ -174,7 +174,7 @@ def test_relative_positions_stand_where_attention_stood_in_every_placement(place
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_relative_layer_stands_inside_torchs_encoder_with_masks(training):
+def test_the_relative_layer_works_in_torchs_encoder_with_masks(training):
     encoder = nn.TransformerEncoder(RelativeTransformerLayer(16, 4, 32, 0.0, batch_first=True, max_frames=9), 2)
     encoder.train(training)
     x, mask = torch.randn(3, 6, 16), torch.ones(6, 6, dtype=torch.bool).triu(1)
@@ -182,12 +182,12 @@ def test_the_relative_layer_stands_inside_torchs_encoder_with_masks(training):
     with torch.no_grad():
         y = encoder(x, mask, padding)
         for n, length in enumerate((6, 4, 1)):
-            for t in range(length):  # nothing that comes later is seen
+            for t in range(length):  # later frames have no effect
                 torch.testing.assert_close(y[n, t], encoder(x[n : n + 1, : t + 1], mask[: t + 1, : t + 1])[0, t])
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_a_shift_into_the_past_is_causal_inside_torchs_causal_encoder(placement):
+def test_a_shift_that_reads_the_past_is_causal_in_torchs_causal_encoder(placement):
     encoder = nn.TransformerEncoder(layer(placement, bidirectional=False), 2).eval()
     x, mask = torch.randn(2, 6, 16), nn.Transformer.generate_square_subsequent_mask(6)
     y = encoder(x, mask, is_causal=True)
@@ -234,14 +234,14 @@ def test_padding_counts_as_zero_forward_and_backward_in_every_form_of_call(relat
 
 @pytest.mark.parametrize("placement", ["replace", "residual", "inplace"])
 @pytest.mark.parametrize("low", [-1e4, -1e9, torch.finfo(torch.float16).min, torch.finfo(torch.float32).min])
-def test_large_negative_scores_of_a_mask_are_padding_as_minus_infinity_is(placement, low):
+def test_large_negative_scores_in_a_mask_are_padding_like_minus_infinity(placement, low):
     ours, padding = layer(placement), torch.arange(6) >= torch.tensor([6, 2, 0])[:, None]
     x = torch.randn(3, 6, 16).masked_fill(padding[..., None], float("nan"))
     mask = torch.zeros(padding.shape).masked_fill(padding, low)
     torch.testing.assert_close(ours(x, src_key_padding_mask=mask), ours(x, src_key_padding_mask=padding))
 
 
-def test_a_mask_of_another_shape_or_kind_is_refused_and_not_broadcast():
+def test_a_mask_with_the_wrong_shape_or_type_raises_an_error():
     ours, x = layer("replace"), torch.randn(3, 6, 16)
     for shape in ((1, 6), (6,), (6, 3)):
         with pytest.raises(ValueError, match=rf"mask.*\(3, 6\).*{re.escape(str(shape))}"):
@@ -255,7 +255,7 @@ def test_a_mask_of_another_shape_or_kind_is_refused_and_not_broadcast():
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_an_input_that_is_no_batch_of_sequences_is_refused(placement):
+def test_an_input_that_is_not_a_batch_of_sequences_raises_an_error(placement):
     ours, x = layer(placement), torch.randn(2, 5, 6, 16)
     with pytest.raises(ValueError, match=r"src.*2 or 3 dims.*4"):
         ours(x)
@@ -267,19 +267,19 @@ def test_an_input_that_is_no_batch_of_sequences_is_refused(placement):
 
 
 @pytest.mark.parametrize(
-    ("shift", "said"),
+    ("shift", "settings"),
     [
         ({"stride": 1}, "stride=1, bidirectional=True"),
         ({"stride": -1, "bidirectional": False}, "stride=-1, bidirectional=False"),
     ],
 )
 @pytest.mark.parametrize("placement", ["replace", "residual"])
-def test_a_shift_that_reads_the_future_refuses_to_be_causal(placement, shift, said):
-    with pytest.raises(ValueError, match=f"is_causal must be False.*True.*{said}"):
+def test_is_causal_with_a_shift_that_reads_the_future_raises_an_error(placement, shift, settings):
+    with pytest.raises(ValueError, match=f"is_causal must be False.*True.*{settings}"):
         layer(placement, **shift)(torch.randn(2, 6, 16), torch.zeros(6, 6), is_causal=True)
 
 
-def test_wrong_arguments_are_named():
+def test_errors_name_the_wrong_argument():
     with pytest.raises(ValueError, match=r"placement.*'replace', 'residual', 'inplace'.*'before'"):
         layer("before")
     with pytest.raises(ValueError, match="src_mask must be None"):

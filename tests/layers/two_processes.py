@@ -1,6 +1,6 @@
-"""A process of a group of two that trains every layer on its half of a batch: ``python -m tests.layers.two_processes``.
+"""One of two processes that train every layer on half of a batch: ``python -m tests.layers.two_processes``.
 
-Arguments: its rank, a file that the two meet at, and a file for the gradients, which the first of them writes.
+Arguments: the rank, a file for the rendezvous, and a file for the gradients, which rank 0 writes.
 """
 
 from __future__ import annotations

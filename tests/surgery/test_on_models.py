@@ -1,4 +1,4 @@
-"""The shift in models of others: Hugging Face's Wav2Vec2, a ResNet over time, torch's Transformers."""
+"""The shift in existing models: Hugging Face's Wav2Vec2, a ResNet over time, torch's Transformers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOTH_WAYS = {"n_div": 4, "bidirectional": True}
 
 
 class BasicBlock(nn.Module):
-    """That of a ResNet, along time."""
+    """The basic block of a ResNet, over time."""
 
     def __init__(self, dim):
         super().__init__()
@@ -87,7 +87,7 @@ def pre_norm(layer, skip, read):
     ("name", "computed"), [("Wav2Vec2EncoderLayer", post_norm), ("Wav2Vec2EncoderLayerStableLayerNorm", pre_norm)]
 )
 @pytest.mark.parametrize("branch", [None, "attention", "dropout"])
-def test_a_wav2vec2_layer_computes_what_is_written_out_by_hand(wav2vec2, name, computed, branch):
+def test_a_wav2vec2_layer_equals_code_written_by_hand(wav2vec2, name, computed, branch):
     layer = getattr(wav2vec2, name)(tiny_config(wav2vec2)).eval()
     plain, x = copy.deepcopy(layer), torch.randn(2, 9, 16)
     shifted = temporal_shift(x, **BOTH_WAYS)
@@ -96,7 +96,7 @@ def test_a_wav2vec2_layer_computes_what_is_written_out_by_hand(wav2vec2, name, c
     torch.testing.assert_close(first(layer(x)), computed(plain, shifted, shifted if branch is None else x))
 
 
-def test_a_residual_without_branch_is_beside_a_module_whose_input_the_skip_carries(wav2vec2):
+def test_a_residual_without_branch_shifts_the_skip_beside_the_module(wav2vec2):
     layer = wav2vec2.Wav2Vec2EncoderLayer(tiny_config(wav2vec2)).eval()
     plain, x = copy.deepcopy(layer), torch.randn(2, 9, 16)
     add_temporal_shift(layer, "attention", placement="residual", **BOTH_WAYS)
@@ -105,7 +105,7 @@ def test_a_residual_without_branch_is_beside_a_module_whose_input_the_skip_carri
 
 
 @pytest.mark.parametrize(("stable", "chosen"), [(False, "class"), (True, "regex"), (False, "function")])
-def test_in_a_whole_wav2vec2_every_layer_chosen_shifts_its_input(wav2vec2, stable, chosen):
+def test_in_a_wav2vec2_model_every_chosen_layer_shifts_its_input(wav2vec2, stable, chosen):
     model = wav2vec2.Wav2Vec2Model(tiny_config(wav2vec2, do_stable_layer_norm=stable)).eval()
     wrapped, audio = copy.deepcopy(model), torch.randn(2, 200)
     layers = wrapped.encoder.layers
@@ -120,7 +120,7 @@ def test_in_a_whole_wav2vec2_every_layer_chosen_shifts_its_input(wav2vec2, stabl
 
 
 def checkpointed(wav2vec2, without_hooks=False, **arguments):
-    """The gradient of a tiny model with a shift, plain, and a function that gives it with checkpointing."""
+    """The gradient of a tiny model with a shift, and a function that returns it with checkpointing."""
     dropouts = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
     config = tiny_config(wav2vec2, **dict.fromkeys(dropouts, 0.0), apply_spec_augment=False)
     model = add_temporal_shift(wav2vec2.Wav2Vec2Model(config).train(), **arguments, **BOTH_WAYS)
@@ -131,7 +131,7 @@ def checkpointed(wav2vec2, without_hooks=False, **arguments):
 
     expected = gradient()
     for layer in model.encoder.layers:
-        if without_hooks:  # as newer versions of transformers do; up to 5.20 they recompute the call, with its hooks
+        if without_hooks:  # as in newer versions of transformers; up to 5.20, they recompute the call with its hooks
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         else:
             layer.gradient_checkpointing = True
@@ -144,19 +144,19 @@ def checkpointed(wav2vec2, without_hooks=False, **arguments):
     [{"where": r"encoder\.layers\.\d+"}, {"where": r".*\.attention", "placement": "residual"}],
     ids=["inplace", "residual"],
 )
-def test_checkpointing_of_hugging_face_changes_no_gradient(wav2vec2, arguments):
+def test_gradient_checkpointing_of_hugging_face_does_not_change_gradients(wav2vec2, arguments):
     expected, gradient = checkpointed(wav2vec2, **arguments)
     torch.testing.assert_close(gradient(), expected)
 
 
-def test_checkpointing_that_recomputes_a_branch_without_the_hooks_of_its_module_is_an_error(wav2vec2):
+def test_checkpointing_that_recomputes_a_branch_without_hooks_raises_an_error(wav2vec2):
     where = {"where": r"encoder\.layers\.1", "placement": "residual", "branch": "dropout"}
     _, gradient = checkpointed(wav2vec2, without_hooks=True, **where)
     with pytest.raises(ValueError, match=r"checkpointing.*'encoder\.layers\.1' \(Wav2Vec2EncoderLayer\).*'dropout'"):
         gradient()
 
 
-def test_a_resnet_gets_tsms_shift_as_by_wrapping_its_convolutions():
+def test_tsms_shift_in_a_resnet_equals_wrapped_convolutions():
     model, x = ResNet(), torch.randn(2, 8, 9)
     tsm = {"n_div": 4, "stride": -1, "bidirectional": True}
     wrapped = copy.deepcopy(model)
@@ -168,7 +168,7 @@ def test_a_resnet_gets_tsms_shift_as_by_wrapping_its_convolutions():
 
 
 @pytest.mark.parametrize("dims", [{}, {"time_dim": -1, "channel_dim": -2}])
-def test_a_resnet_gets_the_papers_residual_shift(dims):
+def test_the_residual_shift_in_a_resnet_equals_code_written_by_hand(dims):
     model, x = ResNet(), torch.randn(2, 8, 9)
     plain = copy.deepcopy(model)
     expected = plain.conv1(x)
@@ -180,7 +180,7 @@ def test_a_resnet_gets_the_papers_residual_shift(dims):
 
 
 def encoders(batch_first, norm_first, placement, branch):
-    """torch's encoder with a shift put in, and one made of ShiftTransformerLayer."""
+    """torch's encoder with added shifts, and an encoder of ShiftTransformerLayer."""
     arguments = (16, 2, 24, 0.1, "gelu", 1e-5, batch_first, norm_first)
     layer = ShiftTransformerLayer(*arguments, placement=placement, **BOTH_WAYS)
     nested = batch_first and not norm_first
@@ -202,7 +202,7 @@ def encoders(batch_first, norm_first, placement, branch):
         ("residual", "dropout1", False, True, False),
     ],
 )
-def test_an_encoder_computes_what_shift_transformer_layers_do_on_valid_frames(
+def test_torchs_encoder_equals_shift_transformer_layers_on_valid_frames(
     placement, branch, batch_first, norm_first, train
 ):
     model, built = encoders(batch_first, norm_first, placement, branch)
@@ -223,7 +223,7 @@ def test_an_encoder_computes_what_shift_transformer_layers_do_on_valid_frames(
 
 
 @pytest.mark.parametrize("branch", ["dropout1", "self_attn"])
-def test_an_encoder_that_nests_its_batch_computes_what_it_does_on_a_padded_one(branch):
+def test_an_encoder_with_nested_tensors_equals_the_padded_one(branch):
     model, _ = encoders(True, False, "residual", branch)
     model.eval()
     seen = []
@@ -238,7 +238,7 @@ def test_an_encoder_that_nests_its_batch_computes_what_it_does_on_a_padded_one(b
 
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
 @pytest.mark.parametrize("placement", ["inplace", "residual"])
-def test_padding_content_never_reaches_a_valid_frame_however_the_mask_is_given(placement, padding_mode):
+def test_padding_affects_no_valid_frame_for_every_form_of_mask(placement, padding_mode):
     layer = nn.TransformerEncoderLayer(8, 2, 8, 0.0, batch_first=True)
     branch = None if placement == "inplace" else "dropout1"
     add_temporal_shift(layer, "", placement=placement, branch=branch, padding_mode=padding_mode, **BOTH_WAYS)
@@ -252,7 +252,7 @@ def test_padding_content_never_reaches_a_valid_frame_however_the_mask_is_given(p
     torch.testing.assert_close(one[:2], expected[-2:])
 
 
-def test_a_decoder_layer_shifts_its_padding_as_zeros_too():
+def test_a_decoder_layer_shifts_its_padding_as_zeros():
     layer = add_temporal_shift(nn.TransformerDecoderLayer(8, 2, 8, 0.0, batch_first=True), "", **BOTH_WAYS)
     x, memory, padding = torch.randn(1, 5, 8), torch.randn(1, 3, 8), torch.tensor([[False, False, True, True, True]])
     noisy = torch.where(padding[..., None], 100 * torch.randn(1, 5, 8), x)
@@ -260,7 +260,7 @@ def test_a_decoder_layer_shifts_its_padding_as_zeros_too():
     torch.testing.assert_close(y, expected)
 
 
-def test_a_hugging_face_model_says_that_it_is_saved_without_its_shifts(tmp_path):
+def test_a_hugging_face_model_warns_if_it_is_saved_without_its_shifts(tmp_path):
     transformers = pytest.importorskip("transformers")
     tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = transformers.HubertConfig(

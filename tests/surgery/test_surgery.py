@@ -1,4 +1,4 @@
-"""The shift put into a model that exists, and taken out again: what stays as it was, and what is refused."""
+"""Adding shifts to a model and removing them: effects, copies, compilers and errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 
 class Named(nn.Module):
-    """Calls a net by the name of its argument alone."""
+    """Calls a net with a keyword argument."""
 
     def __init__(self, net):
         super().__init__()
@@ -75,7 +75,7 @@ def with_inplace(model):
 
 
 def by_hand(model, x, residual):
-    """What blocks() compute with a shift."""
+    """The output of blocks() with a shift."""
     for block in model:
         shifted = temporal_shift(x, **BOTH_WAYS)
         x = shifted + block.linear(block.norm(x if residual else shifted))
@@ -88,7 +88,7 @@ def hooks_of(model):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_the_model_keeps_its_class_its_names_and_its_state(put):
+def test_the_model_keeps_its_class_names_and_state_dict(put):
     model = blocks()
     names, keys = dict(model.named_modules()), list(model.state_dict())
     assert put(model) is model
@@ -98,7 +98,7 @@ def test_the_model_keeps_its_class_its_names_and_its_state(put):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_added_and_removed_it_leaves_the_model_as_it_was(put):
+def test_removing_the_shifts_restores_the_model(put):
     model, x = blocks(), torch.randn(2, 5, 8)
     expected = model(x)
     put(model)
@@ -112,7 +112,7 @@ def test_added_and_removed_it_leaves_the_model_as_it_was(put):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_only_those_chosen_are_removed(put):
+def test_only_chosen_shifts_are_removed(put):
     model, x = put(blocks()), torch.randn(2, 5, 8)
     remove_temporal_shift(model, "0")
     assert list(find_temporal_shifts(model)) == ["1"]
@@ -130,7 +130,7 @@ def saved(model):
 @pytest.mark.parametrize(
     ("put", "copied"), [(with_inplace, copy.deepcopy), (with_residual, copy.deepcopy), (with_residual, saved)]
 )
-def test_a_copy_has_a_shift_of_its_own(put, copied):
+def test_a_copy_has_its_own_shifts(put, copied):
     model, x = put(blocks()), torch.randn(2, 5, 8)
     expected = model(x)
     duplicate = copied(model)
@@ -142,7 +142,7 @@ def test_a_copy_has_a_shift_of_its_own(put, copied):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_in_a_process_that_unpickled_a_model_another_hook_does_not_replace_the_shift(put, monkeypatch):
+def test_new_hooks_do_not_replace_the_shifts_of_an_unpickled_model(put, monkeypatch):
     model, x = put(blocks()), torch.randn(2, 5, 8)
     file = pickle.dumps(model)
     monkeypatch.setattr(RemovableHandle, "next_id", 0)
@@ -171,7 +171,7 @@ def test_a_quantized_branch_keeps_its_shift():
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_checkpointing_of_calls_changes_no_gradient(reentrant):
+def test_checkpointing_of_calls_does_not_change_gradients(reentrant):
     model, x = with_residual(blocks()), torch.randn(2, 5, 8, requires_grad=True)
     model(x).pow(3).sum().backward()
     expected, x.grad = x.grad, None
@@ -183,7 +183,7 @@ def test_checkpointing_of_calls_changes_no_gradient(reentrant):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_gradients_are_those_of_the_model_written_by_hand(put):
+def test_gradients_equal_those_of_code_written_by_hand(put):
     plain, x = blocks().double(), torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
     model = put(copy.deepcopy(plain))
     y, expected = model(x), by_hand(plain, x, put is with_residual)
@@ -194,7 +194,7 @@ def test_gradients_are_those_of_the_model_written_by_hand(put):
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_no_input_stays_alive_after_a_forward_that_succeeds_or_fails(put):
+def test_no_input_is_kept_after_a_forward_that_succeeds_or_fails(put):
     model = put(blocks())
     for broken in (False, True):
         x = torch.randn(2, 5, 8)
@@ -209,17 +209,17 @@ def test_no_input_stays_alive_after_a_forward_that_succeeds_or_fails(put):
         assert alive() is None
 
 
-def test_after_a_forward_that_failed_the_next_one_is_right():
+def test_a_forward_after_a_failed_one_is_right():
     model, x = with_residual(blocks()), torch.randn(2, 5, 8)
     expected = model(x)
     with pytest.raises(RuntimeError, match="broken"):
         model[0](torch.randn(1, 3, 8), broken=True)
     linear = model[0].linear(x)
-    assert torch.equal(model[0].dropout(linear), linear)  # alone, the branch has no input of its block
+    assert torch.equal(model[0].dropout(linear), linear)  # outside its block, the branch does not add a shift
     assert torch.equal(model(x), expected)
 
 
-def test_threads_do_not_mix_their_inputs():
+def test_threads_do_not_share_inputs():
     model, meet = with_residual(blocks()), threading.Barrier(2)
     inputs = torch.randn(2, 2, 5, 8)
     expected = [model(x) for x in inputs]
@@ -252,7 +252,7 @@ def test_other_hooks_survive():
 
 
 @pytest.mark.parametrize("placement", ["inplace", "residual"])
-def test_with_stride_0_the_model_is_itself_bit_for_bit(placement):
+def test_with_stride_0_the_output_does_not_change(placement):
     arguments = {"placement": placement, "stride": 0}
     model, x = blocks(), torch.randn(2, 5, 8)
     expected = model(x)
@@ -268,7 +268,7 @@ def test_with_stride_0_the_model_is_itself_bit_for_bit(placement):
 
 
 @pytest.mark.parametrize("groups", [None, [(2, 1), (3, 0), (1, -2)]])
-def test_a_residual_leaves_what_does_not_move_bit_for_bit(groups):
+def test_a_residual_does_not_change_channels_that_do_not_move(groups):
     x = torch.randn(2, 5, 8)
     x[:, :, [3, 4, 7]] = torch.tensor([float("inf"), float("nan"), -0.0])
     arguments = {"n_div": 4} if groups is None else {"groups": groups}
@@ -280,21 +280,21 @@ def test_a_residual_leaves_what_does_not_move_bit_for_bit(groups):
     torch.testing.assert_close(y[..., moved], expected[..., moved])
 
 
-def test_the_callers_tensor_is_not_overwritten():
+def test_the_input_is_not_overwritten():
     model, x = with_inplace(blocks()), torch.randn(2, 5, 8)
     before = x.clone()
     model(x)
     assert torch.equal(x, before)
 
 
-def test_an_input_given_by_name_is_shifted():
+def test_an_input_passed_by_name_is_shifted():
     model, x = Named(nn.Linear(8, 8)), torch.randn(2, 5, 8)
     expected = model.net(temporal_shift(x))
     assert torch.equal(add_temporal_shift(model, nn.Linear)(x), expected)
 
 
 @pytest.mark.parametrize("placement", ["inplace", "residual"])
-def test_of_a_packed_sequence_each_sequence_is_shifted_as_if_alone(placement):
+def test_each_sequence_of_a_packed_sequence_is_shifted_on_its_own(placement):
     lstm = nn.LSTM(8, 8)
     sequences = [torch.randn(length, 8) for length in (3, 6, 1)]
     shifted = [temporal_shift(x, **BOTH_WAYS) for x in sequences]
@@ -310,7 +310,7 @@ def test_of_a_packed_sequence_each_sequence_is_shifted_as_if_alone(placement):
 
 
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
-def test_of_a_nested_tensor_each_sequence_is_shifted_as_if_alone(layout):
+def test_each_sequence_of_a_nested_tensor_is_shifted_on_its_own(layout):
     sequences = [torch.randn(length, 8) for length in (3, 6, 1)]
     model = nn.Sequential(Block())
     expected = [by_hand(model, x[None], True)[0] for x in sequences]
@@ -335,7 +335,7 @@ def test_a_shared_module_is_chosen_once_by_any_of_its_names():
     assert torch.equal(add_temporal_shift(model, "1")(x), expected)
 
 
-def test_a_branch_that_blocks_share_gains_what_each_of_them_is_given():
+def test_blocks_can_share_a_branch():
     model, x = blocks(), torch.randn(2, 5, 8)
     model[1].dropout = model[0].dropout
     torch.testing.assert_close(with_residual(model)(x), by_hand(copy.deepcopy(remove_temporal_shift(model)), x, True))
@@ -349,7 +349,7 @@ ADDED = {
 
 
 @pytest.mark.parametrize("put", [with_inplace, with_residual])
-def test_compiled_fullgraph_it_equals_eager_forward_and_backward(put):
+def test_compiled_with_fullgraph_equals_eager_forward_and_backward(put):
     torch.compiler.reset()
     model = put(blocks())
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
@@ -364,7 +364,7 @@ def test_compiled_fullgraph_it_equals_eager_forward_and_backward(put):
 @pytest.mark.parametrize(
     ("put", "strict"), [(ADDED["inplace"], False), (ADDED["residual"], False), (ADDED["branch"], True)]
 )
-def test_exported_it_equals_eager(put, strict):
+def test_exported_equals_eager(put, strict):
     torch.compiler.reset()
     model, x = put(blocks()), torch.randn(2, 5, 8)
     frames = torch.export.Dim("frames", min=2)
@@ -376,7 +376,7 @@ def test_exported_it_equals_eager(put, strict):
 
 @pytest.mark.parametrize("put", ADDED.values(), ids=ADDED.keys())
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit:DeprecationWarning")
-def test_traced_by_torchscript_it_equals_eager_on_other_lengths(put):
+def test_traced_by_torchscript_equals_eager_on_other_lengths(put):
     model = put(blocks())
     traced = torch.jit.trace(model, torch.randn(2, 5, 8))
     for length in (5, 1, 9):
@@ -384,7 +384,7 @@ def test_traced_by_torchscript_it_equals_eager_on_other_lengths(put):
         torch.testing.assert_close(traced(x), model(x))
 
 
-def test_a_model_that_was_compiled_and_called_before_gets_the_shift_and_loses_it():
+def test_shifts_can_be_added_to_and_removed_from_a_compiled_model():
     model, x = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), torch.randn(2, 5, 8)
     compiled = torch.compile(model, backend="eager")
     plain = compiled(x)
@@ -395,7 +395,7 @@ def test_a_model_that_was_compiled_and_called_before_gets_the_shift_and_loses_it
     assert torch.equal(compiled(x), plain)
 
 
-def test_compiled_with_a_break_inside_a_block_it_equals_eager():
+def test_compiled_with_a_graph_break_in_a_block_equals_eager():
     torch.compiler.reset()
     model, x = with_residual(blocks()), torch.randn(2, 5, 8)
     model[0].linear.register_forward_pre_hook(lambda module, args: torch._dynamo.graph_break())
@@ -403,7 +403,7 @@ def test_compiled_with_a_break_inside_a_block_it_equals_eager():
 
 
 @pytest.mark.parametrize("model", [nn.Linear(8, 8), nn.Sequential(Block())], ids=["Linear", "Block"])
-def test_a_wrong_shift_is_told_so_when_called(model):
+def test_a_shift_that_does_not_fit_the_channels_raises_an_error_when_called(model):
     add_temporal_shift(model, type(model), n_div=9)
     with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*9"):
         model(torch.randn(2, 5, 8))
@@ -499,12 +499,12 @@ X = torch.zeros(2, 5, 8)
         (lambda: add_temporal_shift(blocks(), Block, time_dim=-1), ValueError, "time_dim=-1.*channel_dim=-1"),
     ],
 )
-def test_wrong_arguments_and_modules_are_named(act, error, message):
+def test_errors_name_the_wrong_argument_or_module(act, error, message):
     with pytest.raises(error, match=message):
         act()
 
 
-def test_a_repr_shows_each_shift_also_of_a_copy_and_only_while_it_is_there():
+def test_the_repr_shows_each_shift_until_it_is_removed():
     model = nn.Sequential(nn.Linear(8, 8), Block())
     plain = repr(model)
     add_temporal_shift(model, "0", n_div=4)
@@ -525,7 +525,7 @@ def test_a_repr_shows_each_shift_also_of_a_copy_and_only_while_it_is_there():
     assert repr(remove_temporal_shift(model)) == plain
 
 
-def test_settings_survive_json_and_give_another_model_the_same_shifts():
+def test_settings_survive_json_and_restore_the_shifts_in_another_model():
     model = nn.Sequential(nn.Sequential(nn.Linear(8, 8), Block()), nn.Conv1d(5, 5, 1))
     duplicate, x = copy.deepcopy(model), torch.randn(2, 5, 8)
     add_temporal_shift(model, "0.1", placement="residual", branch="dropout", groups=[(2, 1), (1, -2)])
@@ -546,7 +546,7 @@ def test_settings_survive_json_and_give_another_model_the_same_shifts():
         ({"0": {}, "1": {"n_div": 0}}, ValueError, "n_div.*0"),
     ],
 )
-def test_wrong_settings_are_named_and_leave_the_model_as_it_was(settings, error, message):
+def test_wrong_settings_raise_an_error_and_do_not_change_the_model(settings, error, message):
     model = blocks()
     with pytest.raises(error, match=message):
         restore_temporal_shifts(model, settings)
@@ -562,7 +562,7 @@ def test_wrong_settings_are_named_and_leave_the_model_as_it_was(settings, error,
         ("(?i)LAYERS.1", "'model.encoder.layers.1'"),
     ],
 )
-def test_names_that_end_so_or_are_close_are_suggested(where, meant):
+def test_similar_names_are_suggested(where, meant):
     layers = nn.ModuleDict({"layers": blocks()})
     model = nn.ModuleDict({"model": nn.ModuleDict({"encoder": layers})})
     for act in (add_temporal_shift, remove_temporal_shift):
@@ -570,7 +570,7 @@ def test_names_that_end_so_or_are_close_are_suggested(where, meant):
             act(model, where)
 
 
-def test_an_error_leaves_the_model_as_it_was():
+def test_an_error_does_not_change_the_model():
     model = nn.Sequential(Block(), nn.Linear(8, 8))
     with pytest.raises(ValueError, match="branch must be a submodule of '1'"):
         add_temporal_shift(model, r"\d", placement="residual", branch="linear")
