@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,11 @@ from hypothesis import strategies as st
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.complex64)
 DIFFERENTIABLE = (torch.float32, torch.float64, torch.bfloat16, torch.complex64)
 PADDING_MODES = ("zeros", "replicate", "circular")
+
+
+def examples(number: int) -> int:
+    """The number of examples of a hypothesis test; the environment variable ``TEST_EXAMPLES`` multiplies it."""
+    return number * int(os.environ.get("TEST_EXAMPLES", "1"))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from .samples import (
     Sample,
     any_bounds,
     as_numpy,
+    examples,
     gallery,
     movements,
     numbered,
@@ -28,7 +29,7 @@ from .samples import (
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(300))
 @given(sample=samples())
 def test_the_output_equals_the_reference(sample: Sample):
     before = sample.x.clone()
@@ -39,7 +40,7 @@ def test_the_output_equals_the_reference(sample: Sample):
     assert torch.equal(sample.x, before)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(300))
 @given(sample=samples(dtypes=DIFFERENTIABLE))
 def test_the_gradient_equals_the_reference(sample: Sample):
     x = sample.x.detach().requires_grad_()
@@ -49,7 +50,7 @@ def test_the_gradient_equals_the_reference(sample: Sample):
     assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(as_numpy(upstream), **sample.arguments))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(250))
 @given(sample=samples())
 def test_in_place_equals_the_reference(sample: Sample):
     x = (
@@ -62,7 +63,7 @@ def test_in_place_equals_the_reference(sample: Sample):
     assert np.array_equal(as_numpy(x), reference.temporal_shift(as_numpy(sample.x), **sample.arguments))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(250))
 @given(sample=samples(dtypes=(torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.complex64)))
 def test_the_fused_sum_equals_the_plain_sum(sample: Sample):
     for residual in (small(tuple(sample.x.shape)), small(tuple(sample.x.shape), sample.x.dtype)):
@@ -88,7 +89,7 @@ def as_a_graph(sample: Sample, x: torch.Tensor, residual=None, inplace: bool = F
     return graph.shift_(x, bounds, geometry) if inplace else graph.shift(x, residual, bounds, geometry)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(150))
 @given(sample=samples_with_any_bounds(ascending=True))
 def test_a_graph_clamps_invalid_bounds_and_treats_frames_outside_all_sequences_as_padding(sample: Sample):
     x = sample.x.clone().requires_grad_()
@@ -102,7 +103,7 @@ def test_a_graph_clamps_invalid_bounds_and_treats_frames_outside_all_sequences_a
     assert np.array_equal(as_numpy(gradient), reference.temporal_shift_gradient(upstream, **sample.arguments))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 @given(sample=samples_with_any_bounds(ascending=False))
 def test_with_unsorted_bounds_the_output_contains_only_zeros_and_values_of_the_same_channel(sample: Sample):
     x = sample.x

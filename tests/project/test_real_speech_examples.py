@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from temporal_shift.ser.cli import app
 from temporal_shift.ser.config import read_experiment
 from temporal_shift.ser.corpora import read_corpus
+from temporal_shift.ser.experiments import estimate
 from temporal_shift.ser.models.frame_classifier import frame_classifier
 from temporal_shift.ser.training.folds import make_folds
 
@@ -50,6 +51,7 @@ def test_an_experiment_takes_any_corpus_and_any_encoder(path, name, corpora):
 def test_the_number_of_runs_is_known_before_anything_is_trained(corpora, tmp_path, monkeypatch):
     folder = write_experiment(tmp_path, 4)  # for its encoder
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # test_estimate.py tests its speeds
     arguments = ["--corpus", str(corpora / "emodb"), "--backbone", str(folder / "backbone"), "--dry-run"]
     (four,) = (path for path in EXAMPLES if path.stem == "four-classes")
     done = CliRunner().invoke(app, ["ser", "run", str(four), *arguments])

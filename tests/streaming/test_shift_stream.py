@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from temporal_shift import TemporalShift, temporal_shift
 from temporal_shift.streaming import ShiftStream
 
-from ..core.samples import movements, numbered
+from ..core.samples import examples, movements, numbered
 
 
 @st.composite
@@ -27,7 +27,7 @@ def streamed(draw: st.DrawFn) -> tuple[torch.Tensor, list[int], dict[str, Any]]:
     return x, chunks, arguments
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(150))
 @given(streamed())
 def test_chunks_of_any_length_and_the_flush_equal_the_whole_bit_for_bit(case):
     x, lengths, arguments = case

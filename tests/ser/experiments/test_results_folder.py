@@ -154,6 +154,12 @@ def test_a_line_for_each_finished_run_where_the_output_is_no_terminal(folder, re
     assert printed.count("finished: ") == 1
 
 
+@pytest.fixture
+def _measured_for_no_longer_than_a_step(monkeypatch):
+    monkeypatch.setattr("temporal_shift.ser.experiments.estimate._MAX_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_measured_for_no_longer_than_a_step")
 def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path):
     arguments = ("--cache", tmp_path / "cache", "--out", tmp_path / "results", "--dry-run")
     code, printed, _ = typed("ablate", folder / "experiment.yaml", "--seeds", "2", *arguments)
@@ -166,6 +172,7 @@ def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("_measured_for_no_longer_than_a_step")
 def test_a_dry_run_estimates_what_is_left(folder, results):
     shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
     before = contents(results)

@@ -24,6 +24,21 @@ STILL = dict.fromkeys(
     ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"), 0.0
 )
 
+SETTINGS = ("features", "finetune")
+# One start of torchrun for both commands: the imports of its processes take longer than the training.
+COMMANDS = """
+import sys
+from temporal_shift.__main__ import main
+
+for config in sys.argv[1:]:
+    sys.argv = ["temporal-shift", "ser", "run", config]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -51,13 +66,16 @@ def experiment(folder: Path, setting: str) -> Path:
     return path
 
 
-def run(config: Path, cwd: Path, launcher: list[str]) -> str:
-    """What the command of a person prints, without a word of an error."""
+@pytest.fixture(scope="module")
+def together(folder, tmp_path_factory) -> tuple[Path, str]:
+    """The folder in which two processes ran the experiments, and what they printed."""
+    cwd = tmp_path_factory.mktemp("two")
+    configs = [str(experiment(folder, setting)) for setting in SETTINGS]
+    command = [*two(free_port()), "--no-python", sys.executable, "-c", COMMANDS, *configs]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [*launcher, "-m", "temporal_shift", "ser", "run", str(config)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return cwd, done.stdout
 
 
 def two(port: int) -> list[str]:
@@ -82,18 +100,14 @@ def losses(cwd: Path, setting: str) -> list[list[float]]:
     ]
 
 
-@pytest.mark.parametrize("setting", ["features", "finetune"])
-def test_two_processes_give_what_one_gives_within_rounding(setting, folder, tmp_path):
-    config = experiment(folder, setting)
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    together = run(config, tmp_path / "two", two(free_port()))
-    one = tmp_path / "one" / "results"
-    run_experiment(read_experiment(config), one / setting, one / "features", Console(quiet=True))
-    np.testing.assert_allclose(
-        losses(tmp_path / "two", setting), losses(tmp_path / "one", setting), rtol=1e-4, atol=1e-5
-    )
-    assert together.count("225 utterances, 6 speakers") == 1  # one of the two prints
-    frames = {name: sorted((tmp_path / name).glob("results/features/*/*.npy")) for name in ("one", "two")}
-    assert len(frames["one"]) == (4 if setting == "features" else 0)
-    assert [path.read_bytes() for path in frames["two"]] == [path.read_bytes() for path in frames["one"]]
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_two_processes_give_what_one_gives_within_rounding(setting, folder, together, tmp_path):
+    cwd, printed = together
+    one = tmp_path / "results"
+    run_experiment(read_experiment(experiment(folder, setting)), one / setting, one / "features", Console(quiet=True))
+    np.testing.assert_allclose(losses(cwd, setting), losses(tmp_path, setting), rtol=1e-4, atol=1e-5)
+    assert printed.count(f"{setting}: 225 utterances, 6 speakers") == 1  # one of the two prints
+    if setting == "features":
+        files = {folder: sorted(folder.glob("results/features/*/*.npy")) for folder in (tmp_path, cwd)}
+        assert len(files[tmp_path]) == 4
+        assert [path.read_bytes() for path in files[cwd]] == [path.read_bytes() for path in files[tmp_path]]
