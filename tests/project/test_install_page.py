@@ -1,4 +1,4 @@
-"""The page on installing is right about versions, extras, folders and the message for a missing extra."""
+"""The page on installation matches the project's versions, extras, folders and messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temporal_shift.ser.cli.options import CACHE
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # which pytest brings
+    import tomli as tomllib  # a dependency of pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", PAGE, flags=re.MULT
 
 
 def names_of(extra: str) -> set[str]:
-    """The packages that an extra brings, and the extras of this package that it includes."""
+    """The packages that an extra installs, and the extras of this package that it includes."""
     found: set[str] = set()
     for requirement in EXTRAS[extra]:
         name, inner = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?", requirement).groups()
@@ -39,7 +39,7 @@ def test_every_extra_has_a_row():
     assert set(ROWS) == set(EXTRAS)
 
 
-def test_a_row_lists_what_its_extra_brings():
+def test_a_row_lists_the_packages_of_its_extra():
     for extra in set(EXTRAS).difference(IN_WORDS):
         assert {name.strip("`") for name in ROWS[extra].split(", ")} == names_of(extra), extra
 
@@ -49,9 +49,9 @@ def test_an_extra_for_developers_includes_the_extras_that_the_page_names(extra):
     assert set(re.findall(r"`(\w+)`", ROWS[extra])) == names_of(extra) & set(EXTRAS)
 
 
-def test_versions_are_those_that_are_asked_for_and_those_that_ci_runs():
+def test_versions_match_the_requirements_and_the_ci_workflow():
     assert f"{PROJECT['requires-python'].removeprefix('>=')} or newer; the tests run on" in PAGE
-    (torch,) = PROJECT["dependencies"]  # the layers need nothing else
+    (torch,) = PROJECT["dependencies"]  # the layers require only torch
     (torch_of_recipe,) = bounds_of("torch")
     assert f"{torch.removeprefix('torch>=')} or newer, {torch_of_recipe} or newer with the extra `ser`" in PAGE
     *others, last = re.findall(r"[\d.]+", re.search(r"^ +python: \[(.*)\]$", WORKFLOW, flags=re.MULTILINE)[1])
@@ -119,8 +119,8 @@ def test_the_table_of_tested_versions_agrees_with_the_constraints_and_the_workfl
         assert all((ROOT / path).exists() for path in command.split()[1:])
 
 
-def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisories():
-    section = PAGE.split("## Known holes")[1].split("\n## ")[0]
+def test_lower_bounds_match_the_table_of_vulnerabilities():
+    section = PAGE.split("### Security")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([\w, `-]+) \| ([\d., ]+) \| (.*) \|$", section, flags=re.MULTILINE)
     assert len(rows) == 9
     for names, versions, advisories in rows:
@@ -129,11 +129,11 @@ def test_versions_with_known_holes_are_excluded_and_the_page_names_the_advisorie
             assert bounds_of(name) == {version}, name
 
 
-def test_the_feature_cache_lies_where_the_page_says():
-    assert f"`{CACHE.as_posix()}` below the folder" in PAGE
+def test_the_folder_of_the_feature_cache_matches_the_page():
+    assert f"`{CACHE.as_posix()}` below the current folder" in PAGE
 
 
-def test_a_missing_extra_is_told_in_the_sentence_of_the_page():
+def test_the_error_for_a_missing_extra_is_on_the_page():
     without = "import sys; sys.modules['typer'] = None; from temporal_shift.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
