@@ -1,4 +1,4 @@
-"""The oracle: the definition of the shift in plain loops."""
+"""Reference implementation: the shift in plain loops."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def reads(
 
 
 def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any) -> np.ndarray:
-    """Each output element is the input element that it reads, or zero."""
+    """The shift: each output element is the input element that it reads, or zero."""
     moved = np.moveaxis(x, (time_dim, channel_dim), (-2, -1))
     y = np.zeros_like(moved)
     for output, source in reads(moved.shape, **arguments):
@@ -74,7 +74,7 @@ def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **a
 def temporal_shift_gradient(
     grad: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any
 ) -> np.ndarray:
-    """The gradient of each output element is added to the input element that it reads."""
+    """The gradient of the shift: each output gradient is added to the input element that the output reads."""
     moved = np.moveaxis(grad, (time_dim, channel_dim), (-2, -1))
     back = np.zeros_like(moved)
     for output, source in reads(moved.shape, **arguments):

@@ -1,4 +1,4 @@
-"""The committed pictures of docs/ are those that their scripts draw from what the shift computes."""
+"""The committed figures of docs/ match the output of their scripts, and show what the shift computes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICTURES = sorted(path.stem.removeprefix("draw_") for path in FIGURES.glob("draw
 
 @pytest.fixture
 def script(monkeypatch):
-    """A drawing script as a module; the scripts import from their own folder."""
+    """Import a drawing script; the scripts import from their folder."""
     monkeypatch.syspath_prepend(FIGURES)
     return lambda name: importlib.import_module(f"draw_{name}")
 
@@ -37,7 +37,7 @@ def colours(svg: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_picture_is_drawn_by_its_script(name, tmp_path, monkeypatch):
+def test_a_figure_matches_the_output_of_its_script(name, tmp_path, monkeypatch):
     path = FIGURES / f"draw_{name}.py"
     monkeypatch.syspath_prepend(FIGURES)
     monkeypatch.setattr(sys, "argv", [str(path), str(tmp_path)])
@@ -49,7 +49,7 @@ def test_the_picture_is_drawn_by_its_script(name, tmp_path, monkeypatch):
         assert colours(kept) == colours(drawn)
 
 
-def test_a_picture_is_small_has_no_background_and_can_be_read_on_a_phone():
+def test_a_figure_is_small_has_no_background_and_is_readable_on_a_phone():
     for path in (FIGURES / f"{name}-{theme}.svg" for name in PICTURES for theme in ("light", "dark")):
         svg = path.read_text(encoding="utf-8")
         assert path.stat().st_size < 60_000
@@ -61,7 +61,7 @@ def test_a_picture_is_small_has_no_background_and_can_be_read_on_a_phone():
         assert min(sizes) * 360 / width >= 9, path.name
 
 
-def test_the_cells_of_the_shift_are_those_of_plain_loops(script):
+def test_the_cells_of_the_shift_equal_plain_loops(script):
     drawn = script("shift")
     assert [arguments.get("stride", 1) for arguments in drawn.PANELS.values()] == [0, 1, 1]
     numbers = np.tile(np.arange(1.0, drawn.FRAMES + 1)[:, None], drawn.CHANNELS)
@@ -70,7 +70,7 @@ def test_the_cells_of_the_shift_are_those_of_plain_loops(script):
 
 
 @pytest.mark.parametrize(("n_div", "bidirectional"), [(16, False), (4, False), (8, True), (2, True)])
-def test_the_shares_of_a_frame_are_those_of_plain_loops(script, n_div, bidirectional):
+def test_the_shares_of_a_frame_equal_plain_loops(script, n_div, bidirectional):
     drawn = script("mingling")
     assert n_div in drawn.N_DIVS[bidirectional]
     steps = reference.frames_of_channels(drawn.CHANNELS, n_div, 1, bidirectional, None)
@@ -79,7 +79,7 @@ def test_the_shares_of_a_frame_are_those_of_plain_loops(script, n_div, bidirecti
     assert {name: round(share * drawn.CHANNELS) for name, share in found.items()} == expected
 
 
-def test_the_picture_names_each_layer_at_its_default(script):
+def test_the_figure_names_each_layer_at_its_default(script):
     drawn = script("mingling")
     found = [(n, b, *drawn.layers_with(n, b)) for b, n_divs in drawn.N_DIVS.items() for n in n_divs]
     assert [row for row in found if len(row) > 2] == [
@@ -90,7 +90,7 @@ def test_the_picture_names_each_layer_at_its_default(script):
     ]
 
 
-def test_what_a_placement_shows_are_the_cells_of_plain_loops(script):
+def test_the_cells_of_a_placement_equal_plain_loops(script):
     drawn = script("placements")
     plain = np.tile(np.arange(1.0, drawn.FRAMES + 1)[:, None], drawn.CHANNELS)
     n_div = inspect.signature(ShiftTransformerLayer).parameters["n_div"].default
@@ -106,12 +106,12 @@ def test_what_a_placement_shows_are_the_cells_of_plain_loops(script):
         assert all(np.array_equal(found[name].numpy(), parts[name]) for name in parts)
 
 
-def test_a_layer_reaches_the_frames_that_are_drawn(script):
+def test_the_drawn_reach_has_the_expected_frames(script):
     drawn = script("reach")
     middle = drawn.FRAMES // 2
 
     def reached(panel: str, row: str) -> tuple[int, int]:
-        """The first and the last frame, counted from the output frame, that are drawn as not zero."""
+        """The first and last frame with a share above zero, relative to the output frame."""
         frames = [t - middle for t, share in enumerate(drawn.reach(drawn.PANELS[panel][row])) if share > 0]
         assert frames == list(range(frames[0], frames[-1] + 1))
         return frames[0], frames[-1]
@@ -130,10 +130,10 @@ def test_a_layer_reaches_the_frames_that_are_drawn(script):
     }
 
 
-def test_the_drawn_reach_is_the_change_that_a_changed_frame_makes(script):
+def test_the_drawn_reach_equals_finite_differences(script):
     drawn = script("reach")
     make = drawn.PANELS["ShiftTransformerLayer"]['"replace"']
-    torch.manual_seed(0)  # as the picture is
+    torch.manual_seed(0)  # as in the script
     net, x = make().double(), torch.randn(1, drawn.FRAMES, drawn.CHANNELS).double()
     step, elements = 1e-6, x.numel()
     moved = x + step * torch.eye(elements).double().view(elements, *x.shape[1:])  # one element in each copy

@@ -1,4 +1,4 @@
-"""The notebook of the tour runs as a user opens it, follows the page, and is committed without outputs."""
+"""The notebook of the tour runs, has the sections of the page, and is committed without outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat", reason="the extra test brings nbclient")
+nbformat = pytest.importorskip("nbformat", reason="requires the extra dev-all")
 nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
 pytest.importorskip("ipykernel", reason="the extra test brings it")
 pytest.importorskip("transformers", reason="the extra ser")
@@ -22,11 +22,11 @@ def notebook():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_it_runs_in_its_folder_without_a_network_and_writes_nothing_there(notebook, tmp_path, monkeypatch):
+def test_it_runs_in_its_folder_without_a_network_and_writes_no_files(notebook, tmp_path, monkeypatch):
     for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # tests side by side share the cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # parallel tests share the cores
     before = sorted(NOTEBOOK.parent.rglob("*"))
     resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
     done = nbclient.NotebookClient(copy.deepcopy(notebook), timeout=120, resources=resources).execute()
@@ -43,10 +43,10 @@ def test_it_is_committed_without_outputs_counts_or_a_local_kernel(notebook):
     nbformat.validate(notebook)
     assert outputs(notebook) == []
     assert [cell for cell in notebook.cells if cell.get("execution_count") is not None] == []
-    assert notebook.metadata.kernelspec.name == "python3"  # the kernel that everybody has
+    assert notebook.metadata.kernelspec.name == "python3"  # the default kernel
 
 
-def test_its_sections_are_those_of_the_page(notebook):
+def test_its_sections_equal_those_of_the_page(notebook):
     page = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     sections = re.findall(r"^## .*$", text, flags=re.MULTILINE)

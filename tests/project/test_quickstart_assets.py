@@ -1,4 +1,4 @@
-"""The quickstart's corpus, encoder, experiment and results are what their pages say."""
+"""The quickstart's corpus, encoder, experiment and results match their pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ METRICS = json.loads((QUICKSTART / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize("folder", [CORPUS, QUICKSTART / "backbone" / "whisper-tiny-en-encoder"])
-def test_every_file_has_its_sum(folder):
+def test_every_file_matches_its_checksum(folder):
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split(maxsplit=1)
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
@@ -39,15 +39,15 @@ def test_the_iemocap_reader_reads_the_corpus_unchanged():
     assert Counter(u.speaker for u in manifest.utterances) == {f"Ses0{k}{g}": 40 for k in range(1, 6) for g in "FM"}
     folds = {kind: len(make_folds(manifest, kind)) for kind in ("heldout", "last", "paper", "speaker")}
     assert folds == {"heldout": 5, "last": 5, "paper": 5, "speaker": 10}
-    assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip cuts none
+    assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip is longer than each utterance
 
 
 def test_the_corpus_is_small_enough_for_a_repository():
     assert sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()) < 6e6
 
 
-def test_the_words_say_nothing_on_the_class():
-    """Rendered from one list: each speaker says each of their sentences in all four classes."""
+def test_the_words_do_not_depend_on_the_class():
+    """Each speaker says each of their sentences in all four classes."""
     rows = subprocess.run(
         [sys.executable, "-c", _LINES], cwd=QUICKSTART, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -58,7 +58,7 @@ def test_the_words_say_nothing_on_the_class():
 
 _LINES = """
 import sys, types
-sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # needed to speak the lines, not to list them
+sys.modules["espeakng_loader"] = types.ModuleType("espeakng_loader")  # only needed to render the lines
 from render_corpus import SEED, utterances
 for dialog, utterance, emotion, speaker, sentence in utterances(SEED):
     if emotion.label in ("hap", "exc", "ang", "sad", "neu"):
@@ -76,12 +76,12 @@ def test_the_experiment_has_the_six_models_and_the_identity_mixer():
     assert shiftformer.baseline == (identity.name, "Transformer")
 
 
-def test_the_tables_of_the_page_are_those_of_the_recorded_results():
+def test_the_tables_of_the_page_match_the_recorded_results():
     tables = (report_tables.results(METRICS), report_tables.pairs(METRICS["pairs"]), report_tables.selection(METRICS))
     assert [table.markdown() for table in tables if table.markdown() not in PAGE] == []
 
 
-def test_the_figures_in_the_sentences_of_the_page_are_those_of_the_recorded_results():
+def test_the_figures_in_the_text_of_the_page_match_the_recorded_results():
     text = " ".join(PAGE.split())
     pairs = {pair["baseline"]: pair for pair in METRICS["pairs"] if pair["model"] == "Shiftformer"}
     identity, transformer = pairs["Identity mixer"], pairs["Transformer"]
@@ -95,7 +95,7 @@ def test_the_figures_in_the_sentences_of_the_page_are_those_of_the_recorded_resu
 @pytest.mark.parametrize("path", ["examples/quickstart/metrics.json", "results/quickstart/metrics.json"])
 def test_every_model_of_the_quickstart_is_above_chance(path):
     if not (ROOT / path).exists():
-        pytest.skip("the quickstart has not run here")  # .ci/run runs it before the tests
+        pytest.skip("no results of the quickstart")  # .ci/run runs it before the tests
     metrics = json.loads((ROOT / path).read_text(encoding="utf-8"))
     assert len(metrics["models"]) == 7
     assert [model["name"] for model in metrics["models"] if model["ua"]["mean"] <= metrics["chance"]] == []

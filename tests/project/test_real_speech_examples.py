@@ -1,4 +1,4 @@
-"""The experiments on real speech run on any corpus and encoder: only two paths change."""
+"""The experiments on real speech accept any corpus and encoder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def corpora(tmp_path_factory):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("name", ["emodb", "ravdess", "folder"])
-def test_an_experiment_takes_any_corpus_and_any_encoder(path, name, corpora):
+def test_an_experiment_accepts_any_corpus_and_encoder(path, name, corpora):
     experiment = read_experiment(path, {"corpus": {"path": str(corpora / name)}})
     manifest = read_corpus(experiment.corpus)
     if path.stem != "all-classes":
@@ -48,8 +48,8 @@ def test_an_experiment_takes_any_corpus_and_any_encoder(path, name, corpora):
                 frame_classifier(model, shape, manifest.labels, experiment.spec_augment)
 
 
-def test_the_number_of_runs_is_known_before_anything_is_trained(corpora, tmp_path, monkeypatch):
-    folder = write_experiment(tmp_path, 4)  # for its encoder
+def test_the_dry_run_prints_the_number_of_runs_and_trains_nothing(corpora, tmp_path, monkeypatch):
+    folder = write_experiment(tmp_path, 4)  # creates an encoder
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # test_estimate.py tests its speeds
     arguments = ["--corpus", str(corpora / "emodb"), "--backbone", str(folder / "backbone"), "--dry-run"]

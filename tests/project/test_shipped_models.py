@@ -1,4 +1,4 @@
-"""The models in examples/real-speech/models are those that their experiment file and their cards describe."""
+"""The models in examples/real-speech/models match their experiment file and their model cards."""
 
 from __future__ import annotations
 
@@ -30,41 +30,47 @@ def test_a_shipped_model_has_the_settings_of_its_experiment(name):
     assert classifier["blocks"] == model.blocks
     assert classifier["shift"] == (None if model.shift is None else model.shift.model_dump(mode="json"))
     assert classifier["spec_augment"] == experiment.spec_augment.model_dump(mode="json")
-    told = config.provenance
-    assert (told["experiment"], told["protocol"]) == (experiment.name, experiment.protocol.kind)
-    assert (told["epochs"], told["seed"]) == (experiment.training.epochs, experiment.training.seed)
-    assert told["all_folds"]["seeds"] == experiment.seeds
-    assert told["corpus"]["note"] == experiment.corpus.note
+    provenance = config.provenance
+    assert (provenance["experiment"], provenance["protocol"]) == (experiment.name, experiment.protocol.kind)
+    assert (provenance["epochs"], provenance["seed"]) == (experiment.training.epochs, experiment.training.seed)
+    assert provenance["all_folds"]["seeds"] == experiment.seeds
+    assert provenance["corpus"]["note"] == experiment.corpus.note
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_model_says_what_it_was_trained_on_and_how_good_and_calibrated_it_is(name):
+def test_a_shipped_model_has_its_training_data_scores_and_calibration_in_its_config(name):
     config = json.loads((MODELS / name / "config.json").read_text())
-    told = config["provenance"]
+    provenance = config["provenance"]
     assert [*config["id2label"].values()] == ["angry", "happy", "neutral", "sad"]
-    assert told["corpus"]["classes"].keys() == config["label2id"].keys()
-    assert (told["corpus"]["name"], told["corpus"]["speakers"], told["trained_on"]) == ("emodb", 10, 339)
-    assert told["chance"] < told["all_folds"]["ua"]["interval"][0] < told["all_folds"]["ua"]["mean"] < 1
-    calibration = told["calibration"]
-    assert calibration["predictions"] == told["trained_on"] * told["all_folds"]["seeds"]
+    assert provenance["corpus"]["classes"].keys() == config["label2id"].keys()
+    assert (provenance["corpus"]["name"], provenance["corpus"]["speakers"], provenance["trained_on"]) == (
+        "emodb",
+        10,
+        339,
+    )
+    assert (
+        provenance["chance"] < provenance["all_folds"]["ua"]["interval"][0] < provenance["all_folds"]["ua"]["mean"] < 1
+    )
+    calibration = provenance["calibration"]
+    assert calibration["predictions"] == provenance["trained_on"] * provenance["all_folds"]["seeds"]
     assert calibration["ece"]["after"] < calibration["ece"]["before"]
     assert calibration["log_loss"]["after"] < calibration["log_loss"]["before"]
-    low, high = told["epochs_of_folds"]["lowest"], told["epochs_of_folds"]["highest"]
-    assert low <= told["epoch"] <= high <= told["epochs"]
+    low, high = provenance["epochs_of_folds"]["lowest"], provenance["epochs_of_folds"]["highest"]
+    assert low <= provenance["epoch"] <= high <= provenance["epochs"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_card_of_a_shipped_model_is_what_would_be_written_today(name):
+def test_the_card_of_a_shipped_model_is_up_to_date(name):
     model = load_speech_classifier(str(MODELS / name))
     assert str(model_card(model.config, model.labels)) == (MODELS / name / "README.md").read_text()
 
 
-def test_readme_says_how_good_the_shipped_models_are_on_their_corpus_and_on_another():
+def test_readme_has_the_scores_of_the_shipped_models_on_their_corpus_and_on_another():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    told = [json.loads((MODELS / name / "config.json").read_text())["provenance"]["all_folds"] for name in NAMES]
+    scores = [json.loads((MODELS / name / "config.json").read_text())["provenance"]["all_folds"] for name in NAMES]
     records = [ROOT / real_speech.FOLDER / f"cross-{name.lower()}-ravdess.jsonl" for name in NAMES]
     other = [record_file.read(path)[0]["ua"] for path in records]
-    for figures in ([each["ua"]["mean"] for each in told], other):
+    for figures in ([each["ua"]["mean"] for each in scores], other):
         assert "is {:.0f} % and {:.0f} %".format(*(100 * share for share in figures)) in readme
 
 
