@@ -24,7 +24,7 @@ def report() -> str:
     try:
         import torch
     except Exception as error:  # a broken installation is what may have to be reported
-        rows["PyTorch"] = f"cannot be imported: {type(error).__name__}: {error}"
+        rows["PyTorch"] = f"cannot be imported: {_one_line(error)}"
     else:
         rows |= {"PyTorch": torch.__version__, **_gpus(torch), "Triton": _triton(torch)}
     for extra, packages in packages_of_extras().items():
@@ -37,7 +37,10 @@ def report() -> str:
 def _gpus(torch: ModuleType) -> dict[str, str]:
     rocm = torch.version.hip
     platform = f"ROCm {rocm}" if rocm else f"CUDA {torch.version.cuda}" if torch.version.cuda else "none (a CPU build)"
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    try:
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    except Exception as error:
+        names = [f"cannot be used: {_one_line(error)}"]
     return {"GPU platform": platform, "GPU": ", ".join(names) or "none"}
 
 
@@ -57,9 +60,13 @@ def _triton(torch: ModuleType) -> str:
             devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
             working = [str(device) for device in devices if works_on(device)]
     except Exception as error:
-        return f"does not work: {type(error).__name__}: {error}"
+        return f"does not work: {_one_line(error)}"
     state = [f"works on {', '.join(working)}"] if working else []
     return ", ".join([triton.__version__, *state, *(" ".join(str(each.message).split()) for each in caught)])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _installed(packages: list[str]) -> str:

@@ -8,6 +8,7 @@ import pickle
 import pydoc
 import subprocess
 import sys
+import warnings
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -143,6 +144,32 @@ def test_env_reports_missing_packages_and_a_torch_that_cannot_be_imported(monkey
     report = _environment.report()
     assert "cannot be imported: ModuleNotFoundError" in report
     assert f"numpy {version('numpy')}; missing: no-such-package" in report
+
+
+def test_env_reports_whether_triton_works_on_each_gpu(monkeypatch):
+    probe = pytest.importorskip("temporal_shift.core.triton.probe", reason="Triton has no wheel here")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", ["GPU A", "GPU B"].__getitem__)
+
+    def works_on(device):
+        if device.index == 1:
+            warnings.warn("Triton cannot run on cuda:1: no\nC compiler", RuntimeWarning, stacklevel=2)
+        return device.index == 0
+
+    monkeypatch.setattr(probe, "works_on", works_on)
+    rows = dict(line.split("  ", 1) for line in _environment.report().splitlines())
+    assert rows["GPU"].strip() == "GPU A, GPU B"
+    assert rows["Triton"].strip().partition(", ")[2] == "works on cuda:0, Triton cannot run on cuda:1: no C compiler"
+
+
+def test_env_reports_a_gpu_that_cannot_be_initialized(monkeypatch):
+    def fails(index):
+        raise RuntimeError("CUDA driver\ninitialization failed")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", fails)
+    assert "cannot be used: RuntimeError: CUDA driver initialization failed" in _environment.report()
 
 
 VCS = {"url": "https://example.org/t.git", "vcs_info": {"vcs": "git", "commit_id": "0123abc"}}
