@@ -1,4 +1,4 @@
-"""Zip archives, of trees and of what no publisher sends."""
+"""Zip archives: of corpus trees, and malicious ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def zipped(root: Path, top: str = "") -> bytes:
-    """The files below a folder, as a publisher archives them; ``top/`` is put before their names."""
+    """An archive of the files below a folder, with ``top/`` before their names."""
     return zip_of({top + path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.*"))})
 
 
@@ -21,5 +21,5 @@ def zip_of(files: Mapping[str, bytes], *, mode: int = 0, flags: int = 0) -> byte
             info = zipfile.ZipInfo(name)
             info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
-            info.flag_bits |= flags  # in the directory at the end, which is what is read
+            info.flag_bits |= flags  # in the central directory, which readers use
     return content.getvalue()

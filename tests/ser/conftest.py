@@ -1,4 +1,4 @@
-"""Test data: the results of an experiment that never ran, with made-up answers, speakers and learning curves."""
+"""Test data: made-up results of an experiment, with predictions, speakers and learning curves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from temporal_shift.ser.training.run_record import Prediction, RunRecord, run_fo
 FAKE_LABELS = ("hap", "ang", "sad", "neu")
 FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))
 FAKE_SEED = 7
-FAKE_UTTERANCES = 80  # of each session
-FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessing it, at the end
+FAKE_UTTERANCES = 80  # per session
+FAKE_SKILL = {  # share of utterances that the trained model does not guess
     "CNN": 0.50,
     "ShiftCNN": 0.56,
     "LSTM": 0.44,
@@ -34,7 +34,7 @@ FAKE_SKILL = {  # how often the made-up model knows the answer instead of guessi
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """More would only wait for each other on models this small."""
+    """More threads are slower on models this small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def fake_experiment() -> config.Experiment:
 def fake_runs_of(
     tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.Experiment
 ) -> Callable[[int, str], Path]:
-    """The results of the first two models, with so many seeds, under a protocol: copy them, do not write into them."""
+    """The results of the first two models, by number of seeds and protocol: copy them, do not change them."""
     roots: dict[tuple[int, str], Path] = {}
 
     def of(seeds: int = 1, protocol: str = "heldout") -> Path:
@@ -86,7 +86,7 @@ def fake_runs_of(
 
 @pytest.fixture(scope="session")
 def fake_runs(tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.Experiment) -> Path:
-    """A results folder with the runs of ``fake_experiment``, for all tests: copy it, do not write into it."""
+    """A results folder with the runs of ``fake_experiment``, shared by all tests: copy it, do not change it."""
     root = tmp_path_factory.mktemp("fake") / "results"
     write_fake_runs(root, fake_experiment)
     return root
@@ -94,7 +94,7 @@ def fake_runs(tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.
 
 @pytest.fixture
 def fake_results(tmp_path: Path, fake_runs: Path) -> Path:
-    """A results folder of the test's own."""
+    """A copy of the results folder."""
     return shutil.copytree(fake_runs, tmp_path / "results")
 
 
@@ -151,7 +151,7 @@ def _write_run(
 
 
 def _utterances(fold: str) -> tuple[list[str], list[str], np.ndarray]:
-    """Ids, speakers and classes of those whom a fold tests: a session, or one of its two speakers."""
+    """Ids, speakers and classes of the test part of a fold: a session, or one of its two speakers."""
     session = int(fold.removeprefix("Session")[0])
     numbers = [n for n in range(FAKE_UTTERANCES) if fold.startswith("Session") or "FM"[n % 2] == fold[-1]]
     ids = [f"Ses{session}_{number:03}" for number in numbers]

@@ -1,4 +1,4 @@
-"""Folders in the layouts of corpora, as their publishers unpack them, of a few samples of noise or silence a file.
+"""Folders in the published layouts of corpora, with a few samples of noise or silence in each file.
 
 Names and numbers stand here once more, as published, and not as the readers under test have them.
 """
@@ -56,7 +56,7 @@ def noise(seed: int = 0, samples: int = 160, rate: int = 16_000, channels: int =
 
 
 def write(path: Path, content: bytes | None = None) -> Path:
-    """A file of noise, or of what is given, and a leftover of macOS beside it."""
+    """A file of noise or of the given content, with a hidden file of macOS beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(noise() if content is None else content)
     leftover = path.with_name("._x.wav")
@@ -66,7 +66,7 @@ def write(path: Path, content: bytes | None = None) -> Path:
 
 
 def write_ravdess(root: Path, actors: Iterable[int] = range(1, 25)) -> None:
-    """``Actor_*`` with all their speech, and one song and one film each, as of somebody who unpacked all of it."""
+    """``Actor_*`` with all their speech, and one song and one video each."""
     for actor in actors:
         folder = root / f"Actor_{actor:02d}"
         for emotion, intensity, statement, repetition in itertools.product(range(1, 9), (1, 2), (1, 2), (1, 2)):
@@ -92,7 +92,7 @@ def write_cremad(root: Path, actors: Iterable[int] = range(1001, 1092), *, whole
 
 
 def write_emodb(root: Path, counts: Mapping[str, int] = EMODB) -> None:
-    """``wav`` with so many files of each letter, dealt to the speakers in turn, and the corpus's other folders."""
+    """``wav`` with ``counts`` files of each letter, by the speakers in turn, and the corpus's other folders."""
     for letter, count in counts.items():
         for number in range(count):
             speaker = EMODB_SPEAKERS[number % 10]
@@ -121,7 +121,7 @@ def emobox_line(key: str, dataset: str, wav: str, emo: str) -> str:
 
 
 def write_emobox(root: Path, dataset: str, lines: Sequence[str], folds: Sequence[Mapping[str, Sequence[int]]]) -> Path:
-    """``data/<dataset>`` below a clone of EmoBox; a fold says which lines are in its parts."""
+    """``data/<dataset>`` in a clone of EmoBox; a fold has the line numbers of its parts."""
     folder = root / "data" / dataset
     folder.mkdir(parents=True)
     (folder / f"{dataset}.jsonl").write_text("".join(line + "\n" for line in lines))
@@ -135,7 +135,7 @@ def write_emobox(root: Path, dataset: str, lines: Sequence[str], folds: Sequence
 
 
 def write_emobox_emodb(root: Path) -> Path:
-    """EmoDB in EmoBox: five folds that know everybody, and files of an older format beside the folds'."""
+    """EmoDB in EmoBox: five folds with all speakers in each part, and files of an older format."""
     lines = []
     for speaker, (emotion, letter) in itertools.product(EMODB_SPEAKERS, EMOBOX_EMODB.items()):
         name = f"{speaker}a01{letter}a"
@@ -156,7 +156,7 @@ def write_emobox_emodb(root: Path) -> Path:
 
 
 def write_emobox_emovo(root: Path) -> Path:
-    """EMOVO in EmoBox: a fold for each of its six actors, and a map of another name."""
+    """EMOVO in EmoBox: a fold for each of its six actors, and a label map with another name."""
     lines = []
     actors = [f"{sex}{number}" for sex in "fm" for number in (1, 2, 3)]
     for actor, emotion in itertools.product(actors, EMOVO):
@@ -187,7 +187,7 @@ def write_table(root: Path, speakers: int = 5, name: str = "table.csv") -> Path:
 
 
 def write_folder(root: Path, speakers: Sequence[str] = ("anna", "bert", "carl", "dora", "emil")) -> None:
-    """``happy/anna/1.wav`` and its like, with what else lies in such folders."""
+    """``happy/anna/1.wav`` and so on, with other files between them."""
     for label, speaker, take in itertools.product(("happy", "sad"), speakers, (1, 2)):
         write(root / label / speaker / f"{take}.wav")
     (root / "readme.txt").write_text("Recorded in May.")

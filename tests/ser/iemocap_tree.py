@@ -1,6 +1,6 @@
-"""A folder in the layout of IEMOCAP with as many utterances as the real one, of silence; and one dialog of it.
+"""A folder in the layout of IEMOCAP with silent recordings and the published counts, or one dialog of it.
 
-The counts stand here once more, as published, and not as the reader under test has them.
+The counts are the published ones, repeated here so that they do not come from the reader under test.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 LEFT_OUT = ("xxx", "fru", "sur", "fea", "oth", "dis")
 EMOTIONS = ("hap", "exc", "ang", "sad", "neu", *LEFT_OUT)
 
-COUNTS = {  # utterances of each session, in the order of EMOTIONS; those left out are spread at will
+COUNTS = {  # utterances by session, in the order of EMOTIONS; the sessions of LEFT_OUT are made up
     1: (135, 143, 229, 194, 384, 510, 280, 22, 8, 1, 0),
     2: (117, 210, 137, 197, 362, 480, 325, 21, 8, 0, 1),
     3: (135, 151, 240, 305, 320, 530, 382, 21, 8, 1, 0),
     4: (65, 238, 327, 143, 258, 470, 481, 21, 8, 0, 1),
     5: (143, 299, 170, 245, 384, 517, 381, 22, 8, 1, 0),
 }
-IMPROVISED = {1: 577, 2: 544, 3: 612, 4: 549, 5: 661}  # of the four classes; spread at will, 2943 in all
+IMPROVISED = {1: 577, 2: 544, 3: 612, 4: 549, 5: 661}  # of the four classes: 2943 in total, the sessions are made up
 
 _IMPROVISED_DIALOGS = tuple(f"impro{number:02d}" for number in range(1, 8))
 _SCRIPTED_DIALOGS = ("script01_1", "script01_1b", "script01_2", "script01_3", "script02_1", "script02_2", "script03_1")

@@ -1,4 +1,4 @@
-"""A server on this machine that sends one file, and does to it what servers and connections do."""
+"""A local HTTP server that sends one file and simulates faults of servers and connections."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Loopback:
-    """The file, and what the next answers do. ``requests`` are the headers of those that have arrived."""
+    """The file, and the faults of the next answers. ``requests`` has the headers of all requests."""
 
     content: bytes
     url: str = ""
     etag: str | None = '"first"'
     modified: str | None = None
     ranges: bool = True  # whether it supports Range
-    wrong_parts: int = 0  # of the next answers to a Range, those that send the part one byte too late
-    cuts: list[int] = field(default_factory=list)  # the next answers end after so many bytes
+    wrong_parts: int = 0  # number of next answers to a Range that start one byte too late
+    cuts: list[int] = field(default_factory=list)  # the next answers end after this many bytes
     statuses: list[int] = field(default_factory=list)  # the next answers are errors
     location: str | None = None  # all answers redirect to it
     content_type: str | None = None
-    afterwards: list[Callable[[], None]] = field(default_factory=list)  # called at the ends of the next answers
+    afterwards: list[Callable[[], None]] = field(default_factory=list)  # called after the next answers
     states_length: bool = True
     requests: list[dict[str, str]] = field(default_factory=list)
 

@@ -1,6 +1,6 @@
-"""The paper's training as a plain PyTorch loop, written from its description: no Trainer, no config, no cache.
+"""The paper's training as a plain PyTorch loop, written from its description, without Trainer, config and cache.
 
-Nothing in it is this package's: the models are plain torch modules, the backbone is Hugging Face's.
+It uses nothing from this package: the models are plain torch modules, the backbone is Hugging Face's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def plain_loop(
     backbone: Path | None,
     seed_of_step: Callable[[int], int],
 ) -> Iterator[tuple[float, float, float]]:
-    """Loss, learning rate and gradient norm of each step; ``inputs`` are frames, or clips where a backbone learns."""
+    """Loss, learning rate and gradient norm of each step; ``inputs`` are frames, or clips if a backbone is trained."""
     encoder = None if backbone is None else AutoModel.from_pretrained(backbone).train()
     if encoder is not None:
         encoder.config.apply_spec_augment = False
@@ -60,7 +60,7 @@ def plain_loop(
         rate = (features_rate if encoder is None else finetune_rate)(step, EPOCHS, steps_per_epoch, BASE_RATE)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(seed_of_step(step))  # of the masks and the dropout
+        torch.manual_seed(seed_of_step(step))  # for the masks and the dropout
         frames = inputs[rows] if encoder is None else encoder(inputs[rows]).last_hidden_state
         loss = nn.functional.cross_entropy(classifier(frames), labels[rows])
         optimizer.zero_grad()

@@ -113,7 +113,7 @@ class ShiftBlock(nn.Module):
 
 
 class SpecAugment(nn.Module):
-    """Time masks hold a learned vector, feature masks hold 0. The order of the draws is that of this package."""
+    """Time masks contain a learned vector, feature masks 0. Random numbers are drawn in the order of this package."""
 
     def __init__(self, dim):
         super().__init__()

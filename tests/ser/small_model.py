@@ -87,6 +87,6 @@ def small_model(
 
 
 def local_model(layer: int | str = 0, *, norm: str = "layer", **settings: object) -> SpeechClassifier:
-    """One whose frames are local: convolutions only, normalised frame by frame. It knows where it comes from."""
+    """A model with local frames: only convolutions, normalised frame by frame. It has a provenance."""
     encoder = {"feat_extract_norm": norm}
     return small_model("wav2vec2", layer=layer, encoder=encoder, **{"provenance": PROVENANCE, **settings})

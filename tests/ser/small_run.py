@@ -1,4 +1,4 @@
-"""A run small enough for a test, and what one wants to know of it."""
+"""A run small enough for a test, and helpers to inspect it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def frames_of(run: Run) -> np.ndarray:
 
 
 def with_(run: Run, **settings: object) -> Run:
-    """The run with other settings of the training."""
+    """The run with other training settings."""
     changed = run.experiment.training.model_copy(update=settings)
     return replace(run, experiment=run.experiment.model_copy(update={"training": changed}))
 
@@ -109,7 +109,7 @@ def epochs_of(record: dict) -> list[Epoch]:
 
 
 def outcome(run: Run) -> tuple[object, dict[str, bytes]]:
-    """What must not depend on how a run came to its end."""
+    """The results that must not depend on interruptions of a run."""
     record = json.loads((run.folder / "run.json").read_text())
     files = {path.name: path.read_bytes() for path in sorted(run.folder.iterdir())}
     assert list(files) == [name for name in FILES if run.fold.validation or not name.startswith("validation")]
@@ -118,7 +118,7 @@ def outcome(run: Run) -> tuple[object, dict[str, bytes]]:
 
 
 class Stopped(KeyboardInterrupt):
-    """As if somebody had pressed Ctrl-C."""
+    """Simulates Ctrl-C."""
 
 
 def stop_after(epochs: int):

@@ -1,4 +1,4 @@
-"""Experiments as YAML files: what is read, and what is refused in one sentence."""
+"""Experiments as YAML files: valid values and errors."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ def refusal(folder: Path, content: str | bytes) -> str:
         ("name", "must contain keys and values .* got str"),
     ],
 )
-def test_a_file_that_is_no_experiment_is_refused_with_its_line(tmp_path, content, problem):
+def test_an_invalid_experiment_file_is_an_error_with_its_line(tmp_path, content, problem):
     sentence = refusal(tmp_path, content)
     assert re.search(problem, sentence)
     assert str(tmp_path / "experiment.yaml") in sentence
@@ -98,14 +98,14 @@ def test_a_file_that_is_no_experiment_is_refused_with_its_line(tmp_path, content
         ("models: {name: m, blocks: conv}", "models must be a valid list, got dict"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_its_key_and_value(tmp_path, line, problem):
+def test_an_invalid_value_is_an_error_with_its_key_and_value(tmp_path, line, problem):
     text = line[1:-1].replace("}, ", "}\n") if line.startswith("{") else line
     key = text.partition(":")[0]
     base = "\n".join(each for each in GOOD.splitlines() if not each.startswith(key))
     assert re.search(problem, refusal(tmp_path, f"{base}\n{text}\n"))
 
 
-def test_numbers_words_and_anchors_are_read_as_they_are_written(tmp_path):
+def test_numbers_words_and_anchors_are_read_literally(tmp_path):
     experiment = read(
         tmp_path,
         "name: 2024-01-01\nseeds: 010\ncorpus: {path: ., note: no, labels: [1, 02, yes]}\n"
@@ -131,7 +131,7 @@ def test_a_model_has_one_baseline_or_a_list_of_them(tmp_path):
 
 
 @pytest.mark.parametrize("name", [".", "missing.yaml", "a\0b", "x" * 300, "experiment.yaml/x"])
-def test_a_path_that_is_no_file_is_refused_without_an_errno(tmp_path, name):
+def test_a_path_that_is_not_a_file_is_an_error_without_an_errno(tmp_path, name):
     (tmp_path / "experiment.yaml").write_text(GOOD)
     with pytest.raises(RecipeError, match=r"^(the|there is no) experiment file [^\n]*$") as raised:
         read_experiment(tmp_path / name)

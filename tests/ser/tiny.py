@@ -1,4 +1,4 @@
-"""What is small enough for a test: an encoder, a corpus of noise in IEMOCAP's layout, and an experiment of both."""
+"""Small test data: an encoder, a corpus of noise in IEMOCAP's layout, and an experiment with both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EMOTIONS = ("hap", "ang", "sad", "neu")
 
 
 def write_noise_corpus(root: Path, a_session: int) -> None:
-    """Three sessions of so many utterances, a quarter of a second each, by a woman and a man in turn.
+    """Three sessions of ``a_session`` utterances, a quarter of a second each, by a woman and a man in turn.
 
     The emotions differ in their loudness.
     """

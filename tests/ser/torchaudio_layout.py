@@ -141,7 +141,7 @@ class ShiftSERModel(nn.Module):
 
 
 def randomise(module: nn.Module) -> nn.Module:
-    """Draw every parameter anew, norms and biases too, so that none can be lost unnoticed."""
+    """Randomise every parameter, including norms and biases, so that a lost one is detected."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if not name.endswith("original0"):  # lengths must be positive

@@ -1,4 +1,4 @@
-"""From several channels to one: their mean, or one of them; and what the mean does to the sound."""
+"""Mix the channels of a recording to one, and detect channels that the mean distorts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from ..config import Channel, check_channel
 
-_CANCELLED = 0.01  # energy of the mean, relative to the channels': 20 dB below them
+_CANCELLED = 0.01  # energy of the mean / energy of the channels: -20 dB
 
 
 class Downmix:
-    """Takes the mean of the channels, or one of them, and compares the channels block by block.
+    """Averages the channels or selects one, and accumulates their correlation block by block.
 
     Args:
         channel: ``"mean"``, or the number of a channel, counted from 0.
@@ -28,7 +28,7 @@ class Downmix:
         """Mix ``(samples, channels)`` to ``(samples,)``.
 
         Raises:
-            ValueError: If there is no such channel.
+            ValueError: If the recording lacks the channel.
         """
         if not self.channels:
             self.channels = wave.shape[1]
@@ -46,12 +46,12 @@ class Downmix:
         return mean
 
     def _covariance(self) -> npt.NDArray[np.float64]:
-        """Of the channels, without their offsets."""
+        """Covariance of the channels, times the number of samples."""
         return self._products - np.outer(self._sums, self._sums) / max(1, self._count)
 
     @property
     def correlation(self) -> float | None:
-        """The smallest correlation of two channels that have sound; ``None`` if fewer than two have."""
+        """The lowest correlation of two channels that are not silent; ``None`` if fewer than two are."""
         covariance = self._covariance()
         energies = covariance.diagonal()
         sounding = np.flatnonzero(energies > 1e-9 * max(1, self._count))  # -90 dB
@@ -62,13 +62,13 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Whether the channels have sound and their mean has almost none."""
+        """Whether the mean is almost silent although the channels are not."""
         covariance = self._covariance()
         parts, mean = covariance.trace() / max(1, self.channels), covariance.sum() / max(1, self.channels) ** 2
         return self.channels > 1 and bool(parts > 1e-9 * self._count and mean < _CANCELLED * parts)
 
     def warning(self, name: str) -> str | None:
-        """A sentence if the mean was taken of channels that cancel each other."""
+        """A sentence if the channels were averaged and cancel each other."""
         if self.channel != "mean" or not self.cancels:
             return None
         return f"the channels of {name} cancel each other in their mean: choose one of its {self.channels} channels"

@@ -1,4 +1,4 @@
-"""Formats that state the size of the sound (WAV, RF64, W64, AIFF, CAF, AU, SPHERE): compare it with what follows."""
+"""Formats that state the size of the sound (WAV, RF64, W64, AIFF, CAF, AU, SPHERE): compare it with the file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import BinaryIO, Literal
 from .layout import Layout, LayoutError, Part, read_at
 
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W64 file
-# streaming writers leave 0xFFFFFFFF or a number near 0x7FFFFFFF in a size of four bytes
+# streaming writers leave 0xFFFFFFFF or about 0x7FFFFFFF in a size of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
-_NAME = re.compile(rb"[ -~]{4}")  # of a chunk
+_NAME = re.compile(rb"[ -~]{4}")  # a chunk's name
 _COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
-_AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # how files begin
+_AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # first bytes of files
 _SPHERE = 1024  # bytes of a SPHERE file's header
-_MPEG = (0x50, 0x55)  # codes of a WAV's sound: MPEG layers 1 and 2, layer 3
+_MPEG = (0x50, 0x55)  # a WAV's format codes for MPEG layers 1 and 2, and layer 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Format:
         return self.name + self.size
 
 
-_FORMATS = {  # by how a file begins
+_FORMATS = {  # by the first bytes of a file
     rb"RIFF....WAVE": _Format(12, 4, 4, "little", b"data", 2),
     rb"RIFX....WAVE": _Format(12, 4, 4, "big", b"data", 2),
     rb"(RF64|BW64)....WAVE": _Format(12, 4, 4, "little", b"data", 2),
@@ -79,7 +79,7 @@ def _form(head: bytes) -> _Format | None:
 
 
 def mpeg_in_wav(file: BinaryIO, start: int, head: bytes, stop: int) -> tuple[int, int] | None:
-    """Where the MPEG frames of a WAV are, ``None`` if it has none."""
+    """Start and end of the MPEG frames in a WAV; ``None`` if it has none."""
     if head[:4] != b"RIFF":
         return None
     chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], start, stop)
@@ -97,7 +97,7 @@ def _layout(file: BinaryIO, form: _Format, start: int, stop: int) -> Layout | No
     chunks, end = _walk(file, form, start, stop)
     found = [chunk for chunk in chunks if chunk.name == form.data]
     if len(found) > 1 or any(chunk.name in (b"RIFF", b"RIFX", b"FORM") for chunk in chunks):
-        raise LayoutError("contains several recordings: split it into one file for each")
+        raise LayoutError("contains several recordings: split it into one file each")
     if not found:
         return None
     data = found[0]
@@ -107,14 +107,14 @@ def _layout(file: BinaryIO, form: _Format, start: int, stop: int) -> Layout | No
         patch = (data.size_at, size.to_bytes(data.size_bytes, form.order))
         return Layout((Part(start, stop, (patch,)),), size, held)
     if data.length <= held:
-        held = data.length + stop - min(end, stop)  # what no chunk explains may be sound
-        if form.order == "little":  # libsndfile takes the end of a W64 for the end of the sound
+        held = data.length + stop - min(end, stop)  # bytes outside of all chunks may be sound
+        if form.order == "little":  # libsndfile reads a W64 to the end of the file
             stop = data.start + data.length
     return Layout((Part(start, stop),), data.length, held)
 
 
 def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_Chunk], int]:
-    """The chunks of a recording, and where they end: before ``stop`` if what follows is no chunk."""
+    """The chunks of a recording, and their end; it is before ``stop`` if other bytes follow."""
     chunks: list[_Chunk] = []
     position, sizes = start + form.first, None
     while position + form.head <= stop:
@@ -124,7 +124,7 @@ def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_C
         chunk = _Chunk(name, position + form.head, length, position + form.name, form.size)
         if length < 0 or (form.name == 4 and not _NAME.match(name)):
             break
-        if name == b"ds64":  # sizes of eight bytes for the other chunks
+        if name == b"ds64":  # contains the sizes of larger chunks, in eight bytes
             sizes = chunk
         elif name == b"data" and sizes is not None and length == 0xFFFFFFFF:
             place = sizes.start + 8
@@ -132,7 +132,7 @@ def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_C
             chunk = replace(chunk, length=length, size_at=place, size_bytes=8)
         after = chunk.start + length
         if after > stop and name != form.data:
-            position = stop if name in _COMMENTS else position  # cut off, but not the sound
+            position = stop if name in _COMMENTS else position  # cut off, but the sound is complete
             break
         chunks.append(chunk)
         padding = -length % form.align

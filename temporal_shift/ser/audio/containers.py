@@ -1,4 +1,4 @@
-"""The formats of recordings, told apart by how a file begins: its name says nothing."""
+"""Detect the format of a recording by the first bytes of its file, not by its name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .ogg import ogg_layout
 
 
 def layout_of(file: BinaryIO) -> Layout:
-    """The layout of a recording, in whichever format.
+    """The layout of a recording.
 
     Raises:
-        ValueError: If the file has no bytes, or is of another format. libsndfile reads some of those (VOC, MAT5, AVR,
-            ...) without a check of their length, and looks for them in other files too.
-        LayoutError: If it has no sound, or is damaged or ambiguous.
+        ValueError: If the file is empty or has another format. libsndfile reads some others (VOC, MAT5, AVR, ...)
+            without a check of their length, and mistakes other files for them.
+        LayoutError: If the file has no samples, or is damaged or ambiguous.
     """
     layout = _layout(file)
     if not layout.parts:

@@ -1,4 +1,4 @@
-"""Where the sound lies in an audio file, found by walking the file's own structure: headers often state it wrong."""
+"""The parts of an audio file that contain sound, found from its structure because headers are often wrong."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_HUGE = 1 << 40  # bytes; a decoder that estimates a length from it arrives at one that means "unknown"
-_TAG = 128  # bytes at the end of an MP3, where decoders look for a tag
+_HUGE = 1 << 40  # bytes: a decoder's estimate from it is treated as an unknown length
+_TAG = 128  # bytes at the end of an MP3 that decoders search for a tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,10 @@ class Part:
     """Bytes ``start:stop`` of a file, which libsndfile can open.
 
     Attributes:
-        patches: Positions in the file, and the bytes that replace those there: sizes that were never filled in.
+        patches: Positions in the file and the bytes to put there, for sizes that a writer left open.
         unknown_length: Whether the length that libsndfile finds must be ignored, and the sound read to its end.
-        samples: The number of samples that the header states, where it is not libsndfile's.
-        before: Bytes that libsndfile reads before those of the file.
+        samples: The number of samples in the header, if libsndfile does not read it.
+        before: Bytes that libsndfile reads before the part.
     """
 
     start: int
@@ -34,7 +34,7 @@ class Part:
 class Layout:
     """The parts of a recording, in order.
 
-    ``stated`` are the bytes of sound in its header and ``held`` those in the file, where the two can be compared.
+    ``stated`` is the number of bytes of sound according to the header, ``held`` the number in the file; 0 if unknown.
     """
 
     parts: tuple[Part, ...]
@@ -43,11 +43,11 @@ class Layout:
 
 
 class LayoutError(Exception):
-    """The file is damaged; the message goes on after its name: "is cut off: it ends within a page"."""
+    """The file is damaged. The message continues after the file's name: "is cut off: it ends within a page"."""
 
 
 class PartFile:
-    """A part as a read-only file object for soundfile. ``error`` is what went wrong in a read."""
+    """A part as a read-only file object for soundfile. ``error`` is the error of a failed read."""
 
     def __init__(self, file: BinaryIO, part: Part) -> None:
         self._file, self._part, self._position = file, part, 0
@@ -69,7 +69,7 @@ class PartFile:
         start = self._part.start + self._position + len(data) - len(self._part.before)
         try:
             found = read_at(self._file, start, min(count - len(data), self._part.stop - start))
-        except OSError as error:  # an exception in a callback would be printed and forgotten
+        except OSError as error:  # an exception in the callback would only be printed
             self.error = error
             return b""
         data += _patched(found, start, self._part.patches)

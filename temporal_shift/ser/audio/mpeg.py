@@ -1,4 +1,4 @@
-"""MPEG audio (MP3, MP2): a row of frames without a length, between tags. Encoders may state a number of frames."""
+"""MPEG audio (MP3, MP2): a sequence of frames between tags, without a length. Encoders may state a number of frames."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _KBPS = {  # by the index in a frame's header, for MPEG 1 or not, and layer
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_PADDING = 4096  # bytes at the end that may be anything: a disk block
-_SEARCHED = 1 << 20  # bytes in which more frames are looked for
-# libsndfile looks for other formats first, even in files of the working folder, unless a tag with content is in front
+_PADDING = 4096  # bytes after the last frame that are ignored: a disk block
+_SEARCHED = 1 << 20  # bytes that are searched for more frames
+# without a tag in front, libsndfile tries other formats first, even in files of the working folder
 _TAG = b"ID3\x04" + bytes(5) + b"\x0a" + bytes(10)
-_LYRICS = 1 << 16  # bytes, longest tag of lyrics that is looked for
+_LYRICS = 1 << 16  # bytes: maximum length of a lyrics tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Frame:
     length: int  # bytes
 
 
-@lru_cache(maxsize=1024)  # a recording has few different heads
+@lru_cache(maxsize=1024)  # a recording has few different headers
 def _frame(head: bytes) -> _Frame | None:
     """The frame that begins with four bytes; ``None`` if none does."""
     word = int.from_bytes(head, "big")
@@ -50,13 +50,13 @@ def _frame(head: bytes) -> _Frame | None:
 
 @dataclass(slots=True)
 class _Row:
-    """Frames of one kind without a gap, ``start:stop``. ``stated`` is the number in the information frame before."""
+    """Consecutive frames of one kind, ``start:stop``. ``stated`` is their number according to the information frame."""
 
     kind: tuple[int, int, int, bool]
     start: int
     stop: int = 0
     frames: int = 0
-    information: int = 0  # bytes of the information frame, which has no sound
+    information: int = 0  # bytes of the information frame, which contains no sound
     stated: int | None = None
 
     @property
@@ -64,7 +64,7 @@ class _Row:
         return self.stated in (self.frames, self.frames + 1)  # some encoders count the information frame
 
     def part(self) -> Part:
-        if self.stated is not None and self.stated >= self.frames:  # the decoder reports it if frames are missing
+        if self.stated is not None and self.stated >= self.frames:  # the decoder reports missing frames
             return Part(self.start, self.stop, before=_TAG)
         return Part(self.start + self.information, self.stop, unknown_length=True, before=_TAG)
 
@@ -74,7 +74,7 @@ def is_mpeg(head: bytes) -> bool:
 
 
 def tag_length(file: BinaryIO, position: int) -> int:
-    """The bytes of the tag at a position: ID3, APE or lyrics; 0 if there is none."""
+    """Length of the tag at a position (ID3, APE or lyrics); 0 if there is none."""
     head = read_at(file, position, 32)
     if head[:3] == b"ID3" and len(head) >= 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -93,7 +93,7 @@ def mpeg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
     """The rows of frames in ``start:stop``: several if recordings were concatenated.
 
     Raises:
-        LayoutError: If the last frame is incomplete, or other bytes lie between or after the frames.
+        LayoutError: If the last frame is incomplete, or other bytes are between or after the frames.
     """
     rows: list[_Row] = []
     position = start
@@ -103,7 +103,7 @@ def mpeg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
         elif (row := _row(file, position, stop)).frames or row.information:
             rows.append(row)
             position = row.stop
-        elif not rows:  # of a free bit rate
+        elif not rows:  # a free bit rate
             return Layout((Part(start, stop, unknown_length=True, before=_TAG),))
         else:
             _check_rest(file, position, stop, rows[-1])
@@ -141,17 +141,17 @@ def _information(frame: _Frame, head: bytes) -> int | None:
         return None
     if tag[:4] in (b"Xing", b"Info"):
         return int.from_bytes(tag[8:12], "big") if tag[7] & 1 else 0
-    return 0 if head[36:40] == b"VBRI" else None  # its number is not used: the frames are counted
+    return 0 if head[36:40] == b"VBRI" else None  # its number is not used
 
 
 def _check_rest(file: BinaryIO, position: int, stop: int, row: _Row) -> None:
     if stop - position > _SEARCHED:
-        raise LayoutError(f"is damaged: its last {stop - position} bytes are no MPEG frames")
+        raise LayoutError(f"is damaged: its last {stop - position} bytes are not MPEG frames")
     rest = read_at(file, position, stop - position)
     for place in range(len(rest) - 4):
         if rest[place] == 0xFF and (frame := _frame(rest[place : place + 4])) and frame.kind == row.kind:
             following = _frame(rest[place + frame.length : place + frame.length + 4])
             if following is not None and following.kind == row.kind:
-                raise LayoutError(f"is damaged: {place} bytes from byte {position} on are no MPEG frames")
+                raise LayoutError(f"is damaged: {place} bytes from byte {position} on are not MPEG frames")
     if len(rest) > _PADDING and not row.is_as_stated:
-        raise LayoutError(f"is damaged: its last {len(rest)} bytes are no MPEG frames")
+        raise LayoutError(f"is damaged: its last {len(rest)} bytes are not MPEG frames")

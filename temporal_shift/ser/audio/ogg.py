@@ -1,4 +1,4 @@
-"""Ogg: pages of one or several streams. A chained file contains recordings one after another."""
+"""Ogg: pages of one or several streams. A chained file contains several recordings in sequence."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from .layout import Layout, LayoutError, Part, read_at
 
-_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"PCM     ")  # how the first packet of a stream begins
-_PADDING = 4096  # bytes at the end that may be anything: a disk block
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"PCM     ")  # first bytes of a stream
+_PADDING = 4096  # bytes after the last page that are ignored: a disk block
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class _Page:
 
 
 def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
-    """The links of a chain, each a recording of its own.
+    """The links of a chain, each a recording.
 
     Raises:
         LayoutError: If the last page is incomplete, pages are missing, or several streams of sound run in parallel.
     """
-    links: list[int] = []  # where each begins
-    heads = True  # whether the pages so far begin streams
+    links: list[int] = []  # their starts
+    heads = True  # whether all pages so far begin streams
     expected: dict[int, int] = {}  # the number of the next page, by stream
     times: dict[int, int] = {}  # of the latest page, by stream
     sounds = 0

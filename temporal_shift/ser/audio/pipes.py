@@ -1,4 +1,4 @@
-"""Recordings that another process writes, as ``predict <(command)`` gives them."""
+"""Recordings from a pipe, such as ``predict <(command)``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-_NO_WRITER = 0.5  # seconds to wait for a process that opens the other end
-_NO_DATA = 60.0  # seconds to wait for data from a process that has
-_MAX_BYTES = 1 << 32  # what a WAV can have
+_NO_WRITER = 0.5  # seconds to wait for a writer
+_NO_DATA = 60.0  # seconds to wait for data from a writer
+_MAX_BYTES = 1 << 32  # maximum size of a WAV
 _READ = 1 << 20  # bytes
 
 
 @contextmanager
 def spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
-    """The content of a pipe as a temporary file: the size of a recording must be known.
+    """The content of a pipe as a temporary file, because decoding needs the size.
 
     Raises:
-        ValueError: If nothing comes for a minute, no process writes, or it writes more than 4 GiB.
+        ValueError: If no data arrives for a minute, there is no writer, or there are more than 4 GiB.
     """
     with tempfile.TemporaryFile() as file:
         while data := _read(pipe.fileno(), file.tell() == 0):
@@ -31,7 +31,7 @@ def spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _read(pipe: int, first: bool) -> bytes:
-    """The next bytes, none at the end. The pipe does not block."""
+    """The next bytes; empty at the end. The pipe is non-blocking."""
     for wait in (_NO_WRITER, _NO_DATA):
         try:
             if (data := os.read(pipe, _READ)) or not first:

@@ -29,25 +29,25 @@ from .pipes import spooled
 from .resampling import SAMPLE_RATE, resampled
 from .samples import MAX_CHANNELS, check_rate, check_scale
 
-# The resampler looks ahead. With this much more than the clip, its last samples equal those of the whole file.
+# The resampler looks ahead: with this much more audio, a clip equals the start of the whole resampled file.
 _LOOK_AHEAD = 0.1  # seconds
-_SLACK = 0.01  # seconds that the header may state and the file lack: some writers count the header itself as sound
-_UNEXPLAINED = 0.1  # seconds after the sound that may be anything: shorter sounds contain no speech
-_NO_LENGTH = 0x7FFF0000  # samples; from here on, the length is one that a decoder made up
-_BLOCK = 1 << 18  # samples of all channels that are decoded at once
+_SLACK = 0.01  # seconds that the file may lack: some writers count the header as sound
+_UNEXPLAINED = 0.1  # seconds of unknown bytes after the sound that are ignored: too short for speech
+_NO_LENGTH = 0x7FFF0000  # samples; decoders report a larger length if they do not know it
+_BLOCK = 1 << 18  # samples, over all channels, that are decoded at once
 
 Source: TypeAlias = Path | BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A recording as it was decoded.
+    """Properties of a decoded recording.
 
     Attributes:
-        samples: Of each channel.
-        sample_rate: In Hz.
-        channels: Their number.
-        correlation: The smallest correlation of two channels that have sound; ``None`` if fewer than two have.
+        samples: Number of samples per channel.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        correlation: The lowest correlation of two channels that are not silent; ``None`` if fewer than two are.
         cancels: Whether the channels cancel each other in their mean.
     """
 
@@ -67,7 +67,7 @@ def read_clip(
         channel: ``"mean"`` averages the channels; a number selects one, counted from 0. A :class:`.Downmix` compares
             the channels as well.
     Returns:
-        ``(round(seconds * sample_rate),)`` samples, full scale being 1.
+        Samples, ``(round(seconds * sample_rate),)``, with a full scale of 1.
     Raises:
         RecipeError: If the file is missing, empty, not audio or cut off, if it has no such channel, or if its samples
             are not finite or not on a scale of 1.
@@ -189,7 +189,7 @@ class _Recording:
         try:
             wave: npt.NDArray[np.float32] = self._decoder.read(samples, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            if done == stated and not follows_flac(self._file):  # all of it is read: what follows is no sound
+            if done == stated and not follows_flac(self._file):  # all samples are read: other bytes follow
                 return np.zeros((0, self._channels), dtype=np.float32)
             raise self._error(f"is cut off or damaged: {_reason(error)}") from None
         if self._bytes.error is not None:
@@ -211,7 +211,7 @@ class _Recording:
             raise self._error(f"cannot be used: {error}") from None
 
     def _check_sizes(self) -> None:
-        """Compare the size of the sound in the header with what the file has, in bytes."""
+        """Compare the size of the sound in the header with the file, in bytes."""
         layout = self._layout
         if self._stated and min(layout.stated, layout.held) > 0:
             samples = self._stated / min(layout.stated, layout.held)
@@ -245,7 +245,7 @@ def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
             raise RecipeError(f"the audio file {_name(source)} {error}") from None
         except RecipeError:
             raise
-        except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
             raise _unreadable(source, error) from None
         stack.callback(recording.close)
         yield recording
@@ -264,7 +264,7 @@ def _file(source: Source, stack: ExitStack) -> BinaryIO:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without waiting for the writer of a named pipe
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # do not wait for the writer of a named pipe
 
 
 def _unreadable(source: Source, error: Exception) -> RecipeError:

@@ -1,4 +1,4 @@
-"""What a waveform may be: its rate, its scale, and arrays that callers give."""
+"""Validate waveforms: their sample rate, their scale, and arrays from callers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 # below 4 kHz speech is not intelligible; no converter records above 768 kHz
 MIN_RATE, MAX_RATE = 4_000, 768_000
-MAX_CHANNELS = 64  # of the largest usual layout, ambisonics of the seventh order
-# 30 dB above full scale: normalised speech stays below it, and integers stored as floats are above it
+MAX_CHANNELS = 64  # ambisonics of the seventh order
+# 30 dB above full scale: normalised speech stays below, and integers stored as floats are above
 MAX_SAMPLE = 32.0
 
 
@@ -18,7 +18,7 @@ def check_rate(rate: Any, name: str = "sampling_rate") -> int:
     """The rate in Hz as an int.
 
     Raises:
-        ValueError: If it is not a whole number in a range that speech is recorded at.
+        ValueError: If it is not a whole number in [4000, 768000].
     """
     whole = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
     if not whole or not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
@@ -28,7 +28,7 @@ def check_rate(rate: Any, name: str = "sampling_rate") -> int:
 
 def check_scale(wave: npt.NDArray[np.floating], name: str) -> None:
     """Raise a ``ValueError`` if samples are not finite, or too large for a full scale of 1."""
-    peak = float(np.abs(wave).max(initial=0.0))  # NaN if one is
+    peak = float(np.abs(wave).max(initial=0.0))  # NaN if a sample is
     if not np.isfinite(peak):
         raise ValueError(f"{name} contains samples that are not finite")
     if peak > MAX_SAMPLE:

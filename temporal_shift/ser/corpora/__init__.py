@@ -1,6 +1,6 @@
 """Read a corpus as its publishers distribute it into a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
 
-A corpus without a reader of its own can be described by a table, by a folder with a pattern, or by a manifest file.
+Other corpora can be described by a table, a folder with a pattern, or a manifest file.
 """
 
 from __future__ import annotations
@@ -29,14 +29,19 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "manifest": lambda corpus: _read_manifest(corpus),
 }
 
-PUBLISHED: dict[str, PublishedCounts] = {  # under the corpora's own label maps
+PUBLISHED: dict[str, PublishedCounts] = {  # counts with the corpora's own label maps
     "iemocap": iemocap.PUBLISHED,
     "ravdess": ravdess.PUBLISHED,
     "cremad": cremad.PUBLISHED,
     "emodb": emodb.PUBLISHED,
 }
 
-_NAMES = {"iemocap": iemocap.NAME, "ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # of utterances
+_NAMES = {
+    "iemocap": iemocap.NAME,
+    "ravdess": ravdess.NAME,
+    "cremad": cremad.NAME,
+    "emodb": emodb.NAME,
+}  # patterns of ids
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
@@ -48,7 +53,7 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
     """
     corpus = with_reader(corpus)
     if corpus.labels is not None and corpus.reader != "manifest":
-        raise RecipeError(f"corpus.labels is for the reader manifest: {corpus.reader} has its own, leave them out")
+        raise RecipeError(f"corpus.reader must be manifest if corpus.labels is set, got {corpus.reader}")
     manifest = replace(READERS[corpus.reader](corpus), channel=corpus.channel)
     if corpus.channel != "mean":
         raise_problems(
@@ -73,15 +78,15 @@ def _read_manifest(corpus: config.Corpus) -> Manifest:
 
 
 def published_of(corpus: config.Corpus) -> PublishedCounts | None:
-    """The published figures of a corpus, unless its label map makes other classes."""
+    """The published figures of a corpus; ``None`` if there are none, or with another label map."""
     return PUBLISHED.get(corpus.reader) if corpus.label_map is None else None
 
 
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
     """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published.
 
-    A manifest, a table or a folder is compared with a published corpus if all its ids are named like that corpus's. A
-    corpus with a ``note`` is compared with none: the note says what it is.
+    A manifest, a table or a folder is compared with a published corpus if all its ids have that corpus's format. A
+    corpus with a ``note`` is not compared.
     """
     if corpus.note:
         return corpus_caveats(manifest)

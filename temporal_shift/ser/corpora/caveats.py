@@ -1,4 +1,4 @@
-"""What in a corpus would inflate results or make them incomparable with published ones."""
+"""Properties of a corpus that inflate results, or make them incomparable with published ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..utils.wording import counted, listed
 from .manifest import Manifest, Utterance
 from .published_counts import PublishedCounts
 
-_SAME = 0.9  # correlation of two channels from which on their mean is taken for either
+_SAME = 0.9  # minimum correlation of channels that are treated as equal
 
 
 def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None) -> list[str]:
-    """A sentence for each reason to distrust results on a corpus; none if nothing is known against it.
+    """A sentence for each reason to distrust results on a corpus.
 
     Args:
         published: The published figures of the corpus, if its classes are the published ones.
@@ -20,7 +20,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
     found = [*leaks(manifest), *mixed_channels(manifest)]
     if published is not None:
         differences = published.audio_differences(manifest)
-        if {label for _, label in published.cells} == set(manifest.labels):  # otherwise the classes are others
+        if {label for _, label in published.cells} == set(manifest.labels):  # else the classes differ
             differences += published.differences(manifest)
         if differences:
             found.append(f"This is not the corpus as published: {listed(differences, separator='; ')}.")
@@ -39,7 +39,7 @@ def leaks(manifest: Manifest) -> list[str]:
     if across:
         found.append(
             f"{_counted(across)} the same bytes as a recording of another speaker or session, such as {_pair(across)}: "
-            "a fold can test what it was trained on."
+            "a fold can test on its training data."
         )
     if unsure:
         found.append(
@@ -66,10 +66,10 @@ def mixed_channels(manifest: Manifest) -> list[str]:
             f"{cancelled[0].path}: choose one with channel: 0."
         )
     if apart:
-        least = min(apart, key=lambda each: each.correlation or 0.0)
+        lowest = min(apart, key=lambda each: each.correlation or 0.0)
         found.append(
-            f"The channels of {counted(len(apart), 'recording')} differ (correlation {least.correlation:.2f} in "
-            f"{least.path}): where one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
+            f"The channels of {counted(len(apart), 'recording')} differ (correlation {lowest.correlation:.2f} in "
+            f"{lowest.path}): if one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
         )
     return found
 

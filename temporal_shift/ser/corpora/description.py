@@ -1,4 +1,4 @@
-"""The figures and tables of ``describe``: what a corpus contains, and what in it would inflate results."""
+"""Statistics of a corpus, and properties that inflate results, for ``temporal-shift ser describe``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..utils.wording import counted
 from .caveats import mixed_channels
 from .manifest import Manifest, Utterance
 
-CLIP_SECONDS = Features().clip_seconds  # the default of experiments; later samples are cut
+CLIP_SECONDS = Features().clip_seconds  # the default of experiments
 
-_SHOWN = 20  # findings per kind
+_SHOWN = 20  # maximum findings per kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +29,44 @@ class Description:
     minutes: float
     shortest: float
     median: float
-    most: float  # the 95th percentile
+    percentile_95: float
     longest: float
     longer_than_clip: float
-    sample_rates: dict[int, int]  # Hz: utterances
-    channels: dict[int, int]  # number: utterances; not those of manifests of earlier versions
-    said: tuple[int, float, int]  # utterances per speaker: fewest, median, most
-    largest: str  # class
-    chance_wa: float  # of always predicting the largest class
+    sample_rates: dict[int, int]  # utterances by Hz
+    channels: dict[int, int]  # utterances by number of channels; manifests of earlier versions lack it
+    per_speaker: tuple[int, float, int]  # utterances: minimum, median, maximum
+    largest: str  # the largest class
+    chance_wa: float  # if the largest class is always predicted
     chance_ua: float
-    roamers: dict[str, tuple[str, ...]]  # speakers in several sessions, and these sessions
+    in_several_sessions: dict[str, tuple[str, ...]]  # sessions by speaker
     duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
-    mixed: tuple[str, ...]  # sentences about channels that the mean changes
+    mixed: tuple[str, ...]  # sentences about channels that differ
 
 
 def describe(manifest: Manifest) -> Description:
     """Describe a corpus by its manifest; reads no audio."""
     utterances = manifest.utterances
     seconds = np.array([utterance.seconds for utterance in utterances])
-    labels, said = manifest.count("label"), manifest.count("speaker")
-    largest = max(manifest.labels, key=lambda label: labels[label])  # the first of a tie
+    labels, spoken = manifest.count("label"), manifest.count("speaker")
+    largest = max(manifest.labels, key=lambda label: labels[label])  # ties: the first
     return Description(
         utterances=len(utterances),
-        speakers=len(said),
+        speakers=len(spoken),
         sessions=len(manifest.count("session")),
         minutes=manifest.minutes,
         shortest=float(seconds.min()),
         median=float(np.median(seconds)),
-        most=float(np.percentile(seconds, 95)),
+        percentile_95=float(np.percentile(seconds, 95)),
         longest=float(seconds.max()),
         longer_than_clip=float((seconds > CLIP_SECONDS).mean()),
         sample_rates=dict(sorted(manifest.count("sample_rate").items())),
         channels=dict(sorted(Counter(each.channels for each in utterances if each.channels is not None).items())),
         mixed=tuple(mixed_channels(manifest)),
-        said=(min(said.values()), float(np.median(list(said.values()))), max(said.values())),
+        per_speaker=(min(spoken.values()), float(np.median(list(spoken.values()))), max(spoken.values())),
         largest=largest,
         chance_wa=labels[largest] / len(utterances),
         chance_ua=1 / len(labels),
-        roamers={
+        in_several_sessions={
             speaker: sessions
             for speaker, of_speaker in sorted(_grouped(utterances, "speaker").items())
             if len(sessions := tuple(sorted({utterance.session for utterance in of_speaker}))) > 1
@@ -77,16 +77,16 @@ def describe(manifest: Manifest) -> Description:
 
 def overview(found: Description) -> Table:
     """The figures of the whole corpus."""
-    fewest, median, most = found.said
+    fewest, median, most = found.per_speaker
     rows = [
         ("utterances", str(found.utterances)),
         ("speakers", str(found.speakers)),
-        ("utterances a speaker: fewest, median, most", f"{fewest}, {median:g}, {most}"),
+        ("utterances per speaker: minimum, median, maximum", f"{fewest}, {median:g}, {most}"),
         ("sessions", str(found.sessions)),
         ("minutes", f"{found.minutes:.1f}"),
         (
             "seconds: shortest, median, 95 %, longest",
-            f"{found.shortest:.2f}, {found.median:.2f}, {found.most:.2f}, {found.longest:.2f}",
+            f"{found.shortest:.2f}, {found.median:.2f}, {found.percentile_95:.2f}, {found.longest:.2f}",
         ),
         (f"longer than {CLIP_SECONDS:g} s", f"{percent(found.longer_than_clip)} %"),
         *((f"at {rate} Hz", str(count)) for rate, count in found.sample_rates.items()),
@@ -124,14 +124,14 @@ def speakers(manifest: Manifest) -> Table:
 
 def findings(found: Description) -> list[str]:
     """A sentence for each speaker in several sessions, each duplicated recording, and channels that differ."""
-    roamers = [
-        f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test who trained"
-        for speaker, sessions in found.roamers.items()
+    speakers = [
+        f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test on training speakers"
+        for speaker, sessions in found.in_several_sessions.items()
     ]
     duplicates = [_duplicate_sentence(same) for same in found.duplicates]
     return [
-        *(_first(roamers) or ["no speaker is in two sessions"]),
-        *(_first(duplicates) or ["no recording is there twice"]),
+        *(_first(speakers) or ["no speaker is in two sessions"]),
+        *(_first(duplicates) or ["no recording occurs twice"]),
         *found.mixed,
     ]
 

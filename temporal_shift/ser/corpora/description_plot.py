@@ -14,7 +14,7 @@ from ..utils.plot_style import CLASS_HUES, GREY, house_style
 from .description import CLIP_SECONDS
 from .manifest import Manifest
 
-_NAMED = 60  # speakers; more names would overlap
+_NAMED = 60  # maximum number of speakers with a name; more would overlap
 
 
 def corpus_figure(manifest: Manifest) -> Figure:

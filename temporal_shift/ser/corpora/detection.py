@@ -1,4 +1,4 @@
-"""The reader that fits a corpus, for ``reader: auto``."""
+"""Choose the reader of a corpus, for ``reader: auto``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..utils.text_files import read_text
 from .folders import audio_files, corpus_folder, sorted_entries
 from .readers import cremad, emobox, emodb, ravdess
 
-_NAMED = {"ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # readers that go by names of files
+_NAMED = {"ravdess": ravdess.NAME, "cremad": cremad.NAME, "emodb": emodb.NAME}  # readers that are chosen by file names
 
-_EMOTIONS = {  # classes of the shipped label maps, and other words for them and for emotions of other corpora
+_EMOTIONS = {  # classes of the shipped label maps, their synonyms, and emotions of other corpora
     *("anger", "angry", "anxiety", "anxious", "bored", "boredom", "calm", "contempt", "disgust", "disgusted"),
     *("excited", "excitement", "fear", "fearful", "frustrated", "frustration", "happiness", "happy", "joy", "joyful"),
     *("neutral", "relaxed", "sad", "sadness", "surprise", "surprised"),
@@ -23,7 +23,7 @@ _EMOTIONS = {  # classes of the shipped label maps, and other words for them and
 
 
 def with_reader(corpus: config.Corpus) -> config.Corpus:
-    """The corpus with the reader that its files fit; unchanged unless its reader is ``auto``.
+    """The corpus with the reader that fits its files; unchanged unless its reader is ``auto``.
 
     ==================================================  ==========================================
     path                                                reader
@@ -36,8 +36,8 @@ def with_reader(corpus: config.Corpus) -> config.Corpus:
     a folder of folders of folders                      ``folder``: ``{label}/{speaker}/{name}``
     ==================================================  ==========================================
 
-    The last one requires that the first level contains labels and the second does not: keys of the label map, if there
-    is one, or names of emotions. Otherwise speakers could be read as labels.
+    The last one requires labels in the first level and none in the second: keys of the label map, or names of emotions.
+    Otherwise speakers could be read as labels.
 
     Raises:
         RecipeError: If the path does not exist, or a folder fits none of them or is ambiguous.

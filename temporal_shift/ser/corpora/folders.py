@@ -1,4 +1,4 @@
-"""List the folders of a corpus: every recording below a folder, and every reason why one could be missed."""
+"""List the recordings below a folder, and raise if one could be missed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """What a folder contains, sorted; raises :class:`RecipeError` where ``glob`` finds nothing: it cannot be read."""
+    """The sorted entries of a folder; unlike ``glob``, raises :class:`RecipeError` if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -33,8 +33,8 @@ def audio_files(root: Path) -> list[Path]:
     Links to folders are followed.
 
     Raises:
-        RecipeError: If a recording would be missed or found twice: by a folder that cannot be read or is reached in two
-            ways, a link to nothing, a recording that is no file, or a name that is not UTF-8.
+        RecipeError: If a recording could be missed or found twice: a folder cannot be read or is reached in two ways, a
+            link is broken, a recording is not a file, or a name is not UTF-8.
     """
     problems: list[str] = []
     found = sorted(_recordings(root, problems))
@@ -73,7 +73,7 @@ def _recordings(root: Path, problems: list[str]) -> Iterator[Path]:
 
 def _problem(path: Path) -> str | None:
     if not path.exists():
-        return f"{path} must be a file or a folder, got a link to nothing"
+        return f"{path} must be a file or a folder, got a broken link"
     if path.suffix.lower() in READ + _NOT_READ and not (path.is_file() or path.is_dir()):
         return f"{path} must be a file, got a device or a pipe"
     try:

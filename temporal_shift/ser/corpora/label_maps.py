@@ -1,4 +1,4 @@
-"""Maps from a corpus's labels to classes: the YAML files of this package, or the user's."""
+"""Maps from the labels of a corpus to classes: YAML files of this package or of the user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LabelMap: TypeAlias = Mapping[str, str | None]  # None: utterances with this lab
 
 
 def shipped_map(corpus: str) -> dict[str, str | None]:
-    """The map of this package for a corpus, in the order of the classes."""
+    """This package's map for a corpus, in the order of the classes."""
     name = f"labels/{corpus}.yaml"
     return _checked(parse_yaml((files(__package__) / name).read_text(encoding="utf-8"), name), name)
 
@@ -37,11 +37,10 @@ def classes_of(
     """The class of each code, and all classes in the order of the map.
 
     Args:
-        codes: The labels in the corpus, with their utterances.
+        codes: The labels in the corpus, with their numbers of utterances.
         own: The corpus's map. Default: each label is its own class, in sorted order.
-        given: The user's map, by the corpus's codes or by the classes of its own map. Codes that the corpus's map
-            leaves out need not be in it. A code or class that it lacks can match one that differs by case only, unless
-            it is a single letter or the corpus contains both cases.
+        given: The user's map. Its keys are codes, or classes of ``own``. It may omit codes that ``own`` leaves out. A
+            key also matches in another case, unless it is a single letter or the corpus contains both cases.
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
@@ -73,7 +72,7 @@ def classes_of(
 
 
 def _in_other_cases(chosen: LabelMap, codes: Iterable[str]) -> dict[str, str | None]:
-    """The codes that the map has in another case, such as ``Angry`` for ``angry``, if only one can be meant."""
+    """The codes that the map has in another case, such as ``Angry`` for ``angry``, if the match is unique."""
     labels: dict[str, set[str | None]] = {}
     for code, label in chosen.items():
         labels.setdefault(code.casefold(), set()).add(label)
@@ -95,10 +94,10 @@ def _check_alike(classes: LabelMap) -> None:
 
 def _checked(found: Any, name: str) -> dict[str, str | None]:
     if not isinstance(found, dict) or not found:
-        raise RecipeError(f"the label map {name} must hold lines 'code: class' or 'code: null'")
+        raise RecipeError(f"the label map {name} must contain lines 'code: class' or 'code: null'")
     for code, label in found.items():
         if not isinstance(code, str) or not (label is None or (isinstance(label, str) and label)):
-            raise RecipeError(f"the label map {name} gives {code!r} the class {label!r}: it must be a name, or null")
+            raise RecipeError(f"the class of {code!r} in the label map {name} must be a name or null, got {label!r}")
     if not any(found.values()):
-        raise RecipeError(f"the label map {name} leaves out everything")
+        raise RecipeError(f"the label map {name} must keep at least one class")
     return found

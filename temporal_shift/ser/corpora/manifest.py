@@ -1,4 +1,4 @@
-"""A corpus as data, its utterances and classes, and its file of JSON lines."""
+"""The manifest: the utterances and classes of a corpus, and their file of JSON lines."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ Style = Literal["improvised", "scripted", ""]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled recording, a whole one or a part of a conversation. ``path`` is absolute."""
+    """One labelled recording: a whole one, or a turn of a conversation. ``path`` is absolute."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     id: _Name
     path: LocalPath
     label: Name
-    speaker: PathName  # the results of a fold lie in a folder named after its session or speaker
+    speaker: PathName  # the results of a fold are in a folder with the name of its session or speaker
     session: PathName
     start: _Seconds  # in the conversation; 0 if there is none
     end: _Seconds  # in the conversation; the duration if there is none
     samples: _Count  # of each channel
     sample_rate: Annotated[int, Field(gt=0, le=MAX_RATE)]  # Hz
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
-    style: Style  # empty where unknown
-    channels: _Count | None = None  # of the recording; unknown in manifests of earlier versions
-    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None  # the smallest of two channels with sound
+    style: Style  # empty if unknown
+    channels: _Count | None = None  # None in manifests of earlier versions
+    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None  # the lowest of two channels
     cancels: bool = False  # whether the channels cancel each other in their mean
 
     @property
@@ -56,7 +56,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A corpus in a fixed order; ``labels[k]`` is the name of class ``k``, ``channel`` is used of each recording.
+    """The utterances of a corpus in a fixed order. ``labels[k]`` is class ``k``; ``channel`` of each recording is used.
 
     Raises:
         RecipeError: If there is no utterance, an id occurs twice, a label is not among the classes, or names of
@@ -117,7 +117,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
 
     Args:
         path: The file. Relative paths in it start from the file's folder.
-        labels: The classes, in the order of the model's outputs. Default: those that occur, sorted.
+        labels: The classes, in the order of the model's outputs. Default: all labels, sorted.
         check_audio: Whether each audio file must exist.
     Raises:
         RecipeError: If the file does not exist or is empty, or lines are invalid. The message names each line.
@@ -148,7 +148,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
 
 
 class _Named(Protocol):
-    """What has a speaker and a session: an utterance, or a reader's row."""
+    """An utterance, or a row of a reader."""
 
     @property
     def speaker(self) -> str: ...
@@ -157,7 +157,7 @@ class _Named(Protocol):
 
 
 def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
-    """A sentence for the speakers, the sessions and the classes that look alike: one person could be in two folds."""
+    """A sentence each for speakers, sessions and classes that look alike, so that one person could be in two folds."""
     rows = list(rows)
     return [
         *look_alike_problems("speakers", (row.speaker for row in rows), "give each person one name"),

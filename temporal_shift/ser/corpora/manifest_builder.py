@@ -1,4 +1,4 @@
-"""Build a manifest from the rows of a reader: classes, speaker groups, audio headers, and all problems at once."""
+"""Build a manifest from the rows of a reader: classes, speaker groups, audio. Reports all problems at once."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Row:
 
     id: str
     path: Path
-    label: str  # the corpus's own label
+    label: str  # the label of the corpus, not yet a class
     speaker: str
-    session: str = ""  # empty: the speaker's group
+    session: str = ""  # empty: the speaker group
     where: str = ""  # file and line, for messages
 
     def cleaned(self) -> Row:
-        """The row with its names as a person reads them; see :func:`.names.clean_name`."""
+        """The row with clean names; see :func:`.names.clean_name`."""
         return replace(
             self, label=clean_name(self.label), speaker=clean_name(self.speaker), session=clean_name(self.session)
         )
@@ -45,8 +45,8 @@ def named_files(
 ) -> list[tuple[Path, re.Match[str]]]:
     """The recordings below a folder with the match of their names.
 
-    Copies are dropped, because some downloads contain a folder twice. Adds to ``problems``: files with the same name
-    that differ, other names, and a folder without recordings.
+    Identical copies are skipped, because some downloads contain a folder twice. Adds to ``problems``: different files
+    with the same name, other names, and a folder without recordings.
     """
     first: dict[str, Path] = {}
     for path in audio_files(root):
@@ -75,13 +75,18 @@ def make_manifest(
     Args:
         problems: Problems that the reader found.
         own: The corpus's label map, as for :func:`.label_maps.classes_of`.
-        genders: By speaker, if the corpus states them.
+        genders: The gender of each speaker, if the corpus states it.
     Raises:
-        RecipeError: If there are problems. The message lists all: also labels without a class, ids that occur twice,
-            names that a folder cannot have, and audio that is missing or broken.
+        RecipeError: If there are problems: the reader's, labels without a class, ids that occur twice, names that a
+            folder cannot have, and missing or damaged audio. The message lists them.
     """
     rows = [row.cleaned() for row in rows]
-    problems = [*problems, *_twice(rows), *_missing(rows, {**(own or {}), **(corpus.label_map or {})}), *_unfit(rows)]
+    problems = [
+        *problems,
+        *_repeated_ids(rows),
+        *_missing_names(rows, {**(own or {}), **(corpus.label_map or {})}),
+        *_invalid_names(rows),
+    ]
     problems += alike_names(rows, ())
     try:
         kept, labels = _classified(rows, corpus, own)
@@ -111,7 +116,7 @@ def read_utterance(
     end: float | None = None,
     style: Style = "",
 ) -> Utterance:
-    """Describe a recording by its decoded sound and the hash of its file.
+    """Decode a recording, hash its file, and describe it as an utterance.
 
     Raises:
         RecipeError: If the file is missing, empty or not audio.
@@ -121,7 +126,7 @@ def read_utterance(
     try:
         found = measure(path)
     except RecipeError:
-        with suppress(OSError):  # a file that cannot be read, or one of /proc
+        with suppress(OSError):  # an unreadable file, or a file in /proc
             if path.is_file() and 0 < path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
                 raise RecipeError(
                     f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'"
@@ -157,7 +162,7 @@ def _classified(
     return kept, labels
 
 
-def _twice(rows: Sequence[Row]) -> list[str]:
+def _repeated_ids(rows: Sequence[Row]) -> list[str]:
     first: dict[str, Row] = {}
     return [
         f"{row.where or row.path}: the utterance {row.id} occurs already in {other.where or other.path}"
@@ -166,8 +171,8 @@ def _twice(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _missing(rows: Sequence[Row], named: LabelMap) -> list[str]:
-    """The rows without a speaker, and those without a label, unless the label map names what they have instead."""
+def _missing_names(rows: Sequence[Row], named: LabelMap) -> list[str]:
+    """Rows without a speaker, and rows without a label, unless the label map contains the missing value."""
     found = []
     for row in rows:
         where = row.where or row.path
@@ -182,8 +187,8 @@ def _missing(rows: Sequence[Row], named: LabelMap) -> list[str]:
     return found
 
 
-def _unfit(rows: Sequence[Row]) -> list[str]:
-    """The speakers and sessions that no folder of results can be named after, and the labels of several lines."""
+def _invalid_names(rows: Sequence[Row]) -> list[str]:
+    """Speakers and sessions that cannot be folder names, and labels with line breaks."""
     problems = []
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -191,7 +196,7 @@ def _unfit(rows: Sequence[Row]) -> list[str]:
             first.setdefault(named, row)
     for (what, name), row in first.items():
         try:
-            if name:  # the empty ones are found by row
+            if name:  # _missing_names reports empty names
                 (check_name if what == "label" else check_path_name)(name, what)
         except RecipeError as error:
             problems.append(f"{row.where or row.path}: {error}")

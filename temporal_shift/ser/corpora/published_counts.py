@@ -1,4 +1,4 @@
-"""The counts and durations that are published of a corpus, and where a manifest differs from them."""
+"""The published counts and durations of a corpus, and the differences of a manifest from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .manifest import Manifest
 
 _WHOLE = "the corpus"
-_SLACK = 0.02  # seconds; published durations are rounded
+_SLACK = 0.02  # seconds: published durations are rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class PublishedAudio:
     seconds: tuple[float, float] | None = None
 
     def differences(self, manifest: Manifest, is_complete: bool) -> list[str]:
-        """A sentence for each figure of the manifest's recordings that is not the published one.
+        """A sentence for each property of the recordings that differs from the published one.
 
         Args:
-            is_complete: Whether the total of a part would be compared with that of the whole corpus.
+            is_complete: Whether the manifest has all utterances, so that the total duration can be compared.
         """
         found = []
         durations = [utterance.seconds for utterance in manifest.utterances]
@@ -36,12 +36,11 @@ class PublishedAudio:
         if other:
             rates = " and ".join(f"{rate} Hz" for rate in sorted(other))
             found.append(
-                f"{other.total()} of {len(durations)} recordings have {rates}, those of the published corpus "
-                f"{self.sample_rate} Hz"
+                f"{other.total()} of {len(durations)} recordings have {rates}, the published ones {self.sample_rate} Hz"
             )
         shortest, longest = min(durations), max(durations)
         if len(durations) > 1 and longest - shortest < 1 / max(each.sample_rate for each in manifest.utterances):
-            found.append(f"all recordings last {longest:.2f} s, which those of the published corpus do not")
+            found.append(f"all recordings last {longest:.2f} s; in the published corpus the durations differ")
         if self.seconds is not None:
             low, high = self.seconds
             outside = sum(not low - _SLACK <= each <= high + _SLACK for each in durations)
@@ -52,7 +51,7 @@ class PublishedAudio:
                 )
         hours = sum(durations) / 3600
         if is_complete and abs(hours - self.hours) > 0.05 + 1e-9:
-            found.append(f"the recordings last {hours:.2f} h, those of the published corpus {self.hours} h")
+            found.append(f"the recordings last {hours:.2f} h in total, the published ones {self.hours} h")
         return found
 
 
@@ -74,11 +73,11 @@ class PublishedCounts:
         return sum(self.cells.values())
 
     def audio_differences(self, manifest: Manifest) -> list[str]:
-        """A sentence for each figure of the recordings that is not the published one."""
+        """A sentence for each property of the recordings that differs from the published one."""
         return self.audio.differences(manifest, is_complete=len(manifest.utterances) == self.utterances)
 
     def differences(self, manifest: Manifest) -> list[str]:
-        """A sentence for each count of the manifest, total or by session or class, that is not the published one."""
+        """A sentence for each count, total or by session or class, that differs from the published one."""
         if any(session for session, _ in self.cells):
             cells = manifest.count("session", "label")
         else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .. import config
 from ..utils.errors import RecipeError
 
-GROUPS = 5  # default, if there are enough speakers
+GROUPS = 5  # the default
 
 
 def group_speakers(
@@ -19,7 +19,7 @@ def group_speakers(
     same gender (if known), then the fewest in total. Groups are about equally large, and the result is deterministic.
 
     Args:
-        utterances: By speaker.
+        utterances: Number of utterances of each speaker.
         groups: Number of groups. Default: 5, or the number of speakers if that is smaller.
     Raises:
         RecipeError: If there are fewer speakers than groups.
@@ -29,7 +29,7 @@ def group_speakers(
     genders = genders or {}
     count = min(GROUPS, len(utterances)) if groups is None else groups
     if count > len(utterances):
-        raise RecipeError(f"groups={count} needs as many speakers: the corpus has {len(utterances)}")
+        raise RecipeError(f"groups must be at most the number of speakers, {len(utterances)}, got {count}")
     totals = [0] * count
     of_gender: dict[str, list[int]] = {}
     found: dict[str, str] = {}
@@ -42,14 +42,14 @@ def group_speakers(
     return found
 
 
-def wants_sessions(corpus: config.Corpus, there_are: bool, source: str) -> bool:
-    """Whether folds follow the corpus's own sessions, which is the default if it has some.
+def uses_sessions(corpus: config.Corpus, has_sessions: bool, source: str) -> bool:
+    """Whether the corpus's own sessions are the folds, which is the default if it has sessions.
 
     Args:
-        source: Where the sessions would be stated, for the message.
+        source: Where the corpus states sessions, for the message.
     Raises:
-        RecipeError: If they are requested, and the corpus has none.
+        RecipeError: If ``folds: published`` is set, and the corpus has no sessions.
     """
-    if corpus.folds == "published" and not there_are:
-        raise RecipeError(f"folds: published needs {source}: use folds: speakers, which groups the speakers")
-    return there_are and corpus.folds != "speakers" and corpus.groups is None
+    if corpus.folds == "published" and not has_sessions:
+        raise RecipeError(f"folds must be speakers without {source}, got published")
+    return has_sessions and corpus.folds != "speakers" and corpus.groups is None

@@ -1,4 +1,4 @@
-"""Notice audio files that change after the manifest was made, also while a run reads them."""
+"""Detect audio files that changed after the manifest was made, also during a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def audio_sha256(utterance: Utterance) -> str:
 
 
 class UnchangedAudio:
-    """Compares files with the manifest: by SHA-256 the first time, later only if size, date or inode are others."""
+    """Compares files with the manifest: by SHA-256 the first time, later only if size, date or inode changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, ...]] = {}
@@ -42,7 +42,7 @@ class UnchangedAudio:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What changes with a file's content; ``None`` if there is no file."""
+    """Size, dates and inode of a file; ``None`` if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:

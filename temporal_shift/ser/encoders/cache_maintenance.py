@@ -40,7 +40,7 @@ class CacheEntry:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the complete cache, whether they exist or not."""
+        """The files of the complete cache, existing or not."""
         return [shard_path(self.folder, number) for number in range(shard_count(self.utterances))]
 
     @property
@@ -70,7 +70,7 @@ def entries(root: Path) -> Iterator[CacheEntry]:
 
 
 def find(root: Path, name: str) -> CacheEntry:
-    """The cache whose name starts with ``name``; raises :class:`RecipeError` unless there is exactly one."""
+    """The cache with a name that starts with ``name``; raises :class:`RecipeError` unless there is exactly one."""
     found = [entry for entry in entries(root) if entry.name.startswith(name)]
     if len(found) != 1:
         known = ", ".join(entry.name for entry in found or entries(root)) or "none"
@@ -98,6 +98,6 @@ def caches_table(root: Path) -> Table:
 
 
 def remove(entry: CacheEntry) -> None:
-    """Delete a cache; ``key.json`` first, so that an interrupted deletion leaves no cache."""
+    """Delete a cache; ``key.json`` is deleted first, so that an interrupted deletion leaves no valid cache."""
     (entry.folder / "key.json").unlink()
     shutil.rmtree(entry.folder)

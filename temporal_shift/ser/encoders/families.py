@@ -1,7 +1,7 @@
-"""The families of speech encoders, and their models from a ``config.json`` that nobody has checked.
+"""The families of speech encoders, and their configurations from an untrusted ``config.json``.
 
-Only these families are built. Each class belongs to transformers and contains no other model, and only the arguments
-that it declares are taken from the file. So a configuration cannot name code to run (``auto_map``, a nested model), a
+Only these families are built, by classes of transformers that contain no other model, and only the arguments that a
+class declares are read from the file. So a configuration cannot name code to run (``auto_map``, a nested model), a
 kernel to download (``attn_implementation``), or other files to read.
 """
 
@@ -34,14 +34,14 @@ _SIZES = (
     *("d_model", "encoder_ffn_dim", "encoder_layers", "encoder_attention_heads", "num_mel_bins"),
     *("max_source_positions", "max_position_embeddings"),
 )
-_CHOICES = {  # SEW-D's, which transformers does not check: another value leaves a part of the attention out
+_CHOICES = {  # for SEW-D; transformers does not check it, and other values disable part of the attention
     "pos_att_type": ("c2p", "p2c"),
     "norm_rel_ebd": ("layer_norm", "none"),
 }
-_MAX_SIZE = 1_000_000  # transformers allocates some vectors of a size even without weights
-_MAX_EPS = 0.01  # of layer norms; published encoders have 1e-5 or 1e-7
-_MAX_REASON = 200  # characters of a library's reason
-_MAX_RATE = 200  # frames per second; attention needs the square of them. Published encoders have 50.
+_MAX_SIZE = 1_000_000  # transformers allocates some vectors even without weights
+_MAX_EPS = 0.01  # epsilon of layer norms; published encoders have 1e-5 or 1e-7
+_MAX_REASON = 200  # characters of a library's message
+_MAX_RATE = 200  # frames per second: the cost of attention is quadratic. Published encoders have 50.
 
 
 def encoder_config(settings: Mapping[str, Any], name: str) -> Any:
@@ -64,7 +64,7 @@ def encoder_config(settings: Mapping[str, Any], name: str) -> Any:
         with quiet_loading():
             found = config_class(**{key: value for key, value in settings.items() if key in known})
             _check_sizes(found)
-    except Exception as error:  # each family checks its own values, and raises what it likes
+    except Exception as error:  # each family validates its values and may raise anything
         reason = re.sub(r"^Validation error for field '\w+': \w+: |\. Errors: .*", "", reason_of(error))
         raise RecipeError(f"the configuration of {name} is invalid: {reason[:_MAX_REASON]}") from None
     return found
@@ -76,7 +76,7 @@ def encoder_class(config: PreTrainedConfig) -> Any:
 
 
 def frame_count(config: Any, samples: int) -> int:
-    """Number of frames that the convolutions make of a clip at 16 kHz; 0 if it is too short for them."""
+    """Number of frames that the convolutions compute from a clip at 16 kHz; 0 if it is too short."""
     if config.model_type == "whisper":
         return min(int(config.max_source_positions), -(-samples // (2 * HOP)))
     frames = samples
@@ -86,36 +86,36 @@ def frame_count(config: Any, samples: int) -> int:
 
 
 def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples: int, name: str) -> None:
-    """Check that loading the weights and encoding a clip take bounded time and memory, before either.
+    """Check, before loading the weights, that loading them and encoding a clip take bounded time and memory.
 
     Args:
-        samples: Length of the clip at 16 kHz.
+        samples: Length of the clip in samples at 16 kHz.
         name: The model, for messages.
     Raises:
         RecipeError: If the configuration describes far more layers or parameters than there are weights, or too
             many frames.
     """
-    most = len(weights)  # every layer has weights
+    limit = len(weights)  # every layer has weights
     for key in ("encoder_layers", "num_hidden_layers", "num_adapter_layers"):
-        if (found := getattr(config, key, 0)) > most:
-            raise RecipeError(f"{key} of {name} must be at most {most}, the number of its weights, got {found}")
-    frames, most = frame_count(config, samples), max(1, _MAX_RATE * samples // SAMPLE_RATE)
-    if frames > most:
+        if (found := getattr(config, key, 0)) > limit:
+            raise RecipeError(f"{key} of {name} must be at most {limit}, the number of its weights, got {found}")
+    frames, limit = frame_count(config, samples), max(1, _MAX_RATE * samples // SAMPLE_RATE)
+    if frames > limit:
         raise RecipeError(
-            f"conv_stride of {name} must give at most {most} frames in {samples / SAMPLE_RATE:g} s, got {frames}"
+            f"conv_stride of {name} must give at most {limit} frames in {samples / SAMPLE_RATE:g} s, got {frames}"
         )
     try:
         with quiet_loading(), torch.device("meta"):  # no memory
             described = sum(parameter.numel() for parameter in encoder_class(config)(config).parameters())
-    except Exception as error:  # a family may find only now that its values do not fit
+    except Exception as error:  # some families validate only here
         raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
     stored = sum(weight.numel() for weight in weights.values())
-    if described > 2 * stored:  # a few missing weights are named after loading
+    if described > 2 * stored:  # check_all_loaded reports a few missing weights
         raise RecipeError(f"the configuration of {name} describes {described} parameters, but it has {stored}")
 
 
 def _check_sizes(config: PreTrainedConfig) -> None:
-    """Sizes are positive and bounded: transformers builds an encoder of -1 layers, which returns its input."""
+    """Raise unless sizes are positive and bounded: with -1 layers, transformers builds an encoder without layers."""
     for key in _SIZES:
         found = getattr(config, key, None)
         if found is None or ("adapter" in key and not getattr(config, "add_adapter", False)):

@@ -31,10 +31,10 @@ from ..utils.errors import RecipeError
 if TYPE_CHECKING:
     from .pretrained import PretrainedEncoder
 
-# Part of the key, raised where equal inputs have new features: since 3, of the chosen layer, of the whole recording.
+# Part of the key. Increase it if the features of equal inputs change.
 _FORMAT = 3
 _SHARD = 64  # utterances per file
-_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass: 4 clips of 7.5 s in memory
+_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass: 4 clips of 7.5 s
 
 Shape = tuple[int, ...]
 OnProgress = Callable[[int, int], None]
@@ -44,8 +44,8 @@ OnProgress = Callable[[int, int], None]
 class FeatureCache:
     """The frames of a manifest's utterances, in its order, in the files of ``folder``.
 
-    Each access opens one file and closes it: a large corpus has more files than a process can keep open. A file that
-    has been truncated since is an error; a memory map of it would end the process.
+    Each access opens and closes one file, because a large corpus has more files than a process can keep open. Files are
+    not memory-mapped: reading a truncated map would kill the process.
 
     Attributes:
         folder: The cache's folder.
@@ -72,7 +72,7 @@ class FeatureCache:
         """The frames of one utterance.
 
         Raises:
-            RecipeError: If the file is no longer as it was when the cache was opened.
+            RecipeError: If the file has changed since the cache was opened.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self) - 1}], got {index}")
@@ -149,7 +149,7 @@ def feature_inputs(
     identity: dict[str, object] | None = None,
     audio_is_verified: bool = False,
 ) -> dict[str, Any]:
-    """Everything that determines the inputs of training, as readable, JSON-serialisable data.
+    """Everything that determines the features, as JSON-serialisable data.
 
     Args:
         identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, if the caller has it.
@@ -163,7 +163,7 @@ def feature_inputs(
         "format": _FORMAT,
         "backbone": identity or backbone_identity(backbone),
         "features": features.model_dump(),
-        # hashes of contents, not dates or sizes: 12 h of audio take seconds
+        # hashes of the content, not dates or sizes; 12 h of audio take seconds
         "utterances": [
             [utterance.id, utterance.sha256 if audio_is_verified else audio_sha256(utterance)]
             for utterance in manifest.utterances
@@ -204,7 +204,7 @@ def verified_shape(path: Path) -> tuple[Shape, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What the header of a file of frames says."""
+    """The header of a file of frames."""
 
     shape: Shape
     dtype: np.dtype[np.floating]
@@ -291,9 +291,9 @@ def _encode_batch(
 ) -> npt.NDArray[np.floating]:
     clips = np.stack([read_clip(utterance.path, features.clip_seconds, channel=channel) for utterance in batch])
     for utterance in batch:
-        audio_sha256(utterance)  # the file could have changed since the cache's key was made
+        audio_sha256(utterance)  # the file may have changed since the key was computed
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
-    if frames.shape != (len(batch), *encoder.shape):  # the file's header says so
+    if frames.shape != (len(batch), *encoder.shape):  # as in the header of the file
         raise RecipeError(
             f"the frames of {batch[0].id} must have the shape {encoder.shape}, got {tuple(frames.shape[1:])}"
         )

@@ -24,7 +24,7 @@ class FrameEncoder(nn.Module):
     def __init__(self, model: Any, layer: int | str, average: int) -> None:
         super().__init__()
         self.model = model
-        # FeatureSpecAugment masks frames instead; Hugging Face's fails on clips of at most 0.2 s
+        # FeatureSpecAugment masks the frames; Hugging Face's masks fail on clips of at most 0.2 s
         self.model.config.apply_spec_augment = False
         self.freeze_constants()
         self.average = average
@@ -34,11 +34,13 @@ class FrameEncoder(nn.Module):
         """Set the layer."""
         self.layer = layer
         if layer != "last":
-            self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of the later ones
-            with suppress(ImportError):  # older versions of transformers register no hooks
+            self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of later layers
+            with suppress(ImportError):  # older versions of transformers have no hooks
                 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
-                maybe_install_capturing_hooks(self.model)  # else at the first call, which torch.compile cannot trace
+                maybe_install_capturing_hooks(
+                    self.model
+                )  # else the first call installs them, which torch.compile cannot trace
 
     def forward(self, inputs: Tensor, **asked: Any) -> Any:
         """The frames; with ``output_hidden_states`` or ``output_attentions`` also the encoder's own output."""
@@ -48,7 +50,7 @@ class FrameEncoder(nn.Module):
 
     def frames_of(self, output: Any) -> Tensor:
         """The frames in the model's output, which has its hidden states unless the layer is ``"last"``."""
-        # Not the last hidden state: in pre-norm models it lacks the final layer norm.
+        # not the last hidden state, which lacks the final layer norm in pre-norm models
         frames: Tensor = output.last_hidden_state
         if self.layer == "weighted":
             frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
@@ -56,20 +58,20 @@ class FrameEncoder(nn.Module):
             frames = output.hidden_states[self.layer]
         if self.average == 1:
             return frames
-        groups = torch.split(frames, self.average, dim=-2)  # the last group may be shorter
+        groups = torch.split(frames, self.average, dim=-2)  # the last group can be shorter
         return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
     def learn(self) -> None:
         """Make all parameters trainable except the input convolutions, as in the paper."""
         self.requires_grad_(True)
         freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
-        if freeze is not None:  # wav2vec 2.0 and similar: also skips their backward pass
+        if freeze is not None:  # wav2vec 2.0 and similar: also skips the backward pass
             freeze()
         # the last three are Whisper's
         self._freeze("masked_spec_embed", "feature_extractor", "conv1", "conv2", "embed_positions")
 
     def freeze_constants(self) -> None:
-        """Freeze what is never trained: the vector of masks that are not used, and Whisper's table of sinusoids.
+        """Freeze parameters that are never trained: the unused mask vector, and Whisper's sinusoidal positions.
 
         Hugging Face's ``from_pretrained`` makes every parameter trainable.
         """

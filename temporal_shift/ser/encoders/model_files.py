@@ -1,4 +1,4 @@
-"""The files of a model, in a folder or on the Hugging Face hub. JSON and safetensors are read, and nothing else."""
+"""The files of a model, in a folder or on the Hugging Face hub. Only JSON and safetensors files are read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import quiet_loading
 from ..utils.text_files import unique_keys
 
-_WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # in the model's own folder
-_MAX_JSON = 16 << 20  # bytes; Whisper's oldest preprocessor_config.json has 200 kB
+_WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # no path: in the model's folder
+_MAX_JSON = 16 << 20  # bytes; old preprocessor_config.json files of Whisper have 200 kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ModelFiles:
         return folder / (self.options.get("subfolder") or "") if folder.is_dir() else None
 
     def find(self, filename: str) -> Path | None:
-        """The path of a file, downloaded if need be; ``None`` if the model does not have it."""
+        """The path of a file, downloaded if necessary; ``None`` if the model does not have it."""
         if self.folder is not None:
             path = self.folder / filename
             return path if path.is_file() else None
@@ -85,7 +85,7 @@ class ModelFiles:
             raise RecipeError(self._failure(error)) from None
 
     def at(self, commit: object) -> ModelFiles:
-        """The same files at a commit: what is cached is found without asking the hub."""
+        """The same files at a commit, so that cached files are found without a request to the hub."""
         return self if self.folder is not None else replace(self, revision=str(commit))
 
     def json(self, filename: str) -> dict[str, Any] | None:
@@ -151,7 +151,7 @@ class ModelFiles:
 
     def _on_hub(self, filename: str) -> Path:
         revision = self.revision or "main"
-        if not self.allow_download:  # hf_hub_download(local_files_only=True) still asks the hub for other things
+        if not self.allow_download:  # hf_hub_download(local_files_only=True) still sends requests
             name = f"{self.options.get('subfolder') or '.'}/{filename}".removeprefix("./")
             found = huggingface_hub.try_to_load_from_cache(self.name, name, self.options.get("cache_dir"), revision)
             if not isinstance(found, str):
@@ -163,14 +163,14 @@ class ModelFiles:
     def _failure(self, error: Exception) -> str:
         if not self.allow_download:
             return (
-                f"the {self.kind} {self.name} is not on this machine: --allow-download (allow_download=True) downloads "
-                "it from the Hugging Face hub"
+                f"the {self.kind} {self.name} is not on this machine; download it from the Hugging Face hub with "
+                "--allow-download (allow_download=True)"
             )
         reason = reason_of(error)
         if huggingface_hub.constants.HF_HUB_OFFLINE:
             reason = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
         elif isinstance(error, (GatedRepoError, RepositoryNotFoundError)):
-            reason = "it does not exist there, or needs a login (`hf auth login`)"
+            reason = "it does not exist there, or requires a login (`hf auth login`)"
         elif isinstance(error, RevisionNotFoundError):
             reason = f"it has no revision {self.revision}"
         elif isinstance(error, LocalEntryNotFoundError):
@@ -179,15 +179,15 @@ class ModelFiles:
             reason = "it has no config.json"
         return (
             f"the {self.kind} {self.name} is not a local folder, and the download from the Hugging Face hub failed: "
-            f"{reason}; where there is a network, `hf download {self.name} --local-dir FOLDER`, and name that folder "
-            "here"
+            f"{reason}; with a network, run `hf download {self.name} --local-dir FOLDER` and set the backbone to that "
+            "folder"
         )
 
 
 def checksum(weights: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of weights in half precision, so that a model in half precision has the same.
+    """The SHA-256 of weights in half precision, so that it is the same for a model stored in half precision.
 
-    The mask vector is left out: no encoder here uses it, and checkpoints that lack it get a random one.
+    The mask vector is excluded: it is not used, and random if a checkpoint lacks it.
     """
     digest = hashlib.sha256()
     for name in sorted(name for name in weights if not name.endswith("masked_spec_embed")):

@@ -1,6 +1,6 @@
-"""What an encoder states about its input, in ``preprocessor_config.json``, against what it is given.
+"""Compare an encoder's ``preprocessor_config.json`` with the input that it gets.
 
-A statement that contradicts the input is refused. One that concerns a choice of the recipe is a note at the start.
+A contradiction is an error. A difference that the recipe intends is a note at the start of a run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def check_encoder(files: ModelFiles, settings: dict[str, Any]) -> None:
-    """Raise a :class:`RecipeError` if an encoder states another input than it gets.
+    """Raise a :class:`RecipeError` if an encoder expects another input than it gets.
 
     Args:
         settings: The content of its ``config.json``.
@@ -40,7 +40,7 @@ def check_statements(files: ModelFiles, given: Mapping[str, object]) -> None:
 
 
 def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
-    """A sentence for each statement of the encoder that the settings overrule; read this at the start of a run.
+    """A sentence for each expectation of the encoder that the settings override.
 
     Args:
         identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`.
@@ -66,5 +66,5 @@ def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
 
 def _stated(files: ModelFiles) -> dict[str, Any]:
     own, processor = (files.json(filename) or {} for filename in FILES)
-    nested = processor.get("feature_extractor")  # a processor contains its extractor, and has precedence
+    nested = processor.get("feature_extractor")  # a processor contains its extractor and takes precedence
     return own | (nested if isinstance(nested, dict) else {})

@@ -28,7 +28,7 @@ from .whisper_spectrogram import HOP
 
 Waveforms: TypeAlias = npt.NDArray[np.float32]  # (B, samples)
 
-_WHISPER_STRIDE = 2 * HOP  # samples a position: the second convolution halves the frames
+_WHISPER_STRIDE = 2 * HOP  # samples per position: the second convolution has a stride of 2
 
 
 def load_backbone(
@@ -47,7 +47,7 @@ def load_backbone(
     Args:
         average: Number of neighbouring frames that are averaged into one.
         identity: The result of :func:`backbone_identity`, if the caller has it already.
-        allow_download: Whether the hub may be asked; if not, its cache on this machine is read.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
     Raises:
         RecipeError: If the encoder does not exist, lacks weights or the layer, or cannot encode such a clip.
     """
@@ -58,7 +58,7 @@ def load_backbone(
     convert: Callable[[Waveforms], Tensor] = torch.from_numpy
     if identity["model_type"] == "whisper":
         positions = _cut_positions(model, samples, files.name)
-        # Whisper's own: check_encoder has compared everything else
+        # its other settings are Whisper's, as check_encoder verified
         convert = partial(_spectrogram, WhisperFeatureExtractor(feature_size=model.config.num_mel_bins), positions)
     return PretrainedEncoder(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
@@ -69,10 +69,10 @@ def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True)
     A hub name is resolved to its current commit. A folder is identified by the hashes of its files, so it can move.
 
     Args:
-        allow_download: Whether the hub may be asked; if not, its cache on this machine is read.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
     Raises:
-        RecipeError: If the folder or hub name does not exist, is no encoder of a known family, or states another input
-            than it gets.
+        RecipeError: If the folder or hub name does not exist, is not an encoder of a known family, or expects another
+            input than it gets.
     """
     check_folder_or_hub_name(backbone.name, "backbone")
     files = ModelFiles(backbone.name, backbone.revision, allow_download)
@@ -131,7 +131,7 @@ class PretrainedEncoder(FrameEncoder):
             with torch.inference_mode():
                 silence = self.prepare(np.zeros((1, samples), dtype=np.float32))
                 output = self.model(silence, output_hidden_states=True)
-        except Exception as error:  # an encoder can fail in any way on a clip that it was not made for
+        except Exception as error:  # an encoder can raise anything on an unsupported length
             raise RecipeError(
                 f"the backbone {backbone.name} cannot encode a clip of {samples / SAMPLE_RATE:g} s: {reason_of(error)}"
             ) from None
@@ -154,7 +154,7 @@ class PretrainedEncoder(FrameEncoder):
 
 
 def _layer(backbone: config.Backbone, output: Any) -> int | str:
-    """The layer in the settings, or "last" for another name of it; a :class:`RecipeError` if there is no such layer."""
+    """The layer of the settings, or "last" if it is the same; raises :class:`RecipeError` if the model lacks it."""
     states, name = output.hidden_states, f"the backbone {backbone.name}"
     last, whole = len(states) - 1, tuple(output.last_hidden_state.shape[1:])
     of_layers = {tuple(state.shape[1:]) for state in states[:-1]}
@@ -167,29 +167,29 @@ def _layer(backbone: config.Backbone, output: Any) -> int | str:
         return backbone.layer
     if not -last - 1 <= backbone.layer <= last:
         raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}] for {name}, got {backbone.layer}")
-    # An adapter, or SEW's upsampling, follows the last layer: then the output is not another name of it.
+    # if an adapter or SEW's upsampling follows the last layer, the output is not the last hidden state
     is_output = tuple(states[last].shape[1:]) == whole
     return "last" if is_output and backbone.layer % (last + 1) == last else backbone.layer
 
 
 def _load(files: ModelFiles, samples: int) -> Any:
-    """The model in float32, in bounded time and memory for clips of so many samples."""
+    """Load the model in float32, after checking that clips of ``samples`` take bounded time and memory."""
     name = f"the backbone {files.name}"
     settings = encoder_config(files.json("config.json") or {}, name)
     weights = files.weights()
     check_size(settings, weights, samples, name)
-    # A whole Whisper names its encoder's weights "model.encoder." or "encoder.", an encoder alone does not.
+    # a whole Whisper prefixes its encoder's weights with "model.encoder." or "encoder."
     names = {r"^(model\.)?encoder\.": ""} if settings.model_type == "whisper" else None
     try:
         with quiet_loading():
-            # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
+            # from a dictionary: from a folder, transformers also loads adapters and files that config.json names
             model, loading = encoder_class(settings).from_pretrained(
                 None,
                 config=settings,
                 state_dict=weights,
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below, with the missing ones
+                ignore_mismatched_sizes=True,  # check_all_loaded reports them
                 key_mapping=names,
             )
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Whisper's log mel spectrogram as tensor operations, so that a whole model is one graph from the waveform.
+"""Whisper's log mel spectrogram as tensor operations, so that a model can be exported from waveform to classes.
 
 Training uses Hugging Face's own extractor; the tests compare the two.
 """
@@ -19,7 +19,7 @@ from temporal_shift.core.torch_private import assume_constant_result
 from ..audio.resampling import SAMPLE_RATE
 
 HOP = 160  # samples
-WINDOW = 400  # samples, and points of the transform: the same in every Whisper checkpoint
+WINDOW = 400  # samples, and points of the transform, in every Whisper checkpoint
 
 
 def log_mel(waves: Tensor, bins: int) -> Tensor:
@@ -33,7 +33,7 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
     places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
     transform, filters = (table.to(waves.device) for table in _tables(bins))
     parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
-    # sizes written out: with dynamic=True a compiler would take those of the table as unknown
+    # constant sizes: with dynamic=True a compiler treats the table's sizes as unknown
     power = parts.square().unflatten(-1, (2, WINDOW // 2 + 1)).sum(dim=-2)
     mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)
     loudest = mel.amax(dim=(1, 2), keepdim=True)

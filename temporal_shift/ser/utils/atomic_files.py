@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and hashes of files."""
+"""Write files and folders atomically, and hash files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, for the block to write a file or a folder to.
 
-    It replaces ``path`` if the block succeeds, and is deleted if not, with everything that begins with its name. The
-    name is new each time, so that two processes can write the same path: the last one to finish wins.
+    It replaces ``path`` if the block succeeds. Otherwise it is deleted, with every file that begins with its name. The
+    name is unique, so that two processes can write the same path: the last one to finish wins.
 
     Raises:
         OSError: If writing fails. It names ``path``, not the temporary path.
@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
     finally:
-        _delete(temporary)  # before the search, which needs a file descriptor
+        _delete(temporary)  # first, because the search needs a file descriptor
         with suppress(OSError):
             for left in path.parent.glob(f"{glob.escape(temporary.name)}*"):
                 _delete(left)
@@ -57,7 +57,7 @@ def make_folder(path: Path) -> None:
 
 
 def _code_of(error: Exception, temporary: Path) -> int | None:
-    """The number of a system error in writing the temporary path; None for other errors."""
+    """The errno of an error in writing the temporary path; ``None`` for other errors."""
     if isinstance(error, OSError):
         about = error.filename is None or str(error.filename).startswith(str(temporary))
         return error.errno if about else None
@@ -79,7 +79,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())  # a power cut could leave the new name on empty blocks
+        os.fsync(file.fileno())  # else a power cut could leave an empty file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -90,10 +90,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array as a ``.npy`` file; see :func:`atomic_path`."""
-    import numpy as np  # here, because the command line imports this module before it knows the command
+    import numpy as np  # imported late, to keep the command line's start fast
 
     array = np.ascontiguousarray(array)
-    with atomic_write(path) as file:  # np.save would hide the number of a system error
+    with atomic_write(path) as file:  # np.save would hide the errno
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)
 
@@ -106,7 +106,7 @@ def write_json(path: Path, content: object) -> None:
 def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:
     """Delete the temporary files that killed processes left in a folder; newer ones may belong to a running process."""
     for path in folder.glob(".*.tmp"):
-        with suppress(OSError):  # its writer renamed or deleted it first
+        with suppress(OSError):  # its writer may rename or delete it first
             if time.time() - path.stat().st_mtime > older_than:
                 path.unlink()
 

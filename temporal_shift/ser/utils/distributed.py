@@ -27,11 +27,11 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """Join the processes of the launcher, which sets ``WORLD_SIZE``; without one, this is a single process."""
+        """Join the processes of the launcher, which sets ``WORLD_SIZE``; without it, this is a single process."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         state = _state()
-        atexit.register(state.destroy_process_group)  # a thread of it that outlives Python can abort the process
+        atexit.register(state.destroy_process_group)  # else a thread of it can abort the process at exit
         return cls(state.process_index, state.num_processes)
 
     @property
@@ -64,6 +64,6 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def _state() -> PartialState:
-    from accelerate import PartialState  # takes a second to import, and a single process does not need it
+    from accelerate import PartialState  # imported late: it takes a second
 
-    return PartialState(cpu=not torch.cuda.is_available())  # without cpu, it does not join processes without GPUs
+    return PartialState(cpu=not torch.cuda.is_available())  # required for processes without GPUs

@@ -1,4 +1,4 @@
-"""The error that the command line prints, with exit code 2, and the reasons that libraries give for theirs."""
+"""The error in user input, which the command line prints with exit code 2, and messages of libraries' errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RecipeError(ValueError):
 
 def reason_of(error: Exception) -> str:
     """The first line of a library's error, without its last full stop, or the error's type if it has no message."""
-    if isinstance(error, KeyError):  # its message is the key alone
+    if isinstance(error, KeyError):  # its message is only the key
         return f"{error} is not known"
     lines = str(error).strip().splitlines()
     if len(lines) > 1 and lines[0].endswith(":"):  # a heading
@@ -47,7 +47,7 @@ def raise_problems(problems: Sequence[str]) -> None:
 def shortened(value: object, limit: int = 60) -> str:
     """The repr of a value for a message; of a text, at most ``limit`` characters."""
     if isinstance(value, int) and value.bit_length() > 64:
-        return f"an integer of {value.bit_length()} bits"  # Python refuses to print long ones
+        return f"an integer of {value.bit_length()} bits"  # Python does not print longer ones
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]!r}... ({len(value)} characters)"
     return repr(value)

@@ -14,19 +14,19 @@ from .errors import RecipeError
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: two commands in one folder are not noticed
+except ModuleNotFoundError:  # Windows: two commands in one folder are not detected
     fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterator[None]:
-    """Hold the lock of a folder that is written to; the system releases it when the process ends, even if it is killed.
+    """Hold the lock of a folder. The system releases it when the process ends, even if it is killed.
 
     Without support for locks (Windows, some network file systems) this does nothing.
 
     Args:
-        folder: The folder. It is made if it does not exist.
-        hint: What else the user can do, for the message.
+        folder: The folder. It is created if it does not exist.
+        hint: A remedy, for the message.
     Raises:
         RecipeError: If another process holds it.
     """
@@ -38,7 +38,7 @@ def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterato
     finally:
         if descriptor is not None:
             with suppress(OSError):
-                path.unlink()  # before the lock's end, so that the next command makes a new file
+                path.unlink()  # before the lock is released, so that the next command creates a new file
             os.close(descriptor)
 
 
@@ -51,7 +51,7 @@ def _lock(path: Path, hint: str) -> int | None:
                 os.truncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
                 return descriptor
-            os.close(descriptor)  # the command that held the lock has just deleted its file: lock the new one
+            os.close(descriptor)  # the previous owner has just deleted the file: lock the new one
         except OSError as error:
             owner = os.read(descriptor, 200).decode(errors="replace").strip()
             os.close(descriptor)
@@ -60,7 +60,7 @@ def _lock(path: Path, hint: str) -> int | None:
                     return None
                 raise OSError(error.errno, error.strerror, str(path)) from None
             raise RecipeError(
-                f"{path.parent} is in use by {owner or 'another process'}: wait for its end, or {hint}"
+                f"{path.parent} is in use by {owner or 'another process'}: wait until it ends, or {hint}"
             ) from None
     return None
 

@@ -16,7 +16,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from .errors import RecipeError
 
-_NUMBER = re.compile(r"\d+")  # of a layer, in the name of a weight
+_NUMBER = re.compile(r"\d+")  # a layer's number in the name of a weight
 
 _MAX_NAME = 96  # the hub's limit
 
@@ -35,7 +35,7 @@ def check_folder_or_hub_name(name: str, what: str) -> None:
         raise RecipeError(f"the {what} must be a folder or a hub name, got the file {name}")
     parts = name.split("/")
     if name[0] in ".~" or len(parts) > 2 or len(name) > _MAX_NAME or not all(parts) or "\\" in name:
-        hint = ": write the home folder in full, not as ~" if name[0] == "~" else ""
+        hint = ": write the home folder in full instead of ~" if name[0] == "~" else ""
         raise RecipeError(f"there is no {what} folder {name}{hint}")
 
 
@@ -60,7 +60,7 @@ def quiet_loading() -> Iterator[None]:
     loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
     disable_progress_bar()
     if download_bars:
-        enable_progress_bars()  # transformers disables them along with its own
+        enable_progress_bars()  # disable_progress_bar disables them, too
     try:
         with quiet("transformers", "huggingface_hub"):
             yield
@@ -72,7 +72,7 @@ def quiet_loading() -> Iterator[None]:
 
 
 def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str) -> None:
-    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or left out those of a layer.
+    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored a layer's.
 
     Args:
         loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.

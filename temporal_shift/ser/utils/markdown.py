@@ -1,4 +1,4 @@
-"""Text that users wrote, as plain text in Markdown: a name, a label or a note never becomes markup."""
+"""Escape text from users in Markdown: a name, a label or a note never becomes markup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from .wording import printable
 
-# Characters that format text wherever they are. A pipe separates table cells, a dollar begins a formula.
+# markup at any position; a pipe separates table cells, a dollar begins a formula
 _ALWAYS = r"[\\`*|~$]"
 _UNDERSCORE = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word it is plain text
 _NUMBER_SIGN = r"(?<!\S)#"  # a heading

@@ -1,4 +1,4 @@
-"""One rule for every name that becomes a file or a folder, and for names that look alike."""
+"""Validate names that become files or folders, and detect names that look alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISSING = (
     *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#na", "#n/a"),
     *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!"),  # of spreadsheets
 )
-MAX_BYTES = 200  # file systems allow 255; endings and temporary names need the rest
+MAX_BYTES = 200  # file systems allow 255; suffixes and temporary names need the rest
 
 # Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens, byte order marks, ...
 _INVISIBLE = re.compile(
@@ -82,12 +82,12 @@ LocalPath = Annotated[Path, BeforeValidator(check_local_path)]
 
 
 def is_missing(name: str) -> bool:
-    """Whether a name is what programs write for a missing value: nothing, ``nan``, ``NA``, ``null``, ``#REF!``."""
+    """Whether a name is a missing value: empty, ``nan``, ``NA``, ``null``, ``#REF!`` or similar."""
     return clean_name(name).casefold() in _MISSING
 
 
 def clean_name(text: str) -> str:
-    """A name as a person reads it: Unicode's form NFC, without invisible characters and outer white space.
+    """The name in Unicode's form NFC, without invisible characters and outer white space.
 
     ``René`` is the same in NFC and NFD, and ``happy`` is the same with and without a zero-width space.
     """
@@ -132,8 +132,8 @@ def clean_label_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
     """The map from labels to classes with clean names; ``None`` leaves a label out.
 
     Raises:
-        RecipeError: If no class is left, a class is no name, a label has two classes, labels of two classes look alike,
-            or classes look alike.
+        RecipeError: If no class is left, a class is not a name, a label has two classes, labels of two classes look
+            alike, or classes look alike.
     """
     clean: dict[str, str | None] = {}
     for label, name in given.items():

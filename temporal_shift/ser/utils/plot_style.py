@@ -32,12 +32,12 @@ GREY = "#6B6B6B"
 
 @dataclass(frozen=True, slots=True)
 class PageTheme:
-    """Colours of a light or dark page for SVG pictures that have no background of their own."""
+    """Colours of a light or dark page for SVG pictures without a background."""
 
     page: str
     ink: str  # text
     line: str  # arrows and edges
-    fill: str  # grids, and areas without a colour of their own
+    fill: str  # grids, and areas without another colour
 
 
 PAGE_THEMES = {
@@ -45,14 +45,14 @@ PAGE_THEMES = {
     "dark": PageTheme("#1e2129", "#e6edf3", "#9198a1", "#4a515c"),
 }
 SVG_STYLE = {
-    "svg.fonttype": "none",  # text as text: small and searchable, in the reader's font
-    "svg.hashsalt": "temporal-shift",  # the same ids in every drawing
+    "svg.fonttype": "none",  # text, not paths: small and searchable, in the reader's font
+    "svg.hashsalt": "temporal-shift",  # reproducible ids
     "text.parse_math": False,
 }
 
 
 def class_colours(labels: Sequence[str]) -> list[str]:
-    """A colour for each class; those of the common classes do not depend on the order."""
+    """A colour for each class; the colours of common classes do not depend on the order."""
     others = [hue for hue in CLASS_HUES if hue not in {_HUE_OF.get(label) for label in labels}]
     rest = itertools.cycle(others or CLASS_HUES)
     return [_HUE_OF.get(label) or next(rest) for label in labels]

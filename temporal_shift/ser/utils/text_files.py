@@ -19,7 +19,7 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> str:
-    r"""The content of a UTF-8 file, without a byte order mark. Every line ends with ``\n``, whatever the system's ends.
+    r"""The content of a UTF-8 file, without a byte order mark. Line ends are ``\n`` on every system.
 
     Args:
         what: The kind of file, for messages.
@@ -36,7 +36,7 @@ def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> st
         raise RecipeError(f"there is no {what} {path}") from None
     except IsADirectoryError:
         raise RecipeError(f"the {what} must be a file, got the folder {path}") from None
-    except (OSError, ValueError) as error:  # a null byte in a name is a ValueError
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise RecipeError(f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > max_bytes:
         raise RecipeError(f"the {what} {path} must have at most {max_bytes >> 10} KiB, got more")
@@ -83,7 +83,7 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object of the pairs, as ``object_pairs_hook`` of :func:`json.loads`, which would keep the last of equal keys.
+    """The object of the pairs, as ``object_pairs_hook`` of :func:`json.loads`, which else keeps the last of equal keys.
 
     Raises:
         RecipeError: If a key occurs twice.

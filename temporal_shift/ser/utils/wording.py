@@ -1,4 +1,4 @@
-"""Wording that several texts share: the protocols in full, counted nouns, and one line of printable text."""
+"""Wording that several texts share: descriptions of the protocols, counted nouns, printable text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROTOCOLS = {
     f"trained on the others. Nothing chose an epoch. {_SESSIONS}",
     "paper": "The published protocol: each fold tests on one session, the model was trained on the others, and the "
     "test session itself chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best "
-    f"of all epochs on the test session, and lower ones are to be expected on new speakers. {_SESSIONS}",
+    f"of all epochs on the test session. Expect lower ones on new speakers. {_SESSIONS}",
 }
 
 

@@ -1,4 +1,4 @@
-"""Read YAML files as plain text, lists and mappings, with errors that name the file, the line and the column."""
+"""Read YAML files as text, lists and mappings, with errors that name the file, the line and the column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map", "
 
 
 class _Words(yaml.SafeLoader):
-    """Resolves every scalar except null and ``<<`` as text: 01 is not the number one, and no is not false."""
+    """Resolves every scalar except null and ``<<`` as text, so that 01 is not a number and no is not false."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag in (_NULL, "tag:yaml.org,2002:merge")]
@@ -61,7 +61,7 @@ def parse_yaml(text: str, name: str) -> Any:
 
 
 class _Check:
-    """Checks the nodes of a document before any value is made of them."""
+    """Validates the nodes of a document before values are constructed."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text

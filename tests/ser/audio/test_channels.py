@@ -1,4 +1,4 @@
-"""Recordings with several channels: which one is used, and what their mean would do."""
+"""Recordings with several channels: mixing, selection and warnings."""
 
 import itertools
 from dataclasses import replace
@@ -49,7 +49,7 @@ def table(corpus, **options):
 
 
 @pytest.mark.parametrize("channel", [0, 1])
-def test_a_channel_is_that_channel_alone_at_any_rate(corpus, channel):
+def test_a_selected_channel_equals_that_channel_at_any_rate(corpus, channel):
     path = corpus.parent / "delayed.wav"
     np.testing.assert_array_equal(read_clip(path, 0.5, channel=channel), SOUNDS["delayed"][channel])
     blocks = np.concatenate(list(read_blocks(path, 0.1, 8000, channel=channel)))
@@ -77,14 +77,14 @@ def test_the_channel_of_a_corpus_is_the_mean_or_a_number(tmp_path, value, expect
         assert config.Corpus.checked(reader="table", path=tmp_path, channel=value).channel == expected
 
 
-def test_a_channel_that_a_recording_does_not_have_is_refused(corpus, tmp_path):
+def test_a_channel_that_a_recording_lacks_is_an_error(corpus, tmp_path):
     with pytest.raises(RecipeError, match=r"channel must be mean or in \[0, 1\] for .*same\.wav, got 3"):
         read_corpus(table(corpus, channel=3))
     with pytest.raises(RecipeError, match=r"channel must be mean or in \[0, 1\], got 3"):
         read_clip(corpus.parent / "same.wav", 0.5, channel=3)
 
 
-def test_a_manifest_keeps_what_its_channels_are_like_and_one_without_is_read(corpus, tmp_path):
+def test_a_manifest_stores_channel_properties_and_old_manifests_are_read(corpus, tmp_path):
     manifest = read_corpus(table(corpus))
     write_manifest(manifest, tmp_path / "new.jsonl")
     assert read_manifest(tmp_path / "new.jsonl", manifest.labels) == manifest
@@ -95,7 +95,7 @@ def test_a_manifest_keeps_what_its_channels_are_like_and_one_without_is_read(cor
     assert [each.id for each in old.utterances] == [each.id for each in manifest.utterances]
 
 
-def test_describe_counts_channels_and_says_which_recordings_their_mean_changes(corpus):
+def test_describe_counts_channels_and_names_recordings_that_the_mean_distorts(corpus):
     manifest = read_corpus(table(corpus))
     found = describe(manifest)
     assert ("with 2 channels", "5") in overview(found).rows

@@ -1,4 +1,4 @@
-"""Headers that state another length than the sound has: it is read to its end, or refused."""
+"""Headers with a wrong length: the recording is read to its end, or rejected."""
 
 import io
 import struct
@@ -68,7 +68,7 @@ def file(tmp_path):
 
 
 def samples(path):
-    """What is decoded in blocks, which the manifest and a clip agree with."""
+    """The decoded length, after checking that blocks, the manifest and a clip agree."""
     total = sum(map(len, read_blocks(path, 0.3)))
     assert measure(path).samples == total
     assert np.count_nonzero(read_clip(path, 3.0)[total:]) == 0
@@ -83,7 +83,7 @@ def test_an_mp3_without_a_length_is_read_to_its_end(file, mode, before, after):
     assert samples(file(content)) == pytest.approx(len(STARTS_SILENT), abs=MP3_SLACK)
 
 
-def test_an_mp3_that_states_its_length_is_as_long_as_what_was_encoded(file):
+def test_an_mp3_with_a_stated_length_has_the_encoded_length(file):
     assert samples(file(ID3 + mp3())) == len(STARTS_SILENT)
 
 
@@ -112,18 +112,18 @@ def test_a_chained_ogg_is_read_to_the_end_of_its_last_link(file, subtype):
 
 @pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
 @pytest.mark.parametrize("unknown", [lambda right: 0, lambda right: -1])
-def test_a_size_that_a_streaming_writer_left_open_is_that_of_what_follows(file, format, unknown):
+def test_an_open_size_of_a_streaming_writer_means_the_rest_of_the_file(file, format, unknown):
     assert samples(file(resized(format, unknown))) == RATE
 
 
 @pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
-def test_a_header_that_states_less_than_follows_is_refused(file, format):
+def test_a_header_that_states_less_than_the_file_has_is_an_error(file, format):
     path = file(resized(format, lambda right: right // 2))  # samples for bytes
     with pytest.raises(RecipeError, match=r"a is ambiguous: .*states (16|15)\d\d\d bytes .* 16\d\d\d more"):
         samples(path)
 
 
-def test_a_sphere_file_has_the_number_of_samples_that_it_states(file):
+def test_a_sphere_file_has_the_stated_number_of_samples(file):
     header = b"NIST_1A\n   1024\nsample_count -i %d\nsample_rate -i 16000\nchannel_count -i 1\nsample_n_bytes -i 2\n"
     header += b"sample_byte_format -s2 01\nsample_sig_bits -i 16\nsample_coding -s3 pcm\nend_head\n"
     sound = (NOISE * 32767).astype("<i2").tobytes()
@@ -137,13 +137,13 @@ def test_a_sphere_file_has_the_number_of_samples_that_it_states(file):
 
 
 @pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "FLAC", "OGG"])
-def test_a_tag_in_front_takes_nothing_from_the_end(file, format):
+def test_a_tag_in_front_does_not_shorten_the_recording(file, format):
     sound = encoded(NOISE, format=format)
     assert samples(file(ID3 + sound)) == samples(file(sound)) == RATE
 
 
 @pytest.mark.parametrize("format", ["VOC", "MAT5", "AVR", "XI", "SDS"])
-def test_a_format_without_a_checked_length_is_refused(file, format):
+def test_a_format_without_a_checked_length_is_an_error(file, format):
     with pytest.raises(RecipeError, match="a cannot be read: Format not recognised"):
         samples(file(encoded(NOISE, format=format)))
 
@@ -168,14 +168,14 @@ def test_a_wav_above_4_gib_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("stated", [0, 1, RATE // 2, RATE + 1])
-def test_a_flac_is_read_to_its_end_whatever_number_of_samples_it_states(file, stated):
+def test_a_flac_with_a_wrong_number_of_samples_is_read_to_its_end(file, stated):
     content = bytearray(encoded(NOISE, format="FLAC"))
     content[21] &= 0xF0
     content[22:26] = stated.to_bytes(4, "big")
     assert samples(file(content)) == RATE
 
 
-def test_other_bytes_after_the_sound_change_nothing(file):
+def test_other_bytes_after_the_sound_are_ignored(file):
     tag = b"TAG" + bytes(125)
     for format, subtype in (("WAV", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):
         assert samples(file(encoded(NOISE, format=format, subtype=subtype) + tag)) == RATE
@@ -204,20 +204,20 @@ def test_other_bytes_after_the_sound_change_nothing(file):
         (mp3()[: mp3().index(mp3()[:2], 32)] + b"TAG" + bytes(125), "empty"),
     ],
 )
-def test_what_cannot_be_read_to_its_end_is_refused(file, content, reason):
+def test_a_recording_that_cannot_be_read_to_its_end_is_an_error(file, content, reason):
     path = file(content)
     with pytest.raises(RecipeError, match=rf"the audio file \S*a (is |contains )?{reason}"):
         samples(path)
 
 
-def test_an_ogg_whose_last_page_states_an_earlier_time_is_damage(file):
+def test_an_ogg_with_a_decreasing_time_is_damaged(file):
     content = encoded(NOISE, format="OGG", subtype="VORBIS")
     last = content.rindex(b"OggS")  # its number of samples is where the sound is cut
     with pytest.raises(RecipeError, match="earlier time"):
         samples(file(content[: last + 6] + (100).to_bytes(8, "little") + content[last + 14 :]))
 
 
-def test_a_page_that_is_missing_in_an_ogg_is_damage(file):
+def test_an_ogg_with_a_missing_page_is_damaged(file):
     content = encoded(np.tile(NOISE, 4), format="OGG")
     pages = content.split(b"OggS")[1:]
     assert len(pages) > 5

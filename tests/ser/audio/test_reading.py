@@ -84,7 +84,7 @@ def whole(source, seconds=1.0):
     ("rate", "channels", "seconds"),
     [(8000, 1, 0.01), (16000, 8, 0.13), (16000, 1, 60.0), (22050, 2, 1.0), (96000, 1, 0.13), (192000, 8, 0.01)],
 )
-def test_the_blocks_of_a_recording_start_as_its_clip_does(tmp_path, rate, channels, seconds):
+def test_the_blocks_of_a_recording_start_with_its_clip(tmp_path, rate, channels, seconds):
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (rate // 2, channels)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
     blocks = list(read_blocks(tmp_path / "a.wav", seconds))
@@ -101,7 +101,7 @@ def test_the_blocks_of_a_recording_start_as_its_clip_does(tmp_path, rate, channe
     samples=st.integers(1, 30_000),
     seconds=st.floats(0.005, 2.0),
 )
-def test_blocks_of_any_size_are_the_recording_resampled_at_once(rate, channels, samples, seconds):
+def test_blocks_of_any_size_equal_the_whole_resampled_recording(rate, channels, samples, seconds):
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, wave, rate, format="WAV", subtype="FLOAT")
@@ -112,12 +112,12 @@ def test_blocks_of_any_size_are_the_recording_resampled_at_once(rate, channels, 
 
 
 @pytest.mark.parametrize("extension", ["flac", "ogg", "mp3", "aiff"])
-def test_blocks_of_compressed_audio_are_what_is_read_of_it_at_once(tmp_path, noise, extension):
+def test_blocks_of_compressed_audio_equal_the_whole_recording(tmp_path, noise, extension):
     soundfile.write(tmp_path / f"a.{extension}", noise, 16000)
     assert np.array_equal(whole(tmp_path / f"a.{extension}", 0.1), read_clip(tmp_path / f"a.{extension}", 0.5))
 
 
-def test_a_long_recording_never_lies_in_memory_as_a_whole(tmp_path):
+def test_a_long_recording_is_never_in_memory_as_a_whole(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(600 * 44100, dtype=np.int16), 44100)
     tracemalloc.start()
     samples = sum(len(block) for block in read_blocks(tmp_path / "a.wav"))
@@ -137,7 +137,7 @@ def assert_refused(path, sentence, readers=READERS):
 
 
 def wav(samples: int, said: int | None = None, riff: int | None = None, more: bytes = b"") -> bytes:
-    """A WAV at 16 kHz, 16 bits, whose header says that it has so many bytes of sound, and so many in all."""
+    """A WAV at 16 kHz, 16 bits, with the given sizes of the sound and of the file in its header."""
     sound = bytes(2 * samples) if samples else b""
     said = len(sound) if said is None else said
     riff = 36 + len(sound) + len(more) if riff is None else riff
@@ -147,7 +147,7 @@ def wav(samples: int, said: int | None = None, riff: int | None = None, more: by
     return head + sound + more
 
 
-def test_an_unreadable_file_is_refused_with_its_path_and_the_reason(tmp_path):
+def test_an_unreadable_file_is_an_error_with_path_and_reason(tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     (tmp_path / "nothing.wav").touch()
     assert_refused(tmp_path / "gone.wav", r"no audio file .*gone\.wav")
@@ -158,21 +158,21 @@ def test_an_unreadable_file_is_refused_with_its_path_and_the_reason(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_audio_that_may_not_be_read_is_refused(tmp_path, noise):
+def test_audio_without_read_permission_is_an_error(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", noise, 16000)
     (tmp_path / "a.wav").chmod(0)
     assert_refused(tmp_path / "a.wav", r"a\.wav cannot be read: Permission denied")
 
 
 @pytest.mark.parametrize("name", [b"\xff.wav", b"two\nlines.wav", b"a.raw", b"a", b"sound.mp3"])
-def test_a_name_says_nothing_about_what_is_in_the_file(tmp_path, noise, name):
+def test_the_format_does_not_depend_on_the_file_name(tmp_path, noise, name):
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(wav(800))
     assert length(path) == (800, 16000)
     assert len(whole(path)) == 800
 
 
-def test_empty_audio_is_refused(tmp_path):
+def test_empty_audio_is_an_error(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
     (tmp_path / "only_info.wav").write_bytes(wav(0, more=struct.pack("<4sI4s", b"LIST", 4, b"INFO")))
     assert_refused(tmp_path / "a.wav", r"a\.wav is empty")
@@ -197,7 +197,7 @@ def test_audio_that_is_not_finite_is_an_error(tmp_path, noise, bad):
         *((format, "PCM_16") for format in ("WAVEX", "RF64", "W64", "AIFF", "AU")),
     ],
 )
-def test_audio_that_its_header_says_is_longer_is_cut_off(tmp_path, format, subtype):
+def test_audio_shorter_than_its_header_states_is_cut_off(tmp_path, format, subtype):
     path = tmp_path / "a"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 40_000), 16000, format=format, subtype=subtype)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -219,7 +219,7 @@ def test_compressed_audio_that_ends_early_is_cut_off(tmp_path, extension, how):
     assert_refused(path, rf"a\.{extension} is cut off{how}")
 
 
-def test_what_comes_before_the_cut_is_still_a_clip(tmp_path, noise):
+def test_a_clip_before_the_cut_is_read(tmp_path, noise):
     soundfile.write(tmp_path / "a.flac", np.tile(noise, 10), 16000)
     (tmp_path / "a.flac").write_bytes((tmp_path / "a.flac").read_bytes()[:100_000])
     np.testing.assert_allclose(read_clip(tmp_path / "a.flac", 0.5), noise, atol=1e-4)
@@ -247,14 +247,14 @@ def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
     assert len(read_clip(tmp_path / "a.flac", 1.0)) == 16000
 
 
-def test_a_header_that_counts_itself_as_sound_is_forgiven(tmp_path):
+def test_a_header_that_counts_itself_as_sound_is_accepted(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(800, said=2 * 800 + 44))
     assert length(tmp_path / "a.wav") == (800, 16000)
     assert len(whole(tmp_path / "a.wav")) == 800
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_is_a_recording_too(tmp_path):
+def test_a_pipe_is_read_like_a_file(tmp_path):
     from threading import Thread
 
     os.mkfifo(tmp_path / "pipe")

@@ -27,7 +27,7 @@ def audio(tmp_path) -> Path:
 
 
 def table(folder: Path, rows: list[dict[str, object]]) -> Path:
-    """A table of JSON lines with a recording for each row; what a row leaves out is right."""
+    """A table of JSON lines with a recording for each row; missing keys get valid values."""
     path = folder / "t.jsonl"
     full = [{"path": f"{number}.wav", "label": "sad", "speaker": "s1", **row} for number, row in enumerate(rows)]
     path.write_text("".join(json.dumps(row) + "\n" for row in full))
@@ -41,7 +41,7 @@ def manifest(folder: Path, rows: list[dict[str, object]], **options: object) -> 
 @pytest.mark.parametrize(
     ("one", "other"), [("René", NFD), ("Anna", "Anna\u200b"), ("\ufeffAnna", " Anna"), ("An\u00adna", "Anna\u200e")]
 )
-def test_names_with_invisible_differences_are_one_speaker_and_one_class(audio, one, other):
+def test_names_with_invisible_differences_are_equal(audio, one, other):
     found = manifest(audio, [{"speaker": one, "label": one}, {"speaker": other, "label": other}])
     name = unicodedata.normalize("NFC", one).strip("\ufeff").replace("\u00ad", "")
     assert {each.speaker for each in found.utterances} == {name}
@@ -101,7 +101,7 @@ def test_other_readers_refuse_look_alikes_too(tmp_path, reader):
     "value", [float("nan"), None, "nan", "NaN", "NA", "N/A", "null", "None", "#REF!", "-", "", " ", "\u200b"]
 )
 @pytest.mark.parametrize("column", ["label", "speaker"])
-def test_missing_values_are_no_names_and_are_refused_by_line(audio, column, value):
+def test_missing_values_are_errors_with_their_line(audio, column, value):
     path = table(audio, [{}, {}, {column: value}])
     sentence = reading_error(reader="table", path=path)
     assert sentence.startswith(f"{path}, line 3: {column!r} ")
@@ -119,13 +119,13 @@ def test_missing_values_of_csv_are_refused_by_line(audio):
     ]
 
 
-def test_missing_labels_that_the_label_map_names_are_read_as_it_says(audio):
+def test_missing_labels_in_the_label_map_are_mapped(audio):
     rows: list[dict[str, object]] = [{"label": "NA"}, {"label": None}, {"label": ""}, {"label": "sad"}]
     found = manifest(audio, rows, label_map={"NA": "no emotion", "null": None, "": None, "sad": "sad"})
     assert found.count("label") == {"no emotion": 1, "sad": 1}
 
 
-def test_a_folder_named_after_a_missing_value_is_no_class(tmp_path):
+def test_a_folder_named_like_a_missing_value_is_an_error(tmp_path):
     for label in ("sad", "nan"):
         write(tmp_path / label / "anna" / f"{label}.wav")
     sentence = reading_error(reader="folder", path=tmp_path)
@@ -165,7 +165,7 @@ def test_missing_values_of_a_manifest_are_refused_by_line(audio):
         ('{"path": "0.wav", "label": "a", "speaker": "x\\ny"}', r"speaker must be .*line breaks, got 'x\\ny'"),
     ],
 )
-def test_an_ambiguous_row_is_one_sentence(audio, line, problem):
+def test_an_ambiguous_row_is_an_error(audio, line, problem):
     path = audio / "t.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(RecipeError, match=problem) as raised:
@@ -181,7 +181,7 @@ def test_a_column_that_occurs_twice_is_refused(audio, header):
     assert "occurs twice" in reading_error(reader="table", path=audio / "t.csv")
 
 
-def test_a_quote_mark_that_hides_rows_is_named_with_its_line(audio):
+def test_an_unpaired_quote_mark_is_an_error_with_its_line(audio):
     path = audio / "t.tsv"
     rows = ['0.wav\tsad\ta\t"quoted from here', "1.wav\tsad\tb\tx", '2.wav\tsad\tc\tto here"', "3.wav\tsad\td\ty"]
     path.write_text("\n".join(["path\tlabel\tspeaker\ttext", *rows]))

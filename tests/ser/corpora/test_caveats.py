@@ -1,4 +1,4 @@
-"""Reasons to distrust results on a corpus: copies of recordings, and other recordings than the published ones."""
+"""Caveats of a corpus: duplicate recordings, and differences from the published corpus."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def emodb(*, shortest: float = 1.2255, longest: float = 8.97825, mean: float = 2
     return Manifest(tuple(utterances), tuple(COUNTS))
 
 
-def test_nothing_is_said_against_the_corpus_as_published():
+def test_the_published_corpus_has_no_caveats():
     assert caveats(emodb(), EMODB) == []
 
 

@@ -1,4 +1,4 @@
-"""What ``temporal-shift ser describe`` says of a manifest, against a plain computation."""
+"""``temporal-shift ser describe``, compared with a plain computation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def manifest() -> Manifest:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """By a straight line between the two nearest."""
+    """Quantile by linear interpolation."""
     place = share * (len(values) - 1)
     low = int(place)
     high = min(low + 1, len(values) - 1)
@@ -70,7 +70,7 @@ def test_the_table_of_classes_counts_by_session_and_class_with_sums():
     assert table.rows == [("A", "1", "2", "3"), ("B", "0", "1", "1"), ("all", "1", "3", "4")]
 
 
-def test_the_figures_are_those_of_a_plain_computation(manifest):
+def test_the_figures_equal_a_plain_computation(manifest):
     found = description.describe(manifest)
     seconds = [u.samples / u.sample_rate for u in manifest.utterances]
     labels = Counter(u.label for u in manifest.utterances)
@@ -78,28 +78,28 @@ def test_the_figures_are_those_of_a_plain_computation(manifest):
     assert found.minutes == pytest.approx(sum(seconds) / 60)
     assert (found.shortest, found.longest) == (min(seconds), max(seconds))
     assert found.median == pytest.approx(quantile(seconds, 0.5))
-    assert found.most == pytest.approx(quantile(seconds, 0.95))
+    assert found.percentile_95 == pytest.approx(quantile(seconds, 0.95))
     assert found.longer_than_clip == pytest.approx(sum(each > 7.5 for each in seconds) / 100)
     assert found.sample_rates == {
         rate: sum(u.sample_rate == rate for u in manifest.utterances) for rate in (16_000, 44_100)
     }
-    assert found.said == (25, 25.0, 25)
+    assert found.per_speaker == (25, 25.0, 25)
     assert (found.largest, found.chance_wa) == ("sad", labels["sad"] / 100)
     assert found.chance_ua == pytest.approx(1 / 3)
-    assert (found.roamers, found.duplicates) == ({}, ())
+    assert (found.in_several_sessions, found.duplicates) == ({}, ())
 
 
 def test_the_speakers_of_several_sessions_are_found():
     manifest = Manifest((utterance(0), utterance(1), utterance(2, speaker="s0"), utterance(5, speaker="s0")), ("sad",))
     found = description.describe(manifest)
-    assert found.roamers == {"s0": ("Group0", "Group1", "Group2")}
+    assert found.in_several_sessions == {"s0": ("Group0", "Group1", "Group2")}
     assert description.findings(found) == [
-        "the speaker s0 is in Group0 and Group1 and Group2: folds by session would test who trained",
-        "no recording is there twice",
+        "the speaker s0 is in Group0 and Group1 and Group2: folds by session would test on training speakers",
+        "no recording occurs twice",
     ]
 
 
-def test_identical_recordings_are_found_with_what_they_disagree_on():
+def test_identical_recordings_are_found_with_their_differences():
     same = [
         utterance(0),
         replace(utterance(4, label="happy"), sha256=f"{0:064x}"),
@@ -118,14 +118,14 @@ def test_identical_recordings_are_found_with_what_they_disagree_on():
     ]
 
 
-def test_of_many_findings_twenty_are_said():
+def test_at_most_twenty_findings_are_printed():
     same = [replace(utterance(number), sha256=f"{number // 2:064x}") for number in range(100)]
     sentences = description.findings(description.describe(Manifest(tuple(same), ("sad",))))
     assert len(sentences) == 1 + 20 + 1
     assert sentences[-1] == "... and 30 more"
 
 
-def test_classes_that_nobody_says_are_not_chance():
+def test_classes_without_utterances_do_not_count_for_chance():
     found = description.describe(Manifest((utterance(0), utterance(1, label="happy")), ("calm", "happy", "sad")))
     assert (found.largest, found.chance_wa, found.chance_ua) == ("happy", 0.5, 0.5)
 
@@ -136,7 +136,7 @@ def typed(*arguments: object, code: int = 0) -> str:
     return done.output
 
 
-def test_describe_prints_the_tables_and_leaves_the_whole_picture_beside_the_manifest(tmp_path, manifest):
+def test_describe_prints_tables_and_saves_the_plot_beside_the_manifest(tmp_path, manifest):
     path = tmp_path / "corpus.jsonl"
     write_manifest(manifest, path)
     printed = typed("describe", path)
@@ -144,13 +144,13 @@ def test_describe_prints_the_tables_and_leaves_the_whole_picture_beside_the_mani
     for text in (
         rf"utterances +{found.utterances}\n",
         rf"minutes +{found.minutes:.1f}\n",
-        rf"{found.shortest:.2f}, {found.median:.2f}, {found.most:.2f}, {found.longest:.2f}\n",
+        rf"{found.shortest:.2f}, {found.median:.2f}, {found.percentile_95:.2f}, {found.longest:.2f}\n",
         rf"longer than 7\.5 s +{100 * found.longer_than_clip:.1f} %\n",
         rf"always sad: WA, UA +{100 * found.chance_wa:.1f} %, 33\.3 %\n",
         r"fewest, median, most +25, 25, 25\n",
         r"Group0( +\d+){3} +25\n",
         r"s3 +Group3 +\d\.\d( +\d+){3} +25\n",
-        r"no speaker is in two sessions\nno recording is there twice\n",
+        r"no speaker is in two sessions\nno recording occurs twice\n",
     ):
         assert re.search(text.replace(r"\n", r" *\n"), printed), text
     assert printed.endswith(f"{tmp_path}/corpus.png\n")
@@ -160,7 +160,7 @@ def test_describe_prints_the_tables_and_leaves_the_whole_picture_beside_the_mani
     assert sorted(file.name for file in tmp_path.iterdir()) == ["corpus.jsonl", "corpus.png"]
 
 
-def test_the_picture_goes_where_it_is_told_and_a_failed_one_leaves_nothing(tmp_path, manifest, monkeypatch):
+def test_the_plot_is_saved_to_the_given_path_and_a_failed_one_leaves_no_file(tmp_path, manifest, monkeypatch):
     path = tmp_path / "corpus.jsonl"
     write_manifest(manifest, path)
     typed("describe", path, "--plot", tmp_path / "new" / "drawn.png")
@@ -175,7 +175,7 @@ def test_the_picture_goes_where_it_is_told_and_a_failed_one_leaves_nothing(tmp_p
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["corpus.jsonl"]
 
 
-def test_a_picture_of_many_speakers_and_classes_is_drawn():
+def test_a_plot_of_many_speakers_and_classes_is_drawn():
     labels = tuple(f"class {number}" for number in range(10))
     many = [utterance(n, speaker=f"{n:03d}", session=f"Group{n % 5}", label=labels[n % 10]) for n in range(100)]
     figure = description_plot.corpus_figure(Manifest(tuple(many), labels))
@@ -184,14 +184,14 @@ def test_a_picture_of_many_speakers_and_classes_is_drawn():
     assert sum(bar.get_width() for bar in (bar for container in bars for bar in container)) == 100
 
 
-def test_ticks_of_utterances_are_whole():
+def test_ticks_of_utterance_counts_are_integers():
     for count in (1, 3):
         few = Manifest(tuple(utterance(n) for n in range(count)), ("sad",))
         axes = description_plot.corpus_figure(few).axes[1]
         assert all(tick == round(tick) for tick in axes.get_xticks() if tick <= axes.get_xlim()[1])
 
 
-def test_a_bad_manifest_or_picture_is_one_sentence_and_exit_code_2(tmp_path, manifest):
+def test_an_invalid_manifest_or_plot_path_is_one_line_and_exit_code_2(tmp_path, manifest):
     path = tmp_path / "corpus.jsonl"
     assert typed("describe", path, code=2) == f"error: there is no manifest {path}\n"
     path.write_text("{}\nnonsense\n")

@@ -16,7 +16,7 @@ from .test_readers import write_small
 
 
 @pytest.mark.parametrize("reader", ["iemocap", "ravdess", "cremad", "emodb", "emobox", "table", "folder"])
-def test_the_reader_that_is_found_reads_what_the_named_one_reads(tmp_path, reader):
+def test_the_detected_reader_gives_the_same_manifest_as_the_named_one(tmp_path, reader):
     named = write_small(reader, tmp_path / "corpus")
     found = with_reader(config.Corpus(reader="auto", path=named.path))
     assert found.reader == reader
@@ -38,7 +38,7 @@ def test_a_manifest_takes_a_label_map_as_its_corpus_does(tmp_path):
         read_corpus(config.Corpus(reader="manifest", path=tmp_path / "emodb.jsonl", label_map=others))
 
 
-def test_a_folder_of_an_unknown_layout_is_one_sentence_that_names_a_file(tmp_path):
+def test_a_folder_of_unknown_layout_is_an_error_that_names_a_file(tmp_path):
     write(tmp_path / "corpus" / "one.wav")
     with pytest.raises(RecipeError, match=r"corpus folder .* must .*ravdess, cremad, emodb or iemocap.* got one\.wav"):
         read_corpus(config.Corpus(reader="auto", path=tmp_path / "corpus"))
@@ -87,7 +87,7 @@ def test_two_levels_that_could_both_be_labels_are_an_error(tmp_path):
         found_in(tmp_path)
 
 
-def test_a_stray_recording_in_a_known_corpus_is_the_file_that_is_named(tmp_path):
+def test_a_stray_recording_in_a_known_corpus_is_named(tmp_path):
     write_emodb(tmp_path, {"W": 20})
     write(tmp_path / "wav" / "test.wav")
     with pytest.raises(RecipeError, match=r"20 of 21 recordings are named as in emodb, wav/test\.wav is not"):
@@ -98,7 +98,7 @@ def test_a_stray_recording_in_a_known_corpus_is_the_file_that_is_named(tmp_path)
         found_in(tmp_path)
 
 
-def test_an_option_that_the_found_reader_lacks_is_an_error(tmp_path):
+def test_an_option_that_the_detected_reader_lacks_is_an_error(tmp_path):
     corpus = write_small("iemocap", tmp_path / "corpus")
     with pytest.raises(RecipeError, match=r"reader must be one of .* if groups is set, got iemocap"):
         read_corpus(config.Corpus(reader="auto", path=corpus.path, groups=3))

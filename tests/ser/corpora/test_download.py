@@ -1,4 +1,4 @@
-"""A corpus comes from its publisher's server: whole, verified and once, whatever happens on the way."""
+"""Downloads of a corpus: complete, verified and resumable."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fetch(corpus: DownloadableCorpus, folder: Path) -> None:
 
 
 def error_of(corpus: DownloadableCorpus, folder: Path) -> str:
-    """The sentence with which the download fails; nothing but its hidden folder is left behind."""
+    """The error of the download, which leaves only its hidden folder."""
     with pytest.raises(RecipeError) as raised:
         fetch(corpus, folder)
     assert {path.name for path in folder.parent.iterdir()} <= {f".{folder.name}.download"}
@@ -63,7 +63,7 @@ def error_of(corpus: DownloadableCorpus, folder: Path) -> str:
 
 
 def starts(server: Loopback) -> list[int]:
-    """The first byte that each request asked for."""
+    """The first requested byte of each request."""
     asked = [request.get("Range", "bytes=0-") for request in server.requests]
     return [int(each.removeprefix("bytes=").removesuffix("-")) for each in asked]
 
@@ -87,7 +87,7 @@ WRITTEN = {  # the tree in each archive, the folder that contains it there, spea
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_every_corpus_is_unpacked_and_read_from_an_archive_of_its_layout(tmp_path, monkeypatch, name):
+def test_every_corpus_is_read_from_an_archive_of_its_layout(tmp_path, monkeypatch, name):
     write, top, speakers, classes = WRITTEN[name]
     write(tmp_path / "tree")
     content = zipped(tmp_path / "tree", top)
@@ -103,7 +103,7 @@ def test_every_corpus_is_unpacked_and_read_from_an_archive_of_its_layout(tmp_pat
     assert [path.name for path in (tmp_path / "corpora").iterdir()] == [name]
 
 
-def test_the_record_says_where_the_files_come_from(server, tmp_path):
+def test_the_record_has_the_origin_of_the_files(server, tmp_path):
     fetch(emodb(server), tmp_path / "emodb")
     record = json.loads((tmp_path / "emodb" / "download.json").read_text())
     assert record["url"] == server.url
@@ -127,7 +127,7 @@ def test_an_empty_folder_is_filled(server, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["file", "folder", "other corpus"])
-def test_nothing_that_is_already_there_is_replaced(server, tmp_path, content):
+def test_existing_files_are_not_replaced(server, tmp_path, content):
     folder = tmp_path / "emodb"
     if content == "file":
         folder.write_text("mine")
@@ -143,7 +143,7 @@ def test_nothing_that_is_already_there_is_replaced(server, tmp_path, content):
     assert folder.is_file() if content == "file" else any(folder.iterdir())
 
 
-def test_a_download_that_was_cut_off_continues_with_the_next_command(server, tmp_path):
+def test_the_next_command_continues_an_interrupted_download(server, tmp_path):
     server.cuts, server.afterwards = [CUT], [lambda: server.statuses.extend([503] * 5)]
     message = error_of(emodb(server), tmp_path / "emodb")
     assert "503" in message
@@ -156,7 +156,7 @@ def test_a_download_that_was_cut_off_continues_with_the_next_command(server, tmp
     assert sha256_in(tmp_path / "emodb") == hashlib.sha256(server.content).hexdigest()
 
 
-def test_every_cut_that_brought_new_bytes_is_followed_by_another_attempt(server, tmp_path):
+def test_a_lost_connection_with_new_bytes_is_retried(server, tmp_path):
     server.cuts = [25_000] * 7
     fetch(emodb(server), tmp_path / "emodb")
     assert starts(server) == sorted({*starts(server)})
@@ -172,7 +172,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("says", ["etag", "modified"])
-def test_a_file_that_changed_in_between_is_downloaded_from_its_beginning(server, tmp_path, says):
+def test_a_changed_file_is_downloaded_from_the_start(server, tmp_path, says):
     def change() -> None:
         server.content = archive
         setattr(server, says, '"second"')
@@ -195,7 +195,7 @@ def test_without_a_checksum_and_a_version_from_the_server_a_download_starts_agai
     assert starts(server)[0] == 0 < starts(server)[1]
 
 
-def test_a_partial_file_longer_than_the_server_s_is_forgotten(server, tmp_path):
+def test_a_partial_file_longer_than_the_servers_is_discarded(server, tmp_path):
     server.content, archive = server.content * 3, server.content
     server.etag, server.cuts = None, [len(archive) * 2]
     server.afterwards = [lambda: setattr(server, "content", archive)]
@@ -210,7 +210,7 @@ def test_a_part_that_begins_elsewhere_is_not_appended(server, tmp_path):
     assert sha256_in(tmp_path / "emodb") == hashlib.sha256(server.content).hexdigest()
 
 
-def test_another_checksum_than_the_published_one_is_an_error_and_the_file_is_not_kept(server, tmp_path):
+def test_a_wrong_checksum_is_an_error_and_deletes_the_file(server, tmp_path):
     message = error_of(emodb(server, "md5:0123456789abcdef0123456789abcdef"), tmp_path / "emodb")
     assert server.url in message
     assert "md5:0123456789abcdef0123456789abcdef" in message
@@ -220,7 +220,7 @@ def test_another_checksum_than_the_published_one_is_an_error_and_the_file_is_not
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (500, 5), (429, 5)])
-def test_what_can_pass_is_tried_five_times_and_the_rest_once(server, tmp_path, status, requests):
+def test_temporary_errors_are_retried_five_times_and_others_never(server, tmp_path, status, requests):
     server.statuses = [status] * 9
     message = error_of(emodb(server), tmp_path / "emodb")
     assert server.url in message
@@ -230,7 +230,7 @@ def test_what_can_pass_is_tried_five_times_and_the_rest_once(server, tmp_path, s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
+def test_an_unreachable_server_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(b"") as server:
         pass
@@ -253,7 +253,7 @@ def test_a_redirect_to_an_address_that_cannot_be_used_is_tried_once(server, tmp_
 
 
 @pytest.mark.parametrize(("content_type", "kind"), [("text/html; charset=utf-8", "a web page"), (None, "another file")])
-def test_a_web_page_is_no_damaged_archive(server, tmp_path, content_type, kind):
+def test_a_web_page_is_an_error_that_says_so(server, tmp_path, content_type, kind):
     server.content, server.content_type = b"<!DOCTYPE html><html>Please log in.</html>", content_type
     message = error_of(emodb(server, None if content_type is None else "md5:0"), tmp_path / "emodb")
     assert f"{server.url} must be a zip archive, got {kind}" in message
@@ -261,7 +261,7 @@ def test_a_web_page_is_no_damaged_archive(server, tmp_path, content_type, kind):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_web_page_does_not_replace_what_has_arrived(server, tmp_path):
+def test_a_web_page_does_not_replace_a_partial_download(server, tmp_path):
     def log_out() -> None:
         server.etag, server.content_type = '"page"', "text/html"
 
@@ -273,7 +273,7 @@ def test_a_web_page_does_not_replace_what_has_arrived(server, tmp_path):
     assert starts(server)[0] > 0
 
 
-def test_another_size_than_the_published_one_is_an_error_before_the_download(server, tmp_path):
+def test_a_wrong_size_is_an_error_before_the_download(server, tmp_path):
     size = len(server.content)
     message = error_of(replace(emodb(server), size=size + 1), tmp_path / "emodb")
     assert f"{size + 1} bytes, got {size}" in message
@@ -340,19 +340,19 @@ def test_an_archive_that_is_damaged_or_hostile_leaves_nothing_and_is_downloaded_
     assert len(server.requests) == 2
 
 
-def test_a_cut_that_the_server_does_not_tell_is_noticed_in_the_archive(server, tmp_path):
+def test_a_truncated_archive_of_unknown_length_is_detected(server, tmp_path):
     server.states_length, server.cuts = False, [len(server.content) // 2]
     assert "damaged" in error_of(emodb(server), tmp_path / "emodb")
     fetch(emodb(server), tmp_path / "emodb")
 
 
-def test_what_file_managers_leave_in_archives_is_left_out(server, tmp_path):
+def test_files_of_file_managers_in_archives_are_skipped(server, tmp_path):
     server.content = zip_of({"__MACOSX/wav/._x.wav": b"x", "wav/.DS_Store": b"x", "wav/03a01Fa.wav": noise()})
     fetch(emodb(server), tmp_path / "emodb")
     assert {path.name for path in (tmp_path / "emodb").iterdir()} == {"03a01Fa.wav", "download.json"}
 
 
-def test_a_disk_that_is_full_while_downloading_keeps_what_has_arrived(server, tmp_path):
+def test_a_full_disk_keeps_the_partial_download(server, tmp_path):
     with file_size_limit(CUT):
         message = error_of(emodb(server), tmp_path / "emodb")
     assert str(tmp_path / "emodb") in message
@@ -361,7 +361,7 @@ def test_a_disk_that_is_full_while_downloading_keeps_what_has_arrived(server, tm
     assert starts(server) == [0, CUT]
 
 
-def test_a_disk_that_is_full_while_unpacking_leaves_no_half_corpus_and_keeps_the_archive(server, tmp_path):
+def test_a_full_disk_while_unpacking_leaves_no_partial_corpus_and_keeps_the_archive(server, tmp_path):
     server.content = zip_of({"wav/03a01Fa.wav": noise(), "erkennung.txt": b"text " * 20_000})
     assert len(server.content) < 50_000
     with file_size_limit(50_000):
@@ -371,7 +371,7 @@ def test_a_disk_that_is_full_while_unpacking_leaves_no_half_corpus_and_keeps_the
     assert len(server.requests) == 1
 
 
-def test_too_little_space_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
+def test_too_little_space_is_an_error_before_the_download(server, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
     message = error_of(emodb(server), tmp_path / "emodb")
@@ -398,7 +398,7 @@ download(replace(SOURCES["emodb"], url=sys.argv[1]), Path(sys.argv[2]), lambda d
 """
 
 
-def test_a_command_that_is_killed_while_unpacking_leaves_no_half_corpus(server, tmp_path):
+def test_a_command_killed_while_unpacking_leaves_no_partial_corpus(server, tmp_path):
     command = [sys.executable, "-c", KILLED, server.url, str(tmp_path / "emodb")]
     assert subprocess.run(command).returncode == -9
     assert not (tmp_path / "emodb").exists()

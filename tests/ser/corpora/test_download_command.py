@@ -42,7 +42,7 @@ def typed(*arguments: object, code: int = 0) -> str:
 
 
 def typed_at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, *arguments: str) -> int:
-    """The exit code of a command whose question is answered."""
+    """The exit code of a command, with an answer to its question."""
     keyboard, terminal = os.openpty()
     os.write(keyboard, answer.encode())
     with open(terminal) as stdin:
@@ -64,7 +64,7 @@ def test_the_corpus_and_its_manifest_are_written_after_the_licence_is_shown(serv
     assert sorted(path.name for path in Path("corpora").iterdir()) == ["emodb", "emodb.jsonl"]
 
 
-def test_a_corpus_that_is_there_is_prepared_again_and_not_downloaded(server):
+def test_an_existing_corpus_is_prepared_again_and_not_downloaded(server):
     typed("download", "emodb", "emodb", "--yes")
     Path("emodb.jsonl").unlink()
     printed = typed("download", "emodb", "emodb", "--out", "other.jsonl")
@@ -73,7 +73,7 @@ def test_a_corpus_that_is_there_is_prepared_again_and_not_downloaded(server):
     assert len(server.requests) == 1
 
 
-def test_a_manifest_that_nobody_named_is_not_replaced(server):
+def test_a_manifest_at_the_default_path_is_not_replaced(server):
     Path("emodb.jsonl").write_text("mine")
     assert re.search(r"^error: --out must .* emodb\.jsonl exists", typed("download", "emodb", "emodb", "--yes", code=2))
     assert (server.requests, Path("emodb.jsonl").read_text()) == ([], "mine")
@@ -116,12 +116,12 @@ def test_an_accepted_licence_downloads(server, monkeypatch):
         (("emodb", "emodb", "--out", "emodb/m.jsonl"), "--out must be outside the corpus emodb, got emodb/m.jsonl"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_before_anything_is_asked(server, arguments, sentence):
+def test_invalid_arguments_are_errors_before_the_question(server, arguments, sentence):
     assert typed("download", *arguments, "--yes", code=2) == f"error: {sentence}\n"
     assert server.requests == []
 
 
-def test_the_progress_is_lines_where_the_output_is_no_terminal(server):
+def test_without_a_terminal_the_progress_is_printed_as_lines(server):
     printed = typed("download", "emodb", "emodb", "--yes")
     size = f"{len(server.content) / 1e6:.1f} MB"
     assert f"{size} of {size}\n" in printed

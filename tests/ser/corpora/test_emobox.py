@@ -1,4 +1,4 @@
-"""EmoBox's metadata, with all that is odd about it."""
+"""EmoBox's metadata, with its irregularities."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_speaker_is_in_the_key_of_each_dataset(tmp_path):
         assert (only.id, only.speaker, only.label) == (key, speaker, "sad")
 
 
-def test_emodbs_label_neutral_is_its_maps_Neutral_and_its_older_files_are_not_read(tmp_path):  # noqa: N802
+def test_emodbs_label_neutral_matches_Neutral_in_its_map_and_older_files_are_not_read(tmp_path):  # noqa: N802
     manifest = read_corpus(config.Corpus(reader="emobox", path=write_emobox_emodb(tmp_path)))
     assert len(manifest.utterances) == 70
     assert manifest.labels == ("Angry", "Boredom", "Disgust", "Fear", "Happy", "Neutral", "Sad")
@@ -73,7 +73,7 @@ def test_emovos_map_has_another_name_and_its_published_folds_are_its_actors(tmp_
     assert set(groups_of(by_speakers)) == {f"Group{number}" for number in range(1, 6)}
 
 
-def test_published_folds_that_know_whom_they_test_are_refused(tmp_path):
+def test_published_folds_with_test_speakers_in_training_are_an_error(tmp_path):
     folder = write_emobox_emodb(tmp_path)
     assert reading_error(reader="emobox", path=folder, folds="published") == (
         "the published fold_1 of emodb has the speaker 03 and 9 more in both its train and its test part: " + INSTEAD
@@ -89,7 +89,7 @@ def small(root, folds, keys=("savee-DC-a01", "savee-JE-a01", "savee-JK-a01", "sa
     return write_emobox(root, "savee", lines, folds)
 
 
-def test_a_speaker_who_validates_and_is_tested_is_refused_too(tmp_path):
+def test_published_folds_with_test_speakers_in_validation_are_an_error(tmp_path):
     folder = small(
         tmp_path,
         [{"train": [0], "valid": [1, 2], "test": [4]}],
@@ -100,7 +100,7 @@ def test_a_speaker_who_validates_and_is_tested_is_refused_too(tmp_path):
     )
 
 
-def test_published_folds_that_do_not_test_everyone_once_are_refused(tmp_path):
+def test_published_folds_that_do_not_test_every_utterance_once_are_an_error(tmp_path):
     one = small(tmp_path / "one", [{"train": [0, 1], "valid": [2], "test": [3]}])
     assert reading_error(reader="emobox", path=one, folds="published") == (
         f"the published folds of savee do not test 3 of 4 utterances, such as savee-DC-a01: {INSTEAD}"
@@ -114,7 +114,7 @@ def test_published_folds_that_do_not_test_everyone_once_are_refused(tmp_path):
     )
 
 
-def test_without_the_whole_list_the_parts_of_a_fold_make_it(tmp_path):
+def test_without_the_list_of_all_utterances_a_folds_parts_are_read(tmp_path):
     folder = small(tmp_path, [{"train": [0, 1], "test": [2, 3]}, {"train": [2, 3], "test": [0, 1]}])
     whole = read_corpus(config.Corpus(reader="emobox", path=folder))
     (folder / "savee.jsonl").unlink()
@@ -125,14 +125,14 @@ def test_without_the_whole_list_the_parts_of_a_fold_make_it(tmp_path):
     }
 
 
-def test_the_audio_may_lie_elsewhere(tmp_path):
+def test_the_audio_can_be_in_another_folder(tmp_path):
     folder = small(tmp_path / "EmoBox", [])
     (tmp_path / "EmoBox" / "downloads").rename(tmp_path / "downloads")
     manifest = read_corpus(config.Corpus(reader="emobox", path=folder, audio=tmp_path))
     assert manifest.utterances[0].path == tmp_path / "downloads" / "savee" / "savee-DC-a01.wav"
 
 
-def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
+def test_all_problems_of_a_dataset_are_in_one_message_by_line(tmp_path):
     folder = small(tmp_path, [])
     path = folder / "savee.jsonl"
     lines = path.read_text().splitlines()
@@ -161,24 +161,24 @@ def test_all_that_is_wrong_with_a_dataset_is_said_at_once_by_line(tmp_path):
         ("[" * 100_000, "cannot be read as JSON"),
     ],
 )
-def test_an_ambiguous_map_of_a_dataset_is_a_sentence(tmp_path, content, problem):
+def test_an_ambiguous_map_of_a_dataset_is_an_error(tmp_path, content, problem):
     folder = write_emobox(tmp_path, "emodb", [emobox_line("emodb-03a01Wa", "emodb", "x.wav", "sad")], [])
     write(tmp_path / "x.wav")
     (folder / "label_map.json").write_text(content)
     assert problem in reading_error(reader="emobox", path=folder)
 
 
-def test_a_dataset_whose_keys_do_not_name_speakers_is_a_sentence(tmp_path):
+def test_a_dataset_without_speakers_in_its_keys_is_an_error(tmp_path):
     (tmp_path / "data" / "meld").mkdir(parents=True)
     said = reading_error(reader="emobox", path=tmp_path / "data" / "meld")
     assert re.search(rf"\(ased, .*, urdu\), got {tmp_path}/data/meld", said)
     (tmp_path / "data" / "savee").mkdir()
     assert reading_error(reader="emobox", path=tmp_path / "data" / "savee") == (
-        f"{tmp_path}/data/savee contains no savee.jsonl and no fold_1/savee_test_fold_1.jsonl"
+        f"{tmp_path}/data/savee must contain savee.jsonl or fold_1/savee_test_fold_1.jsonl"
     )
 
 
-def test_a_broken_map_and_labels_that_it_lacks_are_sentences(tmp_path):
+def test_an_invalid_map_and_labels_without_a_class_are_errors(tmp_path):
     folder = small(tmp_path, [])
     (folder / "label_map.json").write_text("{")
     assert reading_error(reader="emobox", path=folder).startswith(f"{folder}/label_map.json cannot be read as JSON: ")

@@ -1,4 +1,4 @@
-"""Folders in which recordings could be missed or found twice: links, loops, and what cannot be read."""
+"""Folders in which recordings could be missed or found twice: links, loops, unreadable folders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_folders_that_are_linked_into_a_corpus_are_read(corpus, tmp_path):
     ("path", "target"),
     [("sad/anna/loop", "../.."), ("sad/anna/self", "."), ("sad/carl", "bert"), ("fearful", "../corpus/sad")],
 )
-def test_a_folder_that_is_reached_in_two_ways_is_refused(corpus, path, target):
+def test_a_folder_that_is_reached_in_two_ways_is_an_error(corpus, path, target):
     link(corpus / path, target)
     error = reading_error(reader="folder", path=corpus)
     assert " are one folder: remove the link to it" in error
@@ -51,19 +51,19 @@ def test_a_folder_that_is_reached_in_two_ways_is_refused(corpus, path, target):
 
 
 @pytest.mark.parametrize("name", ["sad/anna/5.wav", "sad/carl", "sad/anna/round"])
-def test_a_link_to_nothing_is_refused(corpus, name):
+def test_a_broken_link_is_an_error(corpus, name):
     link(corpus / name, "round" if name.endswith("round") else "gone")
     assert reading_error(reader="folder", path=corpus) == (
-        f"{corpus / name} must be a file or a folder, got a link to nothing"
+        f"{corpus / name} must be a file or a folder, got a broken link"
     )
 
 
-def test_a_recording_that_is_a_pipe_is_refused(corpus):
+def test_a_pipe_in_a_corpus_is_an_error(corpus):
     os.mkfifo(corpus / "sad" / "anna" / "5.wav")
     assert reading_error(reader="folder", path=corpus).endswith("5.wav must be a file, got a device or a pipe")
 
 
-def test_a_file_name_that_is_not_utf_8_is_refused(corpus):
+def test_a_file_name_that_is_not_utf_8_is_an_error(corpus):
     try:
         (corpus / "sad" / "anna" / os.fsdecode(b"Ren\xe9.wav")).write_bytes(noise())
     except OSError:
@@ -72,13 +72,13 @@ def test_a_file_name_that_is_not_utf_8_is_refused(corpus):
 
 
 @pytest.mark.parametrize("name", ["sad/anna\nb/5.wav", "a\rb/anna/5.wav"])
-def test_names_of_several_lines_are_refused(corpus, name):
+def test_names_with_line_breaks_are_errors(corpus, name):
     write(corpus / name)
     assert "line" in reading_error(reader="folder", path=corpus)
 
 
 @pytest.mark.parametrize("reader", ["folder", "iemocap"])
-def test_a_folder_that_cannot_be_read_is_refused_and_not_passed_over(tmp_path, corpus, monkeypatch, reader):
+def test_an_unreadable_folder_is_an_error(tmp_path, corpus, monkeypatch, reader):
     if reader == "iemocap":
         corpus = write_small("iemocap", tmp_path / "IEMOCAP").path
     closed = corpus / ("sad" if reader == "folder" else "Session2/dialog/EmoEvaluation")

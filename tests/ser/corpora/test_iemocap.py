@@ -49,19 +49,19 @@ def test_the_four_classes_are_read_in_sorted_order(corpus):
     assert sessions == ["Session1"] * 10 + ["Session2"] * 10
 
 
-def test_excitement_is_happiness_and_other_emotions_are_left_out(corpus):
+def test_excited_counts_as_happy_and_other_emotions_are_left_out(corpus):
     first_dialog = {utterance.id[-4:]: utterance.label for utterance in read_iemocap(corpus).utterances[:5]}
     assert first_dialog == {"F000": "neutral", "M000": "happy", "F001": "happy", "M001": "angry", "F002": "sad"}
 
 
-def test_the_speaker_is_who_speaks_not_who_wears_the_markers(corpus):
+def test_the_speaker_comes_from_the_utterance_and_not_from_the_dialog(corpus):
     by_id = {utterance.id: utterance.speaker for utterance in read_iemocap(corpus).utterances}
     assert by_id["Ses01F_impro01_M001"] == "Ses01M"
     assert by_id["Ses02M_script01_1b_F000"] == "Ses02F"
     assert set(by_id.values()) == {"Ses01F", "Ses01M", "Ses02F", "Ses02M"}
 
 
-def test_paths_are_absolute_and_durations_are_the_files(corpus, monkeypatch):
+def test_paths_are_absolute_and_durations_come_from_the_files(corpus, monkeypatch):
     monkeypatch.chdir(corpus)
     ogg, flac = (read_iemocap(Path()).utterances[index] for index in (1, 3))
     assert ogg.path == corpus / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F001.ogg"
@@ -70,7 +70,7 @@ def test_paths_are_absolute_and_durations_are_the_files(corpus, monkeypatch):
     assert (flac.samples, flac.sample_rate, flac.seconds) == (1600, 16000, 0.1)
 
 
-def test_an_utterance_says_where_in_its_dialog_it_was_said(corpus):
+def test_an_utterance_has_its_place_in_the_dialog(corpus):
     by_id = {utterance.id: (utterance.start, utterance.end) for utterance in read_iemocap(corpus).utterances}
     assert by_id["Ses01F_impro01_F000"] == (0.2901, 0.7901)
     assert by_id["Ses02M_script01_1b_M001"] == (3.2901, 3.7901)
@@ -82,7 +82,7 @@ def test_the_style_is_in_the_dialogs_name(corpus):
     assert styles == {("F_impro01", "improvised"), ("M_script01_1b", "scripted"), ("F_dinner01", "")}
 
 
-def test_the_hash_is_of_the_files_bytes(corpus):
+def test_the_hash_is_that_of_the_file(corpus):
     for utterance in read_iemocap(corpus).utterances:
         assert utterance.sha256 == hashlib.sha256(utterance.path.read_bytes()).hexdigest()
 
@@ -91,12 +91,12 @@ def test_the_experiment_names_the_reader(corpus):
     assert read_corpus(config.Corpus(reader="iemocap", path=corpus)) == read_iemocap(corpus)
 
 
-def test_a_missing_folder_is_a_sentence(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(RecipeError, match=r"^there is no corpus folder .*/gone$"):
         read_iemocap(tmp_path / "gone")
 
 
-def test_the_wrong_folder_is_a_sentence(tmp_path):
+def test_the_wrong_folder_is_an_error(tmp_path):
     with pytest.raises(RecipeError, match=r"has no Session1, Session2, \.\.\.: is it the IEMOCAP folder itself\?$"):
         read_iemocap(tmp_path)
 
@@ -107,7 +107,7 @@ def test_a_session_without_its_label_folder_is_named(corpus):
         read_iemocap(corpus)
 
 
-def test_sessions_without_labels_are_a_sentence(tmp_path):
+def test_sessions_without_labels_are_an_error(tmp_path):
     write_dialog(tmp_path, 1, "Ses01F_impro01", ("fru",))
     with pytest.raises(RecipeError, match=r"EmoEvaluation/Ses\*\.txt .*happy, angry, sad, neutral$"):
         read_iemocap(tmp_path)
@@ -120,7 +120,7 @@ def reading_error(corpus: Path) -> str:
 
 
 def relabel(path: Path, number: int, line: str) -> None:
-    """Put ``line`` in the place of a label file's line ``number``."""
+    """Replace line ``number`` of a label file."""
     lines = path.read_text(encoding="latin-1").split("\n")
     lines[number - 1] = line
     path.write_text("\n".join(lines), encoding="latin-1")
@@ -169,10 +169,10 @@ def test_audio_without_a_sample_is_named(corpus):
         "[6.2 - 8.2]\tSes01F_impro01_M000\t\t[2.5, 2.5, 2.5]",
     ],
 )
-def test_a_label_line_of_another_shape_is_named(corpus, line):
+def test_an_invalid_label_line_is_named(corpus, line):
     path = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     relabel(path, 9, line)
-    assert reading_error(corpus) == f"{path}, line 9: not '[start - end]<tab>utterance<tab>emotion<tab>...'"
+    assert reading_error(corpus) == f"{path}, line 9: must be '[start - end]<tab>utterance<tab>emotion<tab>...'"
 
 
 def test_an_utterance_that_ends_before_it_starts_is_named(corpus):
@@ -205,7 +205,7 @@ def test_an_utterance_labelled_in_two_files_is_named(corpus):
     )
 
 
-def test_all_that_is_wrong_with_a_corpus_is_said_at_once(corpus):
+def test_all_problems_of_a_corpus_are_in_one_message(corpus):
     one = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     other = corpus / "Session2/dialog/EmoEvaluation/Ses02M_script01_1b.txt"
     relabel(one, 3, "[broken")
@@ -215,7 +215,7 @@ def test_all_that_is_wrong_with_a_corpus_is_said_at_once(corpus):
     (corpus / "Session3").mkdir()
     assert reading_error(corpus).split("\n") == [
         "4 problems:",
-        f"{one}, line 3: not '[start - end]<tab>utterance<tab>emotion<tab>...'",
+        f"{one}, line 3: must be '[start - end]<tab>utterance<tab>emotion<tab>...'",
         f"{one}, line 15: the utterance Ses01F_impro01_M000 occurs already in {one}, line 9",
         f"{other}, line 3: the utterance Ses02M_script01_1b_F000 is labelled but has no audio file {missing}",
         f"the corpus has no {corpus}/Session3/dialog/EmoEvaluation, where the labels of Session3 should be",

@@ -18,13 +18,13 @@ from temporal_shift.ser.utils.errors import RecipeError
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_classes_stand_in_the_order_in_which_the_map_first_names_them():
+def test_the_classes_are_in_the_order_of_the_map():
     codes = Counter("cab")
     assert classes_of(codes, {"a": "late", "b": None, "c": "early", "d": "late"}, None)[1] == ("late", "early")
     assert classes_of(codes, None, None) == ({"c": "c", "a": "a", "b": "b"}, ("a", "b", "c"))
 
 
-def test_a_code_that_the_map_lacks_can_differ_by_case_from_one_that_it_has():
+def test_a_code_matches_a_key_of_the_map_in_another_case():
     given = {"sad": "sad", "angry": "angry", "b": "one"}
     assert classes_of(Counter(["Angry", "SAD"]), None, given) == (
         {"Angry": "angry", "SAD": "sad"},
@@ -45,7 +45,7 @@ def test_a_code_in_another_case_is_not_matched_if_it_could_be_another_label(code
     assert {*classes_of(Counter(codes), None, exact)[0].values()} == {"other"}
 
 
-def test_the_map_of_iemocap_is_the_fields():
+def test_the_map_of_iemocap_has_the_usual_four_classes():
     found = shipped_map("iemocap")
     assert tuple(dict.fromkeys(filter(None, found.values()))) == iemocap.LABELS
     assert found["exc"] == "happy"
@@ -67,22 +67,22 @@ def test_codes_are_text_with_quotes_or_without(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a: [", ", line 1, column 5: expected the node content"),
-        ("- a", " must hold lines 'code: class' or 'code: null'"),
-        ("", " must hold lines 'code: class' or 'code: null'"),
-        ("a: [b]", " gives 'a' the class ['b']: it must be a name, or null"),
-        ("null: b", " gives None the class 'b': it must be a name, or null"),
-        ("a: null", " leaves out everything"),
+        ("a: [", "the label map {path}, line 1, column 5: expected the node content"),
+        ("- a", "the label map {path} must contain lines 'code: class' or 'code: null'"),
+        ("", "the label map {path} must contain lines 'code: class' or 'code: null'"),
+        ("a: [b]", "the class of 'a' in the label map {path} must be a name or null, got ['b']"),
+        ("null: b", "the class of None in the label map {path} must be a name or null, got 'b'"),
+        ("a: null", "the label map {path} must keep at least one class"),
     ],
 )
-def test_a_file_that_is_no_map_is_a_sentence(tmp_path, text, sentence):
+def test_a_file_with_other_content_is_an_error(tmp_path, text, sentence):
     (tmp_path / "map.yaml").write_text(text)
     with pytest.raises(RecipeError) as raised:
         read_label_map(tmp_path / "map.yaml")
-    assert str(raised.value).startswith(f"the label map {tmp_path}/map.yaml{sentence}")
+    assert str(raised.value).startswith(sentence.format(path=tmp_path / "map.yaml"))
 
 
-def test_a_missing_map_is_a_sentence(tmp_path):
+def test_a_missing_map_is_an_error(tmp_path):
     with pytest.raises(RecipeError, match=r"^there is no label map .*/gone\.yaml$"):
         read_label_map(tmp_path / "gone.yaml")
 

@@ -33,14 +33,14 @@ def manifest_of(*utterances: Utterance) -> Manifest:
 
 
 def with_line(path: Path, number: int, line: str) -> None:
-    """Put ``line`` in the place of a manifest's line ``number``."""
+    """Replace line ``number`` of a manifest."""
     lines = path.read_text(encoding="utf-8").split("\n")
     lines[number - 1] = line
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def changed(path: Path, number: int, /, **values: object) -> str:
-    """A manifest's line ``number`` with other values."""
+    """Line ``number`` of a manifest with other values."""
     return json.dumps({**json.loads(path.read_text(encoding="utf-8").split("\n")[number - 1]), **values})
 
 
@@ -49,12 +49,12 @@ def four_sessions() -> Manifest:
     return manifest_of(*(utterance(session, gender) for session in (3, 1, 4, 2) for gender in "FM"))
 
 
-def test_a_manifest_survives_the_disk(tmp_path, four_sessions):
+def test_a_written_manifest_is_read_back_unchanged(tmp_path, four_sessions):
     write_manifest(four_sessions, tmp_path / "new" / "manifest.jsonl")
     assert read_manifest(tmp_path / "new" / "manifest.jsonl", four_sessions.labels) == four_sessions
 
 
-def test_the_duration_is_of_the_recording():
+def test_the_duration_is_that_of_the_recording():
     assert utterance(1, "F").seconds == 1.25
 
 
@@ -70,7 +70,7 @@ def test_a_line_is_an_utterance_with_its_eleven_keys_in_order(tmp_path):
     assert len(lines) == 2
 
 
-def test_the_classes_are_those_that_occur_sorted_unless_they_are_given(tmp_path):
+def test_the_default_classes_are_all_labels_sorted(tmp_path):
     path = tmp_path / "m.jsonl"
     write_manifest(manifest_of(utterance(1, "F"), replace(utterance(1, "M"), label="happy")), path)
     assert read_manifest(path).labels == ("happy", "sad")
@@ -87,10 +87,8 @@ def test_an_experiment_can_name_a_manifest_and_its_classes(tmp_path):
     assert read_corpus(config.Corpus(reader="manifest", path=path, labels=("sad", "happy"))).labels == ("sad", "happy")
 
 
-def test_only_a_manifest_takes_classes(tmp_path):
-    with pytest.raises(
-        RecipeError, match=r"^corpus\.labels is for the reader manifest: iemocap has its own, leave them"
-    ):
+def test_only_the_manifest_reader_supports_labels(tmp_path):
+    with pytest.raises(RecipeError, match=r"^corpus\.reader must be manifest if corpus\.labels is set, got iemocap"):
         read_corpus(config.Corpus(reader="iemocap", path=tmp_path, labels=("sad", "happy")))
 
 
@@ -115,19 +113,19 @@ def test_a_manifest_without_utterances_is_an_error():
         manifest_of()
 
 
-def test_reading_no_manifest_says_so(tmp_path):
+def test_a_missing_manifest_is_an_error(tmp_path):
     with pytest.raises(RecipeError, match=r"^there is no manifest .*m\.jsonl$"):
         read_manifest(tmp_path / "m.jsonl")
 
 
-def test_an_empty_manifest_says_so(tmp_path):
+def test_an_empty_manifest_is_an_error(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n")
     with pytest.raises(RecipeError, match=r"^the manifest .*m\.jsonl contains no utterance$"):
         read_manifest(tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize("broken", ["{", "null"])
-def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
+def test_a_line_that_is_not_an_object_is_named(tmp_path, four_sessions, broken):
     path = tmp_path / "m.jsonl"
     write_manifest(four_sessions, path)
     with_line(path, 5, broken)
@@ -166,7 +164,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path, four_sessions, broken):
         ({"id": "s3M0"}, "the utterance s3M0 occurs already in .*, line 2"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_with_its_line(tmp_path, four_sessions, values, reason):
+def test_an_invalid_value_is_named_with_its_line(tmp_path, four_sessions, values, reason):
     path = tmp_path / "m.jsonl"
     write_manifest(four_sessions, path)
     with_line(path, 5, changed(path, 5, **values))
@@ -191,7 +189,7 @@ def test_a_key_that_occurs_twice_is_named_with_its_line(tmp_path, four_sessions)
         "[1, 2]",
     ],
 )
-def test_a_table_in_place_of_a_manifest_is_told_to_be_prepared(tmp_path, text):
+def test_a_table_in_place_of_a_manifest_is_an_error_that_suggests_prepare(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(RecipeError, match=r"manifest .*t\.csv must be .*temporal-shift ser prepare table .*t\.csv$"):
         read_manifest(tmp_path / "t.csv")
@@ -212,7 +210,7 @@ def test_a_run_needs_every_audio_file_of_its_manifest(tmp_path):
     assert len(read_manifest(path).utterances) == 4  # a description needs no audio
 
 
-def test_no_key_can_be_left_out(tmp_path, four_sessions):
+def test_every_key_is_required(tmp_path, four_sessions):
     path = tmp_path / "m.jsonl"
     write_manifest(four_sessions, path)
     with_line(path, 5, "{}")
@@ -234,7 +232,7 @@ def test_no_key_can_be_left_out(tmp_path, four_sessions):
         assert f"line 5: the key '{key}' is missing" in str(raised.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path, four_sessions):
+def test_all_problems_are_in_one_message(tmp_path, four_sessions):
     path = tmp_path / "m.jsonl"
     write_manifest(four_sessions, path)
     with_line(path, 2, "{")
@@ -262,13 +260,13 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path, four_sessions):
         (23, "23 problems:\n" + "\n".join(str(k) for k in range(20)) + "\n... and 3 more"),
     ],
 )
-def test_of_many_problems_the_first_twenty_are_said(count, message):
+def test_a_message_has_at_most_twenty_problems(count, message):
     with pytest.raises(RecipeError) as raised:
         raise_problems([str(k) for k in range(count)])
     assert str(raised.value) == message
 
 
-def test_no_problem_is_no_error():
+def test_no_problems_raise_no_error():
     raise_problems([])
 
 
@@ -287,7 +285,7 @@ def write_half(path: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_two_writers_of_one_path_do_not_meet(tmp_path):
+def test_two_writers_of_one_path_do_not_interfere(tmp_path):
     path = tmp_path / "file"
     with atomic_write(path) as slow:
         slow.write(b"slow and ")

@@ -1,4 +1,4 @@
-"""What ``temporal-shift ser prepare`` does: a corpus in, a manifest and the counts out."""
+"""``temporal-shift ser prepare`` on IEMOCAP: the manifest and the published counts."""
 
 import json
 import random
@@ -21,7 +21,7 @@ CLASSES = {"hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad", "neu": 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A tree with all of the corpus's utterances, for all tests: copy of it what is to be changed."""
+    """A tree with all utterances, shared by all tests: copy what you change."""
     root = tmp_path_factory.mktemp("IEMOCAP_full_release")
     write_iemocap(root)
     return root
@@ -34,7 +34,7 @@ def manifest(whole) -> Manifest:
 
 @pytest.fixture
 def part(tmp_path, whole) -> Path:
-    """Two dialogs of Session1, the test's own."""
+    """A copy of two dialogs of Session1."""
     root = tmp_path / "part"
     for dialog in ("Ses01F_impro01", "Ses01M_script01_1b"):
         for path in ("dialog/EmoEvaluation/{}.txt", "dialog/EmoEvaluation/._{}.txt", "sentences/wav/{}"):
@@ -83,13 +83,13 @@ def test_each_session_has_as_many_of_each_class_as_the_label_files(manifest):
     assert Counter((utterance.session, utterance.label) for utterance in manifest.utterances) == labelled
 
 
-def test_improvised_and_scripted_utterances_are_told_apart(manifest):
+def test_improvised_and_scripted_utterances_are_distinguished(manifest):
     assert Counter(utterance.style for utterance in manifest.utterances) == {"improvised": 2943, "scripted": 2588}
     improvised = Counter(u.session for u in manifest.utterances if u.style == "improvised")
     assert improvised == {f"Session{session}": count for session, count in IMPROVISED.items()}
 
 
-def test_the_whole_corpus_differs_from_the_published_one_in_nothing(manifest):
+def test_the_whole_corpus_has_no_differences_from_the_published_one(manifest):
     assert PUBLISHED.differences(manifest) == []
 
 
@@ -103,7 +103,7 @@ def test_the_published_counts_add_up():
     assert [sums[label] for label in ("happy", "angry", "sad", "neutral")] == [1636, 1103, 1084, 1708]
 
 
-def test_a_missing_utterance_is_missed_wherever_it_counts(manifest):
+def test_a_missing_utterance_is_reported_in_every_count(manifest):
     sad = next(u for u in manifest.utterances if u.session == "Session1" and u.label == "sad")
     assert PUBLISHED.differences(without(manifest, sad.id)) == [
         "the corpus has 5530 utterances, the published corpus 5531",
@@ -113,7 +113,7 @@ def test_a_missing_utterance_is_missed_wherever_it_counts(manifest):
     ]
 
 
-def test_a_wrong_class_is_noticed_in_both_classes(manifest):
+def test_a_wrong_class_is_reported_for_both_classes(manifest):
     utterances = list(manifest.utterances)
     index = next(k for k, u in enumerate(utterances) if u.session == "Session5" and u.label == "neutral")
     utterances[index] = replace(utterances[index], label="angry")
@@ -125,7 +125,7 @@ def test_a_wrong_class_is_noticed_in_both_classes(manifest):
     ]
 
 
-def test_classes_that_swap_sessions_are_noticed(manifest):
+def test_classes_that_swap_sessions_are_reported(manifest):
     utterances = list(manifest.utterances)
     for session, before, after in (("Session2", "sad", "happy"), ("Session3", "happy", "sad")):
         index = next(k for k, u in enumerate(utterances) if u.session == session and u.label == before)
@@ -138,7 +138,7 @@ def test_classes_that_swap_sessions_are_noticed(manifest):
     ]
 
 
-def test_a_missing_session_and_one_too_many_are_noticed(manifest):
+def test_a_missing_and_an_additional_session_are_reported(manifest):
     moved = tuple(replace(u, session="Session6") if u.session == "Session5" else u for u in manifest.utterances)
     differences = PUBLISHED.differences(Manifest(moved, manifest.labels))
     assert differences[0] == "Session5 has 0 utterances, the published corpus 1241"
@@ -146,14 +146,14 @@ def test_a_missing_session_and_one_too_many_are_noticed(manifest):
     assert len(differences) == 2 * (1 + 4)
 
 
-def test_missing_speakers_are_noticed(manifest):
+def test_missing_speakers_are_reported(manifest):
     merged = tuple(replace(u, speaker=u.speaker.replace("Ses05M", "Ses05F")) for u in manifest.utterances)
     assert PUBLISHED.differences(Manifest(merged, manifest.labels)) == [
         "the corpus has 9 speakers, the published corpus 10"
     ]
 
 
-def test_a_part_of_the_corpus_is_read_and_told_from_the_whole(part):
+def test_a_part_of_the_corpus_is_read_and_reported_as_incomplete(part):
     manifest = read_iemocap(part)
     assert {utterance.speaker for utterance in manifest.utterances} == {"Ses01F", "Ses01M"}
     count = len(manifest.utterances)
@@ -178,16 +178,14 @@ def list_folders(monkeypatch: pytest.MonkeyPatch, reorder: Callable[[list[Path]]
 
 
 @pytest.mark.parametrize("list_otherwise", [list_folders_reversed, list_folders_shuffled])
-def test_the_manifest_is_the_same_whatever_order_folders_are_listed_in(
-    whole, manifest, tmp_path, monkeypatch, list_otherwise
-):
+def test_the_manifest_does_not_depend_on_the_order_of_the_files(whole, manifest, tmp_path, monkeypatch, list_otherwise):
     write_manifest(manifest, tmp_path / "before.jsonl")
     list_otherwise(monkeypatch)
     write_manifest(read_iemocap(whole), tmp_path / "after.jsonl")
     assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
 
 
-def test_the_problems_are_the_same_whatever_order_folders_are_listed_in(part, monkeypatch):
+def test_the_problems_do_not_depend_on_the_order_of_the_files(part, monkeypatch):
     labels, other = sorted(part.glob("Session1/dialog/EmoEvaluation/Ses*.txt"))
     with other.open("ab") as file:
         file.write(b"\n[broken\n" + labels.read_bytes().split(b"\n")[2])
@@ -197,18 +195,18 @@ def test_the_problems_are_the_same_whatever_order_folders_are_listed_in(part, mo
     broken = other.read_bytes().split(b"\n").index(b"[broken") + 1
     assert str(raised.value).split("\n") == [
         "2 problems:",
-        f"{other}, line {broken}: not '[start - end]<tab>utterance<tab>emotion<tab>...'",
+        f"{other}, line {broken}: must be '[start - end]<tab>utterance<tab>emotion<tab>...'",
         f"{other}, line {broken + 1}: the utterance Ses01F_impro01_F000 occurs already in {labels}, line 3",
     ]
 
 
-def test_the_corpus_is_not_touched(part, tmp_path):
+def test_the_corpus_is_not_changed(part, tmp_path):
     before = contents(part)
     write_manifest(read_iemocap(part), tmp_path / "manifest.jsonl")
     assert contents(part) == before
 
 
-def test_the_written_manifest_reads_back_equal(manifest, tmp_path):
+def test_the_written_manifest_is_read_back_unchanged(manifest, tmp_path):
     write_manifest(manifest, tmp_path / "manifest.jsonl")
     assert read_manifest(tmp_path / "manifest.jsonl", manifest.labels) == manifest
 

@@ -28,7 +28,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("reader", [name for name in READERS if name != "manifest"])
-def test_every_corpus_is_prepared_into_the_manifest_that_an_experiment_would_read(here, reader):
+def test_prepare_writes_the_manifest_that_an_experiment_reads(here, reader):
     corpus = write_small(reader, here / "corpus")
     printed = typed("prepare", reader, corpus.path)
     found = read_corpus(corpus)
@@ -37,7 +37,7 @@ def test_every_corpus_is_prepared_into_the_manifest_that_an_experiment_would_rea
     assert ("differs: " in printed) == (reader in ("iemocap", "ravdess", "cremad", "emodb"))
 
 
-def test_the_counts_of_the_whole_emodb_differ_in_nothing_and_with_other_classes_are_not_compared(here):
+def test_the_counts_of_the_whole_emodb_equal_the_published_ones(here):
     write_emodb(here / "corpus")
     printed = typed("prepare", "emodb", here / "corpus", "--groups", 3)
     assert "differs: the corpus has" not in printed
@@ -57,7 +57,7 @@ def test_the_counts_of_the_whole_emodb_differ_in_nothing_and_with_other_classes_
 
 
 @pytest.mark.parametrize("out", ["audio/sad0.wav", "map.yaml"])
-def test_a_manifest_replaces_no_file_that_prepare_reads(here, out):
+def test_prepare_does_not_replace_a_file_that_it_reads(here, out):
     table = write_table(here / "corpus")
     (here / "corpus" / "map.yaml").write_text("happy: happy\nsad: sad\n")
     before = (here / "corpus" / out).read_bytes()
@@ -78,7 +78,7 @@ def test_the_default_manifest_is_not_replaced_by_another_one(here):
     assert Path("manifest.jsonl").read_bytes() != before
 
 
-def test_a_folder_in_place_of_a_manifest_to_write_is_one_sentence(here):
+def test_a_folder_as_output_is_an_error(here):
     table = write_table(here / "corpus")
     for out in (".", here):
         assert typed("prepare", "table", table, "--out", out, code=2) == f"error: {out}: Is a directory\n"
@@ -144,7 +144,7 @@ def test_the_options_of_prepare_are_passed_to_the_reader(here):
         (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(here, arguments, sentence):
+def test_invalid_arguments_are_errors(here, arguments, sentence):
     reader, *options = arguments
     printed = typed("prepare", reader, "corpus", *options, code=2)
     assert printed.startswith(f"error: {sentence}")
@@ -179,7 +179,7 @@ def test_an_option_of_another_reader_is_an_error(here):
         config.read_experiment(path)
 
 
-def test_an_experiment_json_of_before_is_still_read(here):
+def test_an_experiment_json_of_an_earlier_version_is_read(here):
     content = {
         "experiment": {
             "name": "old",

@@ -1,4 +1,4 @@
-"""RAVDESS, CREMA-D and EmoDB as their publishers unpack them, and what holds for every reader."""
+"""RAVDESS, CREMA-D and EmoDB in their published layouts, and properties of every reader."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def emodb(tmp_path_factory) -> Path:
     return root
 
 
-def test_ravdess_is_its_speech_of_24_actors_in_eight_emotions(ravdess):
+def test_ravdess_has_24_speakers_and_eight_classes(ravdess):
     manifest = read_corpus(config.Corpus(reader="ravdess", path=ravdess))
     assert len(manifest.utterances) == 1440
     assert labels_of(manifest) == {EMOTIONS["ravdess"][code]: count for code, count in RAVDESS.items()}
@@ -93,7 +93,7 @@ def test_ravdess_is_its_speech_of_24_actors_in_eight_emotions(ravdess):
     assert PUBLISHED["ravdess"].differences(manifest) == []
 
 
-def test_the_groups_of_ravdess_are_even_in_utterances_and_in_women_and_men(ravdess):
+def test_the_groups_of_ravdess_are_balanced_in_utterances_and_gender(ravdess):
     groups = groups_of(read_corpus(config.Corpus(reader="ravdess", path=ravdess)))
     assert sorted(groups) == ["Group1", "Group2", "Group3", "Group4", "Group5"]
     assert sorted(map(len, groups.values())) == [4, 5, 5, 5, 5]
@@ -103,7 +103,7 @@ def test_the_groups_of_ravdess_are_even_in_utterances_and_in_women_and_men(ravde
         assert 2 <= len(members) - women <= 3
 
 
-def test_both_layouts_of_ravdess_are_read_and_files_that_lie_there_twice_once(tmp_path):
+def test_both_layouts_of_ravdess_are_read_and_duplicates_are_skipped(tmp_path):
     write_ravdess(tmp_path / "Audio_Speech_Actors_01-24", (1, 2))
     shutil.copytree(tmp_path / "Audio_Speech_Actors_01-24", tmp_path, dirs_exist_ok=True)
     once = read_corpus(config.Corpus(reader="ravdess", path=tmp_path))
@@ -112,7 +112,7 @@ def test_both_layouts_of_ravdess_are_read_and_files_that_lie_there_twice_once(tm
     assert len(once.utterances) == 120
 
 
-def test_two_files_of_one_name_that_are_not_the_same_are_named(tmp_path):
+def test_different_files_with_the_same_name_are_named(tmp_path):
     write_ravdess(tmp_path, (1, 2))
     name = "03-01-02-01-01-01-01.wav"
     other = write(tmp_path / "again" / name, noise(99))
@@ -121,7 +121,7 @@ def test_two_files_of_one_name_that_are_not_the_same_are_named(tmp_path):
     )
 
 
-def test_crema_d_is_7442_clips_of_91_actors_in_six_emotions(tmp_path):
+def test_crema_d_has_7442_clips_of_91_actors_in_six_emotions(tmp_path):
     write_cremad(tmp_path)
     manifest = read_corpus(config.Corpus(reader="cremad", path=tmp_path))
     assert len(manifest.utterances) == 7442
@@ -133,7 +133,7 @@ def test_crema_d_is_7442_clips_of_91_actors_in_six_emotions(tmp_path):
     assert max(sizes.values()) - min(sizes.values()) <= 82  # one actor's
 
 
-def test_a_file_of_crema_d_that_was_named_wrongly_for_long_is_read_and_the_folder_may_be_the_audio_itself(tmp_path):
+def test_crema_d_is_read_with_its_old_file_name_and_from_the_audio_folder(tmp_path):
     write_cremad(tmp_path, (1039, 1040), whole=False)
     (tmp_path / "AudioWAV/1040_ITH_SAD_XX.wav").rename(tmp_path / "AudioWAV/1040_ITH_SAD_X.wav")
     manifest = read_corpus(config.Corpus(reader="cremad", path=tmp_path / "AudioWAV"))
@@ -141,7 +141,7 @@ def test_a_file_of_crema_d_that_was_named_wrongly_for_long_is_read_and_the_folde
     assert next(u for u in manifest.utterances if u.id == "1040_ITH_SAD_X").label == "sad"
 
 
-def test_emodb_is_535_utterances_of_ten_speakers_in_seven_emotions(emodb):
+def test_emodb_has_535_utterances_of_ten_speakers_in_seven_emotions(emodb):
     manifest = read_corpus(config.Corpus(reader="emodb", path=emodb))
     assert len(manifest.utterances) == 535
     assert labels_of(manifest) == {EMOTIONS["emodb"][letter]: count for letter, count in EMODB.items()}
@@ -158,7 +158,7 @@ def test_each_group_of_emodb_has_a_woman_and_a_man(emodb):
         assert len(members & men) == len(members - men) == 1
 
 
-def test_what_is_missing_of_a_published_corpus_is_said(tmp_path):
+def test_missing_utterances_of_a_published_corpus_are_reported(tmp_path):
     write_emodb(tmp_path, {**EMODB, "F": 70, "T": 0})
     assert PUBLISHED["emodb"].differences(read_corpus(config.Corpus(reader="emodb", path=tmp_path))) == [
         "the corpus has 472 utterances, the published corpus 535",
@@ -167,7 +167,7 @@ def test_what_is_missing_of_a_published_corpus_is_said(tmp_path):
     ]
 
 
-def test_files_of_other_names_and_broken_ones_are_named_together(tmp_path):
+def test_files_with_other_names_and_damaged_files_are_in_one_message(tmp_path):
     write_emodb(tmp_path, {"W": 10, "T": 3})
     strange = write(tmp_path / "wav" / "03a01.wav")
     broken = write(tmp_path / "wav" / "03a01Ta.wav", b"not audio")
@@ -188,25 +188,25 @@ def test_files_of_other_names_and_broken_ones_are_named_together(tmp_path):
     ("reader", "example"),
     [("ravdess", "03-01-05-01-02-01-12.wav"), ("cremad", "1001_DFA_ANG_XX.wav"), ("emodb", "03a01Fa.wav")],
 )
-def test_the_wrong_folder_is_a_sentence_that_says_what_should_be_there(tmp_path, reader, example):
+def test_the_wrong_folder_is_an_error_that_names_the_expected_files(tmp_path, reader, example):
     assert reading_error(reader=reader, path=tmp_path) == (
         f"the corpus folder {tmp_path} contains no recordings named like {example}"
     )
     assert reading_error(reader=reader, path=tmp_path / "gone") == f"there is no corpus folder {tmp_path}/gone"
 
 
-def test_names_with_digits_of_another_script_are_no_other_speakers(tmp_path):
+def test_names_with_digits_of_another_script_are_an_error(tmp_path):
     write(tmp_path / "wav" / "03a01Wa.wav")
     odd = write(tmp_path / "wav" / "٠٣a01Fa.wav")
     assert f"the file {odd} is not named like 03a01Fa.wav" in reading_error(reader="emodb", path=tmp_path)
 
 
-def test_songs_alone_are_no_speech(tmp_path):
+def test_a_corpus_with_only_songs_is_an_error(tmp_path):
     write(tmp_path / "Actor_01" / "03-02-05-01-01-01-01.wav")
     assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} contains no speech for the reader ravdess"
 
 
-def test_a_code_that_no_one_knows_is_not_dropped_in_silence(tmp_path):
+def test_an_unknown_code_is_an_error(tmp_path):
     write_emodb(tmp_path, {"W": 10, "T": 3, "X": 2, "Y": 1})
     assert reading_error(reader="emodb", path=tmp_path) == (
         "the label map lacks 'X' (2 utterances), 'Y' (1 utterance): give each a class, or null to leave it out"
@@ -221,7 +221,7 @@ def test_the_users_map_names_codes_or_classes_and_leaves_out_what_is_null(tmp_pa
     assert labels_of(manifest) == {"low": 5, "high": 14}
 
 
-def test_the_users_map_must_say_something_of_every_class_that_occurs(tmp_path):
+def test_the_users_map_must_contain_every_class_that_occurs(tmp_path):
     write_emodb(tmp_path, {"W": 10, "T": 5, "F": 4})
     assert reading_error(reader="emodb", path=tmp_path, label_map={"angry": "angry"}) == (
         "the label map lacks 'F', happy (4 utterances), 'T', sad (5 utterances): "
@@ -229,7 +229,7 @@ def test_the_users_map_must_say_something_of_every_class_that_occurs(tmp_path):
     )
 
 
-def test_the_users_map_of_iemocap_may_name_emotions_that_the_field_leaves_out(tmp_path):
+def test_the_users_map_of_iemocap_can_use_other_emotions(tmp_path):
     from ..iemocap_tree import write_dialog
 
     write_dialog(tmp_path, 1, "Ses01F_impro01", ("neu", "hap", "exc", "ang", "sad", "fru", "xxx", "sur"))
@@ -239,17 +239,17 @@ def test_the_users_map_of_iemocap_may_name_emotions_that_the_field_leaves_out(tm
     assert labels_of(manifest) == {"happy": 1, "excited": 1, "angry": 2, "sad": 1, "neutral": 1}
 
 
-def test_fewer_or_more_groups_can_be_asked_for_up_to_the_speakers(emodb):
+def test_the_number_of_groups_can_be_up_to_the_number_of_speakers(emodb):
     manifest = read_corpus(config.Corpus(reader="emodb", path=emodb, groups=10))
     assert all(len(members) == 1 for members in groups_of(manifest).values())
     assert sorted(groups_of(manifest))[-1] == "Group10"
     assert reading_error(reader="emodb", path=emodb, groups=11) == (
-        "groups=11 needs as many speakers: the corpus has 10"
+        "groups must be at most the number of speakers, 10, got 11"
     )
 
 
 def write_small(reader: str, root: Path) -> config.Corpus:
-    """A small corpus of a reader, with speakers enough for all protocols."""
+    """A small corpus of a reader, with enough speakers for all protocols."""
     match reader:
         case "iemocap":
             write_noise_corpus(root, 4)
@@ -273,7 +273,7 @@ def write_small(reader: str, root: Path) -> config.Corpus:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_no_speaker_of_any_reader_is_in_two_parts_of_a_fold_and_a_manifest_with_one_is_refused(tmp_path, reader):
+def test_no_speaker_is_in_two_parts_of_a_fold_for_any_reader(tmp_path, reader):
     manifest = read_corpus(write_small(reader, tmp_path))
     first, last = manifest.utterances[0], manifest.utterances[-1]
     leaking = Manifest((*manifest.utterances[:-1], replace(last, speaker=first.speaker)), manifest.labels)
@@ -291,7 +291,7 @@ def test_no_speaker_of_any_reader_is_in_two_parts_of_a_fold_and_a_manifest_with_
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_the_manifest_of_any_reader_is_the_same_whatever_order_folders_are_listed_in(tmp_path, monkeypatch, reader):
+def test_the_manifest_of_any_reader_does_not_depend_on_the_order_of_the_files(tmp_path, monkeypatch, reader):
     corpus = write_small(reader, tmp_path / "corpus")
     before = read_corpus(corpus)
     for list_otherwise in (list_folders_reversed, list_folders_shuffled):

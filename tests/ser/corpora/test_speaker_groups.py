@@ -1,4 +1,4 @@
-"""Groups of speakers, which are the folds of corpora without sessions."""
+"""Speaker groups, which are the folds of corpora without sessions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_every_speaker_is_in_one_group_and_no_group_is_empty(utterances, groups,
 
 
 @given(corpora, st.data())
-def test_the_order_of_the_speakers_changes_nothing(utterances, data):
+def test_the_groups_do_not_depend_on_the_order_of_the_speakers(utterances, data):
     shuffled = dict(data.draw(st.permutations(list(utterances.items()))))
     assert group_speakers(shuffled) == group_speakers(utterances)
 
 
 @given(corpora, st.integers(2, 6))
-def test_no_two_groups_differ_by_more_than_the_most_talkative_speaker(utterances, groups):
+def test_groups_differ_by_at_most_the_utterances_of_one_speaker(utterances, groups):
     groups = min(groups, len(utterances))
     sizes: dict[str, int] = {}
     for speaker, group in group_speakers(utterances, groups).items():
@@ -49,11 +49,11 @@ def test_there_are_five_groups_or_as_many_as_speakers():
     assert group_speakers(dict.fromkeys("abc", 1)) == {"a": "Group1", "b": "Group2", "c": "Group3"}
 
 
-def test_ten_groups_sort_as_they_count():
+def test_ten_groups_sort_in_numeric_order():
     found = group_speakers(dict.fromkeys("abcdefghij", 1), 10)
     assert sorted(found.values()) == [f"Group{number:02d}" for number in range(1, 11)]
 
 
-def test_more_groups_than_speakers_are_a_sentence():
-    with pytest.raises(RecipeError, match=r"^groups=4 needs as many speakers: the corpus has 3$"):
+def test_more_groups_than_speakers_are_an_error():
+    with pytest.raises(RecipeError, match=r"^groups must be at most the number of speakers, 3, got 4$"):
         group_speakers(dict.fromkeys("abc", 1), 4)

@@ -1,4 +1,4 @@
-"""A corpus of one's own: a table, or a folder with a pattern."""
+"""The readers for tables, and for folders with a pattern."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ FOUR = [("a.wav", "happy", "01"), ("b.wav", "sad", "anna; bert"), ("c, d.wav", "
     ],
     ids=["commas", "semicolons", "tabs", "excel", "old-mac", "further-columns", "json-lines"],
 )
-def test_a_table_is_read_however_spreadsheets_write_it(audio, text):
+def test_tables_of_spreadsheets_are_read(audio, text):
     assert four(table(audio / "table.csv", text)) == FOUR
 
 
-def test_the_id_is_the_path_unless_there_is_one_and_numbers_of_json_are_names(tmp_path):
+def test_the_default_id_is_the_path_and_json_numbers_are_names(tmp_path):
     write(tmp_path / "x" / "a.wav")
     (only,) = table(tmp_path / "t.csv", "path,label,speaker\nx/a.wav,sad,1\n").utterances
     assert (only.id, only.path, only.session) == ("x/a", tmp_path / "x" / "a.wav", "Group1")
@@ -69,7 +69,7 @@ def test_the_id_is_the_path_unless_there_is_one_and_numbers_of_json_are_names(tm
     assert (only.id, only.label, only.speaker) == ("12", "3", "7")
 
 
-def test_paths_start_from_the_folder_that_is_named_and_absolute_ones_stay(audio, tmp_path):
+def test_relative_paths_start_from_the_audio_folder(audio, tmp_path):
     (tmp_path / "tables").mkdir()
     path = tmp_path / "tables" / "t.csv"
     path.write_text(f"path,label,speaker\na.wav,sad,1\n{audio}/b.wav,sad,2\n")
@@ -99,11 +99,11 @@ def test_a_table_with_other_headers_is_read_by_its_columns(tmp_path, text):
     assert {each.id for each in read_corpus(corpus).utterances} == {"EB0_neutral_13", "WR0_surprised_64"}
 
 
-def test_columns_that_the_table_lacks_and_names_of_several_recordings_are_a_sentence(tmp_path):
+def test_missing_columns_and_ambiguous_names_are_errors(tmp_path):
     (tmp_path / "data.tsv").write_text(NEMO.replace(".wav", ""))
     options = {"reader": "table", "path": tmp_path / "data.tsv"}
     said = reading_error(**options, columns={**NEMO_COLUMNS, "speaker": "who"})
-    assert re.search(r"data\.tsv, line 1: there is no column who: the columns are file_id, emotion, ", said)
+    assert re.search(r"data\.tsv, line 1: the table must have the column who, got file_id, emotion, ", said)
     assert "must have the column day of session" in reading_error(**options, columns={**NEMO_COLUMNS, "session": "day"})
     for name in ("WR0_surprised_64.wav", "WR0_surprised_64.flac"):
         write(tmp_path / name)
@@ -119,7 +119,7 @@ def test_columns_that_the_table_lacks_and_names_of_several_recordings_are_a_sent
         config.Corpus.checked(reader="emodb", path=tmp_path, columns=NEMO_COLUMNS)
 
 
-def test_a_column_session_makes_the_folds_unless_groups_are_asked_for(audio):
+def test_a_column_session_defines_the_folds_unless_groups_are_set(audio):
     text = "path,label,speaker,session\na.wav,sad,1,May\nb.wav,sad,2,June\n'c, d.wav',sad,3,July\n"
     path = audio / "t.csv"
     path.write_text(text.replace("'", '"'))
@@ -132,13 +132,13 @@ def test_a_column_session_makes_the_folds_unless_groups_are_asked_for(audio):
     assert folds(groups=2) == {"Group1", "Group2"}
 
 
-def test_published_folds_of_a_table_without_sessions_are_a_sentence(tmp_path):
+def test_published_folds_of_a_table_without_sessions_are_an_error(tmp_path):
     path = write_table(tmp_path)
     error = reading_error(reader="table", path=path, folds="published")
     assert re.search(rf"folds: published.*column session.*{path}.*folds: speakers", error)
 
 
-def test_all_that_is_wrong_with_a_table_is_said_at_once_by_line(audio):
+def test_all_problems_of_a_table_are_in_one_message_by_line(audio):
     write(audio / "broken.wav", b"not audio")
     path = audio / "t.csv"
     path.write_text(
@@ -147,7 +147,7 @@ def test_all_that_is_wrong_with_a_table_is_said_at_once_by_line(audio):
     assert reading_error(reader="table", path=path) == "\n".join(
         [
             "6 problems:",
-            f"{path}, line 8: there are 4 cells under 3 columns",
+            f"{path}, line 8: a row must have at most 3 cells, got 4",
             f"{path}, line 2: 'label' is empty",
             f"{path}, line 2: 'speaker' is empty",
             f"{path}, line 7: the utterance b occurs already in {path}, line 3",
@@ -175,20 +175,20 @@ def test_speakers_and_sessions_can_name_the_folders_of_their_results(audio):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("path,emotion\na.wav,sad\n", ", line 1: there is no column label, speaker: the columns are path, emotion"),
+        ("path,emotion\na.wav,sad\n", ", line 1: the table must have the columns label, speaker, got path, emotion"),
         ("path,label,speaker,label\n", ", line 1: the column label occurs twice"),
-        ('path,label,speaker\n"a.wav,sad,1\n', ", line 2: not a row of a table: unexpected end of data"),
+        ('path,label,speaker\n"a.wav,sad,1\n', ", line 2: the row cannot be parsed: unexpected end of data"),
         ('{"path": "a.wav"}\n', ", line 1: 'label' is empty"),
         ('{"path": "a.wav", "label": "x", "speaker": "y"}\n[]\n', ", line 2: not a JSON object"),
     ],
 )
-def test_a_table_of_another_shape_is_named_with_its_line(audio, text, sentence):
+def test_an_invalid_table_is_an_error_with_its_line(audio, text, sentence):
     path = audio / "t.csv"
     path.write_text(text)
     assert f"{path}{sentence}" in reading_error(reader="table", path=path)
 
 
-def test_a_table_that_is_not_there_or_not_text_or_empty_is_a_sentence(tmp_path):
+def test_a_missing_binary_or_empty_table_is_an_error(tmp_path):
     path = tmp_path / "t.csv"
     assert reading_error(reader="table", path=path) == f"there is no table {path}"
     path.write_bytes("path,label,speaker\nä.wav".encode("utf-16"))
@@ -199,7 +199,7 @@ def test_a_table_that_is_not_there_or_not_text_or_empty_is_a_sentence(tmp_path):
     assert reading_error(reader="table", path=path) == f"{path} contains no speech for the reader table"
 
 
-def test_labels_of_a_table_go_through_the_users_map_and_keep_its_order(tmp_path):
+def test_labels_of_a_table_are_mapped_in_the_order_of_the_map(tmp_path):
     path = write_table(tmp_path)
     found = read_corpus(config.Corpus(reader="table", path=path, label_map={"sad": "down", "happy": "up"}))
     assert found.labels == ("down", "up")
@@ -230,13 +230,13 @@ def test_a_folder_is_read_by_its_default_pattern(tmp_path):
         ("day.1/anna (2) happy.wav", "{day}/{speaker} (2) {label}.wav"),
     ],
 )
-def test_a_pattern_says_where_speaker_and_label_stand(tmp_path, name, pattern):
+def test_a_pattern_finds_speaker_and_label(tmp_path, name, pattern):
     write(tmp_path / name)
     (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
     assert (only.speaker, only.label) == ("anna", "happy")
 
 
-def test_a_long_name_of_many_fields_is_told_apart_at_once(tmp_path):
+def test_a_long_name_with_many_fields_is_matched_without_backtracking(tmp_path):
     pattern = "{speaker}_{label}_{a}_{b}_{c}_{d}_{e}_{f}"
     write(tmp_path / f"anna_happy_{'x_' * 30}x.wav")
     (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
@@ -245,7 +245,7 @@ def test_a_long_name_of_many_fields_is_told_apart_at_once(tmp_path):
         read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=f"{pattern}.end"))
 
 
-def test_a_field_session_makes_the_folds_unless_groups_are_asked_for(tmp_path):
+def test_a_field_session_defines_the_folds_unless_groups_are_set(tmp_path):
     for day, (speaker, label) in itertools.product((1, 2, 3), itertools.product("ab", ("happy", "sad"))):
         write(tmp_path / f"day{day}" / f"{speaker}{day}_{label}.wav")
     options = {"reader": "folder", "path": tmp_path, "pattern": "{session}/{speaker}_{label}"}
@@ -253,12 +253,12 @@ def test_a_field_session_makes_the_folds_unless_groups_are_asked_for(tmp_path):
     assert groups_of(manifest) == {f"day{day}": {f"a{day}", f"b{day}"} for day in (1, 2, 3)}
     assert [fold.name for fold in make_folds(manifest, "heldout")] == ["day1", "day2", "day3"]
     assert set(groups_of(read_corpus(config.Corpus(**options, groups=2)))) == {"Group1", "Group2"}
-    assert "folds: published needs a field {session} in the pattern" in reading_error(
+    assert "folds must be speakers without a field {session} in the pattern, got published" in reading_error(
         reader="folder", path=tmp_path, pattern="{day}/{speaker}_{label}", folds="published"
     )
 
 
-def test_files_that_do_not_fit_are_named_and_so_is_a_pattern_that_fits_nothing(tmp_path):
+def test_files_that_do_not_fit_the_pattern_are_named(tmp_path):
     write_folder(tmp_path)
     stray = [write(tmp_path / "happy" / name) for name in ("extra.wav", "stray.flac")]
     assert reading_error(reader="folder", path=tmp_path).split("\n") == [
@@ -266,11 +266,12 @@ def test_files_that_do_not_fit_are_named_and_so_is_a_pattern_that_fits_nothing(t
         *(f"the file {path} does not fit '{{label}}/{{speaker}}/{{name}}'" for path in stray),
     ]
     assert reading_error(reader="folder", path=tmp_path, pattern="{speaker}_{label}") == (
-        f"none of the 22 recordings below {tmp_path} fits '{{speaker}}_{{label}}', nor does {tmp_path}/happy/anna/1.wav"
+        f"pattern must fit the recordings below {tmp_path}, such as {tmp_path}/happy/anna/1.wav, "
+        "got '{speaker}_{label}'"
     )
 
 
-def test_recordings_that_libsndfile_does_not_read_are_not_passed_over(tmp_path):
+def test_recordings_that_libsndfile_cannot_read_are_errors(tmp_path):
     write_folder(tmp_path)
     film = write(tmp_path / "happy" / "anna" / "3.m4a", b"no")
     assert reading_error(reader="folder", path=tmp_path) == (
@@ -281,14 +282,14 @@ def test_recordings_that_libsndfile_does_not_read_are_not_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("{lable}/{speaker}", "has no {label}: such a pattern is '{label}/{speaker}/{name}'"),
-        ("{name}", "has no {label} and no {speaker}: such a pattern is '{label}/{speaker}/{name}'"),
-        ("{label}{speaker}", "must have text between two fields: nothing else parts them"),
-        ("{label}/{speaker}/{}", "has the field {}: its name must be one word, like {take}"),
+        ("{lable}/{speaker}", "pattern must contain {label}, like '{label}/{speaker}/{name}', got "),
+        ("{name}", "pattern must contain {label} and {speaker}, like '{label}/{speaker}/{name}', got "),
+        ("{label}{speaker}", "pattern must have text between two fields, got "),
+        ("{label}/{speaker}/{}", "fields of the pattern must be one word, like {take}, got {} in "),
     ],
 )
-def test_a_pattern_that_cannot_be_is_a_sentence(tmp_path, pattern, sentence):
-    assert reading_error(reader="folder", path=tmp_path, pattern=pattern) == f"pattern={pattern!r} {sentence}"
+def test_an_invalid_pattern_is_an_error(tmp_path, pattern, sentence):
+    assert reading_error(reader="folder", path=tmp_path, pattern=pattern) == f"{sentence}{pattern!r}"
 
 
 def test_any_format_rate_and_number_of_channels_is_read(tmp_path):
@@ -305,7 +306,7 @@ def test_any_format_rate_and_number_of_channels_is_read(tmp_path):
     assert {round(u.end, 6) for u in manifest.utterances} == {0.02}
 
 
-def test_a_table_as_json_lines_may_also_say_so_by_its_name(audio):
+def test_json_lines_are_detected_by_the_file_name(audio):
     path = audio / "rows.ndjson"
     path.write_text(
         "".join(json.dumps(dict(zip(("path", "label", "speaker"), row, strict=True))) + "\n" for row in FOUR)
@@ -314,21 +315,21 @@ def test_a_table_as_json_lines_may_also_say_so_by_its_name(audio):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_in_a_table_is_refused_and_never_waited_for(tmp_path):
+def test_a_pipe_in_a_table_is_an_error_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     (tmp_path / "table.csv").write_text("path,label,speaker\na.wav,happy,anna\n")
     with pytest.raises(RecipeError, match=r"a\.wav must be a regular file, got a pipe"):
         read_corpus(config.Corpus(reader="table", path=tmp_path / "table.csv"))
 
 
-def test_a_label_is_as_short_as_other_names(audio):
+def test_a_label_has_the_same_maximum_length_as_other_names(audio):
     (audio / "t.csv").write_text(f"path,label,speaker\na.wav,{'x' * 201},1\n")
     sentence = reading_error(reader="table", path=audio / "t.csv")
     assert f"{audio / 't.csv'}, line 2: label must have at most 200 bytes in UTF-8, got 'xxx" in sentence
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no such files here")
-def test_a_file_that_fails_while_it_is_read_is_named_with_its_line(tmp_path):
+def test_a_file_that_fails_while_reading_is_named_with_its_line(tmp_path):
     (tmp_path / "table.csv").write_text("path,label,speaker\n/proc/self/mem,happy,anna\n")
     with pytest.raises(RecipeError, match=r"table\.csv, line 2: the audio file /proc/self/mem cannot be read"):
         read_corpus(config.Corpus(reader="table", path=tmp_path / "table.csv"))

@@ -1,4 +1,4 @@
-"""Audio files that change under a run that reads them again and again."""
+"""Audio files that change during a run."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [replaced, edited_in_place, edited_with_its_date_kept, removed])
-def test_a_file_that_changes_between_two_epochs_is_noticed(tmp_path, change):
+def test_a_file_that_changes_between_two_epochs_is_an_error(tmp_path, change):
     path = write(tmp_path / "a.wav", noise(1))
     utterance = read_utterance(path, "a", "sad", "x", "y")
     audio = UnchangedAudio()
@@ -46,7 +46,7 @@ def test_a_file_that_changes_between_two_epochs_is_noticed(tmp_path, change):
         audio.check(utterance)
 
 
-def test_a_file_that_is_touched_or_written_again_is_the_same(tmp_path):
+def test_a_file_that_is_touched_or_rewritten_is_accepted(tmp_path):
     path = write(tmp_path / "a.wav", noise(1))
     utterance = read_utterance(path, "a", "sad", "x", "y")
     assert utterance.sha256 == hashlib.sha256(noise(1)).hexdigest()

@@ -49,13 +49,13 @@ def whole(manifest, backbone, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(whole, tmp_path) -> Path:
-    """A folder with the whole cache in it, to use or to harm."""
+    """A copy of the complete cache, which tests may damage."""
     return shutil.copytree(whole, tmp_path / "root")
 
 
 @pytest.fixture
 def passes(monkeypatch) -> list[int]:
-    """The batch sizes of the backbone's forward passes, as they happen."""
+    """The batch sizes of the backbone's forward passes."""
     sizes: list[int] = []
     encode = pretrained.PretrainedEncoder.encode
 

@@ -1,4 +1,4 @@
-"""The folder of feature caches, by its functions and by ``temporal-shift ser cache``."""
+"""Functions on the folder of feature caches, and ``temporal-shift ser cache``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(made, tmp_path) -> Path:
-    """A folder with the two caches in it, to harm or to delete from."""
+    """A copy of the two caches, which tests may damage or delete."""
     return shutil.copytree(made, tmp_path / "features")
 
 
@@ -81,20 +81,20 @@ def test_the_caches_of_a_folder_are_listed_by_name(root):
 
 
 @pytest.mark.parametrize("name", ["features", "none"])
-def test_a_folder_that_is_not_there_or_holds_no_cache_lists_nothing(tmp_path, name):
+def test_a_missing_folder_and_one_without_caches_have_no_entries(tmp_path, name):
     (tmp_path / "features" / "results").mkdir(parents=True)
     assert list(cache_maintenance.entries(tmp_path / name)) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"backbone": 3}', '{"utterances": []}', "\udcff"])
-def test_a_folder_that_no_cache_wrote_is_passed_over(root, content):
+def test_a_folder_that_is_not_a_cache_is_skipped(root, content):
     for name in ("0123456789abcdef", "photographs"):
         (root / name).mkdir()
         (root / name / "key.json").write_bytes(content.encode(errors="surrogateescape"))
     assert len(list(cache_maintenance.entries(root))) == 2
 
 
-def test_a_folder_of_another_name_than_its_key_says_is_passed_over(root):
+def test_a_folder_with_another_name_than_its_key_is_skipped(root):
     entry = next(cache_maintenance.entries(root))
     entry.folder.rename(root / ("0" * 16))
     assert len(list(cache_maintenance.entries(root))) == 1
@@ -113,7 +113,7 @@ def test_a_cache_is_found_by_the_beginning_of_its_name(root):
     assert cache_maintenance.find(root, entry.name) == cache_maintenance.find(root, entry.name[:6]) == entry
 
 
-def test_a_name_that_fits_none_or_two_is_an_error_that_says_what_there_is(root, tmp_path):
+def test_a_name_that_matches_no_or_two_caches_is_an_error_that_lists_them(root, tmp_path):
     names = ", ".join(entry.name for entry in cache_maintenance.entries(root))
     for given in ("xyz", ""):
         with pytest.raises(RecipeError, match=rf"name .*{root} \({names}\), got {given!r}$"):
@@ -122,7 +122,7 @@ def test_a_name_that_fits_none_or_two_is_an_error_that_says_what_there_is(root, 
         cache_maintenance.find(tmp_path / "empty", "a")
 
 
-def test_a_whole_cache_has_no_broken_file_and_a_harmed_one_names_them(root):
+def test_the_broken_files_of_a_cache_are_found(root):
     entry, other = by_layer(root)["last"], by_layer(root)["weighted"]
     assert entry.broken() == []
     flip_a_byte(entry.files[0])
@@ -138,7 +138,7 @@ def test_a_removed_cache_is_gone_and_the_others_stay(root):
     assert other.broken() == []
 
 
-def test_what_a_kill_leaves_of_a_removal_is_no_cache(root, monkeypatch):
+def test_an_interrupted_removal_leaves_no_valid_cache(root, monkeypatch):
     def kill(folder):
         raise KeyboardInterrupt
 
@@ -171,13 +171,13 @@ def size_of(entry: cache_maintenance.CacheEntry) -> str:
     return f"{sum(path.stat().st_size for path in entry.folder.iterdir()) / 1e6:.1f} MB"
 
 
-def test_ls_counts_the_files_that_are_there(root):
+def test_ls_counts_existing_files(root):
     entry = by_layer(root)["last"]
     entry.files[0].unlink()
     assert {row[0]: row[5] for row in cache_maintenance.caches_table(root).rows}[entry.name] == "1/2"
 
 
-def test_ls_of_no_folder_is_an_error_and_of_an_empty_folder_an_empty_table(tmp_path, monkeypatch):
+def test_ls_of_a_missing_folder_is_an_error_and_of_an_empty_one_an_empty_table(tmp_path, monkeypatch):
     missing = command("ls", "--cache", tmp_path / "none")
     assert missing.exit_code == 2
     assert "none" in missing.stderr
@@ -187,7 +187,7 @@ def test_ls_of_no_folder_is_an_error_and_of_an_empty_folder_an_empty_table(tmp_p
     assert (empty.exit_code, empty.stdout.startswith("Name")) == (0, True)
 
 
-def test_verify_says_that_all_is_whole(root):
+def test_verify_reports_intact_caches(root):
     done = command("verify", "--cache", root)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "all files are whole\n", "")
 
@@ -204,7 +204,7 @@ def test_verify_names_every_file_that_is_missing_or_broken_and_exits_with_1(root
     assert snapshot(root) == before
 
 
-def test_verify_of_one_cache_looks_at_that_one(root):
+def test_verify_of_one_cache_checks_only_that_one(root):
     last, weighted = by_layer(root)["last"], by_layer(root)["weighted"]
     flip_a_byte(last.files[1])
     assert command("verify", weighted.name[:8], "--cache", root).exit_code == 0
@@ -212,7 +212,7 @@ def test_verify_of_one_cache_looks_at_that_one(root):
     assert (done.exit_code, done.stdout) == (1, f"broken: {last.files[1]}\n")
 
 
-def test_rm_deletes_one_cache_and_says_how_much_it_was(root):
+def test_rm_deletes_one_cache_and_prints_its_size(root):
     last, weighted = by_layer(root)["last"], by_layer(root)["weighted"]
     size = size_of(last)
     done = command("rm", last.name[:8], "--cache", root)
@@ -221,7 +221,7 @@ def test_rm_deletes_one_cache_and_says_how_much_it_was(root):
 
 
 @pytest.mark.parametrize("verb", ["rm", "verify"])
-def test_a_name_that_fits_no_cache_is_one_sentence_and_exit_code_2(root, verb):
+def test_an_unknown_name_is_one_line_and_exit_code_2(root, verb):
     before = snapshot(root)
     done = command(verb, "xyz", "--cache", root)
     assert done.exit_code == 2

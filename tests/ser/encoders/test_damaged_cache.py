@@ -1,4 +1,4 @@
-"""Caches that are cut, changed or in the way, and machines with a wrong clock or few file descriptors."""
+"""Damaged caches, and machines with a wrong clock or few file descriptors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .small_cache import FEATURES, contents, flip_a_byte, sum_of
 
 
 def resum(path: Path) -> None:
-    """Write the sum of what is there, as if it were right."""
+    """Write the checksum of the current content."""
     sum_of(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
 
 
@@ -70,7 +70,7 @@ HARMS = [
 
 
 @pytest.mark.parametrize(("harm", "number"), list(zip(HARMS, itertools.cycle((0, 2)))))
-def test_a_harmed_shard_is_noticed_and_encoded_again(manifest, backbone, whole, root, passes, harm, number):
+def test_a_damaged_file_is_encoded_again(manifest, backbone, whole, root, passes, harm, number):
     lost = {0: [16] * 4, 2: [16, 6]}[number]  # the clips of each forward pass
     cache = cached_features(manifest, backbone, FEATURES, root)
     harm(cache.folder / f"frames-{number:05d}.npy")
@@ -96,7 +96,7 @@ def test_four_free_file_descriptors_are_enough_to_encode(manifest, backbone, who
 
 
 @pytest.mark.parametrize("harm", [truncate, empty, Path.unlink])
-def test_a_file_that_is_cut_in_use_is_an_error_and_not_other_frames(manifest, backbone, root, harm):
+def test_a_file_truncated_in_use_is_an_error(manifest, backbone, root, harm):
     cache = cached_features(manifest, backbone, FEATURES, root)
     harm(cache.folder / "frames-00002.npy")
     with pytest.raises(RecipeError, match=r"^the cached features .*frames-00002\.npy (have changed|cannot be read)"):
@@ -104,7 +104,7 @@ def test_a_file_that_is_cut_in_use_is_an_error_and_not_other_frames(manifest, ba
     assert cache[0].shape == (12, 16)
 
 
-def test_a_clock_that_was_set_back_changes_nothing(manifest, backbone, whole, root, passes):
+def test_a_clock_that_was_set_back_has_no_effect(manifest, backbone, whole, root, passes):
     (folder,) = root.iterdir()
     leftover = folder / ".frames-00002.npy.0123.tmp"
     leftover.write_bytes(b"half")
@@ -128,7 +128,7 @@ def test_a_damaged_description_is_written_again(manifest, backbone, whole, root,
 FLIPS = sorted({*range(0, 140, 3), *range(128, 50_000, 4999), -1})  # of the header, and of the frames
 
 
-def test_every_flipped_bit_and_every_cut_is_noticed(root):
+def test_every_flipped_bit_and_every_truncation_is_detected(root):
     (folder,) = root.iterdir()
     path = folder / "frames-00001.npy"
     for file in (path, sum_of(path)):
@@ -155,7 +155,7 @@ def test_a_folder_where_a_file_should_be_is_an_error_that_names_it(manifest, bac
     assert not list(folder.glob(".*"))
 
 
-def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_goes_on(manifest, backbone, whole, tmp_path):
+def test_a_full_disk_leaves_no_partial_file_and_the_next_run_continues(manifest, backbone, whole, tmp_path):
     # a whole file of frames has 49 kB, the last one 17 kB
     with file_size_limit(40_000), pytest.raises(OSError, match=r"frames-00000\.npy"):
         cached_features(manifest, backbone, FEATURES, tmp_path)

@@ -31,7 +31,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 from .small_cache import COUNT, FEATURES, contents, flip_a_byte, manifest_in, utterance
 
 
-def test_the_cache_holds_what_the_backbone_gives(manifest, backbone, root):
+def test_the_cache_contains_the_output_of_the_backbone(manifest, backbone, root):
     cache = cached_features(manifest, backbone, FEATURES, root)
     assert len(cache) == COUNT
     assert cache.shape == (12, 16)
@@ -39,7 +39,7 @@ def test_the_cache_holds_what_the_backbone_gives(manifest, backbone, root):
     np.testing.assert_array_equal(cache[130], load_backbone(backbone, 0.25).encode(clips)[2].numpy())
 
 
-def test_all_layers_are_kept_where_they_are_to_be_weighed(manifest, backbone, tmp_path):
+def test_all_layers_are_cached_for_a_weighted_sum(manifest, backbone, tmp_path):
     weighted, zeroth, last = (
         cached_features(few(manifest), backbone.model_copy(update={"layer": layer}), FEATURES, tmp_path)
         for layer in ("weighted", 0, "last")
@@ -66,7 +66,7 @@ def test_a_full_cache_does_not_load_the_backbone(manifest, backbone, root, monke
     assert len(cached_features(manifest, backbone, FEATURES, root)) == COUNT
 
 
-def test_a_cache_sent_to_another_process_is_mapped_there_not_copied(manifest, backbone, root):
+def test_a_pickled_cache_contains_no_frames(manifest, backbone, root):
     cache = cached_features(manifest, backbone, FEATURES, root)
     sent = pickle.dumps(cache)
     assert len(sent) < 1000
@@ -75,7 +75,7 @@ def test_a_cache_sent_to_another_process_is_mapped_there_not_copied(manifest, ba
     np.testing.assert_array_equal(again[130], cache[130])
 
 
-def test_writing_to_what_was_read_leaves_the_cache_alone(manifest, backbone, root):
+def test_writing_to_frames_does_not_change_the_cache(manifest, backbone, root):
     cache = cached_features(manifest, backbone, FEATURES, root)
     before = cache[0].copy()
     cache[0][:] = 7
@@ -88,7 +88,7 @@ def test_an_index_out_of_range_is_an_error(manifest, backbone, root, index):
         cached_features(manifest, backbone, FEATURES, root)[index]
 
 
-def test_half_precision_is_kept_on_disk_and_read_as_single(manifest, backbone, root):
+def test_frames_are_stored_in_half_precision_and_read_in_single(manifest, backbone, root):
     half = cached_features(manifest, backbone, FEATURES.model_copy(update={"dtype": "float16"}), root)
     full = cached_features(manifest, backbone, FEATURES, root)
     assert half[3].dtype == np.float32
@@ -97,7 +97,7 @@ def test_half_precision_is_kept_on_disk_and_read_as_single(manifest, backbone, r
     assert sizes == [64 * 12 * 16 * 2, 64 * 12 * 16 * 4]
 
 
-def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(manifest, backbone, root):
+def test_neighbouring_frames_are_averaged_and_the_last_group_can_be_shorter(manifest, backbone, root):
     plain = cached_features(manifest, backbone, FEATURES, root)
     fives = cached_features(manifest, backbone, FEATURES.model_copy(update={"average": 5}), root)
     assert fives.shape == (3, 16)
@@ -106,12 +106,10 @@ def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(manifest
 
 
 class Stopped(BaseException):
-    """As if the process had been stopped."""
+    """Simulates a stopped process."""
 
 
-def test_a_stopped_run_resumes_with_what_is_missing_and_ends_with_the_same_bytes(
-    manifest, backbone, whole, tmp_path, passes
-):
+def test_a_stopped_run_encodes_the_missing_files_and_gives_the_same_bytes(manifest, backbone, whole, tmp_path, passes):
     def stop_in_the_second_shard(done: int, total: int) -> None:
         if done >= 96:
             raise Stopped
@@ -125,7 +123,7 @@ def test_a_stopped_run_resumes_with_what_is_missing_and_ends_with_the_same_bytes
     assert contents(resumed.folder) == contents(whole / resumed.key[:16])
 
 
-def test_beside_each_file_stands_its_sum_as_sha256sum_writes_it(whole):
+def test_each_file_has_a_checksum_file_in_the_format_of_sha256sum(whole):
     (folder,) = whole.iterdir()
     names = [f"frames-{number:05d}" for number in range(3)]
     files = {"key.json", *(f"{name}.npy" for name in names), *(f"{name}.sha256" for name in names)}
@@ -146,7 +144,7 @@ def test_sha256sum_checks_a_cache(root):
     assert found.stdout == "frames-00001.npy: FAILED\n"
 
 
-def test_a_batch_is_a_power_of_two_and_holds_no_more_than_forty_seconds_unless_it_is_one_clip():
+def test_a_batch_is_a_power_of_two_with_at_most_forty_seconds_or_one_clip():
     for seconds in (0.05, 0.25, 2.5, 4.9, 7.5, 13.4, 30.0, 100.0):
         size = batch_size(seconds)
         assert size in (1, 2, 4, 8, 16)  # which divide the 64 utterances of a file
@@ -178,7 +176,7 @@ def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path
 
 @pytest.fixture
 def together(monkeypatch):
-    """Two processes of one experiment, played by threads: each file that they encode is told with its rank."""
+    """Two processes of one experiment, simulated by threads; records each encoded file with its rank."""
     barrier, loading = threading.Barrier(2, timeout=60), threading.Lock()
     monkeypatch.setattr(World, "wait", lambda world: barrier.wait())
     load, write = pretrained.load_backbone, feature_cache.atomic_write
@@ -216,7 +214,7 @@ def together(monkeypatch):
     return run
 
 
-def test_two_processes_encode_each_their_share_and_together_the_whole(manifest, backbone, whole, tmp_path, together):
+def test_two_processes_encode_disjoint_shards_of_the_whole(manifest, backbone, whole, tmp_path, together):
     caches, encoded = together(manifest, backbone, tmp_path)
     assert encoded == [("rank 0", "frames-00000"), ("rank 0", "frames-00002"), ("rank 1", "frames-00001")]
     assert contents(caches[0].folder) == contents(whole / caches[0].key[:16])
@@ -224,7 +222,7 @@ def test_two_processes_encode_each_their_share_and_together_the_whole(manifest, 
     np.testing.assert_array_equal(caches[0][70], caches[1][70])
 
 
-def test_two_processes_divide_what_is_missing_and_only_that(manifest, backbone, whole, root, together):
+def test_two_processes_divide_the_missing_shards(manifest, backbone, whole, root, together):
     (folder,) = root.iterdir()
     (folder / "frames-00000.npy").unlink()
     flip_a_byte(folder / "frames-00002.npy")
@@ -233,14 +231,12 @@ def test_two_processes_divide_what_is_missing_and_only_that(manifest, backbone, 
     assert contents(caches[1].folder) == contents(whole / caches[0].key[:16])
 
 
-def test_of_two_processes_neither_encodes_what_is_there(manifest, backbone, root, together):
+def test_two_processes_do_not_encode_existing_shards(manifest, backbone, root, together):
     caches, encoded = together(manifest, backbone, root)
     assert (len(caches), encoded) == (2, [])
 
 
-def test_what_killed_processes_left_an_hour_ago_is_deleted_and_what_may_be_anothers_work_is_not(
-    manifest, backbone, whole, root
-):
+def test_temporary_files_are_deleted_after_an_hour(manifest, backbone, whole, root):
     (folder,) = root.iterdir()
     (folder / "frames-00002.npy").unlink()
     old, young = folder / ".frames-00002.npy.0123.tmp", folder / ".frames-00002.npy.4567.tmp"
@@ -251,7 +247,7 @@ def test_what_killed_processes_left_an_hour_ago_is_deleted_and_what_may_be_anoth
     assert contents(folder) == {**contents(whole / folder.name), young.name: b"half"}
 
 
-def test_progress_counts_utterances_from_what_is_there_to_all(manifest, backbone, root):
+def test_progress_counts_utterances_from_the_cached_ones_to_all(manifest, backbone, root):
     seen: list[tuple[int, int]] = []
     cache = cached_features(manifest, backbone, FEATURES, root)
     (cache.folder / "frames-00001.npy").unlink()
@@ -282,7 +278,7 @@ def few(manifest: Manifest, *changes: Utterance) -> Manifest:
     ],
     ids=str,
 )
-def test_each_setting_has_a_key_of_its_own(manifest, backbone, tmp_path, change):
+def test_each_setting_changes_the_key(manifest, backbone, tmp_path, change):
     before = cached_features(few(manifest), backbone, FEATURES, tmp_path)
     after = cached_features(
         few(manifest),

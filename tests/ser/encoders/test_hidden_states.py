@@ -54,7 +54,7 @@ def clips() -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", PLAIN)
-def test_every_family_gives_the_models_own_output_and_layers(family, clips, tmp_path):
+def test_every_family_returns_the_models_output_and_layers(family, clips, tmp_path):
     model = saved(tmp_path, family, PLAIN[family])
     with torch.inference_mode():
         output = model(torch.from_numpy(clips), output_hidden_states=True)
@@ -66,7 +66,7 @@ def test_every_family_gives_the_models_own_output_and_layers(family, clips, tmp_
 
 
 @pytest.mark.parametrize("case", OTHER_SHAPES)
-def test_the_shape_is_that_of_the_layer_in_use(case, clips, tmp_path):
+def test_the_shape_is_that_of_the_selected_layer(case, clips, tmp_path):
     family, changes, of_layers, of_output = OTHER_SHAPES[case]
     model = saved(tmp_path, family, changes)
     with torch.inference_mode():
@@ -85,7 +85,7 @@ def test_the_shape_is_that_of_the_layer_in_use(case, clips, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["adapter", "sew"])
-def test_each_utterance_in_the_cache_has_its_own_frames_of_the_layer(case, tmp_path):
+def test_each_utterance_in_the_cache_has_its_frames_of_the_layer(case, tmp_path):
     family, changes, of_layers, _ = OTHER_SHAPES[case]
     saved(tmp_path / "encoder", family, changes)
     utterances = []
@@ -104,7 +104,7 @@ def test_each_utterance_in_the_cache_has_its_own_frames_of_the_layer(case, tmp_p
         np.testing.assert_allclose(cache[number], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_block_of_another_shape_than_the_file_announces_is_refused(tmp_path, monkeypatch):
+def test_frames_of_another_shape_than_the_file_header_are_an_error(tmp_path, monkeypatch):
     saved(tmp_path / "encoder", "hubert", {})
     path = tmp_path / "0.wav"
     soundfile.write(path, np.zeros(8000), 16000)

@@ -1,4 +1,4 @@
-"""Encoders whose configuration and weights do not fit together: one sentence, in bounded time and memory."""
+"""Encoders with inconsistent configuration and weights: an error in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -59,15 +59,13 @@ def changed(encoder: Path, folder: Path, **settings: object) -> config.Backbone:
         ("hubert", "quantization_config", {"quant_method": "evil"}, r"not quantised.*quantization_config$"),
     ],
 )
-def test_a_configuration_that_does_not_fit_the_weights_is_one_sentence(
-    encoders, tmp_path, encoder, key, value, message
-):
+def test_a_configuration_that_does_not_fit_the_weights_is_an_error(encoders, tmp_path, encoder, key, value, message):
     with pytest.raises(RecipeError, match=message) as raised:
         load_backbone(changed(encoders / encoder, tmp_path, **{key: value}), 0.5)
     assert "\n" not in str(raised.value)
 
 
-def test_weights_that_are_integers_are_refused(encoders, tmp_path):
+def test_integer_weights_are_an_error(encoders, tmp_path):
     backbone = changed(encoders / "hubert", tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["encoder.layer_norm.weight"] = weights["encoder.layer_norm.weight"].to(torch.int8)
@@ -77,7 +75,7 @@ def test_weights_that_are_integers_are_refused(encoders, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "evil.bin", "missing.safetensors"])
-def test_an_index_names_weights_in_the_model_s_own_folder_only(encoders, tmp_path, name):
+def test_an_index_can_only_name_weights_in_the_models_folder(encoders, tmp_path, name):
     (tmp_path / "model").mkdir()
     backbone = changed(encoders / "hubert", tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").rename(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""What an encoder states about its input, against the waveforms at 16 kHz that it gets."""
+"""The expected input of an encoder, compared with the waveforms at 16 kHz that it gets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def identity(encoder: Path, stated: dict[str, object], file: str = "preprocessor
     ],
     ids=str,
 )
-def test_a_statement_that_contradicts_the_input_is_refused(encoders, family, statement, right):
+def test_an_encoder_that_expects_another_input_is_an_error(encoders, family, statement, right):
     assert identity(encoders[family], OWN[family])["model_type"] == family
     ((key, value),) = statement.items()
     message = rf"^{key} of .*{family} must be {right}, got {re.escape(repr(value))}$"
@@ -82,21 +82,21 @@ def test_a_statement_that_contradicts_the_input_is_refused(encoders, family, sta
     ],
     ids=str,
 )
-def test_each_statement_that_the_settings_overrule_is_a_note(encoders, stated, normalize, expected):
+def test_each_overridden_expectation_is_a_note(encoders, stated, normalize, expected):
     of = identity(encoders["hubert"], {"feature_extractor_type": "Wav2Vec2FeatureExtractor"} | stated)
     found = notes(config.Backbone(name=str(encoders["hubert"]), normalize=normalize), of)
     assert len(found) == len(expected)
     assert all(map(re.search, expected, found))
 
 
-def test_an_encoder_that_states_nothing_has_no_notes(encoders):
+def test_an_encoder_without_a_preprocessor_config_has_no_notes(encoders):
     (encoders["hubert"] / "preprocessor_config.json").unlink(missing_ok=True)
     (encoders["hubert"] / "processor_config.json").unlink(missing_ok=True)
     backbone = config.Backbone(name=str(encoders["hubert"]))
     assert notes(backbone, backbone_identity(backbone)) == []
 
 
-def test_a_run_says_its_notes_once_at_the_start(encoders, tmp_path, monkeypatch):
+def test_a_run_prints_its_notes_once_at_the_start(encoders, tmp_path, monkeypatch):
     identity(encoders["hubert"], {"do_normalize": True})
     write_noise_corpus(tmp_path / "corpus", 8)
     experiment = {

@@ -69,7 +69,7 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    """A random model of each kind, saved as its users save it."""
+    """A random model of each kind, saved by its library."""
     root = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
     for name, build in WAVEFORM_MODELS.items():
@@ -89,7 +89,7 @@ def settings(folder: Path | str, **changes: object) -> config.Backbone:
 
 
 @pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
-def test_any_encoder_gives_the_frames_it_announces(folders, kind, clips):
+def test_every_encoder_returns_frames_of_its_shape(folders, kind, clips):
     backbone = load_backbone(settings(folders[kind]), 0.5)
     frames = backbone.encode(clips)
     assert frames.shape == (2, *backbone.shape) == (2, backbone.frames, backbone.hidden_size)
@@ -100,14 +100,14 @@ def test_any_encoder_gives_the_frames_it_announces(folders, kind, clips):
 
 
 @pytest.mark.parametrize("kind", WAVEFORM_MODELS)
-def test_frames_are_the_models_own(folders, kind, clips):
+def test_frames_equal_the_models_output(folders, kind, clips):
     with torch.inference_mode():
         expected = AutoModel.from_pretrained(folders[kind]).eval()(torch.from_numpy(clips)).last_hidden_state
     assert torch.equal(load_backbone(settings(folders[kind]), 0.5).encode(clips), expected)
 
 
 @pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
-def test_the_last_layer_has_three_names_and_the_others_differ(folders, kind, clips):
+def test_the_last_layer_has_three_names_and_other_layers_differ(folders, kind, clips):
     last, third, first = (
         load_backbone(settings(folders[kind], layer=layer), 0.5).encode(clips) for layer in (-1, 3, 0)
     )
@@ -116,7 +116,7 @@ def test_the_last_layer_has_three_names_and_the_others_differ(folders, kind, cli
     assert not torch.allclose(last, first)
 
 
-def test_layers_count_from_the_end_too(folders, clips):
+def test_negative_layers_count_from_the_end(folders, clips):
     from_end, from_start = (
         load_backbone(settings(folders["hubert"], layer=layer), 0.5).encode(clips) for layer in (-2, 2)
     )
@@ -130,7 +130,7 @@ def test_a_layer_out_of_range_is_an_error_that_names_the_range(folders, layer):
 
 
 @pytest.mark.parametrize("kind", WAVEFORM_MODELS)
-def test_weighted_gives_all_hidden_states_and_the_models_output_as_the_last(folders, kind, clips):
+def test_weighted_returns_all_hidden_states_with_the_models_output_last(folders, kind, clips):
     with torch.inference_mode():
         model = AutoModel.from_pretrained(folders[kind]).eval()
         output = model(torch.from_numpy(clips), output_hidden_states=True)
@@ -143,7 +143,7 @@ def test_weighted_gives_all_hidden_states_and_the_models_output_as_the_last(fold
     assert torch.equal(layers[:, -1], output.last_hidden_state)  # pre-norm, the hidden state lacks its layer norm
 
 
-def test_weighted_gives_all_layers_of_whisper(folders, clips):
+def test_weighted_returns_all_layers_of_whisper(folders, clips):
     layers = load_backbone(settings(folders["whisper"], layer="weighted"), 0.5).encode(clips)
     for number in range(4):
         one = load_backbone(settings(folders["whisper"], layer=number), 0.5).encode(clips)
@@ -151,7 +151,7 @@ def test_weighted_gives_all_layers_of_whisper(folders, clips):
 
 
 @pytest.mark.parametrize("layer", ["last", "weighted"])
-def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(folders, clips, layer):
+def test_neighbouring_frames_are_averaged_and_the_last_group_can_be_shorter(folders, clips, layer):
     plain = load_backbone(settings(folders["hubert"], layer=layer), 0.5)
     tens = load_backbone(settings(folders["hubert"], layer=layer), 0.5, average=10)
     assert (plain.frames, tens.frames) == (24, 3)
@@ -161,7 +161,7 @@ def test_averaging_takes_neighbours_and_the_tail_averages_what_there_is(folders,
     torch.testing.assert_close(tens.encode(clips), torch.stack(expected, dim=-2))
 
 
-def test_a_backbone_is_a_module_whose_frames_carry_a_gradient(folders, clips):
+def test_the_frames_of_a_backbone_have_a_gradient(folders, clips):
     backbone = load_backbone(settings(folders["hubert"]), 0.5)
     frames = backbone(backbone.prepare(clips))
     assert torch.equal(frames, backbone.encode(clips))
@@ -174,7 +174,7 @@ CONVOLUTIONS = {**dict.fromkeys(WAVEFORM_MODELS, ("feature_extractor.",)), "whis
 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_a_learning_backbone_freezes_what_reads_the_waveform_or_the_spectrogram_and_nothing_else(folders, kind, clips):
+def test_learn_freezes_only_the_input_convolutions(folders, kind, clips):
     backbone = load_backbone(settings(folders[kind]), 0.5)
     backbone.requires_grad_(False)
     backbone.learn()
@@ -188,14 +188,14 @@ def test_a_learning_backbone_freezes_what_reads_the_waveform_or_the_spectrogram_
 
 
 @pytest.mark.parametrize("kind", [*WAVEFORM_MODELS, "whisper"])
-def test_the_masks_of_hugging_face_are_off_so_that_a_short_clip_can_be_learned_from(folders, kind):
+def test_hugging_faces_masks_are_off_so_that_short_clips_can_be_trained(folders, kind):
     backbone = load_backbone(settings(folders[kind]), 0.2).train()
     frames = backbone(backbone.prepare(np.zeros((2, 3200), dtype=np.float32)))
     assert frames.shape == (2, backbone.frames, 16)
     assert frames.isfinite().all()
 
 
-def test_normalising_is_what_the_feature_extractor_does(folders, clips):
+def test_normalising_equals_the_feature_extractor(folders, clips):
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
     by_hand = extractor(list(clips), sampling_rate=16000, return_tensors="np").input_values
     normalizing = load_backbone(settings(folders["wav2vec2-pre-norm"], normalize=True), 0.5)
@@ -210,13 +210,13 @@ def test_normalised_silence_stays_finite(folders):
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(7.5, 375), (2.5, 125)])
-def test_the_quickstart_whisper_takes_its_clip_and_shorter_ones(seconds, frames):
+def test_the_quickstarts_whisper_encodes_its_clip_and_shorter_ones(seconds, frames):
     backbone = load_backbone(settings(QUICKSTART), seconds)
     assert (backbone.frames, backbone.hidden_size) == (frames, 384)
     assert backbone.encode(np.zeros((1, round(seconds * 16000)), dtype=np.float32)).shape == (1, frames, 384)
 
 
-def test_a_whole_clip_whisper_is_the_encoder_as_published():
+def test_whisper_on_a_full_clip_equals_the_published_encoder():
     clip = np.random.default_rng(0).normal(scale=0.1, size=120_000).astype(np.float32)
     extractor = WhisperFeatureExtractor.from_pretrained(QUICKSTART)
     mel = extractor(clip, sampling_rate=16000, padding="max_length", max_length=120_000, return_tensors="pt")
@@ -225,7 +225,7 @@ def test_a_whole_clip_whisper_is_the_encoder_as_published():
     assert torch.equal(load_backbone(settings(QUICKSTART), 7.5).encode(clip[None]), expected.last_hidden_state)
 
 
-def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
+def test_the_encoder_of_a_whole_whisper_is_loaded(folders, clips):
     whole = WhisperForConditionalGeneration.from_pretrained(folders["whisper"]).eval()
     extractor = WhisperFeatureExtractor.from_pretrained(folders["whisper"])
     second = np.concatenate([clips, clips], axis=1)
@@ -235,7 +235,7 @@ def test_a_whisper_with_its_decoder_gives_its_own_encoder(folders, clips):
     assert torch.equal(load_backbone(settings(folders["whisper"]), 1.0).encode(second), expected)
 
 
-def test_a_whisper_with_another_spectrogram_is_refused(folders, tmp_path):
+def test_a_whisper_with_another_spectrogram_is_an_error(folders, tmp_path):
     shutil.copytree(folders["whisper"], tmp_path / "whisper")
     WhisperFeatureExtractor(feature_size=80, hop_length=200).save_pretrained(tmp_path / "whisper")
     with pytest.raises(RecipeError, match=r"hop_length .*whisper must be 160, got 200$"):
@@ -277,7 +277,7 @@ def test_weights_of_another_shape_are_an_error(folders, tmp_path):
         load_backbone(settings(folder), 0.5)
 
 
-def test_the_old_names_of_weight_norm_are_understood(folders, tmp_path, clips):
+def test_the_old_names_of_weight_norm_are_loaded(folders, tmp_path, clips):
     folder = shutil.copytree(folders["hubert"], tmp_path / "hubert")
     weights = load_file(folder / "model.safetensors")
     norm = "encoder.pos_conv_embed.conv.{}"
@@ -298,7 +298,7 @@ def test_pickled_weights_are_never_read(folders, tmp_path):
         load_backbone(settings(folder), 0.5)
 
 
-def test_a_truncated_weight_file_is_a_sentence(folders, tmp_path):
+def test_a_truncated_weight_file_is_an_error(folders, tmp_path):
     folder = shutil.copytree(folders["hubert"], tmp_path / "hubert")
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -306,10 +306,10 @@ def test_a_truncated_weight_file_is_a_sentence(folders, tmp_path):
         load_backbone(settings(folder), 0.5)
 
 
-ADVICE = "where there is a network, `hf download no/such --local-dir FOLDER`, and name that folder here"
+ADVICE = "with a network, run `hf download no/such --local-dir FOLDER` and set the backbone to that folder"
 
 
-def test_a_hub_name_in_offline_mode_is_a_sentence_that_ends_with_what_to_do():
+def test_a_hub_name_in_offline_mode_is_an_error_with_a_remedy():
     with pytest.raises(RecipeError) as error:
         load_backbone(settings("no/such"), 0.5)
     assert str(error.value) == (
@@ -318,7 +318,7 @@ def test_a_hub_name_in_offline_mode_is_a_sentence_that_ends_with_what_to_do():
     )
 
 
-def test_a_hub_name_without_a_network_is_a_sentence_that_ends_with_what_to_do(monkeypatch):
+def test_a_hub_name_without_a_network_is_an_error_with_a_remedy(monkeypatch):
     def unreachable(*arguments, **options):
         raise LocalEntryNotFoundError("An error happened while trying to locate the file on the Hub")
 
@@ -345,13 +345,13 @@ def test_a_hub_repository_without_safetensors_advises_a_revision(tmp_path, folde
         load_backbone(settings("some/encoder"), 0.5)
 
 
-def test_a_folder_without_a_config_is_a_sentence(tmp_path):
+def test_a_folder_without_a_config_is_an_error(tmp_path):
     with pytest.raises(RecipeError, match=r"^the backbone folder .* has no config\.json$"):
         load_backbone(settings(tmp_path), 0.5)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", "[" * 20_000, '{"model_type": ["hubert"]}'])
-def test_a_config_of_no_model_is_a_sentence(tmp_path, text):
+def test_a_config_without_a_model_type_is_an_error(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(
         RecipeError, match=r"^(model_type|the config\.json) of the backbone .*(, got |invalid: )[^\n]*$"
@@ -359,7 +359,7 @@ def test_a_config_of_no_model_is_a_sentence(tmp_path, text):
         load_backbone(settings(tmp_path), 0.5)
 
 
-def test_a_text_model_is_a_sentence(tmp_path):
+def test_a_text_model_is_an_error(tmp_path):
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=8, **sizes)).save_pretrained(tmp_path)
     with pytest.raises(RecipeError, match=r"model_type .*must be one of .*hubert.*, got 'bert'$"):
@@ -372,7 +372,7 @@ def test_a_moved_folder_is_the_same_backbone(folders, tmp_path):
     assert backbone_identity(settings(copy)) == backbone_identity(settings(folders["hubert"]))
 
 
-def test_identity_tells_models_and_settings_apart(folders):
+def test_identity_differs_between_models_and_settings(folders):
     identities = [
         backbone_identity(settings(folders["hubert"])),
         backbone_identity(settings(folders["wavlm"])),

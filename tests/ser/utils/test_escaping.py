@@ -1,4 +1,4 @@
-"""Names, labels and notes stay text: in Markdown, as a renderer shows it, and in the cells of a spreadsheet."""
+"""Names, labels and notes stay text in rendered Markdown and in spreadsheets."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_text_without_markup_stays_readable_in_the_file():
         assert escape_markdown(text) == text
 
 
-def test_line_breaks_and_marks_that_reverse_text_are_made_visible():
+def test_line_breaks_and_bidirectional_marks_are_escaped():
     assert one_line(" a\n\tb\u2028c ") == "a b c"
     assert one_line("happy\u202egnp.\x1b[31m\x00") == r"happy\u202egnp.\x1b[31m\x00"
 
 
-def test_the_header_of_a_table_is_text_too():
+def test_the_header_of_a_table_is_escaped():
     assert Table(("a|b\n<c>", "`d`"), [("1", "2")]).markdown().splitlines()[0] == r"| a\|b &lt;c&gt; | \`d\` |"
 
 
@@ -87,5 +87,5 @@ def test_a_spreadsheet_shows_a_formula_as_text(start):
 
 
 @pytest.mark.parametrize("value", ["-0.5", "+1e-3", -0.5, 7, None, "", "happy", "a=b", "1-2", "'=a"])
-def test_numbers_and_other_text_stay_what_they_are_in_a_cell(value):
+def test_numbers_and_other_text_are_unchanged_in_a_cell(value):
     assert csv_cell(value) is value

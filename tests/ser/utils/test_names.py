@@ -16,7 +16,7 @@ RESERVED = [".hidden", "a.", "NUL", "nul.txt", "Com1", "con .x"]
 
 
 @pytest.mark.parametrize("name", [*OUTSIDE, *UNSEEN, *LONG, *RESERVED])
-def test_a_name_that_no_folder_can_have_everywhere_is_refused(name):
+def test_a_name_that_is_not_a_valid_folder_on_every_system_is_an_error(name):
     with pytest.raises(RecipeError, match=r"^model must [^\n]*, got '[^\n]{0,160}$"):
         check_path_name(name, "model")
 
@@ -24,7 +24,7 @@ def test_a_name_that_no_folder_can_have_everywhere_is_refused(name):
 @pytest.mark.parametrize(
     "name", ["conv residual n_div=8 both stride=1", "x" * 200, "Ünïcode", "日本", "a.b", "console"]
 )
-def test_other_names_are_kept(name):
+def test_other_names_are_unchanged(name):
     assert check_path_name(name, "model") == name
 
 

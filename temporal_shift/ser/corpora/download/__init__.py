@@ -1,4 +1,4 @@
-"""Download a corpus from its publisher, compare its checksum, and unpack it into a folder that appears whole.
+"""Download a corpus from its publisher, verify its checksum, and unpack it into a folder.
 
 :data:`~temporal_shift.ser.corpora.download.sources.SOURCES` lists the corpora.
 """
@@ -46,10 +46,10 @@ class Downloaded:
 
 
 def downloaded(corpus: DownloadableCorpus, folder: Path) -> Downloaded | None:
-    """What was downloaded to a folder; None if it is empty or does not exist.
+    """What was downloaded to a folder; ``None`` if the folder is empty or does not exist.
 
     Raises:
-        RecipeError: If there is anything else.
+        RecipeError: If the folder contains anything else.
     """
     if not folder.exists():
         return None
@@ -70,14 +70,14 @@ def downloaded(corpus: DownloadableCorpus, folder: Path) -> Downloaded | None:
 def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, *, wait: float = 1.0) -> Downloaded:
     """Download a corpus to a folder, which then contains its files and ``download.json``.
 
-    The folder appears when it is complete. Until then, what has arrived is in a hidden folder beside it, and the next
-    call continues with it. A folder that is already complete is left as it is.
+    The folder appears when it is complete. Until then, the download is in a hidden folder beside it, and the next call
+    continues it. A complete folder is not changed.
 
     Args:
         corpus: One of :data:`~.sources.SOURCES`.
         folder: The folder. It must not exist, be empty, or contain the same corpus.
-        on_progress: Called with the bytes of the archive that have arrived and their total, None if it is unknown.
-        wait: Seconds before the second attempt.
+        on_progress: Called with the downloaded bytes and the total, ``None`` if it is unknown.
+        wait: Seconds before the second attempt; doubled for each further one.
     Raises:
         RecipeError: If the folder contains anything else, the server does not send the file, the archive has another
             checksum than the published one or cannot be unpacked safely, the reader cannot read an archive that has no
@@ -88,22 +88,22 @@ def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, 
         return found
     work = folder.with_name(f".{folder.name}.download")
     try:
-        with _full_disks_as_sentences(folder), only_command_in(work, "choose another folder"):
+        with _report_full_disk(folder), only_command_in(work, "choose another folder"):
             archive = _archive(corpus, work, on_progress, wait)
             found = _unpacked(corpus, archive, work / "unpacked")
             with suppress(FileNotFoundError):
-                folder.rmdir()  # an empty one: Windows renames to new names only
+                folder.rmdir()  # if empty: on Windows, a rename needs a new name
             os.replace(work / "unpacked", folder)
             shutil.rmtree(work, ignore_errors=True)
     finally:
         with suppress(OSError):
-            work.rmdir()  # if nothing has arrived
+            work.rmdir()  # if nothing was downloaded
     return found
 
 
 def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wait: float) -> Path:
-    """The archive with the published checksum, in the folder for what has arrived."""
-    name = f"{hashlib.sha256(corpus.url.encode()).hexdigest()[:16]}.zip"  # another address is another file
+    """Download the archive to ``work`` and verify the published checksum."""
+    name = f"{hashlib.sha256(corpus.url.encode()).hexdigest()[:16]}.zip"  # one file per address
     fetch = ResumingDownloader(
         work / f"{name}.part",
         on_progress,
@@ -125,7 +125,7 @@ def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wa
 
 def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downloaded:
     """Unpack the archive with its record to a temporary folder, which is deleted if that fails."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
     try:
         folder.mkdir()
         files = unpack(archive, folder)
@@ -153,7 +153,7 @@ def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downlo
 
 
 def _check_content(corpus: DownloadableCorpus, folder: Path) -> None:
-    """Raise :class:`ArchiveError` if the reader cannot read the folder: the server may send another archive today."""
+    """Raise :class:`ArchiveError` if the reader cannot read the folder: the archive on the server may have changed."""
     try:
         read_corpus(corpus.settings(folder))
     except RecipeError as error:
@@ -164,13 +164,13 @@ def _check_content(corpus: DownloadableCorpus, folder: Path) -> None:
 
 
 @contextmanager
-def _full_disks_as_sentences(folder: Path) -> Iterator[None]:
+def _report_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise RecipeError(
-            f"{folder}: {os.strerror(error.errno or errno.ENOSPC)}; what has arrived is kept, and the same command "
-            "continues when there is space"
+            f"{folder}: {os.strerror(error.errno or errno.ENOSPC)}; the download is kept, and the same command "
+            "continues it when there is space"
         ) from None

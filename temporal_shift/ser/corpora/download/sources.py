@@ -1,6 +1,6 @@
-"""The corpora that anyone may download: addresses, published checksums, licences, and how to read each one.
+"""The corpora that can be downloaded: addresses, published checksums, licences, and the settings to read them.
 
-Every address, checksum and licence names its source. None of the servers was reached from where this was written.
+Every address, checksum and licence names its source. The addresses were not tested.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class DownloadableCorpus:
     licence_url: str
     citation: str
     reader: str
-    checksum: str | None = None  # as published, with its algorithm: "md5:..."
-    size: int | None = None  # bytes of the archive, as published
-    path: str = "."  # what the reader reads, in the unpacked folder
+    checksum: str | None = None  # published, with its algorithm: "md5:..."
+    size: int | None = None  # published bytes of the archive
+    path: str = "."  # for the reader, relative to the unpacked folder
     audio: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  # other options of the reader
 
     def settings(self, folder: Path) -> config.Corpus:
-        """How to read the corpus from the folder that it was unpacked to."""
+        """The settings to read the corpus from its unpacked folder."""
         audio = None if self.audio is None else folder / self.audio
         return config.Corpus.checked(reader=self.reader, path=folder / self.path, audio=audio, **self.options)
 
@@ -64,7 +64,7 @@ _RAVDESS = DownloadableCorpus(
 _CREMAD = DownloadableCorpus(
     name="crema-d",
     title="CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset: audio only",
-    # the mirror to which an author refers when GitHub's quota for git-lfs is used up: CREMA-D's issue 15
+    # the mirror that an author recommends if GitHub's git-lfs quota is used up: CREMA-D's issue 15
     url="https://gitlab.com/cs-cooper-lab/crema-d-mirror/-/archive/main/crema-d-mirror-main.zip?path=AudioWAV",
     page="https://github.com/CheyneyComputerScience/CREMA-D",
     licence="Open Database License 1.0; contents under the Database Contents License 1.0",  # the page's README

@@ -1,4 +1,4 @@
-"""Download one file over HTTP, and continue where an earlier attempt was cut off."""
+"""Download one file over HTTP, and resume interrupted downloads."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from pydantic.dataclasses import dataclass
 from ...utils.atomic_files import write_json
 from ...utils.errors import RecipeError, reason_of, shortened
 
-_ATTEMPTS = 5  # in a row without a new byte
-_PIECE = 1 << 14  # bytes; what is cut off within one is asked for again
+_ATTEMPTS = 5  # consecutive ones without a new byte
+_PIECE = 1 << 14  # bytes; an incomplete piece is requested again
 _TIMEOUT = 30.0  # seconds without an answer or a byte
-_PASSING = (408, 425, 429)  # and 5xx: the same request can succeed later
-_ZIP = (b"PK\3\4", b"PK\5\6")  # the first bytes of an archive, and of one without files
+_PASSING = (408, 425, 429)  # and 5xx: worth another attempt
+_ZIP = (b"PK\3\4", b"PK\5\6")  # first bytes of an archive, and of an empty one
 
-OnProgress = Callable[[int, int | None], None]  # bytes so far, and in all if that is known
+OnProgress = Callable[[int, int | None], None]  # downloaded bytes, total if known
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class _State:
-    """What the server said of the file that the partial file is the beginning of."""
+    """The server's description of the file that is partially downloaded."""
 
     validator: str | None  # its strong ETag, or the date of its last change
     total: NonNegativeInt | None
 
 
 class ResumingDownloader:
-    """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own, it continues after a cut.
+    """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own, it resumes.
 
-    The bytes go to ``partial``, which is kept when the connection is cut, the disk is full or the process is killed.
-    The next attempt asks for the rest with ``Range``, and with ``If-Range`` for all of it if the file has changed.
-    Servers without ``Range`` send all of it.
+    The bytes go to ``partial``, which is kept if the connection is lost, the disk is full or the process is killed. The
+    next attempt requests the rest with ``Range``; with ``If-Range``, a changed file is sent from the start. Servers
+    without ``Range`` send the whole file.
 
     Args:
-        partial: The file for what has arrived; its state lies beside it.
+        partial: The file for the downloaded bytes; its state is in a file beside it.
         on_progress: Called for every piece.
-        is_verified: Whether a checksum is compared afterwards. Without one, and without an ETag or a date from the
-            server, a change of the file would not be noticed, so the download starts again.
+        is_verified: Whether a checksum is verified afterwards. Without one, and without an ETag or a date from the
+            server, a change of the file cannot be detected, so the download starts again.
         page: Where the publishers describe the file, for messages.
         size: The file's published size in bytes, if there is one.
-        wait: Seconds before the second attempt; they double with each further one.
+        wait: Seconds before the second attempt; doubled for each further one.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ResumingDownloader:
     ) -> None:
         self.partial, self.on_progress = partial, on_progress
         self.is_verified, self.size, self.wait = is_verified, size, wait
-        self._location: str | None = None  # of the last redirect
+        self._location: str | None = None  # target of the last redirect
         self._hint = f"the address may have moved, see {page}"
         self._state_file = partial.with_name(f"{partial.name}.json")
 
@@ -74,22 +74,22 @@ class ResumingDownloader:
             RecipeError: If the server has no such file, redirects to an address that cannot be used, sends a web page,
                 a file of another size or one that is not a zip archive, or if five attempts in a row bring no new byte.
         """
-        most = failures = 0
+        largest = failures = 0
         while True:
             try:
                 self._attempt(url)
                 break
             except RecipeError:
                 raise
-            except (requests.TooManyRedirects, ValueError) as error:  # of an address: the next attempt would be equal
+            except (requests.TooManyRedirects, ValueError) as error:  # an invalid address: do not retry
                 raise RecipeError(self._unusable(url, error)) from None
             except requests.RequestException as error:
                 answer = error.response
                 if answer is not None and not (answer.status_code >= 500 or answer.status_code in _PASSING):
                     raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}: {self._hint}") from None
                 size = self.partial.stat().st_size if self.partial.exists() else 0
-                failures = 0 if size > most else failures + 1
-                most = max(most, size)
+                failures = 0 if size > largest else failures + 1
+                largest = max(largest, size)
                 if failures >= _ATTEMPTS:
                     reason = reason_of(error) if answer is None else f"{answer.status_code} {answer.reason}"
                     raise RecipeError(
@@ -113,12 +113,12 @@ class ResumingDownloader:
         return f"{url} redirects to an address that cannot be used, {where}: {self._hint}"
 
     def _attempt(self, url: str) -> None:
-        """Ask for what is missing, and append it."""
+        """Request the missing bytes, and append them."""
         state = self._state()
         done = self.partial.stat().st_size if state is not None else 0
         if state is not None and done == state.total:
             return
-        headers = {"Accept-Encoding": "identity"}  # the archive's own bytes
+        headers = {"Accept-Encoding": "identity"}  # no compression on top of the archive's
         if state is not None and done:
             headers["Range"] = f"bytes={done}-"
             if state.validator is not None:
@@ -152,14 +152,14 @@ class ResumingDownloader:
             self._location = answer.headers["Location"]
 
     def _check_kind(self, url: str, answer: requests.Response, total: int | None) -> None:
-        """Raise :class:`RecipeError` if the answer is not the published file, before anything is written."""
+        """Raise :class:`RecipeError` if the answer is not the published file, before writing."""
         if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise RecipeError(f"{url} must be a zip archive, got a web page: {self._hint}")
         if self.size is not None and total not in (None, self.size):
             raise RecipeError(f"{url} must have the published size, {self.size} bytes, got {total}: {self._hint}")
 
     def _state(self) -> _State | None:
-        """The state of the partial file; None if there is none that can be continued."""
+        """The state of the partial file; ``None`` if it cannot be resumed."""
         try:
             state = TypeAdapter(_State).validate_json(self._state_file.read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -177,7 +177,7 @@ def check_free_space(folder: Path, needed: int, what: str) -> None:
     """Raise :class:`RecipeError` if a folder's disk has less than ``needed`` free bytes.
 
     Args:
-        what: What needs them, for the message.
+        what: What needs the space, for the message.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -190,7 +190,7 @@ def in_megabytes(size: int) -> str:
 
 def _validator_of(answer: requests.Response) -> str | None:
     etag = answer.headers.get("ETag", "")
-    return etag if etag.startswith('"') else answer.headers.get("Last-Modified")  # If-Range takes no weak ETag
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified")  # If-Range does not allow weak ETags
 
 
 def _length_of(answer: requests.Response) -> int | None:

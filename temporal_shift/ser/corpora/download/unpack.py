@@ -1,4 +1,4 @@
-"""Unpack a zip archive that nobody here has seen before."""
+"""Unpack an untrusted zip archive."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ...utils.errors import RecipeError, reason_of, shortened
 from ...utils.names import check_path_name
 from .transfer import check_free_space, in_megabytes
 
-_MAX_RATIO = 20  # of the files to the archive; recordings compress to a half at best
-_SLACK = 1 << 20  # bytes, for small archives
+_MAX_RATIO = 20  # size of the files / size of the archive; for recordings it is at most about 2
+_SLACK = 1 << 20  # bytes added to the limit, for small archives
 _MAX_FILES = 100_000
 
 
 class ArchiveError(RecipeError):
-    """The archive is damaged, or contains what no corpus does."""
+    """The archive is damaged or unsafe."""
 
 
 def unpack(archive: Path, folder: Path) -> int:
     """Write the files of an archive below a folder that does not exist, and return their number.
 
-    Hidden files and those of ``__MACOSX`` are left out, and so is a single folder that contains everything else.
+    Hidden files and ``__MACOSX`` are skipped. If all files are in one top folder, its name is dropped from the paths.
 
     Raises:
         ArchiveError: If the archive is damaged, encrypted or empty; if it contains links, devices, or names that are
@@ -49,7 +49,7 @@ def unpack(archive: Path, folder: Path) -> int:
 
 
 def _members(opened: zipfile.ZipFile, size: int) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The files to write by their path; raises :class:`ArchiveError` before the first is written."""
+    """The files to write, by path; raises :class:`ArchiveError` before anything is written."""
     found = {}
     for info in opened.infolist():
         path = _checked(info)
@@ -73,9 +73,9 @@ def _members(opened: zipfile.ZipFile, size: int) -> dict[PurePosixPath, zipfile.
 
 
 def _checked(info: zipfile.ZipInfo) -> PurePosixPath | None:
-    """The path of an entry; None for those to leave out."""
+    """The path of an entry; ``None`` if it is skipped."""
     name = info.filename
-    kind = stat.S_IFMT(info.external_attr >> 16)  # zero where the archive comes from Windows
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 in archives from Windows
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise ArchiveError(f"the archive must contain files and folders only, got a link or a device {shortened(name)}")
     if info.flag_bits & 1:
@@ -94,7 +94,7 @@ def _checked(info: zipfile.ZipInfo) -> PurePosixPath | None:
 
 
 def _check_distinct(found: dict[PurePosixPath, zipfile.ZipInfo]) -> None:
-    """Raise :class:`ArchiveError` if two names are one on some systems, or a file is also a folder."""
+    """Raise :class:`ArchiveError` if two names are equal on some systems, or a file is also a folder."""
     seen: dict[str, PurePosixPath] = {}
     for path in found:
         other = seen.setdefault(_folded(path), path)

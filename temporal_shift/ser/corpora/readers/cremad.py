@@ -11,7 +11,7 @@ from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
-# actor, sentence, emotion, intensity; copies from before October 2022 have a 1040_ITH_SAD_X
+# actor, sentence, emotion, intensity; releases before October 2022 have the file 1040_ITH_SAD_X
 NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(

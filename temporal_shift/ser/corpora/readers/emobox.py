@@ -20,7 +20,7 @@ from ..folders import corpus_folder, sorted_entries
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 
-MAPS = ("label_map.json", "label_dict.json")  # EMOVO's has the other name
+MAPS = ("label_map.json", "label_dict.json")  # EMOVO has the second
 _PARTS = ("train", "valid", "test")
 
 
@@ -60,7 +60,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     if not rows and folds:
         rows = [row for part in folds[0].parts.values() for row in part.values()]
     if not rows and not problems:
-        problems.append(f"{folder} contains no {dataset}.jsonl and no fold_1/{dataset}_test_fold_1.jsonl")
+        problems.append(f"{folder} must contain {dataset}.jsonl or fold_1/{dataset}_test_fold_1.jsonl")
     if corpus.folds == "published":
         raise_problems(problems)
         rows = _tested(rows, folds, dataset)
@@ -135,7 +135,7 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
         raise RecipeError(f"{path} must contain a class for each label")
     found = clean_label_map(found)
     capitals = {code.lower(): label for code, label in found.items()}
-    for row in rows:  # EmoDB has the label neutral and the key Neutral
+    for row in rows:  # EmoDB's rows have neutral, its map has Neutral
         if row.label not in found and row.label.lower() in capitals:
             found[row.label] = capitals[row.label.lower()]
     return found

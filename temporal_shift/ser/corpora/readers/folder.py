@@ -10,7 +10,7 @@ from ...utils.errors import RecipeError
 from ..folders import audio_files, corpus_folder
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
-from ..speaker_groups import wants_sessions
+from ..speaker_groups import uses_sessions
 
 PATTERN = "{label}/{speaker}/{name}"
 
@@ -31,7 +31,7 @@ def read_folder(corpus: config.Corpus) -> Manifest:
     root = corpus_folder(corpus.path)
     pattern = corpus.pattern or PATTERN
     expression = _compiled(pattern)
-    sessions = wants_sessions(corpus, "session" in expression.groupindex, "a field {session} in the pattern")
+    sessions = uses_sessions(corpus, "session" in expression.groupindex, "a field {session} in the pattern")
     rows: list[Row] = []
     misfits: list[Path] = []
     for path in audio_files(root):
@@ -43,7 +43,7 @@ def read_folder(corpus: config.Corpus) -> Manifest:
             session = found["session"] if sessions else ""
             rows.append(Row(relative.with_suffix("").as_posix(), path, found["label"], found["speaker"], session))
     if misfits and not rows:
-        raise RecipeError(f"none of the {len(misfits)} recordings below {root} fits {pattern!r}, nor does {misfits[0]}")
+        raise RecipeError(f"pattern must fit the recordings below {root}, such as {misfits[0]}, got {pattern!r}")
     return make_manifest(rows, [f"the file {path} does not fit {pattern!r}" for path in misfits], corpus)
 
 
@@ -51,21 +51,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     first, *parts = _FIELD.split(pattern)
     fields, texts = parts[::2], parts[1::2]
     if not all(texts[:-1]):
-        raise RecipeError(f"pattern={pattern!r} must have text between two fields: nothing else parts them")
+        raise RecipeError(f"pattern must have text between two fields, got {pattern!r}")
     for field in fields:
         if not field.isidentifier():
-            raise RecipeError(
-                f"pattern={pattern!r} has the field {{{field}}}: its name must be one word, like {{take}}"
-            )
+            raise RecipeError(f"fields of the pattern must be one word, like {{take}}, got {{{field}}} in {pattern!r}")
     if missing := [f"{{{field}}}" for field in ("label", "speaker") if field not in fields]:
-        raise RecipeError(f"pattern={pattern!r} has no {' and no '.join(missing)}: such a pattern is {PATTERN!r}")
+        raise RecipeError(f"pattern must contain {' and '.join(missing)}, like {PATTERN!r}, got {pattern!r}")
     expression = re.escape(first)
     unique = len({*fields}) == len(fields)
     for index, (field, text) in enumerate(zip(fields, texts, strict=True)):
         found = f"(?P<{field}>[^/]+?)"
         if field in fields[:index]:
             expression += f"(?P={field})"
-        elif unique and index < len(fields) - 1:  # the shortest match is final: trying all takes minutes on long names
+        elif unique and index < len(fields) - 1:  # no backtracking, which takes minutes on long names
             expression += f"(?={found}{re.escape(text)})(?P={field})"
         else:
             expression += found

@@ -15,11 +15,11 @@ from ..manifest import Manifest, Style, Utterance
 from ..manifest_builder import read_utterance
 from ..published_counts import PublishedAudio, PublishedCounts
 
-NAME = re.compile(r"Ses\d\d[FM]_(impro|script)\w+_[FM]\d+", re.ASCII)  # of an utterance
+NAME = re.compile(r"Ses\d\d[FM]_(impro|script)\w+_[FM]\d+", re.ASCII)  # an utterance's id
 LABELS = ("happy", "angry", "sad", "neutral")
 
 _EXTENSIONS = (".wav", ".flac", ".ogg")
-_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
+_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by part of the dialog's name
 
 _BY_SESSION = {  # utterances, in the order of LABELS
     "Session1": (278, 229, 194, 384),
@@ -62,7 +62,7 @@ class _Line:
 def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     """Read the happy (and excited), angry, sad and neutral utterances of an IEMOCAP tree, sorted by session and id.
 
-    ``label_map`` replaces these classes; its keys are the corpus's codes (``hap``, ``fru``, ...) or these four.
+    ``label_map`` replaces these classes; its keys are the corpus's codes (``hap``, ``fru``, ...) or the four classes.
 
     The tree contains ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
     (or ``.flac``, or ``.ogg``), and the same for the other sessions. Each session has two speakers, such as ``Ses01F``
@@ -112,7 +112,7 @@ def _evaluation(session: Path) -> Path:
 def _votes(evaluation: Path) -> Iterator[_Line]:
     dialogs = sorted_entries(evaluation) if evaluation.is_dir() else []
     for dialog in dialogs:
-        if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # macOS's "._Ses*.txt", among others
+        if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # such as macOS's "._Ses*.txt"
             continue
         try:
             text = dialog.read_text(encoding="utf-8", errors="replace")  # comments can be in any encoding
@@ -126,7 +126,7 @@ def _votes(evaluation: Path) -> Iterator[_Line]:
 def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     vote = _VOTE.match(line.text)
     if vote is None:
-        raise RecipeError("not '[start - end]<tab>utterance<tab>emotion<tab>...'")
+        raise RecipeError("must be '[start - end]<tab>utterance<tab>emotion<tab>...'")
     if vote["id"] in first:
         raise RecipeError(f"the utterance {vote['id']} occurs already in {first[vote['id']]}")
     first[vote["id"]] = line

@@ -17,7 +17,7 @@ from ...utils.text_files import json_lines, read_text
 from ..folders import READ
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
-from ..speaker_groups import wants_sessions
+from ..speaker_groups import uses_sessions
 
 _NEEDED = ("path", "label", "speaker")
 _DELIMITERS = ",;\t"
@@ -43,7 +43,7 @@ def read_table(corpus: config.Corpus) -> Manifest:
     is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{")
     records = list(_from_json(text, path, problems) if is_json else _from_csv(text, path, given, problems))
     columns = {column for _, cells in records for column in cells}
-    sessions = wants_sessions(corpus, given["session"] in columns, f"a column {given['session']} in {path}")
+    sessions = uses_sessions(corpus, given["session"] in columns, f"a column {given['session']} in {path}")
     used = [*_NEEDED, *(["id"] if given["id"] in columns else []), *(["session"] if sessions else [])]
     for column in corpus.columns or {}:
         if records and given[column] not in columns:
@@ -84,24 +84,24 @@ def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[st
             if not header:
                 header = _names(cells)
                 if missing := [column for column in needed if column not in header]:
+                    what = f"{'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
                     raise RecipeError(
-                        f"{where}: there is no column {', '.join(missing)}: the columns are {', '.join(header)}; "
-                        "name others by the option columns"
+                        f"{where}: the table must have the {what}, got {', '.join(header)}; set columns for other names"
                     )
                 if double := next((name for name in given.values() if header.count(name) > 1), None):
                     raise RecipeError(f"{where}: the column {double} occurs twice")
             elif len(cells) > len(header):
-                problems.append(f"{where}: there are {len(cells)} cells under {len(header)} columns")
+                problems.append(f"{where}: a row must have at most {len(header)} cells, got {len(cells)}")
             elif rows := _rows_in(cells, delimiter, len(header), header.index(given["path"])):
                 problems.append(f"{where}: a quoted cell contains {rows} rows of the table: double the quotes in cells")
             else:
                 yield where, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
     except csv.Error as error:
-        problems.append(f"{path}, line {line}: not a row of a table: {error}")
+        problems.append(f"{path}, line {line}: the row cannot be parsed: {error}")
 
 
 def _rows_in(cells: list[str], delimiter: str, columns: int, path: int) -> int:
-    """The number of rows in the cells: a single quote mark hides all that follow until the next one."""
+    """The number of rows inside the cells: an unpaired quote mark swallows the rows up to the next one."""
     inside = (line.split(delimiter) for cell in cells if "\n" in cell for line in cell.split("\n"))
     return sum(len(row) == columns and PurePath(row[path].strip()).suffix.lower() in READ for row in inside)
 
@@ -119,7 +119,7 @@ def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
 
 
 def _text(cell: object) -> str | None:
-    """Text, or a number as text, or a missing value as ``null``; ``None`` for values that are no name."""
+    """Text, or a number as text, or a missing value as ``null``; ``None`` for other values."""
     if cell is None:
         return "null"
     if isinstance(cell, bool) or not isinstance(cell, str | int | float) or cell in (math.inf, -math.inf):
@@ -130,7 +130,7 @@ def _text(cell: object) -> str | None:
 def _unreadable(
     texts: Mapping[str, str | None], given: Mapping[str, str], named: Mapping[str, str | None]
 ) -> list[str]:
-    """What is wrong with the cells of a row, by column. Labels that the label map names are right."""
+    """The problems of the cells of a row. Labels that the label map contains are valid."""
     reasons = []
     for column, text in texts.items():
         name = repr(given[column])
@@ -147,7 +147,7 @@ def _unreadable(
 
 
 def _audio(path: Path) -> list[Path]:
-    """The file, or the files with this name and an extension of audio."""
+    """The file, or the files with this name and an audio extension."""
     if path.is_file() or not path.name:
         return [path]
     return [other for extension in READ if (other := path.parent / (path.name + extension)).is_file()] or [path]
