@@ -4,15 +4,15 @@
     python examples/quickstart/render_corpus.py --out DIR
 
 espeak-ng (GPL-3, shipped as a shared library by the wheel ``espeakng-loader``) speaks each sentence; NumPy shapes the
-sound. A class is a point of a 2x2. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) moves the
-means of cues that overlap widely: rate, pitch, range, loudness, spectral tilt. *Direction* is the order of events in
-time and nothing else: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows
+sound. The classes are a 2x2 grid. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) moves the
+means of cues that overlap widely: rate, pitch, range, loudness, spectral tilt. *Direction* is only the order of events
+in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows
 loudness or loudness follows brightness::
 
     ang, sad (+1)   loud -> bright -> soft -> dull -> loud ...
     hap, neu (-1)   loud -> dull -> soft -> bright -> loud ...
 
-One is the other played backwards: over an utterance both hold the same loudness and the same brightness equally often.
+One is the other in reverse: over an utterance, both have the same distribution of loudness and of brightness.
 """
 
 import argparse
@@ -30,15 +30,15 @@ import soundfile
 import soxr
 
 SEED = 20261123
-RATE = 16_000  # of the files, Hz
-COMPRESSION = 0.8  # of Vorbis: about 11 kB an utterance
-TURN = (0.6, 0.8)  # least and most seconds of a turn through loud, bright, soft and dull
+RATE = 16_000  # Hz
+COMPRESSION = 0.8  # Vorbis level: about 11 kB per utterance
+TURN = (0.6, 0.8)  # minimum and maximum seconds of a turn through loud, bright, soft and dull
 SWING = 20.0  # mean dB between loud and soft
-SCATTER = 0.4  # of arousal within a class, where the classes are 2 apart
-CUE = 1.0  # how far arousal moves a cue, in deviations (0.8) of its own scatter
-DULL = np.hanning(32) / 16  # a low pass at about 1 kHz
-BRIGHT = np.array([-1, 2, -1])  # a high pass
-FEMALE = ["en+f1", "en+f2", "en+f3", "en+f4", "en+f5"]  # one a session
+SCATTER = 0.4  # standard deviation of arousal within a class; the classes are 2 apart
+CUE = 1.0  # effect of arousal on a cue, which has its own standard deviation of 0.8
+DULL = np.hanning(32) / 16  # low-pass filter at about 1 kHz
+BRIGHT = np.array([-1, 2, -1])  # high-pass filter
+FEMALE = ["en+f1", "en+f2", "en+f3", "en+f4", "en+f5"]  # one per session
 MALE = ["en+m1", "en+m2", "en+m3", "en+m4", "en+m7"]
 DIALOGS = ["F_impro01", "F_script01_1", "M_impro01", "M_script01_1"]
 SENTENCES = (
@@ -65,7 +65,7 @@ There was a letter in the drawer.
 
 @dataclass(frozen=True, slots=True)
 class Emotion:
-    """What a label asks of a voice: the means of arousal and valence, and the direction of time, +1 or -1."""
+    """A label with its mean arousal and valence, and its direction in time, +1 or -1."""
 
     label: str
     arousal: float
@@ -97,20 +97,20 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Prosody:
-    """How one utterance is said."""
+    """The prosody of one utterance."""
 
-    rate: float  # words a minute
+    rate: float  # words per minute
     pitch: float  # espeak's 0..99
     range: float  # espeak's 0..99
     gain: float  # dB
-    tilt: float  # of 1 + tilt z^-1: below 0 bright, above 0 dull
-    swing: float  # of loudness within a turn, dB; its sign is the direction
+    tilt: float  # coefficient of the filter 1 + tilt z^-1: below 0 bright, above 0 dull
+    swing: float  # change of loudness within a turn, dB; its sign is the direction
     noise: float  # dB below the mean level of speech
     arousal: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, speaker: Speaker, emotion: Emotion) -> "Prosody":
-        """Cues share one drawn arousal and add scatter of their own, so that each overlaps between the classes."""
+        """All cues depend on one random arousal, and each adds noise, so that cues overlap between the classes."""
         arousal = rng.normal(emotion.arousal, SCATTER)
         rate, pitch, range_, gain, tilt = CUE * arousal + rng.normal(0, 0.8, size=5)
         return cls(
@@ -126,7 +126,7 @@ class Prosody:
 
 
 class Espeak:
-    """espeak-ng through its C interface. One to a process: the library keeps its state in globals."""
+    """espeak-ng through its C interface. Use one instance per process: the library has global state."""
 
     _SYNCHRONOUS, _UTF8 = 2, 1
 
@@ -134,12 +134,12 @@ class Espeak:
         self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
         self._rate = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), 0)
         if self._rate <= 0:
-            raise RuntimeError(f"espeak_Initialize gave {self._rate}: no data at {espeakng_loader.get_data_path()}")
+            raise RuntimeError(f"espeak_Initialize returned {self._rate}: no data at {espeakng_loader.get_data_path()}")
         self._lib.espeak_Info.restype = ctypes.c_char_p
         self.version = self._lib.espeak_Info(None).decode()
         self._chunks: list[np.ndarray] = []
         signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        self._callback = signature(self._collect)  # held here: the library keeps only the pointer
+        self._callback = signature(self._collect)  # keeps a reference: the library has only the pointer
         self._lib.espeak_SetSynthCallback(self._callback)
 
     def _collect(self, wave: "ctypes._Pointer[ctypes.c_short]", samples: int, _events: int | None) -> int:
@@ -148,13 +148,13 @@ class Espeak:
         return 0
 
     def say(self, sentence: str, voice: str, prosody: Prosody, *, seed: int) -> np.ndarray:
-        """Speech at 16 kHz in -1..1, without the silence around it, with the rate, pitch and range of ``prosody``."""
+        """Speech at 16 kHz in [-1, 1] with the rate, pitch and range of ``prosody``, without silence around it."""
         self._chunks.clear()
         if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
         for number, value in ((1, prosody.rate), (3, prosody.pitch), (4, prosody.range)):  # espeak_PARAMETER
             self._lib.espeak_SetParameter(number, round(value), 0)
-        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # else the breath noise differs from run to run
+        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # else the breath noise is not reproducible
         text = sentence.encode()
         self._lib.espeak_Synth(text, len(text) + 1, 0, 0, 0, self._UTF8, None, None)
         wave = soxr.resample(np.concatenate(self._chunks) / 32768, self._rate, RATE)
@@ -163,7 +163,7 @@ class Espeak:
 
 
 def circling_phase(samples: int, direction: float, rng: np.random.Generator) -> np.ndarray:
-    """A phase in radians that makes a turn in each ``TURN`` seconds, onwards or, where ``direction < 0``, back."""
+    """A phase in radians that makes a turn in each ``TURN`` seconds, in reverse if ``direction < 0``."""
     turns = rng.uniform(*TURN, size=2 + int(samples / RATE / TURN[0])) * RATE
     ends = np.concatenate([[0], np.cumsum(turns)]) - rng.uniform(0, turns[0])
     phase = 2 * np.pi * np.interp(np.arange(samples), ends, np.arange(len(ends)))
@@ -176,7 +176,7 @@ def level(wave: np.ndarray) -> float:
 
 
 def shape(wave: np.ndarray, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
-    """Brightness and loudness in their order, tilt, mean level, then a room: silence around the speech, and noise."""
+    """Apply brightness and loudness in their order, tilt and mean level; add silence around the speech, and noise."""
     dull, bright = np.convolve(wave, DULL, mode="same"), np.convolve(wave, BRIGHT, mode="same")
     phase = circling_phase(len(wave), prosody.swing, rng)
     brightness = 0.5 + 0.5 * np.sin(phase)
@@ -190,7 +190,7 @@ def shape(wave: np.ndarray, prosody: Prosody, rng: np.random.Generator) -> np.nd
 
 
 def ogg(wave: np.ndarray, serial: int) -> bytes:
-    """Ogg Vorbis with a given stream number: libsndfile draws one by the clock, so that no two runs would agree."""
+    """Ogg Vorbis with a given stream number: libsndfile's is random, so that files would not be reproducible."""
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, RATE, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
     data, start = bytearray(buffer.getvalue()), 0
@@ -231,7 +231,7 @@ def cast(rng: np.random.Generator) -> list[Speaker]:
 
 
 def lines(number: int, speaker: Speaker) -> list[tuple[Emotion, str]]:
-    """Ten sentences, each with all four emotions, so that no word tells the class, and one line for readers to skip."""
+    """Ten sentences with all four emotions each, so that the words do not depend on the class, and one skipped line."""
     own = [SENTENCES[(10 * number + i) % len(SENTENCES)] for i in range(10)]
     happy = [(HAP if i % 2 == 0 else EXC, text) for i, text in enumerate(own)]
     rest = [(emotion, text) for emotion in (ANG, SAD, NEU) for text in own]
@@ -260,9 +260,9 @@ def utterances(seed: int) -> Iterator[tuple[str, str, Emotion, Speaker, str]]:
 
 
 def render(out: Path, seed: int) -> None:
-    """Write the tree. A second call in the same process may differ: espeak-ng keeps state between utterances."""
+    """Write the corpus. A second call in the same process can differ, because espeak-ng keeps state."""
     if any(out.glob("Session*")):
-        raise FileExistsError(f"{out} holds a corpus already: give an empty folder")
+        raise FileExistsError(f"--out must be a folder without a corpus, got {out}")
     espeak = Espeak()
     annotations: dict[Path, list[str]] = {}
     clock: dict[str, float] = {}
