@@ -37,6 +37,7 @@ models:
 _MORE = {  # section: links
     "corpus": "[Your own corpus](corpora.md) describes the readers and the folds.",
     "features": "The frames are stored in the [feature cache](reproduce.md#the-feature-cache).",
+    "protocol": "[Protocols](reproduce.md#protocols-and-selection-bias) compares them.",
     "models.shift": "[The idea](idea.md) explains the placements.",
 }
 
