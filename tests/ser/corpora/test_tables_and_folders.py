@@ -135,7 +135,7 @@ def test_a_column_session_defines_the_folds_unless_groups_are_set(audio):
 def test_published_folds_of_a_table_without_sessions_are_an_error(tmp_path):
     path = write_table(tmp_path)
     error = reading_error(reader="table", path=path, folds="published")
-    assert re.search(rf"folds: published.*column session.*{path}.*folds: speakers", error)
+    assert re.search(rf"folds must be speakers without a column session in {path}, got published", error)
 
 
 def test_all_problems_of_a_table_are_in_one_message_by_line(audio):
@@ -241,7 +241,7 @@ def test_a_long_name_with_many_fields_is_matched_without_backtracking(tmp_path):
     write(tmp_path / f"anna_happy_{'x_' * 30}x.wav")
     (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
     assert (only.speaker, only.label) == ("anna", "happy")
-    with pytest.raises(RecipeError, match=r"none of the 1 recordings .* fits"):  # without trying all places of fields
+    with pytest.raises(RecipeError, match=r"pattern must fit the recordings below .*anna_happy_"):
         read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=f"{pattern}.end"))
 
 
