@@ -116,9 +116,8 @@ def temporal_shift_add(
     r"""The shift of ``x`` plus ``residual``: :math:`y = \text{shift}(x) + r`.
 
     On a GPU, it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes
-    and reads the shifted tensor. On a CPU, it does not allocate the shifted tensor: it shifts and then adds in place.
-    If at most an eighth of the channels moves, and without ``lengths``, it adds the tensors and computes these channels
-    again.
+    and reads the shifted tensor. On a CPU, it shifts and then adds in place, if the dtypes allow. If at most an eighth
+    of the channels moves, and without ``lengths``, it adds the tensors and computes these channels again.
 
     ::
 

@@ -73,11 +73,11 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
         ValueError: If there are too few channels, or ``n_div`` leaves none for a direction.
     """
     min_ = 2 if bidirectional else 1
-    both_ways = " and bidirectional=True" if bidirectional else ""
+    condition = " and bidirectional=True" if bidirectional else ""
     if channels < min_:
-        raise ValueError(f"x must have at least {min_} channels with n_div{both_ways}, got {channels}")
+        raise ValueError(f"x must have at least {min_} channels with n_div{condition}, got {channels}")
     if not min_ <= n_div <= channels:
-        raise ValueError(f"n_div must be in [{min_}, {channels}] for {channels} channels{both_ways}, got {n_div}")
+        raise ValueError(f"n_div must be in [{min_}, {channels}] for {channels} channels{condition}, got {n_div}")
     width = channels // n_div
     frames = (stride, -stride) if bidirectional else (stride,)
     return _covering(channels, ((width, step) for step in frames))

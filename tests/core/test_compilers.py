@@ -76,11 +76,6 @@ def _from_scratch():
     torch.compiler.reset()
 
 
-@pytest.fixture(scope="module")
-def module_and_inputs():
-    return Shifts(), *all_inputs()
-
-
 def inductor_compiles(sample: Sample, dynamic: bool) -> bool:
     """Inductor of torch 2.6 and 2.9 generates invalid C++ for some gradients with replicate or circular padding."""
     ragged = {"lengths", "cu_seqlens"} & set(sample.arguments)
