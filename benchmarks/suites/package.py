@@ -2,6 +2,7 @@
 
 - *Import*: torch, then all layers (``temporal_shift.surgery``), in one new process with warm file caches.
 - *Wheel, sdist*: built in an isolated environment, as ``pip`` does.
+- *Installed packages*: the size of everything that an extra installs, in the environment that runs this.
 - *First result*: from the start of ``temporal-shift ser quickstart`` until its first run is on disk, which includes
   encoding the corpus and training and testing the first model; with ``--whole`` also until its table. The time for
   installation is not included.
@@ -17,11 +18,16 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ..measure.measurements import OURS, Count, Goal, Measurement
 
 MOST_OF_IMPORT, MOST_OF_WHEEL = 1.05, 400e3
+EXTRAS = ("ser", "dev-all")
 QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")
 
 
@@ -37,6 +43,8 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
     """Yield every row of the table."""
     yield _imports(3 if options.quick else options.imports)
     yield from _distributions()
+    sizes = {f"bytes, extra {extra}": installed_bytes(extra) for extra in EXTRAS}
+    yield Count("installed packages", {name: size for name, size in sizes.items() if size})
     if not options.quick:
         yield _quickstart(options.whole)
 
@@ -81,6 +89,26 @@ def _distributions() -> Iterator[Count]:
 def strays_of(names: list[str]) -> list[str]:
     """Files of a wheel that are neither the package nor its metadata."""
     return [name for name in names if not name.startswith(("temporal_shift/", "temporal_shift-"))]
+
+
+def installed_bytes(extra: str) -> int | None:
+    """Size of all packages that temporal-shift requires with one extra, torch included; None if one is missing."""
+    waiting, found = [Requirement(f"temporal-shift[{extra}]")], set()
+    while waiting:
+        asked = waiting.pop()
+        extras = asked.extras or {""}
+        try:
+            needs = distribution(asked.name).requires or ()
+        except PackageNotFoundError:
+            return None
+        for need in map(Requirement, needs):
+            if need.marker is None or any(need.marker.evaluate({"extra": name}) for name in extras):
+                key = (canonicalize_name(need.name), frozenset(need.extras))
+                if key not in found:
+                    found.add(key)
+                    waiting.append(need)
+    paths = [path for name in {name for name, _ in found} for path in distribution(name).files or ()]
+    return sum(path.locate().stat().st_size for path in paths if path.locate().exists())
 
 
 def _quickstart(whole: bool) -> Count:
