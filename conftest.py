@@ -34,7 +34,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 class Page(pytest.File):
-    """All Python blocks of a page are one test, because they share their variables."""
+    """All Python blocks of a page are one test, because they share their variables. README's blocks share none."""
 
     def collect(self) -> Iterator[pytest.Item]:
         if list(SYBIL.parse(self.path)):
@@ -43,8 +43,11 @@ class Page(pytest.File):
 
 class Blocks(pytest.Item):
     def runtest(self) -> None:
+        document = SYBIL.parse(self.path)
         try:
-            for block in SYBIL.parse(self.path):
+            for block in document:
+                if self.path == ROOT / "README.md":
+                    document.namespace.clear()
                 block.evaluate()
         except ModuleNotFoundError as error:
             if HAS_RECIPE:

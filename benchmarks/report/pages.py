@@ -17,7 +17,17 @@ from temporal_shift.ser.utils.table import Table
 
 from ..measure import record_file
 from ..measure.measurements import Line
-from . import badges, cross_corpus_tables, gpu_tables, kernel_tables, plots, real_speech_tables, recipe_tables, tables
+from . import (
+    badges,
+    cross_corpus_tables,
+    gpu_tables,
+    kernel_tables,
+    plots,
+    readme_tables,
+    real_speech_tables,
+    recipe_tables,
+    tables,
+)
 
 PAGES = ("README.md", "docs")
 FIGURES, BADGES = Path("docs/figures/benchmarks"), Path("docs/figures/badges")
@@ -74,6 +84,8 @@ TABLES: dict[str, tuple[str | tuple[str, ...], Callable[[list[Line]], Table]]] =
     "goals": ((*ON_CPU, "gpu"), tables.goal_counts),
     "goals missed": (ON_CPU, tables.missed_goals),
     "records": ((*ON_CPU, "gpu"), tables.environments),
+    "readme speed": (("op-cpu", "layers-cpu", "gpu"), readme_tables.speed),
+    "readme real speech": (OVERVIEW, readme_tables.real_speech),
     "real speech overview": (OVERVIEW, real_speech_tables.overview),
     "real speech emodb": (EMODB, real_speech_tables.figures),
     "real speech emodb differences": (EMODB, real_speech_tables.differences),

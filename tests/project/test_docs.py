@@ -21,11 +21,14 @@ from temporal_shift.ser.corpora.label_maps import classes_of, read_label_map, sh
 from temporal_shift.ser.corpora.readers import cremad, emobox, emodb, iemocap, ravdess
 from temporal_shift.ser.experiments.reproduce import FIGURES
 
+from .test_readme import with_local_links
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart" / "README.md"
 REAL_SPEECH = ROOT / "examples" / "real-speech" / "README.md"
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", QUICKSTART, REAL_SPEECH, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {path: path.read_text(encoding="utf-8") for path in FILES}
+PAGES[ROOT / "README.md"] = with_local_links(PAGES[ROOT / "README.md"])
 PAGE = PAGES[ROOT / "docs" / "reproduce.md"]
 CORPORA = PAGES[ROOT / "docs" / "corpora.md"]
 RECORD = record_file.read(ROOT / "benchmarks" / "records" / "recipe-cpu.jsonl")
