@@ -48,7 +48,7 @@ def commands() -> list[str]:
 
 def problem_of(command: str) -> str | None:
     """The error that the command line parser raises for a command, or None. Nothing runs."""
-    group, arguments = typer.main.get_command(app), shlex.split(command)
+    group, arguments = typer.main.get_command(app), shlex.split(command, comments=True)
     try:
         while hasattr(group, "commands"):
             group = group.commands[arguments.pop(0)]
