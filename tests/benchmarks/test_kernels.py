@@ -38,6 +38,14 @@ def counted_variants() -> list[Variant]:
     return words[::3] + halves[1::3]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_process():
+    """A process imports torch for longer than it compiles."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("os.cpu_count", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def binaries():
     """Figures of the kernels on ``(B, L, D)``, by variant and target."""
