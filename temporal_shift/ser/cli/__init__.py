@@ -1,6 +1,6 @@
-"""``temporal-shift ser ...``: the tree of commands. The modules of this folder parse arguments and call the recipe.
+"""``temporal-shift ser ...``: the command line. The modules of this folder parse arguments and call the recipe.
 
-Nothing here imports torch, NumPy or pydantic before a command runs, so that help and usage errors are immediate.
+torch, NumPy and pydantic are imported only when a command runs, so help and usage errors are immediate.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Version = Annotated[
 
 @app.callback()
 def _temporal_shift(version: _Version = False) -> None:
-    """The temporal shift: experiments on the command line."""
+    """Experiments with the temporal shift."""
 
 
 @app.command()
@@ -53,7 +53,7 @@ _ser = typer.Typer(no_args_is_help=True)
 
 @_ser.callback()
 def _speech(version: _Version = False) -> None:
-    """Speech emotion recognition on pre-trained encoders."""
+    """Speech emotion recognition with pre-trained encoders."""
 
 
 for _command in (

@@ -15,7 +15,7 @@ from .options import CACHE, Cache
 
 @exit_on_error()
 def list_caches(cache: Cache = CACHE) -> None:
-    """List the caches: name, backbone, layer, clip, cached utterances, files, size."""
+    """List the feature caches: name, encoder, layer, clip, utterances, files, size."""
     from ..encoders.cache_maintenance import caches_table
 
     _check(cache)
@@ -24,10 +24,13 @@ def list_caches(cache: Cache = CACHE) -> None:
 
 @exit_on_error()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Start of the cache's name (default: all caches).")] = None,
+    name: Annotated[str | None, typer.Argument(help="Beginning of the name of a cache (default: all caches).")] = None,
     cache: Cache = CACHE,
 ) -> None:
-    """Compare every file with its checksum. Exit code 1 if one is missing or broken; the next run encodes it again."""
+    """Verify the checksum of every cached file.
+
+    Exit code 1 if a file is missing or damaged. The next run encodes it again.
+    """
     from ..encoders.cache_maintenance import entries, find
 
     _check(cache, name)
@@ -45,10 +48,10 @@ def verify(
 
 @exit_on_error()
 def remove_cache(
-    name: Annotated[str, typer.Argument(help="Start of the cache's name.")],
+    name: Annotated[str, typer.Argument(help="Beginning of the name of the cache.")],
     cache: Cache = CACHE,
 ) -> None:
-    """Delete a cache."""
+    """Delete a feature cache."""
     from ..encoders.cache_maintenance import find, remove
 
     _check(cache, name)
@@ -59,7 +62,7 @@ def remove_cache(
 
 
 def _check(cache: Path, name: str | None = None) -> None:
-    if not cache.is_dir() and cache != CACHE:  # the default, which the first run makes
-        raise RecipeError(f"--cache must be a folder of caches, and there is no folder {cache}")
+    if not cache.is_dir() and cache != CACHE:  # the first run makes the default folder
+        raise RecipeError(f"--cache must be a folder of feature caches, got {cache}")
     if name is not None and not name.strip():  # an unset shell variable must not match every cache
-        raise RecipeError("the name of the cache must not be empty")
+        raise RecipeError(f"the name of the cache must not be empty, got {name!r}")

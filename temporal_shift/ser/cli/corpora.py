@@ -1,4 +1,4 @@
-"""``download``, ``prepare`` and ``describe``: from a publisher's server to a manifest, and what a manifest contains."""
+"""``download``, ``prepare`` and ``describe``: get a corpus, write its manifest, describe it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _DECLINED = 1  # exit code
 
 @exit_on_error(resumes=True)
 def download(
-    corpus: Annotated[str, typer.Argument(help=f"Corpus: {_DOWNLOADS}.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    corpus: Annotated[str, typer.Argument(help=f"Corpus to download: {_DOWNLOADS}.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the corpus.")],
     out: Annotated[Path | None, out_option("Manifest to write.", show_default="DIR.jsonl")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without a prompt.")] = False,
 ) -> None:
-    """Download a corpus from its publisher, compare the checksum, unpack it and prepare its manifest."""
+    """Download a corpus from its publisher, verify its checksum, unpack it and write its manifest."""
     from ..corpora.download import RECORD, downloaded
     from ..corpora.download import download as download_corpus
     from ..corpora.download.sources import SOURCES
@@ -51,7 +51,7 @@ def download(
             found = download_corpus(source, folder, on_progress)
         print(f"{folder}: {found.files} files; the SHA-256 of the archive is in {RECORD}: {found.sha256}")
         if found.published_checksum is None:
-            print("the publishers give no checksum to compare it with")
+            print("the publisher gives no checksum to compare with")
     else:
         print(f"{folder} already contains {source.name}")
     _prepare(source.settings(folder), out, replaces=is_named)
@@ -64,7 +64,7 @@ def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RecipeError("without a terminal to ask at, the licence must be accepted by --yes; nothing was downloaded")
+        raise RecipeError("the licence must be accepted with --yes if there is no terminal; nothing was downloaded")
     if not typer.confirm("Download?"):
         print("nothing was downloaded")
         raise typer.Exit(_DECLINED)
@@ -72,7 +72,7 @@ def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
 
 @contextmanager
 def _transfer_progress() -> Iterator[Callable[[int, int | None], None]]:
-    """Shows a bar on a terminal, and otherwise a line for each tenth."""
+    """Show a bar in a terminal, otherwise one line per tenth."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console, shown = Console(), -1
@@ -93,27 +93,31 @@ def _transfer_progress() -> Iterator[Callable[[int, int | None], None]]:
 
 @exit_on_error()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help=f"Reader: {_CORPORA}.")],
-    path: Annotated[Path, typer.Argument(help="Corpus folder or table (read only).")],
+    corpus: Annotated[str, typer.Argument(help=f"Format of the corpus: {_CORPORA}.")],
+    path: Annotated[Path, typer.Argument(help="Folder or table of the corpus (not changed).")],
     out: Annotated[Path | None, out_option("Manifest to write.", show_default="manifest.jsonl")] = None,
     label_map: Annotated[
-        Path | None, typer.Option(help="YAML file that maps each label of the corpus to a class, or to null.")
+        Path | None,
+        typer.Option(help="YAML file that maps each label of the corpus to a class, or to null to leave it out."),
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Pattern of a folder's paths.", show_default="{label}/{speaker}/{name}")
+        str | None,
+        typer.Option(help="Pattern of the file paths, for the format folder.", show_default="{label}/{speaker}/{name}"),
     ] = None,
     groups: Annotated[
         int | None, typer.Option(help="Number of speaker groups used as folds.", show_default="5")
     ] = None,
-    folds: Annotated[str | None, typer.Option(help="Folds: speakers, or published (the corpus's own).")] = None,
+    folds: Annotated[
+        str | None, typer.Option(help="Folds: speakers (one per speaker) or published (the corpus's own).")
+    ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Names of a table's columns, e.g. path=file_id,label=emotion,speaker=speaker_id.")
+        str | None, typer.Option(help="Column names of a table, such as path=file,label=emotion.")
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option(help="Folder that the paths of a table or of EmoBox start from.")
+        Path | None, typer.Option(help="Folder that the paths in a table or in EmoBox are relative to.")
     ] = None,
 ) -> None:
-    """Read a corpus into a manifest (JSON lines, one per utterance); report differences from the published corpus."""
+    """Read a corpus and write its manifest (JSON lines); report differences from the published corpus."""
     from ..config import Corpus
     from ..corpora import READERS
     from ..corpora.label_maps import read_label_map
@@ -137,7 +141,7 @@ def prepare(
 
 
 def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replaces: bool) -> None:
-    """Write the manifest of a corpus, and report what is odd about it.
+    """Write the manifest of a corpus, and print caveats.
 
     Args:
         replaces: Whether another file at ``out`` is replaced; otherwise it is an error.
@@ -167,12 +171,12 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
 
 @exit_on_error()
 def describe(
-    manifest: Annotated[Path, typer.Argument(help="Manifest that prepare or a run wrote (JSON lines).")],
+    manifest: Annotated[Path, typer.Argument(help="Manifest written by prepare or by a run.")],
     plot: Annotated[
         Path | None, typer.Option(help="PNG file for the plot.", show_default="the manifest's path, ending in .png")
     ] = None,
 ) -> None:
-    """Describe a corpus: durations, sample rates, speakers, class balance, chance level, duplicates; with a plot."""
+    """Describe a corpus: durations, sample rates, speakers, classes, chance level, duplicates; write a plot."""
     from ..corpora import description
     from ..corpora.manifest import read_manifest
     from ..utils.atomic_files import write_bytes
@@ -206,6 +210,6 @@ def _pairs(columns: str) -> dict[str, str]:
     for pair in columns.split(","):
         column, equals, name = pair.partition("=")
         if not equals or column.strip() in found:
-            raise RecipeError(f"--columns must be such as path=file_id,label=emotion,speaker=who, got {columns!r}")
+            raise RecipeError(f"--columns must have the form path=file,label=emotion,speaker=who, got {columns!r}")
         found[column.strip()] = name
     return found

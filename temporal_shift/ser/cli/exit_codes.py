@@ -18,18 +18,19 @@ _CLOSED_PIPE = 1  # as Typer and rich do
 
 @contextmanager
 def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
-    """Print the user's and the machine's errors as one line and exit with code 2; on Ctrl-C, exit with code 130.
+    """Print errors of the user or the machine as one line and exit with code 2; on Ctrl-C, exit with code 130.
 
-    The errors are :class:`RecipeError`, and those of files, memory, nesting and text encoding. Others are bugs: they
-    keep their traceback. If the reader of standard output stops reading (``| head``), the command ends silently.
+    These errors are :class:`RecipeError` and errors of files, memory, nesting and text encoding. Any other exception is
+    a bug and keeps its traceback. If the reader of standard output stops reading (``| head``), the command ends
+    silently.
 
     Args:
-        resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so, and what the
-            work put into its :class:`KeyboardInterrupt`.
+        resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so, followed by the
+            text of the :class:`KeyboardInterrupt`.
     """
     try:
         yield
-        sys.stdout.flush()  # here, where a full disk or a closed pipe is still a message
+        sys.stdout.flush()  # a full disk or a closed pipe still gets a message here
     except BrokenPipeError:
         discard_output()
         raise typer.Exit(_CLOSED_PIPE) from None
@@ -45,7 +46,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
             sys.stdout.flush()
         except OSError:
             discard_output()
-        with suppress(OSError):  # nobody reads standard error
+        with suppress(OSError):  # standard error is closed
             print(f"error: {printable_lines(message)}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
 
@@ -72,7 +73,7 @@ def _message(error: Exception) -> str | None:
 
 
 def _is_allocation(error: Exception) -> bool:
-    """Whether it is torch's RuntimeError for memory."""
+    """Whether the error is torch's RuntimeError for insufficient memory."""
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
@@ -87,6 +88,6 @@ def _is_lost_connection(error: RuntimeError) -> bool:
 
 
 def discard_output() -> None:
-    """Send what is left in the buffer of standard output nowhere: Python's last flush would fail again."""
+    """Discard the buffer of standard output, because Python's last flush would fail again."""
     with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -38,13 +38,13 @@ _QUICKSTART = Path("examples/quickstart/experiment.yaml")
 
 @exit_on_error(resumes=True)
 def quickstart(
-    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")] = _QUICKSTART,
+    config: Annotated[Path, typer.Argument(help="YAML file of an experiment.")] = _QUICKSTART,
     output: Output = None,
     cache: Cache = CACHE,
     keep_models: KeepModels = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run a small version of the paper's experiment: no download, no GPU, four to six minutes."""
+    """Run a small version of the paper's experiment. Needs no download and no GPU."""
     if config == _QUICKSTART and not config.exists():
         raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
     _run(
@@ -58,7 +58,7 @@ def quickstart(
 @exit_on_error(resumes=True)
 @with_overrides
 def run(
-    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")],
+    config: Annotated[Path, typer.Argument(help="YAML file of an experiment.")],
     overrides: Overrides,
     output: Output = None,
     cache: Cache = CACHE,
@@ -67,20 +67,23 @@ def run(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Encode the corpus, train every model on every fold, write the report. A second call continues a stopped one."""
+    """Run an experiment: encode the corpus, train every model on every fold, write a report.
+
+    Repeat the command to continue a stopped run.
+    """
     _run(experiment_of(config, corpus, overrides), output, cache, ray=ray, overwrite=overwrite, dry_run=dry_run)
 
 
 @exit_on_error(resumes=True)
 @with_overrides
 def reproduce(
-    iemocap: Annotated[Path, typer.Option(help="IEMOCAP folder, which contains Session1 to Session5.")],
+    iemocap: Annotated[Path, typer.Option(help="IEMOCAP folder with Session1 to Session5.")],
     overrides: Overrides,
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="|".join(_SETTINGS), help="Setting (repeatable; default: both).")
+        list[str] | None, typer.Option(help=f"Setting to run: {', '.join(_SETTINGS)} (repeatable; default: both).")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(metavar="|".join(_MODELS), help="Model (repeatable; default: all).")
+        list[str] | None, typer.Option(help=f"Model to train: {', '.join(_MODELS)} (repeatable; default: all).")
     ] = None,
     output: Annotated[Path, out_option("Results folder.")] = Path("results/reproduce"),
     cache: Cache = CACHE,
@@ -88,7 +91,7 @@ def reproduce(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the paper's six models and a linear one in its two settings, and compare with the published figures."""
+    """Train the paper's six models and a linear one in both settings; compare with the published results."""
     from ..experiments.reproduce import reproduce as _reproduce
 
     overrides["corpus"] = {"path": str(iemocap.resolve())}
@@ -103,17 +106,17 @@ def reproduce(
 @exit_on_error(resumes=True)
 @with_overrides
 def ablate(
-    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file; the grid replaces its models.")],
+    config: Annotated[Path, typer.Argument(help="YAML file of an experiment. The grid replaces its models.")],
     overrides: Overrides,
-    blocks: Annotated[str, typer.Option(help="Blocks: conv, lstm, transformer.")] = "conv,lstm,transformer",
+    blocks: Annotated[str, typer.Option(help="Kinds of blocks, separated by commas.")] = "conv,lstm,transformer",
     placement: Annotated[
-        str, typer.Option(help="Placements: residual, inplace, replace.")
+        str, typer.Option(help="Placements of the shift, separated by commas.")
     ] = "residual,inplace,replace",
     n_div: Annotated[
-        str, typer.Option(help="Values of n_div: 1/n_div of the channels move, per direction.")
+        str, typer.Option(help="Values of n_div, separated by commas. 1/n_div of the channels move per direction.")
     ] = "2,4,8,16",
-    direction: Annotated[str, typer.Option(help="Directions: past, future, both.")] = "past,both",
-    stride: Annotated[str, typer.Option(help="Strides in frames.")] = "1",
+    direction: Annotated[str, typer.Option(help="Directions, separated by commas: past, future, both.")] = "past,both",
+    stride: Annotated[str, typer.Option(help="Strides in frames, separated by commas.")] = "1",
     output: Output = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
@@ -121,7 +124,7 @@ def ablate(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train every combination of placement, n_div, direction and stride of the shift; report a table and a heatmap."""
+    """Train every combination of placement, n_div, direction and stride of the shift; report a table and heatmaps."""
     from ..experiments.ablation import Grid, ablation_section
 
     grid = Grid(
@@ -137,10 +140,10 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Results folder of an experiment.")],
     second: Annotated[Path, typer.Argument(help="Results folder of another experiment on the same folds.")],
     model: Annotated[
-        tuple[str, str] | None, typer.Option(help="A model of each (default: every model that both have).")
+        tuple[str, str] | None, typer.Option(help="One model of each experiment (default: all models that both have).")
     ] = None,
 ) -> None:
-    """Compare two experiments model by model: paired differences of UA, and McNemar's test on the utterances."""
+    """Compare two experiments model by model: paired differences of UA with intervals and tests."""
     from ..experiments.compare import compare as _compare
 
     table, reading = _compare(first, second, model)

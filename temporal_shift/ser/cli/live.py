@@ -1,4 +1,4 @@
-"""``live`` and ``demo``: a model on the microphone, in the terminal or in the browser."""
+"""``live`` and ``demo``: predictions from the microphone, in the terminal or in the browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MIN_HOP, _MAX_HOP = 0.02, 60  # seconds
 
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder or hub name of a model.", show_default="in a clone, its Shiftformer"),
+    typer.Option(help="Folder or hub name of a model.", show_default="the Shiftformer of the clone"),
 ]
 
 
@@ -49,17 +49,19 @@ def live(
     allow_download: AllowDownload = False,
     file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
     channel: Channel = "mean",
-    device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
-    hop: Annotated[float, typer.Option(help="Seconds from one update to the next.")] = 0.5,
+    device: Annotated[
+        str | None, typer.Option(help="Microphone: number or part of its name (see --list-devices).")
+    ] = None,
+    hop: Annotated[float, typer.Option(help="Seconds between two updates.")] = 0.5,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the microphones and exit.")] = False,
     seconds: Annotated[
         float | None, typer.Option(help="Seconds to run (default: until Ctrl-C or the end of the recording).")
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="Output format: text (bars in a terminal), or one JSON object per update.")
+        Format, typer.Option(help="Output format: text (bars in a terminal) or json (one object per update).")
     ] = (Format.text),
 ) -> None:
-    """Predict emotions live, from the microphone or a recording, with latency and real-time factor."""
+    """Predict emotions in real time, from the microphone or a recording; measure latency and real-time factor."""
     if list_devices:
         from ..inference.microphone import devices_table
 
@@ -72,19 +74,19 @@ def live(
     if file is not None and device is not None:
         raise RecipeError("--file and --device are mutually exclusive")
     if file is None and channel != "mean":
-        raise RecipeError(f"--channel needs --file, because a microphone gives one channel, got {channel}")
+        raise RecipeError(f"--channel requires --file, because a microphone has one channel, got {channel}")
     name = model or _model_of_the_clone("Shiftformer")
     from ..inference import live as _live
     from ..inference.recognizer import Recognizer
 
-    # a wrong file or device is an error before the model loads
+    # report an invalid file or device before the model is loaded
     sound = _sound(file, channel_of(channel), device, seconds)
     recognizer = Recognizer.load(name, revision, allow_download=allow_download)
     view = _view(format, recognizer.labels)
     predictor, way = _live.predictor_of(recognizer)
     view.begin(Path(name).name, way)
     summary = _live.Summary()
-    # Ctrl-C is the normal way to end it
+    # Ctrl-C is the normal way to stop
     with suppress(KeyboardInterrupt), _live.reading(sound, recognizer.window + hop) as inbox, view.shown():
         for update in _live.updates(predictor, inbox, hop):
             summary.add(update)
@@ -99,35 +101,37 @@ def demo(
     allow_download: AllowDownload = False,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Second model, shown beside it.", show_default="without --model, the plain Transformer"),
+        typer.Option(
+            help="Second model, for comparison.", show_default="the Transformer of the clone, without --model"
+        ),
     ] = None,
-    baseline_revision: Annotated[str | None, typer.Option(help="Revision of the second model on the hub.")] = None,
+    baseline_revision: Annotated[str | None, typer.Option(help="Hub revision of the second model.")] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; by default only this machine can connect.")
+        str, typer.Option(help="Address to listen on. By default, only this machine can connect.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 7860,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Host name under which the page is reached, for example behind a proxy (repeatable)."),
+        typer.Option(help="Host name of the page, for example behind a proxy (repeatable)."),
     ] = None,
     auth: Annotated[
         Path | None,
         typer.Option(
-            help="File with one line, user:password, which the page asks for.",
-            show_default=f"the variable {_AUTH}, if it is set",
+            help="File with one line, user:password, to protect the page.",
+            show_default=f"${_AUTH}",
         ),
     ] = None,
     without_password: Annotated[
-        bool, typer.Option("--without-password", help="Let anyone who reaches --host use the page.")
+        bool, typer.Option("--without-password", help="Allow any address in --host without a password.")
     ] = False,
     channel: Channel = "mean",
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Serve a web page that predicts emotions over time with a shift model and its baseline: upload or record."""
+    """Serve a web page that compares the predictions of two models for uploads, recordings and examples."""
     if model is None:
         model, baseline = _model_of_the_clone("Shiftformer"), baseline or _model_of_the_clone("Transformer")
     if baseline is None and baseline_revision is not None:
-        raise RecipeError("--baseline-revision needs --baseline")
+        raise RecipeError("--baseline-revision requires --baseline")
     from ..inference.demo import quickstart_examples
     from ..inference.demo_server import Access, serve
     from ..inference.recognizer import Recognizer
@@ -139,8 +143,8 @@ def demo(
     access = Access(host, port, name or (), _user_and_password(auth))
     if not (access.is_local or access.auth or without_password):
         raise RecipeError(
-            f"--host must be an address of this machine only without a password, got {host!r}: "
-            f"give --auth FILE, set {_AUTH}, or let anyone use the page with --without-password"
+            f"--host must be an address that only this machine can reach, unless there is a password, got {host!r}: "
+            f"pass --auth FILE, set {_AUTH}, or pass --without-password to let anyone use the page"
         )
 
     models = [(Path(model).name, Recognizer.load(model, revision, allow_download=allow_download))]
@@ -161,7 +165,7 @@ def _user_and_password(file: Path | None) -> str | None:
         from ..utils.text_files import read_text
 
         if not file.is_file():  # the value may be a password: do not repeat it
-            raise RecipeError("--auth must be a file with one line, user:password, got a name that is not a file")
+            raise RecipeError("--auth must be a file with one line, user:password, got a path that is not a file")
         text, source = read_text(file).rstrip("\r\n"), f"--auth {file}"
     user, colon, password = text.partition(":")
     if not (user and colon and password and text.isprintable()):
@@ -194,5 +198,5 @@ def _view(format: Format, labels: Sequence[str]) -> View:
 def _model_of_the_clone(name: str) -> str:
     folder = _MODELS / name
     if not folder.is_dir():
-        raise RecipeError(f"{folder} does not exist: run this in a clone of the repository, or give --model")
+        raise RecipeError(f"{folder} does not exist: run this in a clone of the repository, or pass --model")
     return str(folder)

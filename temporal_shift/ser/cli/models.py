@@ -23,17 +23,20 @@ from .options import (
     with_overrides,
 )
 
-_NewFolder = Annotated[Path, out_option("Folder to write; it must not exist.")]
+_NewFolder = Annotated[Path, out_option("Folder to write. Must not exist.")]
 _HoldsBackbone = Annotated[
-    bool, typer.Option("--with-backbone/--without-backbone", help="Store the encoder's weights, or only its name.")
+    bool,
+    typer.Option(
+        "--with-backbone/--without-backbone", help="Store the encoder's weights, or only refer to it by name."
+    ),
 ]
-_Half = Annotated[bool, typer.Option("--half", help="Store the weights in 16 bits.")]
+_Half = Annotated[bool, typer.Option("--half", help="Store weights in 16 bits.")]
 
 
 @exit_on_error(resumes=True)
 @with_overrides
 def train(
-    config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.")],
+    config: Annotated[Path, typer.Argument(help="YAML file of an experiment.")],
     overrides: Overrides,
     model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
     out: _NewFolder,
@@ -48,10 +51,13 @@ def train(
     half: _Half = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a model for use on all speakers, after a cross-validation that fixes the epochs and gives the figures."""
+    """Train a model on all speakers, for deployment.
+
+    A cross-validation chooses the number of epochs and gives the results on the model card.
+    """
     if not all_speakers:
         raise RecipeError(
-            "--all-speakers must be given: train makes a model for use, which is not tested; a tested model comes from "
+            "--all-speakers must be given: train writes a model without a test part; for a tested model, use "
             "run --keep-models and package"
         )
     from ..experiments.train_all_speakers import train_all_speakers
@@ -73,15 +79,15 @@ def train(
 
 @exit_on_error()
 def package(
-    results: Annotated[Path, typer.Argument(help="Results folder of an experiment that ran with --keep-models.")],
+    results: Annotated[Path, typer.Argument(help="Results folder of an experiment that was run with --keep-models.")],
     model: Annotated[str, typer.Option(help="Name of the model in the experiment.")],
     out: _NewFolder,
-    fold: Annotated[str | None, typer.Option(help="Test fold of the run (default: the first).")] = None,
+    fold: Annotated[str | None, typer.Option(help="Fold that tests the model (default: the first).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run (default: the first).")] = None,
     holds_backbone: _HoldsBackbone = True,
     half: _Half = False,
 ) -> None:
-    """Write a trained model and its model card to a folder that Hugging Face's libraries load."""
+    """Write the model of a run, with its model card, to a folder that Hugging Face's libraries can load."""
     from ..experiments.package_run import package as _package
 
     _package(results, model, out, fold=fold, seed=seed, holds_backbone=holds_backbone, half=half)
@@ -91,13 +97,13 @@ def package(
 @exit_on_error()
 def export(
     model: Annotated[str, typer.Argument(help="Folder or hub name of a model.")],
-    out: Annotated[Path, typer.Argument(help="File to write, *.onnx.")],
+    out: Annotated[Path, typer.Argument(help="ONNX file to write (*.onnx).")],
     revision: Revision = None,
     allow_download: AllowDownload = False,
 ) -> None:
-    """Write a model and its encoder to one ONNX file that runs without PyTorch."""
+    """Export a model with its encoder to one ONNX file, which runs without PyTorch."""
     if out.suffix != ".onnx":
-        raise RecipeError(f"the file to write must end in .onnx, got {out}")
+        raise RecipeError(f"out must end in .onnx, got {out}")
     from ..models.onnx_export import export_onnx
     from ..models.speech_classifier import load_speech_classifier
 

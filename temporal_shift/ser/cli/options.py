@@ -20,7 +20,7 @@ Overrides = dict[str, dict[str, Any]]
 
 
 def out_option(help: str, **more: Any) -> Any:
-    """The option that says where a command writes."""
+    """An option for the path that a command writes to."""
     return typer.Option("--out", "-o", "--output", parser=_path_to_write, metavar="path", help=help, **more)
 
 
@@ -31,41 +31,43 @@ def _path_to_write(text: str | Path) -> Path:
 
 
 Output = Annotated[Path | None, out_option("Results folder.", show_default="results/<name of the experiment>")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace finished runs of other settings in the results folder.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace finished runs that have other settings.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the number of runs and an estimate of the time, and stop.")
+    bool, typer.Option("--dry-run", help="Print the number of runs and an estimate of the time, then exit.")
 ]
-Cache = Annotated[Path, typer.Option(help="Folder of the feature caches, shared by experiments.")]
+Cache = Annotated[Path, typer.Option(help="Folder of the feature caches (shared by experiments).")]
 CACHE = Path("results/features")
-Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster to train on: auto, ray://host:10001 or local.")]
-Corpus = Annotated[Path | None, typer.Option(help="Corpus (overrides the YAML).")]
-Revision = Annotated[str | None, typer.Option(help="Revision on the hub: a commit, a tag or a branch.")]
+Ray = Annotated[str | None, typer.Option(help="Ray cluster to train on: auto, local or ray://host:10001.")]
+Corpus = Annotated[Path | None, typer.Option(help="Corpus folder, table or manifest (overrides the YAML).")]
+Revision = Annotated[str | None, typer.Option(help="Hub revision of the model: commit, tag or branch.")]
 AllowDownload = Annotated[
-    bool, typer.Option("--allow-download", help="Download the encoder that a model folder names from the hub.")
+    bool, typer.Option("--allow-download", help="Allow downloading the encoder that a model folder refers to.")
 ]
-Channel = Annotated[str, typer.Option(help="Channel of recordings: mean, or a number counted from 0.")]
-KeepModels = Annotated[bool | None, typer.Option("--keep-models", help="Keep the weights of each run, for package.")]
+Channel = Annotated[str, typer.Option(help="Channel of recordings: mean, or a number from 0.")]
+KeepModels = Annotated[
+    bool | None, typer.Option("--keep-models", help="Save the weights of each run, as package requires.")
+]
 
 PROTOCOLS = ("heldout", "speaker", "last", "paper")
 
 _OVERRIDES: dict[str, Any] = {
-    "backbone": Annotated[str | None, typer.Option(help="Hub name or folder of the encoder (overrides the YAML).")],
-    "revision": Revision,
+    "backbone": Annotated[str | None, typer.Option(help="Folder or hub name of the encoder (overrides the YAML).")],
+    "revision": Annotated[
+        str | None, typer.Option(help="Hub revision of the encoder: commit, tag or branch (overrides the YAML).")
+    ],
     "layer": Annotated[
         str | None,
-        typer.Option(help="Encoder layer: last, an index of the hidden states, or weighted (a learned sum)."),
+        typer.Option(
+            help="Encoder layer: last, weighted (learned sum) or an index of the hidden states (overrides the YAML)."
+        ),
     ],
     "protocol": Annotated[
         str | None,
-        typer.Option(
-            metavar="|".join(PROTOCOLS), help="Evaluation protocol (overrides the YAML); paper is optimistic."
-        ),
+        typer.Option(help=f"Evaluation protocol: {', '.join(PROTOCOLS)} (overrides the YAML). paper is optimistic."),
     ],
-    "seeds": Annotated[int | None, typer.Option(help="Number of seeds for each model and fold (overrides the YAML).")],
+    "seeds": Annotated[int | None, typer.Option(help="Number of seeds per model and fold (overrides the YAML).")],
     "epochs": Annotated[int | None, typer.Option(help="Training epochs (overrides the YAML).")],
-    "processes": Annotated[int | None, typer.Option(help="Number of runs trained in parallel (overrides the YAML).")],
+    "processes": Annotated[int | None, typer.Option(help="Number of runs to train in parallel (overrides the YAML).")],
     "keep_models": KeepModels,
 }
 

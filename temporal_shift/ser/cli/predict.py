@@ -1,4 +1,4 @@
-"""``predict``: from audio files to emotions."""
+"""``predict``: predictions for audio files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..inference.recognizer import Recognizer
 
 _SOME_REFUSED = 1
-_UNLIMITED = 10_000  # columns of a table that is not printed to a terminal: no name is cut
+_UNLIMITED = 10_000  # columns of a table outside a terminal: no name is truncated
 
 
 class Format(str, Enum):
@@ -51,21 +51,21 @@ def predict(
     model: Annotated[str, typer.Option(help="Folder or hub name of a model.")],
     revision: Revision = None,
     allow_download: AllowDownload = False,
-    format: Annotated[Format, typer.Option(help="Output format; JSON includes the windows of long files.")] = (
+    format: Annotated[Format, typer.Option(help="Output format. JSON includes the windows of long files.")] = (
         Format.table
     ),
     hop: Annotated[
-        float | None, typer.Option(help="Seconds from one window to the next.", show_default="half a window")
+        float | None, typer.Option(help="Seconds between the starts of two windows.", show_default="half a window")
     ] = None,
     windows: Annotated[
-        bool, typer.Option("--windows/--no-windows", help="Print one row per window in tables and CSV.")
+        bool, typer.Option("--windows/--no-windows", help="Print one row per window, in tables and CSV.")
     ] = False,
     channel: Channel = "mean",
     output: Annotated[Path | None, out_option("Output file.", show_default="standard output")] = None,
 ) -> None:
-    """Predict the emotion of audio files: a label and its probabilities, and both over time for long files.
+    """Predict the emotion of audio files: a label and the probability of each class, over time for long files.
 
-    Exit code 1 if some files have no prediction, 2 if none has; standard error names the reason, one line per file.
+    Exit code 1 if some files have no prediction, 2 if none has one. Standard error gives one line per failed file.
     """
     chosen = channel_of(channel)
     with _sink(output) as sink:
@@ -102,7 +102,7 @@ _MODEL = ("config.json", "preprocessor_config.json", "model.safetensors", "READM
 
 @contextmanager
 def _sink(output: Path | None) -> Iterator[BinaryIO]:
-    """Open the output before the work, so that a file that cannot be written is an error at once."""
+    """Open the output before the work starts, so that an unwritable file is an immediate error."""
     if output is not None and output.is_dir():
         raise RecipeError(f"--out must be a file, got the folder {output}")
     name = "standard output" if output is None else f"--out {output}"
@@ -117,10 +117,10 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _written(name: str) -> Iterator[None]:
-    """Name the output in its errors, which are not those of the model and the recordings."""
+    """Name the output in errors of writing it."""
     try:
         yield
-    except BrokenPipeError:  # `| head` has closed the pipe: send Python's last flush to nowhere
+    except BrokenPipeError:  # `| head` closed the pipe: Python's last flush must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise RecipeError(f"{name} cannot be written: {error.strerror}") from None
@@ -137,7 +137,7 @@ def _check_no_input(output: Path | None, named: Sequence[str | Refusal], model: 
 def _is_same(path: Path, file: str) -> bool:
     try:
         return path.samefile(file)
-    except (OSError, ValueError):  # one of them does not exist, or cannot
+    except (OSError, ValueError):  # one of them does not exist or has an invalid name
         return False
 
 

@@ -88,7 +88,7 @@ def test_every_command_that_takes_a_hub_name_takes_a_revision(monkeypatch):
         (("cache", "rm", " ", "--cache", "."), "the name of the cache must not be empty"),
         (("describe", ""), "the manifest must be a file, got the folder "),
         (("describe", "file", "--plot", "plot.pdf"), r"--plot must end in \.png, got plot\.pdf"),
-        (("export", "any", "model.txt"), r"the file to write must end in \.onnx, got model\.txt"),
+        (("export", "any", "model.txt"), r"out must end in \.onnx, got model\.txt"),
         (("package", "file", "--model", "x", "-o", "y"), "file must be the results folder of an experiment"),
         (("compare", "file", "file"), "file must be the results folder of an experiment"),
         (("demo", "--host", "", "--model", "any"), "--host must be .* got ''"),

@@ -134,11 +134,11 @@ def test_the_options_of_prepare_are_passed_to_the_reader(here):
         ),
         (
             ("table", "--columns", "path"),
-            "--columns must be such as path=file_id,label=emotion,speaker=who, got 'path'",
+            "--columns must have the form path=file,label=emotion,speaker=who, got 'path'",
         ),
         (
             ("table", "--columns", "id=a,id=b"),
-            "--columns must be such as path=file_id,label=emotion,speaker=who, got '",
+            "--columns must have the form path=file,label=emotion,speaker=who, got '",
         ),
         (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
         (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),

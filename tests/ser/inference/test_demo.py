@@ -265,9 +265,9 @@ def test_wrong_arguments_are_a_one_line_error(tmp_path, monkeypatch):
     (tmp_path / "auth").write_text("anna\n")
     for arguments, error in (
         (("--host", "0.0.0.0"), r"--host .*0\.0\.0\.0.*--auth FILE.*--without-password"),
-        (("--host", "0.0.0.0", "--auth", "anna:secret"), r"--auth must be a file .*user:password, got a name "),
+        (("--host", "0.0.0.0", "--auth", "anna:secret"), r"--auth must be a file .*user:password, got a path "),
         (("--auth", "auth"), r"--auth auth must contain one line, user:password"),
-        (("--baseline-revision", "v1"), "--baseline-revision needs --baseline"),
+        (("--baseline-revision", "v1"), "--baseline-revision requires --baseline"),
     ):
         printed = typed("--model", "model", *arguments)
         assert re.match(rf"error: {error}", printed)
