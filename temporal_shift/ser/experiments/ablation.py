@@ -1,4 +1,4 @@
-"""A grid over the paper's two strategies: placement, proportion, direction and stride of the shift."""
+"""The ablation: a grid over placement, proportion, direction and stride of the shift."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Grid:
     strides: tuple[int, ...] = (1,)
 
     def experiment(self, base: Experiment) -> Experiment:
-        """``base`` with the models of the grid instead of its own, and one model without a shift for each blocks.
+        """``base`` with the models of the grid instead of its own, and one model without a shift for each kind of blocks.
 
         Raises:
             RecipeError: If an axis contains an invalid value, or no combination is possible.
@@ -67,8 +67,8 @@ class Grid:
 
 
 _HOW_TO_READ = (
-    "One map per blocks, direction and stride: the placement of the shift (rows) and the proportion of the channels "
-    "that move in each direction (columns). A cell shows UA in percent and, below, the difference to the same blocks "
+    "One map per kind of blocks, direction and stride: rows are placements of the shift, columns the proportion of the "
+    "channels that move in each direction. A cell shows UA in percent and, below it, the difference to the same blocks "
     "without a shift with the half-width of its 95 % interval. A frame marks an interval that excludes 0, a star a p "
     "below 0.05 after Holm's correction for all cells. Among many cells, some intervals exclude 0 by chance, and the "
     "best cell is partly luck: rely on the stars."
@@ -84,7 +84,7 @@ def ablation_section(results: Results, metrics: dict[str, Any]) -> list[Section]
 
 
 def ablation_maps(models: Sequence[Model], metrics: dict[str, Any]) -> list[plots.Heatmap]:
-    """A map per blocks, direction and stride, from the models of a grid and their ``metrics.json``."""
+    """A map per kind of blocks, direction and stride, from the models of a grid and their ``metrics.json``."""
     maps: dict[str, dict[tuple[str, str], plots.Cell]] = {}
     for model, shift, ua, pair in _shifted(models, metrics):
         title = f"{model.blocks}, {_direction(shift)}, stride {abs(shift.stride)}"

@@ -1,6 +1,6 @@
-"""The paper's experiment: its settings, its figures, and a table that compares ours with them.
+"""The paper's experiment: settings, published results, and a table that compares ours with them.
 
-A linear model is added to the paper's six, as the baseline that they must beat.
+A linear model is added to the paper's six as a baseline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..utils.table import Table, interval, percent, signed
 
 SETTINGS = ("features", "finetune")
 PAPER_MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
-OUR_MODELS = ("Linear",)  # with the paper's settings; the paper says that most others use such a head
+OUR_MODELS = ("Linear",)  # with the paper's settings
 MODELS = (*PAPER_MODELS, *OUR_MODELS)
 _BASELINES = {
     "ShiftCNN": ("CNN", "Linear"),
@@ -32,16 +32,16 @@ _BASELINES = {
 }
 
 SOURCE = (
-    "Published: Shen, Liu, Zhou, ICASSP 2023, as transcribed in a survey of that conference; the paper's own tables, "
-    "which contain more, were not available. Each figure is the mean over five sessions of the best test epoch, chosen "
-    "separately for WA and UA. Ours use the same protocol: both are optimistic. The column of the last epoch shows the "
-    "same runs without a choice of the epoch. The paper has no linear model: that row is ours."
+    "Published: Shen, Liu, Zhou, ICASSP 2023, as transcribed in a survey of that conference; we could not read the "
+    "paper's own tables. Each result is the mean over five sessions of the best test epoch, chosen separately for WA "
+    "and UA. Ours use the same protocol: both are optimistic. The last column shows the last epoch of the same runs. "
+    "The linear model is not in the paper."
 )
 CONTEXT = (
-    "Others on the same corpus, each with its own protocol: a linear probe as in SUPERB, with 20 % of the training set "
-    "to validate, 64.9 WA on HuBERT base and 65.9 on WavLM base; emotion2vec with a linear probe 71.8 WA; wav2vec 2.0 "
-    "fine-tuned for 15 epochs without selection 69.9 UA, with task-adaptive pre-training 74.3 (FT-w2v2-ser); frozen "
-    "HuBERT base in EmoBox 63.9 UA and 63.1 WA."
+    "Other systems on the same corpus, each with its own protocol: SUPERB-style linear probe, with 20 % of the training "
+    "set for validation, 64.9 WA on HuBERT base and 65.9 on WavLM base; emotion2vec with a linear probe 71.8 WA; "
+    "FT-w2v2-ser, 15 epochs without selection, 69.9 UA with plain fine-tuning (V-FT) and 74.3 with pseudo-label "
+    "task-adaptive pre-training (P-TAPT); EmoBox with frozen HuBERT base 63.9 UA and 63.1 WA."
 )
 
 
@@ -67,7 +67,7 @@ def reproduce(
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Run the paper's experiment in ``root/features`` and ``root/finetune``; compare the figures in ``root/table.md``.
+    """Run the paper's experiment in ``root/features`` and ``root/finetune``; write the comparison to ``root/table.md``.
 
     Args:
         settings: ``features`` or ``finetune`` or both; an empty list means both.
@@ -88,7 +88,7 @@ def reproduce(
         published_experiment(setting, list(dict.fromkeys(models or MODELS)), overrides) for setting in chosen
     ]
     corpus = read_corpus(experiments[0].corpus)
-    identity_of = functools.cache(backbone_identity)  # both settings usually share the encoder
+    identity_of = functools.cache(backbone_identity)  # settings can share the encoder
     found = [
         run_experiment(
             experiment,
@@ -138,7 +138,7 @@ def config_path(setting: str, model: str) -> str:
 
 
 def comparison(metrics: list[dict[str, Any]]) -> Table:
-    """A row per setting and model: published figure, ours, the difference, our interval, and ours at the last epoch."""
+    """A row per setting and model: published result, ours, difference, our interval, ours at the last epoch."""
     rows = [
         (
             f"{of_setting['setting']}, {model['name']}{' (ours)' if model['name'] in OUR_MODELS else ''}",
@@ -159,8 +159,8 @@ def comparison(metrics: list[dict[str, Any]]) -> Table:
 
 
 def published_section(results: Results, metrics: dict[str, Any]) -> list[Section]:
-    """A section of the report that compares a run of the paper's experiment with the published figures."""
-    return [Section("Beside the published figures", f"{SOURCE} {CONTEXT}", comparison([metrics]))]
+    """The section of a report that compares the paper's experiment with the published results."""
+    return [Section("Comparison with the published results", f"{SOURCE} {CONTEXT}", comparison([metrics]))]
 
 
 def _compared(setting: str, model: dict[str, Any], key: str) -> tuple[str, ...]:

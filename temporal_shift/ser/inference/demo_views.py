@@ -1,4 +1,4 @@
-"""The demo's HTML and plots: a card per model with its classes and their probabilities over time, and the texts."""
+"""The demo's HTML and plots: a card per model with the probabilities of its classes over time, and the texts."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def course_figure(prediction: Prediction, wave: Samples) -> Figure:
 def introduction(names: list[str]) -> str:
     """The purpose of the page, as HTML."""
     name, *baselines = (html.escape(each) for each in names)
-    beside = f" beside {baselines[0]}" if baselines else ""
-    models = "both models say" if baselines else "the model says"
+    beside = f" and {baselines[0]}" if baselines else ""
+    models = "both models predict" if baselines else "the model predicts"
     return (
-        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? See what {models}. The sound stays on "
-        "the machine that runs this page, and is deleted.</p>"
+        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Compare it with what {models}. The sound "
+        "stays on the machine that runs this page, and is deleted.</p>"
     )
 
 
@@ -125,15 +125,15 @@ def message(text: str) -> str:
 
 
 def caveats(models: list[tuple[str, Recognizer]]) -> str:
-    """What a label means, and how well each model does, as HTML."""
+    """What a label means, and the test results of each model, as HTML."""
     provenances = [(html.escape(name), recognizer.model.config.provenance) for name, recognizer in models]
     notes = dict.fromkeys(note for _, of in provenances if (note := of.get("corpus", {}).get("note")))
     said = "".join(f"<li>{_caveat(name, of)}</li>" for name, of in provenances)
     return (
         "<h2>What a label means</h2>"
-        "<p>Which of the classes the recording sounds most like, among those that the model was trained on. It is not "
-        "what the speaker feels or means, there is no class for anything else, and a percentage is not how often the "
-        f"model is right on other voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+        "<p>The class that the recording sounds most like, among those that the model was trained on. It is not what "
+        "the speaker feels or means. There is no class for anything else. A percentage does not tell how often the "
+        f"model is correct on other voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
 
 
@@ -149,12 +149,12 @@ def _card(prediction: Prediction, wave: Samples) -> str:
     picture = base64.b64encode(to_png(course_figure(prediction, wave))).decode()
     words = html.escape(prediction.words)
     beside = f'<p class="remark">{html.escape(prediction.remark)}</p>' if prediction.remark else ""
-    alt = f"{name}: the probability of each class over time under the waveform; of the whole: {words}"
+    alt = f"{name}: waveform and probability of each class over time; for the whole recording: {words}"
     return (
         f'<section class="card" aria-label="{name}"><h2>{name}</h2>'
         f'<p class="label">{html.escape(prediction.label)}</p>{beside}<ul class="shares">{rows}</ul>'
         f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
-        f'<p class="figures">{prediction.duration:.2f} s of sound, answered in {1000 * prediction.latency:.0f} ms: '
+        f'<p class="figures">{prediction.duration:.2f} s of sound, predicted in {1000 * prediction.latency:.0f} ms: '
         f"real-time factor {prediction.latency / prediction.duration:.3f}</p></section>"
     )
 
@@ -162,16 +162,16 @@ def _card(prediction: Prediction, wave: Samples) -> str:
 def _caveat(name: str, provenance: dict[str, Any]) -> str:
     if {"corpus", "fold", "test", "chance"} <= provenance.keys():
         scores = provenance["test"]
-        who = f"On {html.escape(provenance['fold'])}, which was not in its training data, it is"
+        who = f"On {html.escape(provenance['fold'])}, which is not in its training data, it is"
     elif {"corpus", "all_folds", "chance"} <= provenance.keys():  # trained on all speakers
         scores = {key: provenance["all_folds"][key]["mean"] for key in ("wa", "ua")}
-        who = "It was not tested itself. Models with the same settings, tested on new speakers by cross-validation, are"
+        who = "It was not tested itself. In a cross-validation, models with the same settings are"
     else:
-        return f"<b>{name}</b> does not record what it was trained on."
+        return f"The training data of <b>{name}</b> are not known."
     wa, ua, chance = (percent(share) for share in (scores["wa"], scores["ua"], provenance["chance"]))
     return (
-        f"<b>{name}</b> was trained on {html.escape(provenance['corpus']['name'])}. {who} right for {wa} % "
-        f"of the recordings (WA), and for {ua} % as a mean over the classes (UA). Chance is {chance} %."
+        f"<b>{name}</b> was trained on {html.escape(provenance['corpus']['name'])}. {who} correct for "
+        f"{wa} % of the recordings (WA) and for {ua} % on average over the classes (UA). Chance is {chance} %."
     )
 
 

@@ -20,9 +20,9 @@ UNKNOWN = "not known: the model was saved by hand"
 
 
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
-    """The card of a model, filled in from the ``provenance`` in its configuration.
+    """Generate the card of a model from the ``provenance`` in its configuration.
 
-    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, fields are marked unknown.
+    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, fields are marked "not known".
     """
     provenance = config.provenance
     backbone = config.backbone.get("name", "an encoder")
@@ -76,7 +76,7 @@ def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
 
 
 def _scores(provenance: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """What was tested, and its WA and UA."""
+    """The test data, and the WA and UA on it."""
     if was_tested(provenance):
         return f"{provenance['fold']} held out", provenance["test"]
     folds = provenance["all_folds"]
@@ -98,10 +98,10 @@ def _summary(config: SpeechClassifierConfig, provenance: dict[str, Any], backbon
     moved = "without a temporal shift"
     if fields is not None:
         shift = Shift.model_validate(fields)
-        ways = "both ways" if shift.bidirectional else "one way"
+        ways = "bidirectional" if shift.bidirectional else "one direction"
         moved = f"with a temporal shift ({shift.placement}, n_div {shift.n_div}, {ways}, stride {shift.stride})"
     learned = {"finetune": " (fine-tuned)", "features": " (frozen)"}.get(provenance.get("setting", ""), "")
-    return f"Emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone}{learned}."
+    return f"Predicts emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone}{learned}."
 
 
 def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:
@@ -126,27 +126,27 @@ def _parts_and_epochs(provenance: dict[str, Any]) -> tuple[str, str]:
     trained, seed, epoch = (provenance[key] for key in ("trained_on", "seed", "epoch"))
     if was_tested(provenance):
         return (
-            f"Trained on {trained} of them; {provenance['validated_on'] or 'none'} chose the epoch, "
-            f"{provenance['test']['utterances']} were tested; no speaker is in two of the parts.",
-            f"{provenance['epochs']} epochs, of which number {epoch} was kept; seed {seed}.",
+            f"Utterances: {trained} for training, {provenance['validated_on'] or 'none'} to choose the epoch, "
+            f"{provenance['test']['utterances']} for testing. No speaker is in two of these parts.",
+            f"Trained for {counted(provenance['epochs'], 'epoch')}; the weights are those of epoch {epoch}. Seed {seed}.",
         )
     return (
-        f"Trained on all {trained} of them, by all {counted(provenance['corpus']['speakers'], 'speaker')}, for use: "
-        "none was left to test this model.",
-        f"{counted(epoch, 'epoch')}, seed {seed}. {_why_so_many(provenance)}",
+        f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}, which leaves "
+        "none to test this model.",
+        f"Trained for {counted(epoch, 'epoch')}, seed {seed}. {_why_so_many(provenance)}",
     )
 
 
 def _why_so_many(provenance: dict[str, Any]) -> str:
-    """How the number of epochs of a model without a test part was chosen."""
+    """How the number of epochs was chosen, for a model without a test part."""
     if provenance["protocol"] == "last":
         return "The number of epochs was set before the experiment."
     folds, found = provenance["all_folds"], provenance["epochs_of_folds"]
     runs = counted(folds["folds"] * folds["seeds"], "run")
     return (
-        f"The number of epochs was fixed before this training, in a schedule of {provenance['epochs']}: it is the "
-        f"median of the epochs that the {runs} of the cross-validation chose on "
-        f"their validation parts ({found['lowest']} to {found['highest']}), rounded up."
+        f"The number of epochs is the median, rounded up, of the epochs that the {runs} of the cross-validation chose on "
+        f"their validation parts ({found['lowest']} to {found['highest']}). The learning rate follows a schedule of "
+        f"{provenance['epochs']} epochs."
     )
 
 
@@ -155,12 +155,14 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
         return [f"Whether the probabilities are calibrated is {UNKNOWN}."]
     found = provenance.get("calibration")  # models of earlier versions have none
     if found is None:
-        return ["The probabilities are not calibrated: a probability of 88 % does not mean that 88 % are right."]
+        return [
+            "The probabilities are not calibrated: a probability of 88 % does not mean that 88 % of such predictions are correct."
+        ]
     if was_tested(provenance):
         fitted, measured = "the utterances that chose the epoch", f"tested speakers of {provenance['fold']}"
         after = "this model with the temperature of its validation part"
     else:
-        fitted = "the validation parts of the cross-validation, not with this model itself"
+        fitted = "the validation parts of the cross-validation (not on this model)"
         measured = "held-out speakers of the cross-validation"
         after = "each run with the temperature of its own validation part"
     ece, loss, factor = found["ece"], found["log_loss"], found["temperature"]
@@ -168,29 +170,29 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
     points = {key: f"{percent(value)} points" for key, value in ece.items()}
     scaling = "Temperature scaling (Guo et al., ICML 2017)"
     sentences = [
-        f"A probability is meant as the share of right predictions among all predictions with that probability, for "
-        f"speakers of {provenance['corpus']['name']} that the model was not trained on. The expected calibration error "
-        f"below says how far it is off on average: {points['after' if is_applied else 'before']}. This holds for one "
-        "clip. It is not measured for the mean over the windows of a longer recording. For other speech, a "
-        "probability can be far too high.",
+        "A probability is an estimate of the share of correct predictions among all predictions with that probability, "
+        f"for speakers of {provenance['corpus']['name']} that the model was not trained on. Its average error is the "
+        f"expected calibration error below: {points['after' if is_applied else 'before']}. This was measured on single "
+        "clips, not on the mean over the windows of a longer recording. For other speech, probabilities can be far "
+        "too high.",
         f"{scaling} is applied, because it lowers the log loss below: the logits are divided by {factor:.2f}, which "
-        f"was fitted on {fitted}. The weights of the last layer contain this factor."
+        f"was fitted on {fitted}. The weights of the last layer include this factor."
         if is_applied
         else f"{scaling} is not applied, because it does not lower the log loss below. The temperature is 1.",
-        "Expected calibration error (the mean distance between the probability of a prediction and the share of such "
-        f"predictions that are right, in 15 bins) on {counted(found['predictions'], 'prediction')} for the {measured}: "
-        f"{points['before']} before, {points['after']} after. The log loss is {loss['before']:.3f} before and "
-        f"{loss['after']:.3f} after. Before: without scaling; after: {after}.",
+        "Expected calibration error (mean distance between the probability of a prediction and the share of such "
+        f"predictions that are correct, in 15 bins) on {counted(found['predictions'], 'prediction')} for the {measured}: "
+        f"{points['before']} before, {points['after']} after. Log loss: {loss['before']:.3f} before, {loss['after']:.3f} "
+        f"after. Before means without scaling; after means {after}.",
     ]
     if ece["after"] >= ece["before"]:
-        sentences[-1] += " Scaling did not help: it did not lower the calibration error."
+        sentences[-1] += " Scaling did not lower the calibration error."
     if not was_tested(provenance):
         sentences[-1] += f" {_speakers_of_the_measured(provenance)}"
     return sentences
 
 
 def _speakers_of_the_measured(provenance: dict[str, Any]) -> str:
-    """How many speakers the models of the cross-validation were trained on, next to a model trained on all."""
+    """The share of speakers that the runs of the cross-validation were trained on."""
     folds = provenance["all_folds"]["folds"]
     share = "a part"
     if provenance["protocol"] == "heldout":  # of the folds, one is tested and one chooses the epoch
@@ -200,13 +202,13 @@ def _speakers_of_the_measured(provenance: dict[str, Any]) -> str:
 
 def _protocol(provenance: dict[str, Any]) -> str:
     if not provenance:
-        return f"Its protocol and its metrics are {UNKNOWN}."
+        return f"Protocol and metrics are {UNKNOWN}."
     if not was_tested(provenance):
         speakers = counted(provenance["corpus"]["speakers"], "speaker")
         return (
             f"This model itself was not tested: it was trained on all {speakers}. "
-            "The figures are those of the cross-validation before: models with the same settings, each trained without "
-            f"the speakers that it was tested on. {PROTOCOLS[provenance['protocol']]}"
+            "The results are those of a cross-validation: models with the same settings, each tested on speakers that it "
+            f"was not trained on. {PROTOCOLS[provenance['protocol']]}"
         )
     return (
         f"This model was tested on {provenance['fold']}, which it was not trained on. "
@@ -241,11 +243,11 @@ def _caveats(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return []
     caveats = [
-        "WA is the accuracy, UA the mean of the classes' recalls; in brackets, 95 % intervals over "
+        "WA is the accuracy, UA the mean recall over classes. The brackets are 95 % intervals over "
         f"{'folds, speakers and seeds' if _seeds(provenance) > 1 else 'folds and speakers'}."
     ]
     if provenance["protocol"] == "paper":
-        caveats.append("The tested utterances chose the epoch: these figures are optimistic.")
+        caveats.append("The test utterances chose the epoch, so these results are optimistic.")
     if provenance["corpus"]["note"]:
         caveats.append(provenance["corpus"]["note"])
     return caveats

@@ -1,4 +1,4 @@
-"""Intervals of WA and UA, from resamples of the speakers and of the seeds."""
+"""Intervals of WA and UA, from resampled speakers and seeds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Uncertainty:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled:
-    """A mean over seeds and folds in 2000 resamples of what it was measured with.
+    """A mean over seeds and folds in 2000 resamples of the speakers and seeds.
 
     ``speakers``: a resample draws all folds with replacement, then in each drawn fold all its speakers with
     replacement, and averages over all seeds. Both draws are needed: drawing only the speakers ignores the variance

@@ -25,8 +25,8 @@ TEXT = (
     "the number that minimises the log loss on utterances that the model was not trained on, and it changes no "
     "prediction. Here, each run has its own temperature: it is fitted on the run's validation part and applied to its "
     "test part. ECE, the expected calibration error, is the mean distance in points between the probability of a "
-    f"prediction and the share of such predictions that are right, in {BINS} bins of that probability. ECE and log "
-    "loss are those of the test parts of all runs together, before and after. The temperature in the table is fitted "
+    f"prediction and the share of such predictions that are correct, in {BINS} bins of that probability. ECE and log "
+    "loss are computed on the test parts of all runs together, before and after. The temperature in the table is fitted "
     "on the validation parts of all runs together. A packaged model is scaled only if scaling lowers this log loss."
 )
 
@@ -50,12 +50,12 @@ class Calibration:
 
     @property
     def applied_temperature(self) -> float:
-        """The temperature of a packaged model: 1, which is no scaling, unless scaling lowers the log loss."""
+        """The temperature of a packaged model: 1 (no scaling), unless scaling lowers the log loss."""
         return self.temperature if self.log_loss.after < self.log_loss.before else 1.0
 
     @classmethod
     def of(cls, runs: Sequence[tuple[Part, Part]]) -> Calibration:
-        """The calibration by the validation part and the test part of each run."""
+        """The calibration from the validation part and the test part of each run."""
         before = Part.joined([test for _, test in runs])
         after = Part.joined([test.divided_by(validation.temperature) for validation, test in runs])
         return cls(

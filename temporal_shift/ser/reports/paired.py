@@ -21,7 +21,7 @@ DETECTABLE_IN_SE = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))  # 2.
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """UA of a model minus UA of another model on the same utterances; means over seeds and folds.
+    """UA of one model minus UA of another on the same utterances, as means over seeds and folds.
 
     ``only_first_right``, ``only_second_right`` and ``mcnemar_p`` have one value per seed.
     """
@@ -39,7 +39,7 @@ class PairedDifference:
 
     @property
     def p(self) -> float:
-        """The two-sided p of the difference over its standard error, as of a normal distribution.
+        """The two-sided p value of the difference divided by its standard error, from the normal distribution.
 
         It usually agrees with the percentile interval, and includes the variation between speakers and between seeds
         (with one seed, only between speakers). Without any variation, it is the p of the sign-flip test.
@@ -107,14 +107,14 @@ def speaker_contributions(first: Seeds, second: Seeds, classes: int) -> Floats:
 
 
 def sign_flip_p(contributions: Floats, seed: int) -> float:
-    """The two-sided permutation test of a difference that is a sum of contributions of speakers.
+    """Two-sided permutation test of a difference that is a sum of contributions of speakers.
 
     Exchanging the predictions of the two models for a speaker changes the sign of its contribution. If the models do
     not differ, all sign patterns are equally likely. p is the share of the patterns whose sum is at least as far from 0
     as the observed one: of all ``2 ** speakers`` patterns up to 65536, else of that many random ones and the observed
     one.
 
-    The test is exact if speakers are independent, and says whether these trained models differ on other speakers.
+    The test is exact if speakers are independent. It tests whether these trained models differ on other speakers.
     However, the speakers of a fold are tested by the same models, and all by the same seeds, so a chance difference
     between training runs counts as a difference between the models. :attr:`PairedDifference.p` accounts for it.
     """

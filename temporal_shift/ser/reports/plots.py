@@ -1,4 +1,4 @@
-"""The report's pictures. Each function returns a figure; the same results give the same bytes of PNG."""
+"""The plots of a report. Each function returns a figure; the same results give the same PNG bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..utils.table import percent, signed
 from .results import Results
 from .run_files import FinishedRun
 
-_HUES = {  # theirs, too; the lighter one is the plain model's
+_HUES = {  # dark and light; light is the model without a shift
     "conv": ("#0072B2", "#6FB1D9"),
     "lstm": ("#C65500", "#EFA36A"),
     "transformer": ("#00785A", "#62C2A8"),
@@ -37,7 +37,7 @@ _MIN_CELL = 0.35  # inches of a cell with text
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Blocks give the hue; a shift is dark and filled, no shift light and hollow, a shift of no frames grey."""
+    """Blocks set the hue. With a shift: dark and filled; without: light and hollow; with a stride of 0: grey."""
 
     colour: str
     fill: str
@@ -96,7 +96,7 @@ class Heatmap:
 
 
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
-    """A row per model: mean and 95 % interval, a small dot per fold under them, and the chance line.
+    """One row per model: mean, 95 % interval, a small dot per fold, and the chance level.
 
     Dots that would overlap are stacked.
     """
@@ -121,9 +121,9 @@ def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
 
 
 def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
-    """A panel per model: of each true class, the share predicted as each class, and the utterances.
+    """One panel per model: the share and the number of utterances of each true class predicted as each class.
 
-    With many classes the cells have no text, only colours.
+    With many classes, the cells have no text.
     """
     columns = min(4, len(summary["models"]))
     rows = -(-len(summary["models"]) // columns)
@@ -147,9 +147,9 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
 
 
 def learning_curves(results: Results) -> Figure:
-    """UA by epoch, mean over folds and seeds, a panel per kind of blocks; dots are the epochs that the folds chose.
+    """UA by epoch (mean over folds and seeds), one panel per kind of blocks; dots mark the chosen epochs.
 
-    UA of the validation part, or of the test part if there is none. The area of a dot grows with its number of folds.
+    Shows the validation part, or the test part if there is none. The area of a dot grows with its number of folds.
     """
     kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
     with house_style():
@@ -171,9 +171,9 @@ def learning_curves(results: Results) -> Figure:
 
 
 def heatmaps(panels: Sequence[Heatmap]) -> Figure:
-    """UA of an ablation, one map for each direction and stride: placements down, proportions across; % in each cell.
+    """UA of an ablation in percent, one map per direction and stride; rows are placements, columns proportions.
 
-    The smaller line of a cell is the difference to the same blocks without a shift, and the half-width of its interval.
+    The second line of a cell is the difference to the same blocks without a shift, and the half-width of its interval.
     A cell whose interval excludes 0 has a frame. All maps share one scale of colours. A cell is empty if no model has
     that placement and proportion.
     """
@@ -182,7 +182,7 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
 
 
 def draw_heatmaps(panels: Sequence[Heatmap]) -> Figure:
-    """``heatmaps`` in the current style of matplotlib."""
+    """Draw :func:`heatmaps` in the current matplotlib style."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     values = [100 * cell.ua for panel in panels for cell in panel.cells.values()]
@@ -202,7 +202,7 @@ def draw_heatmaps(panels: Sequence[Heatmap]) -> Figure:
 
 
 def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: float) -> None:
-    """``dot`` is the width of a fold's dot, in percentage points."""
+    """Draw a row; ``dot`` is the width of a fold's dot in percentage points."""
     mean, low, high = (100 * value for value in (ua["mean"], *ua["interval"]))
     folds = sorted(100 * value for value in ua["by_fold"].values())
     heights = [row + 0.24 + 0.1 * (level % 3) for level in _levels(folds, dot)]  # three fit between two rows
@@ -213,7 +213,7 @@ def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: flo
 
 
 def _levels(sorted_values: Sequence[float], width: float) -> list[int]:
-    """The lowest level for each value on which it does not overlap another, where each is ``width`` wide."""
+    """For each value, the lowest level on which it overlaps no other value of the same ``width``."""
     ends: list[float] = []  # of each level
     levels = []
     for value in sorted_values:
@@ -262,7 +262,7 @@ def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Sequence[Finishe
         markevery=[],
         label=textwrap.fill(model.name, 30),
     )
-    see_through = to_rgba(look.fill, 0.6)  # dots of other models may lie below
+    see_through = to_rgba(look.fill, 0.6)  # dots of several models can overlap
     axes.scatter(chosen, ua[chosen - 1], 10 + 12 * folds, facecolor=see_through, edgecolor=look.colour, zorder=3)
 
 
@@ -290,6 +290,6 @@ def _draw_heatmap(axes: Axes, panel: Heatmap, low: float, high: float) -> AxesIm
 
 
 def _ink(image: AxesImage, value: float) -> str:
-    """Black or white, which can be read on the colour of a value."""
+    """Black or white, whichever is readable on the colour of a value."""
     red, green, blue, _ = image.to_rgba(np.array([value]))[0]
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

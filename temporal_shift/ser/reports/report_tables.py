@@ -11,7 +11,7 @@ from ..utils.wording import is_optimistic
 
 
 def results(metrics: dict[str, Any]) -> Table:
-    """WA and UA of every model, with their intervals; what chose its epoch on the test session is called optimistic."""
+    """WA and UA of every model with intervals; marked optimistic if the test sessions chose the epochs."""
     chance = percent(metrics["chance"])
     rows = [
         (model["name"], _parameters(model), *_figure(model["wa"]), *_figure(model["ua"])) for model in metrics["models"]
@@ -22,7 +22,7 @@ def results(metrics: dict[str, Any]) -> Table:
 
 
 def pairs(found: Sequence[dict[str, Any]]) -> Table:
-    """Each model against its baselines, or against the same model of another experiment."""
+    """Each model compared with its baselines, or with a model of another experiment."""
     rows = [
         (
             f"{pair['model']} − {pair['baseline']}",
@@ -40,7 +40,7 @@ def pairs(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def selection(metrics: dict[str, Any]) -> Table:
-    """What the published protocol would have claimed of the same runs, and how much of it is selection."""
+    """What the published protocol would have reported for the same runs, and the selection bias."""
     rows = []
     for model in metrics["models"]:
         best, last, bias = (model[key] for key in ("best_test_epoch", "last_epoch", "selection_bias"))
@@ -64,13 +64,13 @@ def _parameters(model: dict[str, Any]) -> str:
 
 
 def _figure(figure: dict[str, Any]) -> tuple[str, str]:
-    """Mean and standard deviation: over the seeds where there are several, else over the folds."""
+    """Mean and standard deviation: over seeds if there are several, else over folds."""
     sd = figure["fold_sd"] if figure["seed_sd"] is None else figure["seed_sd"]
     return f"{percent(figure['mean'])} ± {percent(sd)}", interval(figure["interval"])
 
 
 def _over_seeds(p_values: Sequence[float]) -> str:
-    """The median p, and how many of the seeds have p < 0.05 if there are several."""
+    """The median p and, for several seeds, the number of seeds with p < 0.05."""
     median = p_value(statistics.median(p_values))
     below = sum(p < 0.05 for p in p_values)
     return f"{median} ({below}/{len(p_values)})" if len(p_values) > 1 else median

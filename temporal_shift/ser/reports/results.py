@@ -1,4 +1,4 @@
-"""The files of an experiment's runs, read back and summarised: the content of ``metrics.json``."""
+"""Read the files of an experiment's runs and summarise them: the content of ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every run of a plan: by model, seed and fold, in the plan's order."""
+    """Every run of a plan, by model, seed and fold in the plan's order."""
 
     plan: Plan
     runs: dict[str, tuple[tuple[FinishedRun, ...], ...]]
@@ -142,7 +142,7 @@ def _with_training(results: Results, found: dict[str, Any]) -> dict[str, Any]:
         "parameters": results.runs[name][0][0].record.parameters,
         **found,
         "epochs": results.by_seed_and_fold(name, lambda record: asdict(record.chosen)),
-        "best_test_epoch": best,  # what the published protocol would have reported
+        "best_test_epoch": best,  # what the published protocol would report
         "last_epoch": last,
         "selection_bias": {key: best[key] - honest[key] for key in ("wa", "ua")},
     }

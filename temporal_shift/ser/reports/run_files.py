@@ -1,4 +1,4 @@
-"""The files of a results folder, read and checked: the plan of an experiment, and one finished run."""
+"""Read and check the files of a results folder: the plan of an experiment, and finished runs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
 
 
 def _other_setting(recorded: Any, planned: Any) -> str | None:
-    """The first key with different values; keys that only one of them has are of another version of the package."""
+    """The first key with different values; keys of only one of them come from another version of the package."""
     if isinstance(recorded, Mapping) and isinstance(planned, Mapping):
         pairs = ((key, _other_setting(recorded[key], planned[key])) for key in planned if key in recorded)
         return next((f"{key}.{inner}".rstrip(".") for key, inner in pairs if inner is not None), None)

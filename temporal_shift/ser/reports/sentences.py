@@ -1,4 +1,4 @@
-"""The sentences of a report: what was done, how to read it, what not to read into it."""
+"""The sentences of a report: the experiment, how to read the tables, and caveats."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ..utils.wording import PROTOCOLS, counted, is_optimistic
 _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
     "resamples the speakers{seeds}, the same ones for both models. p, Holm: the test of the difference against its "
-    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that 80 % of such "
-    "experiments would detect at the 5 % level, not corrected; the interval says which differences remain possible. p, "
-    "by speaker: the permutation test that exchanges the two models speaker by speaker, not corrected; it is about "
-    "these trained models, not about others trained with other seeds. McNemar's exact p compares the utterances that "
-    "only one of the two predicts correctly{median}; it takes utterances as independent and is not corrected."
+    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that such an experiment "
+    "detects with 80 % power at the 5 % level, not corrected; the interval shows which differences remain possible. p, "
+    "by speaker: the permutation test that exchanges the two models' predictions speaker by speaker, not corrected; it "
+    "applies to these trained models, not to models trained with other seeds. McNemar p: the exact test on the "
+    "utterances that only one of the two predicts correctly{median}; it treats utterances as independent and is not "
+    "corrected."
 )
 _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
@@ -33,19 +34,19 @@ def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
     models, folds, seeds = (len(metrics[key]) for key in ("models", "folds", "seeds"))
     backbone = Path(experiment.backbone.name)
     name = backbone.name if backbone.is_absolute() else backbone
-    heard = "frozen output of" if experiment.setting == "features" else "output of a fine-tuned"
+    source = "frozen output of" if experiment.setting == "features" else "output of a fine-tuned"
     return (
-        f"{counted(models, 'model')} learned to tell {', '.join(metrics['labels'])} apart in {metrics['utterances']} "
-        f"utterances of {counted(metrics['speakers'], 'speaker')}, from the "
-        f"{heard} {name}, layer: {experiment.backbone.layer}. "
+        f"{counted(models, 'model')} classified {metrics['utterances']} utterances of "
+        f"{counted(metrics['speakers'], 'speaker')} as {', '.join(metrics['labels'])}, from the {source} {name}, layer: "
+        f"{experiment.backbone.layer}. "
         f"Each was trained for {counted(experiment.training.epochs, 'epoch')} in {counted(folds, 'fold')} with "
         f"{'seed' if seeds == 1 else 'seeds'} {', '.join(map(str, metrics['seeds']))}: "
-        f"{models * folds * seeds} runs in all."
+        f"{counted(models * folds * seeds, 'run')} in total."
     )
 
 
 def protocol(metrics: dict[str, Any]) -> str:
-    return f"{PROTOCOLS[metrics['protocol']]} The folds, by whom they test: {', '.join(metrics['folds'])}."
+    return f"{PROTOCOLS[metrics['protocol']]} The folds, named by their test part: {', '.join(metrics['folds'])}."
 
 
 def reading(metrics: dict[str, Any]) -> str:
@@ -55,10 +56,10 @@ def reading(metrics: dict[str, Any]) -> str:
         ("seeds", "folds, the speakers in them, and the seeds") if several else ("folds", "folds and speakers")
     )
     return (
-        f"WA is the accuracy, UA the mean recall of the classes: means over folds{' and seeds' * several}, ± standard "
+        f"WA is the accuracy, UA the mean recall over classes: means over folds{' and seeds' * several}, ± standard "
         f"deviation over {over}. The brackets are 95 % intervals from {metrics['bootstrap']['resamples']} resamples of "
         f"the {drawn}. The binomial standard error of WA on {metrics['utterances']} utterances is "
-        f"{_range(min(errors), max(errors))} points: a difference of that size, by itself, says nothing."
+        f"{_range(min(errors), max(errors))} points, so differences of that size mean little."
     )
 
 
@@ -70,15 +71,15 @@ def selection(metrics: dict[str, Any]) -> str:
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
     return (
         "The published protocol chooses the epoch of each fold on its test part, once for WA and once for UA. The "
-        f"table has the figures of the same runs under this rule. The bias is their difference from those {honest}: "
-        f"{percent(sum(bias) / len(bias))} points of UA in the mean over models. The training data are the same."
+        f"table shows the results of the same runs under this rule. The bias is the difference from those {honest}: "
+        f"{percent(sum(bias) / len(bias))} points of UA on average over models."
     )
 
 
 def curves(metrics: dict[str, Any]) -> str:
     if metrics["protocol"] in ("heldout", "speaker"):
-        return "On the part of a fold that chose the epoch, which was neither trained on nor tested."
-    return "On the test sessions, since nobody validates: they are shown, and under the published protocol they choose."
+        return "UA on the validation part, which chose the epoch and was neither trained on nor tested."
+    return "UA on the test part, because this protocol has no validation part."
 
 
 def constant_models(metrics: dict[str, Any]) -> list[str]:
@@ -86,7 +87,7 @@ def constant_models(metrics: dict[str, Any]) -> list[str]:
     runs = len(metrics["folds"]) * len(metrics["seeds"])
     return [
         f"{model['name']} predicts one class only in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
-        "is that of a constant answer, and it learned nothing that this test shows."
+        "is that of a constant prediction."
         for model in metrics["models"]
         if model["constant_runs"]
     ]
@@ -96,26 +97,29 @@ def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> 
     """The caveats of a report: the corpus's note, those of the corpus and the folds, and those of the figures."""
     found = [_seeds_behind_the_intervals(len(metrics["seeds"])), _speakers_behind_the_intervals(metrics)]
     if is_optimistic(metrics):
-        found.insert(0, "WA and UA are those of each test session's own best epochs: optimistic, for comparison only.")
+        found.insert(
+            0,
+            "WA and UA are those of the best epoch on each test session, which is optimistic. Use them for comparison only.",
+        )
     return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)
 
 
 def _seeds_behind_the_intervals(seeds: int) -> str:
     if seeds == 1:
         return (
-            "Every model was trained once per fold. The intervals cover other speakers and sessions of this kind, and "
-            "not other seeds."
+            "Every model was trained once per fold. The intervals cover the variation between speakers and sessions, "
+            "but not between seeds."
         )
     return (
-        f"The intervals and the p values of Holm's column cover other speakers, sessions and seeds. {seeds} seeds tell "
-        "the spread between seeds only roughly."
+        "The intervals and the column p, Holm cover the variation between speakers, sessions and seeds. "
+        f"{seeds} seeds show the variation between seeds only roughly."
     )
 
 
 def _speakers_behind_the_intervals(metrics: dict[str, Any]) -> str:
     return (
-        f"{counted(metrics['speakers'], 'speaker')} in {counted(len(metrics['folds']), 'fold')} are few: an interval "
-        "from so few contains the true value somewhat less often than in 95 % of the cases."
+        f"{counted(metrics['speakers'], 'speaker')} in {counted(len(metrics['folds']), 'fold')} are few, so the 95 % "
+        "intervals contain the true value somewhat less often than in 95 % of the cases."
     )
 
 

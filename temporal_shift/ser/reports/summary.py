@@ -1,4 +1,4 @@
-"""The figures of models and of comparisons, from predictions alone: no results folder is needed.
+"""The metrics of models and comparisons, from predictions alone, without a results folder.
 
 :func:`summarize_predictions` returns what the tables of :mod:`.report_tables` show:
 
@@ -69,7 +69,7 @@ def summarize_predictions(tested: Tested, comparisons: Iterable[tuple[str, str]]
     ``"parameters"`` if there are any.
 
     Args:
-        comparisons: A model and its baseline each. Holm's correction is over all of them.
+        comparisons: Pairs of a model and its baseline. Holm's correction covers all of them.
     """
     return {
         "labels": list(tested.labels),
@@ -105,7 +105,7 @@ def model_summary(tested: Tested, name: str) -> dict[str, Any]:
 
 
 def pair_summary(ours: Tested, model: str, theirs: Tested, baseline: str) -> dict[str, Any]:
-    """A paired comparison of a model with a baseline, which may be of another experiment; see :func:`corrected`."""
+    """A paired comparison of a model with a baseline, possibly of another experiment; see :func:`corrected`."""
     predictions = ours.predictions[model], theirs.predictions[baseline]
     difference = paired_difference(*predictions, len(ours.labels), ours.bootstrap_seed)
     return {

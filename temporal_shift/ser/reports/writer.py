@@ -1,4 +1,4 @@
-"""The report: ``metrics.json`` and ``run_info.json`` for programs; Markdown, HTML and plots for people."""
+"""The report: ``metrics.json`` and ``run_info.json`` for programs; Markdown, HTML and plots for reading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_PANELS = 12  # with more models, the plots with one panel or line per model
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot: the name of its file, its caption, its content."""
+    """A plot: file name, caption and content."""
 
     name: str
     caption: str
@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and its content, in this order. The templates format each part."""
+    """A heading and its content in the order of the page. The templates format each part."""
 
     title: str
     text: str = ""
@@ -51,7 +51,7 @@ def write_report(
     *,
     caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Summarise the results under ``root`` and write the report into the same folder.
+    """Summarise the results in ``root`` and write the report to the same folder.
 
     Args:
         root: The results folder, with ``experiment.json`` and ``runs/<model>/<seed>/<fold>/``. Each of
@@ -127,7 +127,7 @@ def _plots_of_each_model(results: Results, metrics: dict[str, Any]) -> list[Sect
     return [
         Section(
             "Confusion",
-            "All folds together. Each row is a true class and adds up to 100 %.",
+            "All folds together. Rows are true classes and add up to 100 %.",
             picture=Picture("confusion", "Confusion matrix of every model", confusion),
         ),
         Section(

@@ -200,7 +200,7 @@ def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are
         row = next(line for line in printed.splitlines() if line.startswith(f"{setting}, Shiftformer"))
         assert f" {FIGURES[setting, 'Shiftformer']['ua']} " in row
         page = Path("out", setting, "report.html").read_text()
-        assert "Beside the published figures" in page
+        assert "Comparison with the published results" in page
         assert "optimistic" in page
         assert re.search("- |<li>This is not the corpus as published: .*the corpus has 48 utterances", page)
         assert read_results(Path("out", setting)).experiment.setting == setting

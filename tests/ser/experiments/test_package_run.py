@@ -184,9 +184,9 @@ def test_the_card_states_the_training_data_the_test_and_the_limits(folder, tmp_p
     assert f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in card.text
     for sentence in (
         "the frames of backbone (frozen)",
-        "with a temporal shift (replace, n_div 4, one way, stride 1)",
+        "with a temporal shift (replace, n_div 4, one direction, stride 1)",
         "48 utterances of 6 speakers",
-        "Trained on 16 of them; 16 chose the epoch, 16 were tested; no speaker is in two of the parts.",
+        "Utterances: 16 for training, 16 to choose the epoch, 16 for testing. No speaker is in two of these parts.",
         "Nothing but noise.",
         "Leave one session out",
         "It does not know what anybody feels.",
@@ -206,8 +206,8 @@ def test_a_model_that_chose_its_epoch_on_the_test_part_is_called_optimistic(fold
     run_experiment(one, tmp_path / "results", folder / "cache", Console(quiet=True))
     package(tmp_path / "results", "Shiftformer", tmp_path / "model")
     text = (tmp_path / "model" / "README.md").read_text()
-    assert "The tested utterances chose the epoch: these figures are optimistic." in text
-    assert "Trained on 32 of them; none chose the epoch" in text
+    assert "The test utterances chose the epoch, so these results are optimistic." in text
+    assert "32 for training, none to choose the epoch" in text
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def test_the_card_has_the_cross_validated_figures_and_says_that_the_model_was_no
     for key in ("wa", "ua"):
         low, high = (f"{100 * bound:.1f}" for bound in metrics[key]["interval"])
         assert f"{100 * metrics[key]['mean']:.1f} [{low}, {high}]" in row
-    assert "all 48 of them" in card.text
-    assert "median of the epochs that the 6 runs" in card.text
+    assert "all 48 utterances" in card.text
+    assert "of the epochs that the 6 runs" in card.text
     ece = metrics["calibration"]["ece"]
     assert f"{100 * ece['before']:.1f} points before, {100 * ece['after']:.1f} points after" in card.text
     assert "each run with the temperature of its own validation part" in card.text
@@ -180,8 +180,8 @@ def test_a_model_is_not_scaled_if_scaling_does_not_lower_the_cross_validated_log
     assert all(torch.equal(found[f"classifier.{name}"], weight) for name, weight in learned.items())
     card = (folder / "again" / "README.md").read_text()
     assert "is not applied, because it does not lower the log loss" in card
-    assert "off on average: 3.0 points" in card
-    assert "Scaling did not help" in card
+    assert "error below: 3.0 points" in card
+    assert "Scaling did not lower the calibration error" in card
 
 
 def test_another_number_of_epochs_is_not_trained_over_the_model_unasked(folder):
@@ -202,7 +202,7 @@ def test_the_protocol_last_trains_for_all_epochs_and_is_not_calibrated(folder):
     assert provenance["epoch"] == provenance["epochs"] == 3
     assert provenance["calibration"] is None
     card = (folder / "again" / "README.md").read_text()
-    assert "3 epochs, seed 42. The number of epochs was set before the experiment." in card
+    assert "Trained for 3 epochs, seed 42. The number of epochs was set before the experiment." in card
     assert "not calibrated" in card
 
 

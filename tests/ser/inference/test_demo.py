@@ -111,9 +111,9 @@ def test_an_upload_gets_the_label_and_the_course_of_both_models(page):
     said = answer_to(page, SAID)
     assert [card.inner_text() for card in page.query_selector_all(".card h2")] == ["Shifted", "Plain"]
     assert all(card.inner_text() in LABELS for card in page.query_selector_all(".card .label"))
-    assert len(re.findall(r"[\d.]+ s of sound, answered in \d+ ms: real-time factor \d\.\d+", said)) == 2
+    assert len(re.findall(r"[\d.]+ s of sound, predicted in \d+ ms: real-time factor \d\.\d+", said)) == 2
     for name in ("Shifted", "Plain"):
-        course = page.get_by_role("img", name=f"{name}: the probability of each class over time under the waveform")
+        course = page.get_by_role("img", name=f"{name}: waveform and probability of each class over time")
         assert course.evaluate("image => image.complete && image.naturalWidth") > 400
     assert page.locator("#player audio").get_attribute("src")
     assert "The corpus is noise." in page.inner_text(".words.small")
@@ -249,7 +249,7 @@ def test_a_card_shows_the_remark_of_a_recording_without_sound():
 
 def test_a_model_without_provenance_says_so():
     recognizer = Recognizer(local_model(provenance={}))
-    assert "<b>mine</b> does not record what it was trained on." in caveats([("mine", recognizer)])
+    assert "The training data of <b>mine</b> are not known." in caveats([("mine", recognizer)])
 
 
 def test_wrong_arguments_are_a_one_line_error(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def test_both_reports_hold_what_a_reader_asks_for(reported):
             "the next session (after the last, the first) chose the epoch by its best UA",
             "Session1, Session2, Session3, Session4, Session5.",
             "frozen output of facebook/hubert-base-ls960, layer: last",
-            "in 5 folds with seed 7: 35 runs in all",
+            "in 5 folds with seed 7: 35 runs in total",
             "binomial standard error of WA on 400 utterances",
             "Shiftformer − Identity mixer",
             "chance",
@@ -125,7 +125,7 @@ def test_a_report_of_several_seeds_says_so_and_gives_the_deviation_over_them(rep
     for text in (page.text, (root / "report.md").read_text()):
         for wanted in (
             f"{100 * ua['mean']:.1f} ± {100 * ua['seed_sd']:.1f}",
-            "in 5 folds with seeds 7, 8: 20 runs in all",
+            "in 5 folds with seeds 7, 8: 20 runs in total",
             "means over folds and seeds, ± standard deviation over seeds",
             "the folds, the speakers in them, and the seeds",
             "the median over the seeds",
@@ -183,7 +183,7 @@ def test_both_reports_hold_the_selection_bias(reported_as, protocol):
     root = reported_as(1, protocol)
     metrics = metrics_in(root)
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
-    wanted = f": {100 * sum(bias) / len(bias):.1f} points of UA in the mean over models"
+    wanted = f": {100 * sum(bias) / len(bias):.1f} points of UA on average over models"
     page = Page((root / "report.html").read_text())
     assert wanted in page.text
     assert wanted in (root / "report.md").read_text()
@@ -197,7 +197,7 @@ def test_learning_curves_show_who_chose_or_else_the_test_sessions(reported_as):
     for protocol in ("heldout", "speaker", "last", "paper"):
         figure = plots.learning_curves(read_results(reported_as(1, protocol)))
         labels[protocol] = figure.axes[0].get_ylabel()
-        text = "nobody validates" if protocol in ("last", "paper") else "neither trained on nor tested"
+        text = "no validation part" if protocol in ("last", "paper") else "neither trained on nor tested"
         assert text in (reported_as(1, protocol) / "report.md").read_text()
     assert labels == {
         "heldout": "validation UA, %",
