@@ -1,7 +1,7 @@
-"""Speech emotion recognition on pre-trained encoders. Needs the extra ``ser``.
+"""Speech emotion recognition with pre-trained encoders. Requires the extra ``ser``.
 
 ``from temporal_shift.ser import SpeechClassifier`` registers this package's models with Hugging Face's ``Auto`` classes
-and its ``pipeline``. Importing ``temporal_shift.ser`` alone does not: it must stay fast for the command line.
+and its ``pipeline``. Importing ``temporal_shift.ser`` alone does not, to keep the command line fast.
 """
 
 from typing import TYPE_CHECKING

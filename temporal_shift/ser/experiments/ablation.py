@@ -29,7 +29,7 @@ class Grid:
     strides: tuple[int, ...] = (1,)
 
     def experiment(self, base: Experiment) -> Experiment:
-        """``base`` with the models of the grid instead of its own, and one model without a shift for each kind of blocks.
+        """``base`` with the models of the grid instead of its own, and a model without a shift per kind of blocks.
 
         Raises:
             RecipeError: If an axis contains an invalid value, or no combination is possible.
@@ -95,7 +95,7 @@ def ablation_maps(models: Sequence[Model], metrics: dict[str, Any]) -> list[plot
 
 
 def ablation_table(models: Sequence[Model], metrics: dict[str, Any]) -> Table:
-    """A row per shift of a grid, the best UA first."""
+    """One row per shift of a grid, best UA first."""
     rows = [
         (
             *(model.blocks, shift.placement, f"1/{shift.n_div}", _direction(shift), str(abs(shift.stride))),

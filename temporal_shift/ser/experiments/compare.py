@@ -13,10 +13,10 @@ from ..utils.table import Table
 
 
 def compare(first: Path, second: Path, models: tuple[str, str] | None = None) -> tuple[Table, str]:
-    """Return the UA differences of two results folders, with intervals and tests, and how to read them.
+    """Return the UA differences of two results folders with intervals and tests, and a text that explains them.
 
     Args:
-        models: A model of each. Default: every model that both have.
+        models: One model of each. Default: all models that both have.
     Raises:
         RecipeError: If the experiments do not test the same utterances in the same folds, or share no model.
     """

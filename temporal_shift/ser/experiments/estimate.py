@@ -1,4 +1,4 @@
-"""An estimate of the time that an experiment takes on this machine: FLOP counted, speeds measured, nothing written."""
+"""Estimate the time of an experiment on this machine from counted FLOP and measured speeds. Writes nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..utils.wording import counted
 from . import speed
 from .flops import Cost, Shape, of_encoder, of_model
 
-_MEASURING_SECONDS = 2.0  # in all
+_MEASURING_SECONDS = 2.0  # in total
 _MAX_SECONDS = 0.3  # for one kind of model
 
-# Fixed costs on two cores of an AMD EPYC. They matter for small models.
+# fixed costs, measured on two cores of an AMD EPYC; they matter for small models
 _START_SECONDS = 5.0  # imports of torch and transformers in a new process
 _RUN_SECONDS = 0.4
 _EPOCH_SECONDS = 0.015
@@ -34,9 +34,9 @@ _CLIP_SECONDS = 0.01  # to read and prepare a clip
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds and FLOP of encoding and of training, and what they were computed from."""
+    """Seconds and FLOP of encoding and training, and the measured speeds."""
 
-    utterances: int  # that are encoded for the cache
+    utterances: int  # to encode for the cache
     encoding_seconds: float
     encoding_flop: int
     runs: int
@@ -50,7 +50,7 @@ class Estimate:
         return self.encoding_seconds + self.training_seconds
 
     def lines(self) -> Iterator[str]:
-        """The estimate, and what it was computed from."""
+        """The estimate, and how it was computed."""
         if not self.runs and not self.utterances:
             yield "nothing is left to encode or to train"
             return
@@ -63,8 +63,8 @@ class Estimate:
         yield f"estimated time on this machine: {duration(self.seconds)} ({'; '.join(parts)})"
         rates = ", ".join(f"{rate / 1e9:.3g} ({name})" for name, rate in self.speeds.items())
         yield (
-            f"computed from {' and '.join(flop)}, and from GFLOP/s measured just now: {rates}; {_RUN_SECONDS:g} s more "
-            f"for each run and {1000 * _EPOCH_SECONDS:g} ms for each epoch; without the report"
+            f"computed from {' and '.join(flop)}, and from GFLOP/s measured just now: {rates}; plus {_RUN_SECONDS:g} s "
+            f"per run and {1000 * _EPOCH_SECONDS:g} ms per epoch; without the report"
         )
         load, cores = _load(), os.cpu_count() or 1
         if load > cores / 2:
@@ -73,14 +73,14 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Kind:
-    """The runs of models that differ in channels or frames of the shift only, which do not change the cost."""
+    """Runs of models that differ only in the channels or frames of the shift, and so have the same cost."""
 
     first: Run
     runs: int = 0
     epochs: int = 0
     steps: int = 0
     trained: int = 0  # utterances, over all epochs
-    tested: int = 0  # with those that validate
+    tested: int = 0  # including validation
 
     def add(self, run: Run) -> None:
         training, fold = run.experiment.training, run.fold
@@ -92,17 +92,17 @@ class _Kind:
         self.tested += epochs * (len(fold.validation) + len(fold.test))
 
     def flop(self, encoder: Cost | None, shape: Shape) -> dict[str, int]:
-        """FLOP of all runs: of their model and, if the encoder learns, of the encoder."""
+        """FLOP of all runs, of the model and, in fine-tuning, of the encoder."""
         passes = {"trained": self.trained, "tested": self.tested}
         model = of_model(self.first.model, shape, self.first.manifest.labels).of(**passes)
         return {"model": model, "encoder": 0 if encoder is None else encoder.of(**passes)}
 
 
 def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, world_size: int = 1) -> Estimate:
-    """Estimate the time of runs, in two or three seconds.
+    """Estimate the time of runs. Takes two or three seconds.
 
     Args:
-        runs: The runs that are not finished. They need no feature cache.
+        runs: The unfinished runs. They need no feature cache.
         missing: Number of utterances that the feature cache lacks.
         world_size: Number of processes that train each run together.
     Raises:
@@ -122,7 +122,7 @@ def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, w
         speeds = _speeds(experiment, kinds, settings, shape)
     if missing:
         cores = torch.get_num_threads()
-        with speed.threads(1), speed.busy(cores - 1):  # large products scale with the threads
+        with speed.threads(1), speed.busy(cores - 1):  # large products scale with the number of threads
             clips = batch_size(features.clip_seconds)
             found = speed.encoder_speed(settings, _samples(experiment), clips, _MAX_SECONDS)
         speeds["encoder"] = speed.Speed(found.flop_per_second * (1 if torch.cuda.is_available() else cores))
@@ -164,7 +164,7 @@ def _name(model: config.Model) -> str:
 def _speeds(
     experiment: config.Experiment, kinds: Mapping[str, _Kind], settings: Any, shape: Shape
 ) -> dict[str, speed.Speed]:
-    """The speed of each kind of model, and of the encoder if it learns."""
+    """The speed of each kind of model and, in fine-tuning, of the encoder."""
     training = experiment.training
     seconds = min(_MAX_SECONDS, _MEASURING_SECONDS / (len(kinds) + 1))
     found = {
@@ -178,7 +178,7 @@ def _speeds(
 
 
 def _overhead(kind: _Kind, measured: speed.Speed, shape: Shape) -> float:
-    """Seconds of all runs besides their passes."""
+    """Seconds of all runs, without their forward and backward passes."""
     learns = kind.first.experiment.setting == "finetune"
     read = _CLIP_SECONDS if learns else _READ_SECONDS + 4 * math.prod(shape) / _READ_BYTES
     return (

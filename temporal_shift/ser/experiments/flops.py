@@ -1,9 +1,8 @@
 """Floating-point operations (FLOP) of the recipe's encoders and models.
 
-Counts matrix products and convolutions, two FLOP for each multiplication with its addition, by torch's FlopCounterMode
-on tensors of the device "meta", which have a shape and no values. This takes no time. It also counts every layer: on
-the CPU the counter does not see the fused attention and the fused LSTM. Relative attention is counted as it runs on a
-GPU; on the CPU it needs fewer products.
+Counts matrix products and convolutions, two FLOP per multiply-add, with torch's FlopCounterMode on tensors of the
+device "meta", which have no values. This is fast and counts every layer; on the CPU, the counter misses the fused
+attention and the fused LSTM. Relative attention is counted as it runs on a GPU; on the CPU, it needs fewer products.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOP for one utterance: of a forward pass alone, and of a forward and a backward pass."""
+    """FLOP for one utterance, of a forward pass and of a forward and backward pass."""
 
     forward: int
     training: int
@@ -41,7 +40,7 @@ class Cost:
 
 
 def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: int = 1) -> tuple[Cost, Shape]:
-    """The cost of an encoder on a clip, trained except for its convolutions, and the shape of its frames.
+    """The cost of an encoder on a clip (its convolutions are not trained), and the shape of its frames.
 
     Args:
         settings: The encoder's Hugging Face configuration.
@@ -51,15 +50,15 @@ def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: 
         RecipeError: If the encoder cannot encode such a clip, or lacks the layer.
     """
     settings = copy.deepcopy(settings)
-    # fused attention computes its scores again in the backward pass to save memory; this is not counted
+    # not counted: fused attention recomputes its scores in the backward pass
     settings._attn_implementation = "eager"
-    with torch.device("meta"):  # for the call, too: some encoders make tensors in it
+    with torch.device("meta"):  # also for the call, because some encoders create tensors in it
         model, clip = encoder_with_input(settings, samples)
         encoder = FrameEncoder(model, layer, average)
         encoder.learn()
         try:
             shape: Shape = tuple(encoder(clip).shape[1:])
-        except Exception as error:  # an encoder can fail in any way on a clip that it was not made for
+        except Exception as error:  # on an unsuitable clip, an encoder can fail in any way
             raise RecipeError(
                 f"layer {layer} of the encoder cannot be computed for a clip of {samples / SAMPLE_RATE:g} s: "
                 f"{reason_of(error)}"
@@ -83,7 +82,7 @@ def of_model(model: Model, frames: Shape, labels: Sequence[str]) -> Cost:
     The frames need a gradient, because in training they contain SpecAugment's learned vector.
     """
     *layers, length, channels = frames
-    if model.blocks == "lstm" and length > 3:  # counted frame by frame, which is slow; each costs the same
+    if model.blocks == "lstm" and length > 3:  # counting frame by frame is slow, and each frame costs the same
         two, three = (of_model(model, (*layers, few, channels), labels) for few in (2, 3))
         more = length - 2
         return Cost(
@@ -91,7 +90,7 @@ def of_model(model: Model, frames: Shape, labels: Sequence[str]) -> Cost:
         )
     with torch.device("meta"):
         classifier: nn.Module = frame_classifier(model, frames, labels, SpecAugment())
-        classifier.eval()  # SpecAugment is random and has no products
+        classifier.eval()  # SpecAugment is random and has no matrix products
         inputs = torch.empty(1, *frames, requires_grad=True)
     return cost(lambda frames: classifier(frames).logits, inputs)
 
@@ -114,9 +113,9 @@ def counted(function: Callable[[], object]) -> int:
 def _convolution_backward(
     upstream: Shape, x: Shape, weight: Shape, *arguments: Any, out_shape: object = None, **_: Any
 ) -> int:
-    """Each gradient costs what the forward pass does; torch's formula multiplies the weight's by the number of groups.
+    """Count each gradient like the forward pass; torch's formula overcounts that of the weight of grouped convolutions.
 
-    Not for transposed convolutions, which no encoder here has.
+    Does not support transposed convolutions, which no encoder here has.
     """
-    wanted = arguments[-1]  # for which gradients: x's, the weight's, and the bias's, which needs no product
+    wanted = arguments[-1]  # which gradients: of x, the weight and the bias (which needs no product)
     return 2 * upstream[0] * math.prod(upstream[2:]) * math.prod(weight) * int(sum(wanted[:2]))

@@ -1,4 +1,4 @@
-"""Package the model of a run: one folder, with its card."""
+"""Package the model of a run: one folder with its model card."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def package(
 ) -> None:
     """Write the model of one run of an experiment to a folder that Hugging Face's libraries load.
 
-    Its last layer is divided by the temperature that is fitted on the run's validation part, if the run has one and if
-    this lowers the log loss on the test part.
+    The weights of the last layer are divided by the temperature that was fitted on the run's validation part, if this
+    lowers the log loss on the test part.
 
     Args:
         root: The results folder of an experiment with ``training.keep_models``.
         model: The model's name in the experiment.
-        out: The folder to write. It must not exist. It is written atomically.
+        out: The folder to write, atomically. It must not exist.
         fold: The fold that tests the model. Default: the first.
         seed: The seed of the run. Default: the first.
         holds_backbone: Whether to store the encoder's weights. Without them, the folder is small and refers to the
@@ -82,23 +82,25 @@ def package(
 
 
 def model_named(name: str, experiment: Experiment) -> Model:
-    """The model of an experiment; raises :class:`RecipeError` if it has none of that name."""
+    """The model of that name in an experiment; raises :class:`RecipeError` if there is none."""
     check_choice("model", name, [model.name for model in experiment.models])
     return next(model for model in experiment.models if model.name == name)
 
 
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
-    """Raise a :class:`RecipeError` unless the value is one of those that are allowed."""
+    """Raise a :class:`RecipeError` unless the value is allowed."""
     if value not in allowed:
         raise RecipeError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_package(experiment: Experiment, out: Path, *, holds_backbone: bool) -> None:
-    """Check the arguments of :func:`save_package`, which may be called much later."""
+    """Check the arguments of :func:`save_package` before a long training."""
     if out.exists():
         raise RecipeError(f"--out must be a folder that does not exist, got {out}")
     if not holds_backbone and experiment.setting == "finetune":
-        raise RecipeError("a fine-tuned encoder must be stored with the model: leave out --without-backbone")
+        raise RecipeError(
+            "--without-backbone requires a frozen encoder, got a fine-tuned one, which must be stored with the model"
+        )
 
 
 def save_package(
@@ -108,15 +110,15 @@ def save_package(
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
         whole.config.backbone["name"] = encoder.name  # local paths are private
-    elif not holds_backbone and encoder.is_dir():  # relative, so that both folders can move together
+    elif not holds_backbone and encoder.is_dir():  # a relative path, so both folders can move together
         whole.config.backbone["name"] = os.path.relpath(encoder.resolve(), out.resolve())
     with atomic_path(out) as temporary, quiet_loading():
         whole.save_pretrained(temporary, holds_backbone=holds_backbone, half=half)
 
 
 def _check_features(root: Path, experiment: Experiment, manifest: Manifest, record: RunRecord) -> None:
-    """Raise a :class:`RecipeError` if the encoder gives other features than the run was trained on."""
-    manifest = replace(manifest, channel=experiment.corpus.channel)  # which the file does not contain
+    """Raise a :class:`RecipeError` if the encoder gives other features than those that the run was trained on."""
+    manifest = replace(manifest, channel=experiment.corpus.channel)  # the file does not contain it
     key = key_of(feature_inputs(manifest, experiment.backbone, experiment.features, audio_is_verified=True))
     if record.inputs.get("features", key) != key:
         raise RecipeError(
@@ -135,7 +137,7 @@ def trained_model(
 ) -> SpeechClassifier:
     """A model of an experiment with its weights, its temperature and its provenance.
 
-    The temperature is in the weights of the last layer, so that it applies wherever the model is used.
+    The weights of the last layer include the temperature, so every use of the model applies it.
     """
     applied = 1.0 if calibration is None else calibration.applied_temperature
     figures = None if calibration is None else {**asdict(calibration), "temperature": applied}
@@ -175,7 +177,7 @@ def _facts_of_run(root: Path, plan: Plan, manifest: Manifest, record: RunRecord)
 
 
 def common_facts(plan: Plan, manifest: Manifest, model: str) -> dict[str, Any]:
-    """The facts of an experiment that a model card states: JSON data for the model's ``config.json``."""
+    """The facts of an experiment for the model card, as JSON data for the model's ``config.json``."""
     experiment = plan.experiment
     corpus = experiment.corpus.path.stem
     return {
@@ -206,7 +208,7 @@ def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
     ]
     if not all((folder / "run.json").is_file() for folder in folders):
         return None
-    return cross_validated(read_results(root), model)  # not from metrics.json, which could be of other runs
+    return cross_validated(read_results(root), model)  # not metrics.json, which can belong to other runs
 
 
 def cross_validated(results: Results, model: str) -> dict[str, Any]:

@@ -38,7 +38,8 @@ SOURCE = (
     "The linear model is not in the paper."
 )
 CONTEXT = (
-    "Other systems on the same corpus, each with its own protocol: SUPERB-style linear probe, with 20 % of the training "
+    "Other systems on the same corpus, each with its own protocol: SUPERB-style linear probe, with 20 % of the "
+    "training "
     "set for validation, 64.9 WA on HuBERT base and 65.9 on WavLM base; emotion2vec with a linear probe 71.8 WA; "
     "FT-w2v2-ser, 15 epochs without selection, 69.9 UA with plain fine-tuning (V-FT) and 74.3 with pseudo-label "
     "task-adaptive pre-training (P-TAPT); EmoBox with frozen HuBERT base 63.9 UA and 63.1 WA."

@@ -1,4 +1,4 @@
-"""The results folder before an experiment writes to it: no results are replaced unasked."""
+"""Check a results folder before an experiment writes to it, so that results are replaced only on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..utils.wording import counted, listed
 
 _OURS = ("manifest.jsonl", "metrics.json", "run_info.json", "report.md", "report.html", "plots", "runs", "all-speakers")
 
-# hashes among a run's inputs: the sections of the experiment that they depend on, and what else can change them
+# hashes in a run's inputs: the sections of the YAML that they depend on, and what else changes them
 _HASHES = {
     "features": (("corpus", "backbone", "features"), "the audio files or the encoder's files"),
     "utterances": (("corpus",), "the utterances, labels or speakers of the corpus"),
@@ -27,15 +27,15 @@ def keep_earlier_results(
 ) -> None:
     """Check that an experiment adds to what its results folder contains, and replaces no finished run.
 
-    Settings that do not change results may differ, and so may the models and the number of seeds: their runs are added.
+    Settings that do not affect results may differ. Other models and seeds add runs.
 
     Args:
         runs: All runs of the experiment. They need no feature cache.
-        overwrite: Whether to forget finished runs of other settings instead, so that they are trained again.
-        option: The command's option for the folder, for messages.
+        overwrite: Whether to discard finished runs that have other settings, so that they are trained again.
+        option: The option that names the folder, for messages.
     Raises:
-        RecipeError: If finished runs have other settings, with the settings that changed; or if the folder contains
-            files with the names of results, but is not a results folder.
+        RecipeError: If finished runs have other settings (the message names the changes), or if the folder contains
+            files with the names of results but is not a results folder.
     """
     if not overwrite and not (root / "experiment.json").exists():
         found = [name for name in _OURS if (root / name).exists()]

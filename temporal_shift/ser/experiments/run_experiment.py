@@ -1,4 +1,4 @@
-"""Run an experiment: corpus -> manifest -> features -> runs -> report. Each step writes files."""
+"""Run an experiment: corpus, manifest, features, runs, report. Each step writes files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_experiment(
     dry_run: bool = False,
     option: str = "--out",
 ) -> dict[str, Any]:
-    """Encode the corpus, train every run that is not finished, write the report, and print its tables.
+    """Encode the corpus, train the unfinished runs, write the report, and print its tables.
 
     The processes that ``torchrun`` or ``accelerate launch`` starts share the encoding and train each run together.
 
@@ -70,9 +70,9 @@ def run_experiment(
         manifest: The corpus. Default: read from ``experiment.corpus``.
         identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
         overwrite: Whether to replace finished runs that have other settings. By default they are an error.
-        dry_run: Whether to print the number of runs and an estimate of the time, and stop before anything is encoded,
-            downloaded or written.
-        option: The command's option for ``root``, for messages.
+        dry_run: Whether to print the number of runs and an estimate of the time, and return before anything is
+            encoded, downloaded or written.
+        option: The option that names ``root``, for messages.
 
     Returns:
         The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
@@ -130,7 +130,7 @@ def run_experiment(
             info = _run_info(experiment, manifest, key, identity)
             metrics = write_report(root, summary, info, more, caveats=caveats)
             console.print(report_tables.results(metrics).for_terminal())
-            console.print("Selection bias: points that choosing the epoch on the test part would add")
+            console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
             _warn(console, sentences.constant_models(metrics))
             console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
@@ -158,7 +158,8 @@ def _has_encoder(experiment: Experiment, console: Console) -> bool:
     files = ModelFiles(name, revision, allow_download=False)
     if files.folder is None and files.find("config.json") is None:
         console.print(
-            f"the time cannot be estimated: the backbone {name} is not on this machine; `hf download {name}` gets it",
+            f"the time cannot be estimated: the backbone {name} is not on this machine; download it with `hf "
+            f"download {name}`",
             **_PLAIN,
         )
         return False
@@ -188,7 +189,7 @@ def _inputs(
     from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
 
     identity = identity or backbone_identity(experiment.backbone, allow_download=allow_download)
-    verified = experiment.corpus.reader != "manifest"  # every other reader hashes the audio files itself
+    verified = experiment.corpus.reader != "manifest"  # all other readers hash the audio files themselves
     inputs = feature_inputs(
         manifest, experiment.backbone, experiment.features, identity=identity, audio_is_verified=verified
     )
@@ -220,7 +221,7 @@ def _features(
 
 
 def _check_models(experiment: Experiment, manifest: Manifest, features: FeatureCache) -> None:
-    """Build each model without memory, so that one that does not fit is an error before the first run."""
+    """Build each model on the meta device, so that a misfit is an error before the first run."""
     from ..models.frame_classifier import frame_classifier  # imports transformers, which takes seconds
 
     with torch.device("meta"):
@@ -258,7 +259,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
 
 
 def _what_is_kept(runs: list[Run]) -> str:
-    """What the next call of a stopped command continues with."""
+    """What a repeated command continues with."""
     unfinished = [run for run in runs if not run.is_done()]
     epochs = {run.name: epoch for run in unfinished if (epoch := run.epochs_in_checkpoint())}
     begun = [run for run in unfinished if (run.folder / "unfinished").exists() and run.name not in epochs]
@@ -270,7 +271,7 @@ def _what_is_kept(runs: list[Run]) -> str:
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with the steps done, the time and an estimate of the rest."""
+    """A bar with the finished steps, the elapsed time and an estimate of the remaining time."""
     return Progress(
         TextColumn("{task.description:<8}"),
         BarColumn(),

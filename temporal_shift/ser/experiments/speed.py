@@ -1,4 +1,4 @@
-"""The speed of this machine, from training steps and encoder calls that are measured for a moment."""
+"""The speed of this machine, from short measurements of training steps and encoder calls."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..config import Experiment, Model, Training
 from ..models.frame_classifier import frame_classifier
 from .flops import Shape, encoder_with_input, of_encoder, of_model
 
-_FLOP = {"cpu": 4e9, "cuda": 4e12}  # of a measured call: a tenth of a second on one core
-_FLOP_OF_A_NUMBER = 200  # of the input: bounds the memory of models with little arithmetic
-_MIN_LSTM_FRAMES = 24  # fewer are slower: each call rearranges the weights
-_MIN_SAMPLES = 4000  # of a clip that is cut for the measurement: a quarter of a second
+_FLOP = {"cpu": 4e9, "cuda": 4e12}  # of a measured call: about 0.1 s on one core
+_FLOP_OF_A_NUMBER = 200  # per number of the input; bounds the memory of models with little arithmetic
+_MIN_LSTM_FRAMES = 24  # fewer are slower per frame, because each call rearranges the weights
+_MIN_SAMPLES = 4000  # of a shortened clip: 0.25 s
 _BUSY_SIZE = 512  # of the matrices that keep the other cores busy
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """FLOP per second of forward and backward passes, and seconds of a step of the optimizer with clipping."""
+    """FLOP per second of forward and backward passes, and seconds per optimizer step with gradient clipping."""
 
     flop_per_second: float
     optimizer: float = 0.0
@@ -41,12 +41,12 @@ def device() -> str:
 def training_speed(experiment: Experiment, model: Model, shape: Shape, labels: Sequence[str], seconds: float) -> Speed:
     """Measure training steps of a model on random frames.
 
-    A step that takes too long is measured on a smaller batch or fewer frames. LSTMs keep the batch, because their speed
-    depends on it; other models keep the frames as far as possible.
+    Steps that take too long are measured with a smaller batch or fewer frames. LSTMs keep the batch size, because their
+    speed depends on it; other models keep the number of frames if possible.
 
     Args:
         shape: Shape of an utterance's frames.
-        seconds: Time after which no further step is measured.
+        seconds: Time limit, after which no step starts.
     """
     *layers, frames, channels = shape
     training = experiment.training
@@ -107,7 +107,7 @@ def threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def busy(cores: int) -> Iterator[None]:
-    """Keep other cores busy with matrix products, as the processes do that train other runs."""
+    """Keep other cores busy with matrix products, like processes that train other runs."""
     done = threading.Event()
 
     def work() -> None:
@@ -128,7 +128,7 @@ def busy(cores: int) -> Iterator[None]:
 
 
 def _cut(batch: int, length: int, flop: int, smallest: tuple[int, int]) -> tuple[int, int]:
-    """A batch and a length that take about ``_FLOP``; ``flop`` is for one utterance of the whole length."""
+    """A batch and a length that take about ``_FLOP``; ``flop`` is the cost of one utterance of the whole length."""
     share = min(1.0, _FLOP[device()] / (batch * max(1, flop)))
     fitting = max(smallest[0], int(batch * share))
     return fitting, min(length, max(smallest[1], int(length * min(1.0, share * batch / fitting))))
@@ -140,9 +140,9 @@ def _precision(training: Training) -> Any:
 
 
 def _seconds(functions: list[Callable[[], object]], seconds: float) -> list[float]:
-    """The shortest time of each function. They are called in turns, once before the time counts.
+    """The shortest time of each function. Calls alternate, after one warm-up call of each.
 
-    A single thread is measured in its CPU time, so that other programs on the machine do not count.
+    With a single thread, CPU time is measured, so that other programs on the machine do not count.
     """
     is_one_thread = device() == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if is_one_thread else time.perf_counter

@@ -1,4 +1,4 @@
-"""A model for use, trained on all speakers: cross-validation fixes the number of epochs and gives the figures."""
+"""Train a model on all speakers; a cross-validation chooses the number of epochs and gives the results."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def train_all_speakers(
 ) -> None:
     """Cross-validate an experiment, train one of its models on all utterances, and package it with its card.
 
-    The training on all utterances has the experiment's settings and its first seed. It stops after the median of the
-    epochs that the model's cross-validation runs chose on their validation parts, rounded up; under the protocol
-    ``last``, after ``training.epochs``. Finished runs are not trained again, and a stopped command continues.
+    The training on all utterances uses the experiment's settings and its first seed. It stops after the median (rounded
+    up) of the epochs that the model's cross-validation runs chose on their validation parts; with the protocol
+    ``last``, after ``training.epochs``. Finished runs are kept, and a stopped command continues.
 
     Args:
         experiment: The experiment.
@@ -55,11 +55,11 @@ def train_all_speakers(
         out: The folder to write the model to. It must not exist.
         console: Shows the progress and the tables.
         holds_backbone: See :func:`~temporal_shift.ser.experiments.package_run.package`.
-        half: Likewise.
+        half: See :func:`~temporal_shift.ser.experiments.package_run.package`.
         overwrite: Whether to replace finished runs that have other settings. By default they are an error.
 
     Raises:
-        RecipeError: If the model does not exist, the protocol is ``paper``, or ``out`` exists; and all errors of
+        RecipeError: If the model does not exist, the protocol is ``paper``, or ``out`` exists; also see
             :func:`~.run_experiment.run_experiment`.
     """
     settings = model_named(model, experiment)
@@ -144,7 +144,7 @@ def _train(run: AllSpeakersRun, cache: Path, console: Console, world: World) -> 
 
 
 def _facts(results: Results, manifest: Manifest, run: AllSpeakersRun) -> dict[str, Any]:
-    """The facts that the model card states of a model without a test part."""
+    """The facts for the card of a model without a test part."""
     chosen = _chosen(results, run.model.name)
     return {
         **common_facts(results.plan, manifest, run.model.name),

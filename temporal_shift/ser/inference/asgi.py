@@ -1,4 +1,4 @@
-"""Parts of an ASGI application that checks requests: refusals, answers with headers of security, limits of length."""
+"""Parts of an ASGI application that checks requests: refusals, security headers, size limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class RefusedError(Exception):
-    """A request that gets an answer with a status of 4xx or 5xx and a reason."""
+    """A refused request: its status (4xx or 5xx) and the reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -36,7 +36,7 @@ class RefusedError(Exception):
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """The headers, in lower case. A repeated header is invalid where this module reads it."""
+    """The headers, with names in lower case. Repeated headers are joined, which makes them invalid here."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name, text = key.decode("latin-1").lower(), value.decode("latin-1")
@@ -45,7 +45,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 class Answer:
-    """Sends an application's answer with the headers of security, or a refusal if there is no answer yet."""
+    """Sends an application's answer with security headers, or a refusal if no answer has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -83,7 +83,7 @@ async def body_of(receive: Receive, most: int) -> bytes:
 
 
 class Limited:
-    """Counts the bytes that come, because a request can state another length than it has, or none."""
+    """Counts the received bytes, because a request can state a wrong length, or none."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self.left = most
@@ -99,7 +99,7 @@ class Limited:
 
 
 def once(body: bytes, receive: Receive) -> Receive:
-    """A body instead of the one that was read."""
+    """Replace the body that was already read."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

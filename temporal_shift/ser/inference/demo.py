@@ -1,4 +1,4 @@
-"""The demo's page: it predicts the emotions of a recording with a model and its baseline."""
+"""The demo's page: predicts the emotions of a recording with a model and its baseline."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def answer_to(
     except RecipeError as error:
         return message(str(error).replace(str(path), name)), None
     except MemoryError:
-        return message("the recording needs more memory than there is"), None
+        return message("there is not enough memory for the recording"), None
 
 
 def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
-    """The prediction of one model for a whole recording, and for the windows that end at up to 24 points of it."""
+    """The prediction of one model for a whole recording, and for windows that end at up to 24 points of it."""
     begun = time.perf_counter()
     windows = list(recognizer.windows([wave]))
     latency = time.perf_counter() - begun
@@ -78,9 +78,9 @@ def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
 def page_of(
     gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example], channel: Channel = "mean"
 ) -> Any:
-    """The page as Gradio's blocks. Its first two events take a file, the third one an example's number.
+    """The page as Gradio blocks. Its first two events take a file, the third one takes the number of an example.
 
-    ``channel`` is that of uploads; the examples have one.
+    ``channel`` selects the channel of uploads; the examples have one channel.
     """
 
     def answer_to_file(path: str | Path | None, name: str = "", chosen: Channel = channel) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def page_of(
     with gradio.Blocks(title="Temporal shift", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gradio.HTML(introduction([name for name, _ in models]), elem_classes="words")
         with gradio.Row(equal_height=True):
-            # a file is read here before a player gets it, because browsers log errors on broken files
+            # read the file before the player gets it, because browsers log errors for broken files
             upload = gradio.File(label="Upload", file_types=["audio"], height=_HEIGHT, min_width=240, elem_id="upload")
             microphone = gradio.Audio(
                 sources=["microphone"], type="filepath", label="Record", buttons=[], editable=False, min_width=240,
@@ -116,13 +116,13 @@ def page_of(
                     )
         player = gradio.Audio(
             interactive=False, visible=False, buttons=[], elem_id="player",
-            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),  # the cards show one
+            waveform_options=gradio.WaveformOptions(show_recording_waveform=False),  # the cards show the waveform
         )  # fmt: skip
         answer = gradio.HTML(INVITATION, elem_id="answer")
         gradio.HTML(caveats(models), elem_classes="words small")
         shown = [answer, player, upload, microphone]
         how: dict[str, Any] = {
-            "concurrency_limit": 1,  # of the models, for all users together
+            "concurrency_limit": 1,  # for all users together
             "concurrency_id": "models",
             "api_visibility": "private",
             "show_progress_on": [answer],

@@ -1,4 +1,4 @@
-"""Which requests the demo answers: its own page's, within limits. Gradio gets no other request.
+"""Decide which requests the demo answers: only those of its own page, within limits.
 
 Gradio serves more than this page uses: a proxy, an API, monitoring, any URL as a file. Only the listed routes pass.
 """
@@ -29,7 +29,7 @@ _MAX_SESSIONS = 1000
 
 _API = "/gradio_api/"
 _UPLOAD, _JOIN, _EVENTS, _FILE = f"{_API}upload", f"{_API}queue/join", f"{_API}queue/data", f"{_API}file="
-_READ = re.compile(  # what the page reads; a test uses all of the page
+_READ = re.compile(  # what the page reads; a test uses the whole page
     rf"/|/theme\.css|/favicon\.ico|/(static|assets)/[\w./@+-]{{1,200}}|{_API}(queue/data|upload_progress|file=.+)"
 )
 _SESSION = re.compile(r"\w{1,64}")
@@ -42,11 +42,11 @@ class Gate:
     Args:
         app: Gradio's application.
         folder: The temporary folder of uploads and answers.
-        hosts: The names and addresses of this server. A page of another name (DNS rebinding) gets nothing.
-        any_address: Whether every IP address in a ``Host`` header is accepted: an address cannot be rebound.
+        hosts: The names and addresses of this server. Requests to other names (DNS rebinding) are refused.
+        any_address: Whether any IP address in a ``Host`` header is accepted (an address cannot be rebound).
         examples: The number of examples.
-        events: The events of the page: those that take a file, and those that take an example's number.
-        auth: ``user:password`` for HTTP Basic authentication, if there is any.
+        events: The events of the page that take a file, and those that take the number of an example.
+        auth: ``user:password`` for HTTP Basic authentication. Default: none.
     """
 
     app: App
@@ -58,7 +58,7 @@ class Gate:
     example_events: Collection[int]
     auth: str | None = None
     _reserved: int = field(default=0, init=False)  # bytes of the uploads in progress
-    _sessions: dict[str, None] = field(default_factory=dict, init=False)  # those with events, the newest last
+    _sessions: dict[str, None] = field(default_factory=dict, init=False)  # sessions with events, newest last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -80,14 +80,14 @@ class Gate:
                 await self.app(scope, receive, answer)
         except RefusedError as refused:
             await answer.refuse(refused)
-        except Exception as error:  # in Gradio: the log gets a line, not a traceback for each odd request
+        except Exception as error:  # an error in Gradio: log one line instead of a traceback
             print(f"{scope['method']} {scope['path']!r} failed: {type(error).__name__}", file=sys.stderr, flush=True)
             await answer.refuse(RefusedError(500, "the demo cannot answer this request"))
 
     def _check(self, headers: dict[str, str], method: str, path: str) -> None:
         host = headers.get("host", "").lower()
         if not self._is_own(host):
-            raise RefusedError(421, "the Host header must be the name of this server")
+            raise RefusedError(421, "the Host header must name this server")
         if self.auth is not None and not _authorized(headers.get("authorization", ""), self.auth):
             raise RefusedError(401, "this page needs a user name and a password")
         is_visit = method in ("GET", "HEAD") and path == "/"  # a link or a bookmark may lead to the page
@@ -103,7 +103,7 @@ class Gate:
             raise RefusedError(404, "there is no such file")
 
     def _check_session(self, query: str) -> None:
-        """Events of a session without any would end in an error after the answer has begun."""
+        """Refuse unknown sessions, because Gradio would fail after the answer has begun."""
         if not any(session in self._sessions for session in parse_qs(query).get("session_hash", [])):
             raise RefusedError(404, "there is no such session")
 
@@ -119,7 +119,7 @@ class Gate:
         return self.any_address
 
     def _has(self, name: str) -> bool:
-        """Whether it names a file in the temporary folder."""
+        """Whether the name is that of a file in the temporary folder."""
         try:
             path = Path(name).resolve()
             return path.is_relative_to(self.folder.resolve()) and path.is_file()
@@ -157,7 +157,7 @@ class Gate:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Bytes in the temporary folder, after old files are deleted, those of broken uploads included."""
+        """Delete old files, including those of failed uploads; return the bytes left in the temporary folder."""
         used = 0
         for path in self.folder.rglob("*"):
             with suppress(OSError):  # deleted by Gradio meanwhile
@@ -171,7 +171,7 @@ class Gate:
         return used
 
     def _event(self, body: bytes) -> bytes:
-        """The body of a valid event of the page, without the fields that the page does not need."""
+        """Validate an event of the page; return its body with only the fields that the page needs."""
         try:
             given = json.loads(body)
             session, event, data = given["session_hash"], given["fn_index"], given["data"]

@@ -1,6 +1,6 @@
-"""The demo's server. It makes no request to other hosts.
+"""The demo's server. It makes no requests to other hosts.
 
-Uploads are kept in a temporary folder, which is deleted at the end.
+Uploads are stored in a temporary folder, which is deleted at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Access:
     """Where the demo listens, and who may use it.
 
     Attributes:
-        names: Host names under which the page is reached, beside those of this machine.
+        names: Host names of the page, in addition to those of this machine.
         auth: ``user:password`` for all requests.
     """
 
@@ -47,7 +47,7 @@ class Access:
 
     @property
     def is_local(self) -> bool:
-        """Whether the address can be reached from this machine only."""
+        """Whether only this machine can reach the address."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -75,8 +75,8 @@ def serve(
     """Serve the page until Ctrl-C.
 
     Args:
-        models: The model, and its baseline if there is one, with their names.
-        channel: Of uploads with several channels.
+        models: The model and, optionally, its baseline, with their names.
+        channel: The channel of uploads that have several.
     Raises:
         RecipeError: If gradio is missing, or the address is not available.
     """
@@ -85,13 +85,13 @@ def serve(
         import uvicorn
 
         with _listening(access) as listener:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also deletes the uploads
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM must also delete the uploads
             print(f"{access.url}  (press Ctrl-C to stop)", flush=True)
             if not access.is_local:
                 password = "with the password" if access.auth else "without a password"
                 print(f"--host {access.host}: anyone on the network can open this page {password}", flush=True)
             if browser:
-                # in a thread: a browser in the terminal returns when it is closed
+                # in a thread, because a text browser blocks until it is closed
                 Thread(target=webbrowser.open, args=(access.url,), daemon=True).start()
             uvicorn.Server(
                 uvicorn.Config(
@@ -112,12 +112,12 @@ def application(
     folder: Path,
     channel: Channel = "mean",
 ) -> Gate:
-    """The page behind its gate, as an ASGI application; ``folder`` receives the uploads.
+    """The page behind its gate, as an ASGI application. Uploads are stored in ``folder``.
 
     Raises:
         RecipeError: If gradio is missing.
     """
-    # gradio reads them when it is imported
+    # gradio reads these when it is imported
     os.environ |= {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -167,7 +167,7 @@ def _listening(access: Access) -> socket.socket:
         return socket.create_server((access.host, access.port), family=family)
     except (OSError, TypeError, UnicodeError) as error:  # a name with a null byte, or a part of over 63 characters
         raise RecipeError(
-            f"--host {access.host} --port {access.port} is in use, or not an address of this machine: "
+            f"--host {access.host} --port {access.port} is in use or not an address of this machine: "
             f"{getattr(error, 'strerror', None) or reason_of(error)}"
         ) from None
 

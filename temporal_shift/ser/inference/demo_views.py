@@ -109,8 +109,8 @@ def introduction(names: list[str]) -> str:
     beside = f" and {baselines[0]}" if baselines else ""
     models = "both models predict" if baselines else "the model predicts"
     return (
-        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Compare it with what {models}. The sound "
-        "stays on the machine that runs this page, and is deleted.</p>"
+        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Compare it with what {models}. The "
+        "sound stays on the machine that runs this page, and is deleted.</p>"
     )
 
 
@@ -133,7 +133,8 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
         "<h2>What a label means</h2>"
         "<p>The class that the recording sounds most like, among those that the model was trained on. It is not what "
         "the speaker feels or means. There is no class for anything else. A percentage does not tell how often the "
-        f"model is correct on other voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+        "model is correct on other "
+        f"voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
 
 

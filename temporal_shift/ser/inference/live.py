@@ -1,6 +1,6 @@
-"""Predictions in real time: an update after every hop of sound.
+"""Predictions in real time: one update per hop of sound.
 
-A reader thread puts blocks of samples into an inbox; the consumer of the updates computes. A slow consumer skips
+A reader thread puts blocks of samples into an inbox; the consumer computes the updates. A slow consumer skips
 updates; each update covers the latest sound.
 """
 
@@ -33,7 +33,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The prediction for the latest window, or for the latest frames.
+    """A prediction for the latest window or frames.
 
     Attributes:
         seconds: Seconds of sound so far.
@@ -59,11 +59,11 @@ class LivePredictor(Protocol):
     window: float  # seconds of sound that a prediction covers
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
-        """Add samples; ``gap`` says that samples before them were dropped, ``last`` that the sound ends with them."""
+        """Add samples. ``gap``: samples before them were dropped. ``last``: the sound ends with them."""
 
 
 class WindowPredictor:
-    """Encodes the whole latest window at each update, as :meth:`Recognizer.latest` does."""
+    """Encodes the latest window at each update, like :meth:`Recognizer.latest`."""
 
     uses_all = False
 
@@ -100,7 +100,7 @@ class StreamPredictor:
 
 
 def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
-    """Return how a model processes live sound, and a line that describes it with the reason."""
+    """Return a predictor for live sound, and a line that describes its method and the reason for it."""
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
@@ -113,7 +113,7 @@ def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The samples that were waiting, the time when the last one arrived, and the number of dropped samples."""
+    """The waiting samples, the arrival time of the last one, and the number of dropped samples."""
 
     samples: Samples
     arrived: float
@@ -122,7 +122,7 @@ class Delivery:
 
 
 class Inbox:
-    """A queue of blocks between two threads, of at most ``max_samples``: a full queue drops the oldest blocks."""
+    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks."""
 
     def __init__(self, max_samples: int, clock: Clock = time.perf_counter) -> None:
         self._max_samples = max_samples
@@ -135,7 +135,7 @@ class Inbox:
         self._changed = Condition()
 
     def put(self, samples: Samples, late: float = 0.0) -> None:
-        """Add a block; its last sample was recorded ``late`` seconds ago."""
+        """Add a block whose last sample was recorded ``late`` seconds ago."""
         with self._changed:
             self._arrived = self._clock() - late
             self._blocks.append(samples)
@@ -153,10 +153,10 @@ class Inbox:
             self._changed.notify()
 
     def take(self, min_samples: int) -> Delivery:
-        """Wait for ``min_samples``, dropped ones included, or for the end; return all samples.
+        """Wait for ``min_samples`` (including dropped ones) or the end; return all samples.
 
         Raises:
-            RecipeError: If no block arrives for 10 s: a device that is pulled out may block its reader for ever.
+            RecipeError: If no block arrives for 10 s, because a disconnected device can block its reader for ever.
         """
         with self._changed:
             while self._waiting + self._lost < min_samples and not self._closed:
@@ -172,7 +172,7 @@ class Inbox:
 
 
 def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
-    """Yield an update after each ``hop`` seconds of sound and at its end; fewer if the model is slower."""
+    """Yield an update after every ``hop`` seconds of sound and at its end; fewer if the model is too slow."""
     step, full = round(hop * SAMPLE_RATE), round(predictor.window * SAMPLE_RATE)
     latest = np.zeros(0, dtype=np.float32)
     total = skipped = 0
@@ -196,7 +196,7 @@ def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = t
 
 @contextmanager
 def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
-    """An inbox of ``max_seconds``; inside the block, a thread fills it."""
+    """An inbox of ``max_seconds``, which a thread fills inside the ``with`` block."""
     inbox, stop = Inbox(round(max_seconds * SAMPLE_RATE)), Event()
     thread = Thread(target=_read, args=(sound, inbox, stop), daemon=True)
     thread.start()
@@ -210,7 +210,7 @@ def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
 def played(
     blocks: Iterable[Samples], clock: Clock = time.perf_counter, sleep: Callable[[float], None] = time.sleep
 ) -> Sound:
-    """Play a recording in real time: a block is due when its last sample is."""
+    """Play a recording in real time: yield each block at the time of its last sample."""
     begun, samples = clock(), 0
     for block in blocks:
         samples += len(block)
@@ -261,7 +261,7 @@ def _read(sound: Sound, inbox: Inbox, stop: Event) -> None:
             if stop.is_set():
                 break
             inbox.put(block, late)
-    except Exception as error:  # raise it in the consumer's thread
+    except Exception as error:  # raised in the consumer's thread
         inbox.close(error)
     else:
         inbox.close()

@@ -1,4 +1,4 @@
-"""Views of updates: bars in a terminal, plain lines, or JSON lines."""
+"""Output of updates: bars in a terminal, plain lines, or JSON lines."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class View(ABC):
 
     @abstractmethod
     def begin(self, model: str, way: str) -> None:
-        """Print the model and how it processes the sound."""
+        """Print the model and its method."""
 
     def shown(self) -> AbstractContextManager[Any]:
-        """The context in which updates are shown."""
+        """A context for showing updates."""
         return nullcontext()
 
     @abstractmethod
@@ -49,7 +49,7 @@ class View(ABC):
 
 
 class Drawing(View):
-    """A bar for each class, redrawn in place."""
+    """One bar per class, redrawn in place."""
 
     def __init__(self, labels: Sequence[str], console: Console) -> None:
         super().__init__(labels)
@@ -77,7 +77,7 @@ class Drawing(View):
 
 
 class Lines(View):
-    """A line for each update."""
+    """One line per update."""
 
     def begin(self, model: str, way: str) -> None:
         print(printable(f"{model}, {way}"), flush=True)
@@ -98,7 +98,7 @@ class Lines(View):
 
 
 class JsonLines(View):
-    """A JSON object for each update, between a ``begin`` and an ``end`` object."""
+    """One JSON object per update, between a ``begin`` and an ``end`` object."""
 
     def begin(self, model: str, way: str) -> None:
         self._print({"event": "begin", "model": model, "way": way, "labels": list(self._labels)})
@@ -127,7 +127,7 @@ class JsonLines(View):
 
 
 def _figures(update: Update, summary: Summary) -> str:
-    """The measurements of this update and of all so far."""
+    """The measurements of this update, and the statistics so far."""
     so_far = summary.figures()
     return (
         f"{update.seconds:.1f} s of sound\n"

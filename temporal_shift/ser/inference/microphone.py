@@ -17,13 +17,13 @@ _MIN_RATE, _MAX_RATE = 1000, 1_000_000  # Hz
 
 
 def microphone(device: str | None = None) -> Sound:
-    """Record blocks from a device, at 16 kHz.
+    """Record blocks from a device and resample them to 16 kHz.
 
     Args:
-        device: Its number, or a part of its name. Default: the system's.
+        device: Number or part of the name. Default: the system's default device.
     Raises:
-        RecipeError: If the device does not exist or has no usable input, or sounddevice or PortAudio is missing; later,
-            if it cannot be read any more.
+        RecipeError: If the device does not exist, has no usable input or can no longer be read, or if sounddevice or
+            PortAudio is missing.
     """
     portaudio = _portaudio()
     chosen = int(device) if device is not None and device.isdecimal() else device
@@ -31,7 +31,7 @@ def microphone(device: str | None = None) -> Sound:
         info = portaudio.query_devices(chosen, "input")
     except (ValueError, OverflowError, portaudio.PortAudioError) as error:
         if device is None:
-            raise RecipeError("the system has no microphone: give a recording with --file") from None
+            raise RecipeError("the system has no microphone: pass a recording with --file") from None
         raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices lists the devices") from None
     rate, channels = info["default_samplerate"], info["max_input_channels"]
     if channels < 1:
@@ -64,7 +64,7 @@ def devices_table() -> Table:
 
 
 def _recorded(portaudio: Any, info: dict[str, Any]) -> Sound:
-    # the device's own rate, because conversions in the driver have unknown delay and quality
+    # use the device's own rate, because conversion in the driver has unknown delay and quality
     rate = info["default_samplerate"]
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     try:
@@ -72,7 +72,7 @@ def _recorded(portaudio: Any, info: dict[str, Any]) -> Sound:
             while True:
                 block = stream.read(round(BLOCK * rate))[0][:, 0]
                 if not np.isfinite(block).all():
-                    raise ValueError("it gives samples that are not finite")
+                    raise ValueError("its samples are not finite")
                 if rate == SAMPLE_RATE:
                     yield block, 0.0
                 else:
@@ -88,6 +88,6 @@ def _portaudio() -> Any:
         raise RecipeError(not_installed("sounddevice", "live")) from None
     except OSError:
         raise RecipeError(
-            "the microphone needs the library PortAudio (the package libportaudio2 on Debian and Ubuntu)"
+            "the microphone requires the library PortAudio (the package libportaudio2 on Debian and Ubuntu)"
         ) from None
     return sounddevice

@@ -1,4 +1,4 @@
-"""From names of audio files to predictions: an answer for each file, or one line with the reason why there is none."""
+"""Predict audio files: a prediction for each file, or one line with the reason why there is none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Answer:
     seconds: float
     label: str
     probabilities: tuple[float, ...]
-    windows: tuple[Window, ...]  # one, if the recording fits into one window
+    windows: tuple[Window, ...]  # one if the recording fits into a window
     warning: str = ""  # about its channels
 
     @property
@@ -55,7 +55,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The results of a call in the order of the files; ``model`` is the name that the user gave."""
+    """The results of a call, in the order of the files. ``model`` is the name that the user gave."""
 
     model: str
     labels: tuple[str, ...]
@@ -71,7 +71,7 @@ class Outcome:
         return cls(model, recognizer.labels, recognizer.window, answers, refusals)
 
     def json(self) -> bytes:
-        """One JSON document, with windows for files that have several. Undecodable bytes of a name become escapes."""
+        """One JSON document, with the windows of files that have several. Undecodable bytes in names are escaped."""
         files = []
         for answer in self.answers:
             whole = self._said(answer.probabilities, answer.level)
@@ -89,12 +89,12 @@ class Outcome:
             "errors": [{"file": refusal.file, "reason": refusal.reason} for refusal in self.refusals],
         }
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-        return (text + "\n").encode(errors="backslashreplace")  # a lone surrogate: JSON escapes it as Python does
+        return (text + "\n").encode(errors="backslashreplace")  # escapes lone surrogates
 
     def csv(self, windows: bool) -> bytes:
-        """One row per file, or per window. Undecodable bytes of a name are written unchanged.
+        """One row per file, or per window. Undecodable bytes in names are written unchanged.
 
-        A name or a label that a spreadsheet would run as a formula gets an apostrophe in front.
+        Names and labels that a spreadsheet would run as a formula get a leading apostrophe.
         """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
@@ -107,7 +107,7 @@ class Outcome:
         return text.getvalue().encode(errors="surrogateescape")
 
     def table(self, windows: bool) -> Table:
-        """The same rows as a table, in seconds and per cent; without the column of remarks if there are none."""
+        """The same rows as a table, in seconds and percent; without the column of remarks if there are none."""
         parts = [(answer, part) for answer in self.answers for part in _parts(answer, windows)]
         remarks = [self._remark(part) for _, part in parts]
         rows = []
@@ -133,9 +133,9 @@ class Outcome:
 
 
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
-    """Expand patterns to the files that they match, sorted, and ``-`` to the names in ``lines``.
+    """Expand patterns to the matching files in sorted order, and ``-`` to the names in ``lines``.
 
-    A name that is a pattern and an existing file is the file. Duplicates are kept.
+    A pattern that is also the name of an existing file means that file. Duplicates are kept.
     """
     for name in names:
         if name == "-":
@@ -156,17 +156,17 @@ def answer_or_refuse(
     report: Callable[[float], None] = lambda seconds: None,
     channel: Channel = "mean",
 ) -> Answer | Refusal:
-    """Predict a file, a window every ``hop`` seconds; ``report`` is called with the seconds processed so far."""
+    """Predict a file, with a window every ``hop`` seconds; call ``report`` with the seconds processed so far."""
     try:
         return _answer(recognizer, file, hop, report, Downmix(channel))
     except RecipeError as error:
         return Refusal(file, printable(str(error)))
     except MemoryError:
-        return Refusal(file, printable(f"the audio file {file} needs more memory than there is"))
+        return Refusal(file, printable(f"there is not enough memory for the audio file {file}"))
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:
-    """Raise a :class:`RecipeError` if ``hop`` is too small to be of use, or above the window, which skips samples."""
+    """Raise a :class:`RecipeError` if ``hop`` is too small, or above the window, which would skip samples."""
     least = min(_MIN_HOP, recognizer.window)
     if hop is not None and not least <= hop <= recognizer.window:
         raise RecipeError(

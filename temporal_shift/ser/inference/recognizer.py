@@ -1,6 +1,6 @@
-"""A trained model on recordings of any length: blocks of samples -> windows, each with the classes' probabilities.
+"""Predict recordings of any length: from blocks of samples to windows with class probabilities.
 
-Files and microphones both give blocks, so the same code handles both, in bounded memory.
+Files and microphones both yield blocks, so the same code handles both, in bounded memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .remarks import level_of
 
 Samples = npt.NDArray[np.float32]
 
-_Cut = tuple[int, Samples]  # the first sample's index, and the samples
+_Cut = tuple[int, Samples]  # index of the first sample, and the samples
 
 _MIN_SECONDS = 0.1  # shorter recordings contain no speech
 _BATCH = 8  # maximum number of windows in a forward pass
@@ -41,7 +41,7 @@ class Window:
 
 
 class Recognizer:
-    """A model in eval mode, applied to windows of a recording.
+    """Applies a model in eval mode to windows of a recording.
 
     Attributes:
         labels: The classes.
@@ -56,11 +56,11 @@ class Recognizer:
 
     @classmethod
     def load(cls, name: str, revision: str | None = None, *, allow_download: bool = False) -> Recognizer:
-        """Load a model from a folder or the hub, to the GPU if there is one.
+        """Load a model from a folder or the hub, on the GPU if there is one.
 
         Args:
-            allow_download: Whether the encoder that a folder names may be downloaded from the hub. A model with a hub
-                name is downloaded with its encoder.
+            allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is
+                given by its hub name is always downloaded with its encoder.
 
         Raises:
             RecipeError: If the model does not exist, or is not a speech classifier of this package.
@@ -69,7 +69,7 @@ class Recognizer:
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:
-        """Map waveforms ``(B, samples)`` at 16 kHz, at most a window long, to probabilities ``(B, classes)``.
+        """Map waveforms ``(B, samples)`` at 16 kHz, at most one window long, to probabilities ``(B, classes)``.
 
         Raises:
             TypeError, ValueError: As :meth:`windows`.
@@ -79,8 +79,8 @@ class Recognizer:
         with torch.inference_mode():
             logits = self.model(torch.from_numpy(clips).to(self.model.device)).logits
         found: npt.NDArray[np.float32] = logits.softmax(dim=1).float().cpu().numpy()
-        if not np.isfinite(found).all():  # weights that are finite can still overflow
-            raise RecipeError("the probabilities of the model must be finite, got NaN: its weights are not usable")
+        if not np.isfinite(found).all():  # finite weights can overflow
+            raise RecipeError("the probabilities of the model must be finite, got NaN: its weights are unusable")
         return found
 
     def windows(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = _BATCH) -> Iterator[Window]:
@@ -89,24 +89,25 @@ class Recognizer:
         Args:
             blocks: Mono samples at 16 kHz, in blocks of any length: floats with a full scale of 1, or integers of 8, 16
                 or 32 bits.
-            hop: Seconds from one window to the next; a hop above the window skips samples. Default: half a window.
+            hop: Seconds between the starts of two windows; above the window length, samples are skipped. Default:
+                half a window.
             batch: Maximum number of windows in a forward pass.
         Yields:
             Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
             window is one window, zero-padded as in training; an empty recording has none.
         Raises:
-            TypeError: If a block is not an array or a tensor of such samples.
+            TypeError: If a block is not an array or tensor of such samples.
             ValueError: If a block has several channels, or samples that are not finite or not on a scale of 1.
         """
         return self._predicted(_windows(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
     def latest(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = 1) -> Iterator[Window]:
-        """Predict the latest window after each ``hop`` seconds of a recording that continues.
+        """Predict the latest window after every ``hop`` seconds of an ongoing recording.
 
         Args:
             blocks: As for :meth:`windows`.
-            hop: Seconds from one update to the next. Default: half a window.
-            batch: Number of windows in a forward pass; above 1, the first one waits for the others.
+            hop: Seconds between two updates. Default: half a window.
+            batch: Number of windows in a forward pass. Above 1, earlier windows wait for later ones.
         """
         return self._predicted(_latest(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
@@ -141,9 +142,9 @@ def check_length(samples: int, sound: str) -> None:
 
 
 def check_finite(probabilities: Sequence[float], sound: str) -> None:
-    """Raise a :class:`RecipeError` if a model answers with a NaN, which samples beyond its range cause."""
+    """Raise a :class:`RecipeError` if a model outputs NaN, which very large samples cause."""
     if not all(map(math.isfinite, probabilities)):
-        raise RecipeError(f"the model's output for {sound} is not finite: are its samples very large?")
+        raise RecipeError(f"the model's output for {sound} must be finite, got NaN: are the samples very large?")
 
 
 def _mono(blocks: Iterable[Any]) -> Iterator[Samples]:
@@ -155,15 +156,15 @@ def _mono(blocks: Iterable[Any]) -> Iterator[Samples]:
 
 
 def _windows(blocks: Iterable[Samples], full: int, step: int) -> Iterator[_Cut]:
-    kept, start = np.zeros(0, dtype=np.float32), 0  # the samples that may still be needed, from ``start`` on
-    due = end = 0  # where the next window starts, and where the last one ended
+    kept, start = np.zeros(0, dtype=np.float32), 0  # samples that may still be needed, from ``start`` on
+    due = end = 0  # start of the next window, and end of the last one
     for block in blocks:
         kept = np.concatenate([kept, block])
         while start + len(kept) >= due + full:
             end = due + full
             yield due, kept[due - start : end - start]
             due += step
-        drop = min(due - start, len(kept) - full)  # the very last window may have to begin before ``due``
+        drop = min(due - start, len(kept) - full)  # the final window may start before ``due``
         if drop > 0:
             kept, start = kept[drop:], start + drop
     total = start + len(kept)

@@ -1,4 +1,4 @@
-"""What a reader must know beside a label: that there is hardly any sound, or that two classes tie.
+"""Remarks next to a label: there is hardly any sound, or classes tie.
 
 This is not a voice activity detector: a passing car is as loud as speech, and gets no remark.
 """
@@ -13,26 +13,26 @@ import numpy.typing as npt
 
 from ..audio.resampling import SAMPLE_RATE
 
-SILENCE = -60.0  # dBFS: quiet speech is louder, and the noise of a microphone in a quiet room is below
-TIE = 1e-6  # a smaller difference of two probabilities depends on the rounding of the machine
+SILENCE = -60.0  # dBFS: below quiet speech, above the microphone's noise in a quiet room
+TIE = 1e-6  # smaller differences of probabilities depend on rounding
 
 _FRAME = round(0.025 * SAMPLE_RATE)
 
 
 def level_of(samples: npt.NDArray[np.float32]) -> float:
-    r"""The level of the loudest 25 ms, in dBFS; minus infinity without a sound.
+    r"""The level of the loudest 25 ms in dBFS; minus infinity for digital silence.
 
     .. math:: 20 \log_{10} \max_f \sqrt{\tfrac{1}{400} \sum_n (x_{f,n} - \bar{x}_f)^2}
 
-    The mean of each frame is subtracted because a constant offset is no sound.
+    The mean of each frame is subtracted, because a constant offset is inaudible.
 
     Args:
-        samples: ``(samples,)`` at 16 kHz, full scale being 1. Samples after the last whole frame count in a clip that
-            is shorter than a frame only.
+        samples: ``(samples,)`` at 16 kHz with a full scale of 1. Samples after the last whole frame are ignored, unless
+            the clip is shorter than a frame.
     """
     whole = len(samples) // _FRAME * _FRAME
     frames = samples[:whole].reshape(-1, _FRAME) if whole else samples[None]
-    with np.errstate(invalid="ignore"):  # callers refuse what a model cannot answer
+    with np.errstate(invalid="ignore"):  # callers check for NaN
         loudest = float(frames.std(axis=1, dtype=np.float64).max()) if len(samples) else 0.0
     return -math.inf if loudest == 0 else 20 * math.log10(loudest)
 
@@ -41,7 +41,7 @@ def remark(labels: Sequence[str], probabilities: Sequence[float], level: float) 
     """What to show next to the label: ``no speech found``, ``tie: happy, sad``, both, or nothing.
 
     Args:
-        level: The sound's level as :func:`level_of` gives it: below -60 dBFS, there is no speech.
+        level: The level of the sound from :func:`level_of`. Below -60 dBFS, no speech is found.
     """
     best = max(probabilities)
     tied = [label for label, share in zip(labels, probabilities, strict=True) if best - share < TIE]

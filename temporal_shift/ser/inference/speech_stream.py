@@ -1,6 +1,6 @@
-"""A whole model chunk by chunk: if its encoder is local, each frame is encoded once.
+"""Run a whole model chunk by chunk: if its encoder has local context, each frame is encoded once.
 
-Most encoders are not local, because attention covers the whole clip. :func:`locality_of` measures it.
+Most encoders do not, because attention covers the whole clip. :func:`locality_of` measures the context.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .recognizer import Samples
 
 Logits = npt.NDArray[np.float64]  # (classes,)
 
-_REACH = 3.0  # seconds: an encoder with more context on one side counts as not local
-_TOLERANCE = 1e-4  # relative to the largest value, between frames of a part of a clip and of the whole clip
+_REACH = 3.0  # seconds: encoders with more context on one side count as not local
+_TOLERANCE = 1e-4  # relative to the largest value, between frames of a part and of the whole clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Locality:
     Attributes:
         hop: Samples from one frame to the next.
         past, future: Context in frames; ``future`` includes the frame's own samples.
-        min_samples: Number of samples of the shortest input, which gives one frame.
+        min_samples: Number of samples of the shortest input, which has one frame.
     """
 
     hop: int
@@ -43,10 +43,10 @@ class Locality:
 
 
 def locality_of(encoder: FrameEncoder) -> Locality | None:
-    """Measure the context of an encoder's frames; ``None`` if it exceeds 3 s on a side, or depends on the position.
+    """Measure the context of an encoder's frames; ``None`` if it exceeds 3 s on a side or depends on the position.
 
-    Replaces the first half of a clip of noise, then the second half: the frames that change depend on that half. Then
-    compares the frames of a part of the clip with those of the whole clip, except at the edges.
+    Replaces the first half of a clip of noise, then the second half, and finds the frames that change. Then compares
+    the frames of a part of the clip with those of the whole clip, except at the edges.
     """
     hop = getattr(encoder.model.config, "inputs_to_logits_ratio", 0) * encoder.average
     if hop == 0 or encoder.model.main_input_name != "input_values":
@@ -62,7 +62,7 @@ def locality_of(encoder: FrameEncoder) -> Locality | None:
     past, future = max(0, last + 1 - half), half + 1 - first
     start = half // 2 | 1  # odd, to detect encoders that merge frames in pairs
     piece = _frames(encoder, clip[start * hop : 2 * half * hop - hop])
-    stop = 2 * half - 1 - future  # end of the frames that have all their context in the piece
+    stop = 2 * half - 1 - future  # end of the frames with their whole context in the part
     whole, cut = frames[..., start + past : stop, :], piece[..., past : stop - start, :]
     if whole.shape != cut.shape or (whole - cut).abs().max() > _TOLERANCE * whole.abs().max():
         return None
@@ -71,9 +71,9 @@ def locality_of(encoder: FrameEncoder) -> Locality | None:
 
 
 class SpeechStream:
-    """A model on a recording that arrives in chunks; construct it with :meth:`of`.
+    """Runs a model on a recording that arrives in chunks. Construct it with :meth:`of`.
 
-    At the end, its logits equal those of encoder and classifier on the whole recording, up to rounding.
+    At the end, the logits equal those of the encoder and classifier on the whole recording, up to rounding.
 
     Attributes:
         past: Seconds of context before a frame.
@@ -99,11 +99,11 @@ class SpeechStream:
 
     @classmethod
     def of(cls, model: SpeechClassifier, window: float | None = None) -> SpeechStream:
-        """Make a stream from a model in eval mode.
+        """Construct a stream from a model in eval mode.
 
         Args:
             model: The model.
-            window: The logits average the frames of this many last seconds. Default: all frames.
+            window: Number of seconds: the logits are the mean over the latest frames. Default: over all frames.
         Raises:
             ValueError: If the model cannot stream; the message names the part and the reason.
         """
@@ -117,14 +117,14 @@ class SpeechStream:
         return cls(model, locality, window)
 
     def _begin(self) -> None:
-        # the samples that may still be needed, from frame ``_start`` on
+        # samples that may still be needed, from frame ``_start`` on
         self._kept: Samples = np.zeros(0, dtype=np.float32)
         self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include ``_given``
         self._blocks: Any = None  # the state of the classifier's blocks
         self._sums: deque[tuple[int, Logits]] = deque()  # number of frames, and the sum of their logits
 
     def __call__(self, samples: Samples) -> Logits | None:
-        """Add any number of mono samples at 16 kHz; return the logits so far, ``None`` before the first frame."""
+        """Add any number of mono samples at 16 kHz; return the logits so far, or ``None`` before the first frame."""
         self._kept = np.concatenate([self._kept, samples])
         complete = self._start + len(self._kept) // self._locality.hop - self._locality.future
         if complete > self._encoded:
@@ -132,7 +132,7 @@ class SpeechStream:
         return self._mean()
 
     def flush(self) -> Logits | None:
-        """Finish the recording and return its logits, ``None`` if it has no frame; then start a new recording."""
+        """Finish the recording; return its logits, or ``None`` if it has no frame. Then start a new recording."""
         if self._encoded or len(self._kept) >= self._locality.min_samples:
             self._feed(self._encode())
             if waiting := self._encoded - self._given:
@@ -144,19 +144,19 @@ class SpeechStream:
         return mean
 
     def _encode(self) -> Tensor:
-        """Encode the kept samples; the first ``past`` frames lack context, unless the recording starts there."""
+        """Encode the kept samples. The first ``past`` frames lack context, unless the recording starts there."""
         return _frames(self._model.backbone, torch.from_numpy(self._kept).to(self._model.device))
 
     def _feed(self, frames: Tensor) -> None:
         new = frames[..., self._encoded - self._start :, :]
         self._encoded += new.shape[-2]
-        # the mean of this chunk only: means of chunks are combined in double precision, and old ones are dropped
+        # the mean of this chunk: chunks are combined in double precision, and old ones are dropped
         stream = self._model.classifier.stream((self._blocks, None))
         with torch.inference_mode():
             logits = stream(new)
         self._blocks, of_mean = stream.state
         self._take(logits, of_mean[1])
-        # keep at least one frame, because the encoder has a minimum input
+        # keep at least one frame, the encoder's minimum input
         start = max(0, self._encoded - max(1, self._locality.past))
         self._kept = self._kept[(start - self._start) * self._locality.hop :]
         self._start = start
@@ -189,7 +189,7 @@ def _frames(encoder: FrameEncoder, wave: Tensor) -> Tensor:
 
 
 def _changed(frames: Tensor, others: Tensor) -> tuple[int, int]:
-    """The first and the last frame that differ in any bit; the whole range if none differs."""
+    """The first and the last frame that differ; the whole range if none differs."""
     places = (frames != others).movedim(-2, 0).flatten(1).any(dim=1).nonzero().flatten().tolist()
     return (places[0], places[-1]) if places else (0, frames.shape[-2] - 1)
 
@@ -197,5 +197,5 @@ def _changed(frames: Tensor, others: Tensor) -> tuple[int, int]:
 def _is_enough(encoder: FrameEncoder, wave: Tensor) -> bool:
     try:
         return _frames(encoder, wave).shape[-2] > 0
-    except RuntimeError:  # torch's convolutions reject inputs shorter than their kernel
+    except RuntimeError:  # convolutions reject inputs shorter than their kernel
         return False

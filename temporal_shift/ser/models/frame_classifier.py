@@ -1,4 +1,4 @@
-"""The downstream models: a small stack of blocks on an encoder's frames, a mean over time, a linear layer."""
+"""The downstream models: blocks on an encoder's frames, a mean over time, a linear layer."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         blocks: ``"conv"``, ``"lstm"``, ``"transformer"`` or ``"linear"``.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
         hidden_size: Number of channels of the encoder's frames.
-        num_frames: Frames of a clip, which sets the size of the table of relative positions.
-        num_attention_heads: Of the plain Transformer. Default: one per 64 channels or so (the paper's 12 for 768).
+        num_frames: Number of frames of a clip, which sets the size of the table of relative positions.
+        num_attention_heads: Heads of the Transformer. Default: about one per 64 channels (12 for 768, as in the paper).
         spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
-        num_layers: Number of hidden states of the encoder that are weighted; 0 for the frames of one layer.
+        num_layers: Number of hidden states of the encoder for a weighted sum; 0 for the frames of one layer.
         pooling: ``"mean"`` over frames, or ``"mean_std"``, which adds their standard deviation (``"linear"`` only).
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
         num_labels: Number of classes. Default: that of ``id2label``, or 2.
         kwargs: The arguments of every Hugging Face configuration.
 
     Raises:
-        RecipeError: If a value is invalid or a key is not known.
+        RecipeError: If a value is invalid or a key is unknown.
     """
 
     model_type = "temporal-shift-frame-classifier"
@@ -83,19 +83,19 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
 class FrameClassifier(PreTrainedModel):
     r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
 
-    With ``num_layers``, the input has the frames of all the encoder's layers, and the blocks get their sum weighted by
-    ``softmax(layer_weights)``, which starts uniform, as in SUPERB (Yang et al., Interspeech 2021).
+    With ``num_layers``, the input contains the frames of all layers of the encoder. The blocks get their sum, weighted
+    by ``softmax(layer_weights)``, which starts uniform, as in SUPERB (Yang et al., Interspeech 2021).
 
-    | ``blocks`` | without a shift | with one |
+    | ``blocks`` | without a shift | with a shift |
     |---|---|---|
     | conv | 2 ConvNeXt-like blocks, LayerNorm | :class:`.ShiftConv` as the second block |
     | lstm | 1 bidirectional LSTM, LayerNorm | :class:`.ShiftLSTM` |
     | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
-    | linear | none: the baseline of most papers | |
+    | linear | none | |
 
     Shape:
-        ``frames`` is ``(B, L, D)``, or ``(B, layers, L, D)``; ``labels`` ``(B,)``, where -100 is ignored;
-        ``logits`` are ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
+        ``frames`` is ``(B, L, D)`` or ``(B, layers, L, D)``. ``labels`` is ``(B,)``; -100 is ignored. ``logits`` is
+        ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
         ``num_items_in_batch``, the number of utterances in a step with gradient accumulation.
 
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3. The linear baseline is not in the paper; SUPERB has it.
@@ -104,8 +104,8 @@ class FrameClassifier(PreTrainedModel):
     config: FrameClassifierConfig
     config_class = FrameClassifierConfig
     main_input_name = "frames"
-    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # its attention does not depend on the choice
+    accepts_loss_kwargs = True  # the Trainer passes num_items_in_batch
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # its attention ignores the choice
 
     def __init__(self, config: FrameClassifierConfig) -> None:
         config.validate_fields()
@@ -115,13 +115,13 @@ class FrameClassifier(PreTrainedModel):
         self.encoder, encoded = _encoder(config)
         pooled = encoded * (2 if config.pooling == "mean_std" else 1)
         self.head = nn.Linear(pooled, len(config.id2label or {}))
-        self._is_loaded = self.head.weight.is_meta  # from_pretrained builds a model without memory
+        self._is_loaded = self.head.weight.is_meta  # from_pretrained builds the model on the meta device
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
         self, frames: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None
     ) -> SequenceClassifierOutput:
-        encoded = self.encoder(self.spec_augment(self.of_layers(frames)))  # (B, L, D), or (B, L, 2 * D) out of an LSTM
+        encoded = self.encoder(self.spec_augment(self.of_layers(frames)))  # (B, L, D), or (B, L, 2 * D) for an LSTM
         logits = self.head(self.pool(encoded))
         loss = None
         if labels is not None:
@@ -132,12 +132,12 @@ class FrameClassifier(PreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def pool(self, encoded: Tensor) -> Tensor:
-        """The mean over frames, ``(B, L, D)`` to ``(B, D)``; with ``mean_std``, mean and deviation, ``(B, 2 * D)``."""
+        """The mean over frames, ``(B, L, D)`` to ``(B, D)``; for ``mean_std``, mean and deviation, ``(B, 2 * D)``."""
         mean = encoded.mean(dim=1)
         if self.config.pooling == "mean":
             return mean
         variance = encoded.var(dim=1, correction=0)
-        return torch.cat([mean, (variance + _TINY).sqrt()], dim=-1)  # the root of 0 has no gradient
+        return torch.cat([mean, (variance + _TINY).sqrt()], dim=-1)  # avoids the infinite gradient of the root at 0
 
     def of_layers(self, frames: Tensor) -> Tensor:
         """The weighted sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; unchanged without layers."""
@@ -149,19 +149,19 @@ class FrameClassifier(PreTrainedModel):
         """Run the model on chunks of frames: each call returns the logits of all frames so far.
 
         Raises:
-            ValueError: If the blocks cannot stream: a convolution looks ahead, attention everywhere, and the LSTM's
-                second direction begins at the end. The Shiftformer streams, two strides late; so does ``linear``,
-                with no delay, if its ``pooling`` is ``mean``.
+            ValueError: If the blocks cannot stream: convolutions and attention use future frames, and the LSTM is
+                bidirectional. The Shiftformer streams with a delay of two strides, and ``linear`` without a delay if
+                ``pooling`` is ``mean``.
         """
         if self.config.pooling != "mean":
             raise ValueError(f"pooling must be mean to stream, got {self.config.pooling}")
         return FrameClassifierStream(self, state)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the initialisation of each layer's constructor, and give it to weights that a checkpoint lacks."""
+        """Keep the initialisation of each layer's constructor, and apply it to weights that a checkpoint lacks."""
         if not self._is_loaded or self.head.weight.is_meta:
             return
-        marked = "_is_hf_initialized"  # Hugging Face's mark of a loaded weight; the others' memory is arbitrary
+        marked = "_is_hf_initialized"  # Hugging Face's mark of loaded weights; the others are uninitialised
         if lacking := {key: weight for key, weight in self.named_parameters() if not getattr(weight, marked, False)}:
             fresh = dict(FrameClassifier(copy.deepcopy(self.config)).named_parameters())
             for key, weight in lacking.items():
@@ -172,7 +172,7 @@ class FrameClassifier(PreTrainedModel):
 def frame_classifier(
     model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
 ) -> FrameClassifier:
-    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` if layers are weighted.
+    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` for weighted layers.
 
     Raises:
         RecipeError: If the model does not fit the shape.
@@ -197,11 +197,11 @@ def frame_classifier(
 
 
 class FrameClassifierStream:
-    """A running prediction, made by :meth:`FrameClassifier.stream`. The model should be in eval mode.
+    """A running prediction, created by :meth:`FrameClassifier.stream`. The model should be in eval mode.
 
     Attributes:
-        state: Everything it remembers; another stream of the same model can continue from it.
-        delay: Number of the latest frames that are not in the logits yet.
+        state: The state of the stream, from which another stream of the same model can continue.
+        delay: Number of latest frames that the logits do not include yet.
 
     Example:
         >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
@@ -221,21 +221,21 @@ class FrameClassifierStream:
         self._of_layers = model.of_layers
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Add frames ``(B, l, D)`` or ``(B, layers, l, D)``; return the logits so far, NaN before the first frame."""
+        """Add frames ``(B, l, D)`` or ``(B, layers, l, D)``; return the logits so far (NaN before the first frame)."""
         return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
 
     def flush(self) -> Tensor:
-        """The logits of all frames, including delayed ones; resets the stream.
+        """Return the logits of all frames, including delayed ones, and reset the stream.
 
         Raises:
-            ValueError: If there was no chunk, not even an empty one.
+            ValueError: If no chunk was added; an empty chunk is enough.
         """
         logits: Tensor = self._head(self._mean(self._waiting()))
         self._mean.state = None
         return logits
 
     def _waiting(self) -> Tensor:
-        """The frames that wait in the blocks."""
+        """The delayed frames in the blocks."""
         if self._has_blocks:
             return self._encoder.flush()
         if self._mean.state is None:

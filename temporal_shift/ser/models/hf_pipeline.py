@@ -1,6 +1,6 @@
 """Hugging Face's audio-classification pipeline for files at any sample rate, with soundfile and soxr.
 
-It needs neither ffmpeg nor torchaudio. Models other than :class:`.SpeechClassifier` are handled as before.
+Requires neither ffmpeg nor torchaudio. Other models than :class:`.SpeechClassifier` are handled as before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SpeechClassificationPipeline(AudioClassificationPipeline):
         return super().preprocess(inputs)  # type: ignore[no-untyped-call]
 
     def _wave(self, inputs: Any) -> Any:
-        """A file, its bytes, an array, or an array with its rate, as an array at 16 kHz. An address is unchanged."""
+        """Convert a file, its bytes, or an array with or without its rate to an array at 16 kHz; keep a URL."""
         if isinstance(inputs, str) and inputs.startswith(("http://", "https://")):
             return inputs
         mix, name = Downmix(), "the recording"
@@ -47,8 +47,8 @@ class SpeechClassificationPipeline(AudioClassificationPipeline):
 
 
 def _array_and_rate(inputs: Any) -> tuple[Any, int]:
-    """The samples of an input, and their rate: 16 kHz unless it says otherwise."""
-    if hasattr(inputs, "get_all_samples"):  # a decoder of torchcodec, as `datasets` gives it
+    """The samples of an input, and their rate (default: 16 kHz)."""
+    if hasattr(inputs, "get_all_samples"):  # a torchcodec decoder, as returned by `datasets`
         samples = inputs.get_all_samples()
         return samples.data, check_rate(samples.sample_rate)
     if not isinstance(inputs, dict):

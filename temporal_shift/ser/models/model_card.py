@@ -22,7 +22,7 @@ UNKNOWN = "not known: the model was saved by hand"
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
     """Generate the card of a model from the ``provenance`` in its configuration.
 
-    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, fields are marked "not known".
+    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, facts are "not known".
     """
     provenance = config.provenance
     backbone = config.backbone.get("name", "an encoder")
@@ -101,7 +101,8 @@ def _summary(config: SpeechClassifierConfig, provenance: dict[str, Any], backbon
         ways = "bidirectional" if shift.bidirectional else "one direction"
         moved = f"with a temporal shift ({shift.placement}, n_div {shift.n_div}, {ways}, stride {shift.stride})"
     learned = {"finetune": " (fine-tuned)", "features": " (frozen)"}.get(provenance.get("setting", ""), "")
-    return f"Predicts emotion classes from a waveform at 16 kHz: {blocks} blocks {moved} on the frames of {backbone}{learned}."
+    task = "Predicts emotion classes from a waveform at 16 kHz"
+    return f"{task}: {blocks} blocks {moved} on the frames of {backbone}{learned}."
 
 
 def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) -> list[str]:
@@ -128,11 +129,12 @@ def _parts_and_epochs(provenance: dict[str, Any]) -> tuple[str, str]:
         return (
             f"Utterances: {trained} for training, {provenance['validated_on'] or 'none'} to choose the epoch, "
             f"{provenance['test']['utterances']} for testing. No speaker is in two of these parts.",
-            f"Trained for {counted(provenance['epochs'], 'epoch')}; the weights are those of epoch {epoch}. Seed {seed}.",
+            f"Trained for {counted(provenance['epochs'], 'epoch')}; the weights are those of epoch {epoch}. Seed "
+            f"{seed}.",
         )
     return (
-        f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}, which leaves "
-        "none to test this model.",
+        f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}, which "
+        "leaves none to test this model.",
         f"Trained for {counted(epoch, 'epoch')}, seed {seed}. {_why_so_many(provenance)}",
     )
 
@@ -144,7 +146,8 @@ def _why_so_many(provenance: dict[str, Any]) -> str:
     folds, found = provenance["all_folds"], provenance["epochs_of_folds"]
     runs = counted(folds["folds"] * folds["seeds"], "run")
     return (
-        f"The number of epochs is the median, rounded up, of the epochs that the {runs} of the cross-validation chose on "
+        f"The number of epochs is the median, rounded up, of the epochs that the {runs} of the cross-validation "
+        "chose on "
         f"their validation parts ({found['lowest']} to {found['highest']}). The learning rate follows a schedule of "
         f"{provenance['epochs']} epochs."
     )
@@ -156,7 +159,8 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
     found = provenance.get("calibration")  # models of earlier versions have none
     if found is None:
         return [
-            "The probabilities are not calibrated: a probability of 88 % does not mean that 88 % of such predictions are correct."
+            "The probabilities are not calibrated: a probability of 88 % does not mean that 88 % of such predictions "
+            "are correct."
         ]
     if was_tested(provenance):
         fitted, measured = "the utterances that chose the epoch", f"tested speakers of {provenance['fold']}"
@@ -180,9 +184,9 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
         if is_applied
         else f"{scaling} is not applied, because it does not lower the log loss below. The temperature is 1.",
         "Expected calibration error (mean distance between the probability of a prediction and the share of such "
-        f"predictions that are correct, in 15 bins) on {counted(found['predictions'], 'prediction')} for the {measured}: "
-        f"{points['before']} before, {points['after']} after. Log loss: {loss['before']:.3f} before, {loss['after']:.3f} "
-        f"after. Before means without scaling; after means {after}.",
+        f"predictions that are correct, in 15 bins) on {counted(found['predictions'], 'prediction')} for the "
+        f"{measured}: {points['before']} before, {points['after']} after. Log loss: {loss['before']:.3f} before, "
+        f"{loss['after']:.3f} after. Before means without scaling; after means {after}.",
     ]
     if ece["after"] >= ece["before"]:
         sentences[-1] += " Scaling did not lower the calibration error."
@@ -207,8 +211,8 @@ def _protocol(provenance: dict[str, Any]) -> str:
         speakers = counted(provenance["corpus"]["speakers"], "speaker")
         return (
             f"This model itself was not tested: it was trained on all {speakers}. "
-            "The results are those of a cross-validation: models with the same settings, each tested on speakers that it "
-            f"was not trained on. {PROTOCOLS[provenance['protocol']]}"
+            "The results are those of a cross-validation: models with the same settings, each tested on speakers "
+            f"that it was not trained on. {PROTOCOLS[provenance['protocol']]}"
         )
     return (
         f"This model was tested on {provenance['fold']}, which it was not trained on. "

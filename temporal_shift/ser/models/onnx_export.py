@@ -1,4 +1,4 @@
-"""Export a whole model as one ONNX file, waveform to probabilities, and compare it with PyTorch."""
+"""Export a whole model, from waveform to probabilities, to one ONNX file, and compare it with PyTorch."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
     """Write the model to ``path``; return the largest difference between its probabilities and PyTorch's.
 
     The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions dynamic; it is cut or
-    zero-padded to one window, as by the model itself. The output ``probabilities`` is ``(batch, classes)``. The file's
+    zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``. The file's
     metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
 
     Raises:
-        RecipeError: If the packages for it are missing, the model is too large for the format, or the probabilities
-            of onnxruntime and PyTorch differ. ``path`` is then unchanged.
+        RecipeError: If a required package is missing, the model is too large for the format, or the probabilities of
+            onnxruntime and PyTorch differ. ``path`` is then unchanged.
     """
     try:
         import onnxruntime  # noqa: F401
@@ -67,7 +67,7 @@ class _Probabilities(nn.Module):
 
 
 def _write(network: _Probabilities, path: Path) -> None:
-    example = torch.zeros(2, network.model.config.clip_samples // 2 + 1)  # a length that equals no size of the model
+    example = torch.zeros(2, network.model.config.clip_samples // 2 + 1)  # differs from every size in the model
     reporters = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     with quiet(*reporters), redirect_stdout(StringIO()), torch.inference_mode(False), torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
@@ -92,7 +92,7 @@ def _write(network: _Probabilities, path: Path) -> None:
 def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
     """The largest difference on noise of 25 ms, half a window, one window and two windows.
 
-    A clip of a few samples is almost only zeros, which layer norms divide by their eps: rounding would decide.
+    Shorter clips are almost all zeros, where layer norms divide by eps and amplify rounding.
     """
     import onnxruntime
 

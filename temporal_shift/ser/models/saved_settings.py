@@ -1,4 +1,4 @@
-"""What the ``config.json`` of a saved model may contain, by the same rules as the YAML of an experiment."""
+"""Validate the ``config.json`` of a saved model by the same rules as the YAML of an experiment."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def _dtype(found: Any) -> Any:
 
 
 class HuggingFaceSettings(Section):
-    """The fields of every Hugging Face configuration that a classifier of speech can have.
+    """The common fields of Hugging Face configurations that a speech classifier may have.
 
-    Fields that choose code, kernels to download or files are not among them (``auto_map``, ``quantization_config``).
+    Fields that select code, downloaded kernels or files (``auto_map``, ``quantization_config``) are not allowed.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -44,7 +44,9 @@ class HuggingFaceSettings(Section):
     return_dict: bool | None = None
     output_hidden_states: bool | None = None
     output_attentions: bool | None = None
-    attn_implementation: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")  # no name of a kernel on the hub
+    attn_implementation: str | None = Field(
+        default=None, pattern=r"^[a-z0-9_]+$"
+    )  # excludes names of kernels on the hub
     experts_implementation: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     problem_type: Literal["single_label_classification"] | None = None
     chunk_size_feed_forward: Literal[0] | None = None
@@ -95,7 +97,7 @@ class SpeechClassifierSettings(Section):
     @field_validator("classifier_config", mode="before")
     @classmethod
     def _own_fields(cls, found: Any) -> Any:
-        """Without those that every Hugging Face configuration has: the model's own count."""
+        """Ignore the common fields of Hugging Face configurations: those of the model apply."""
         if not isinstance(found, dict):
             return found
         return {key: value for key, value in found.items() if key not in HuggingFaceSettings.model_fields}
@@ -130,9 +132,9 @@ def validate(settings: type[Settings], values: Mapping[str, Any], section: str =
     """Validate the values of a configuration.
 
     Args:
-        section: Where they are, for messages.
+        section: The place of the values, for messages.
     Raises:
-        RecipeError: For the first value that is invalid, and for a key that is not known.
+        RecipeError: For the first invalid value or unknown key.
     """
     try:
         return settings.model_validate(dict(values))
@@ -141,10 +143,10 @@ def validate(settings: type[Settings], values: Mapping[str, Any], section: str =
 
 
 def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str, Any]:
-    """Validate the fields that every Hugging Face configuration has.
+    """Validate the common fields of Hugging Face configurations.
 
     Raises:
-        RecipeError: If a value is invalid, the model is of another type, or a key is not known.
+        RecipeError: If a value is invalid, the model has another type, or a key is unknown.
     """
     former = {"_name_or_path": "name_or_path", "torch_dtype": "dtype"}
     fields = {former.get(key, key): value for key, value in values.items() if key != "_commit_hash"}
@@ -157,10 +159,10 @@ def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str,
 def validate_labels(
     id2label: Mapping[Any, str] | None, label2id: Mapping[str, Any] | None, num_labels: int | None = None
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """The names of the classes in both directions; each can be left out.
+    """The names of the classes, as ``id2label`` and ``label2id``. Each argument is optional.
 
     Raises:
-        RecipeError: If they do not number two or more different names from 0 on, or contradict each other.
+        RecipeError: If they do not number two or more different names from 0, or contradict each other.
     """
     for key, given in (("id2label", id2label), ("label2id", label2id)):
         if given is not None and not isinstance(given, Mapping):
@@ -197,15 +199,15 @@ def _index(key: object) -> int:
 
 
 class CheckedConfig:
-    """A Hugging Face configuration with the fields of a pydantic class and with names of classes."""
+    """A Hugging Face configuration that is validated by a pydantic class, with names of classes."""
 
     settings_class: ClassVar[type[Section]]
 
     def validate_fields(self) -> None:
-        """Check all values, also those that were set after the configuration was made, and give each its type.
+        """Validate all values, including those set after construction, and convert them to their types.
 
         Raises:
-            RecipeError: For the first value that is invalid.
+            RecipeError: For the first invalid value.
         """
         config: Any = self
         config.id2label, config.label2id = validate_labels(config.id2label, config.label2id)
@@ -215,17 +217,17 @@ class CheckedConfig:
             setattr(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """As Hugging Face's, without attributes that are no fields: loading would refuse them."""
+        """Like Hugging Face's, without unknown attributes, which loading would reject."""
         found: dict[str, Any] = super().to_dict()  # type: ignore[misc]
         return {key: value for key, value in found.items() if key in self._fields()}
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
         config: Any = self
         label2id = {name: index for index, name in (config.id2label or {}).items()}
-        if config.label2id != label2id:  # as after config.id2label = ...; loading would refuse the file
+        if config.label2id != label2id:  # for example after config.id2label = ...; loading would reject the file
             warnings.warn("label2id is not the inverse of id2label, and is replaced by it", stacklevel=2)
             config.label2id = label2id
-        known = {*self._fields(), "use_cache"}  # the Trainer sets use_cache, which only decoders have
+        known = {*self._fields(), "use_cache"}  # the Trainer sets use_cache, which only decoders use
         if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in known]:
             warnings.warn(f"config.json has no field for {', '.join(lost)}, which are not saved", stacklevel=2)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
@@ -237,17 +239,17 @@ class CheckedConfig:
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
-        if not found:  # transformers takes a folder without the file for a model with default values
+        if not found:  # without the file, transformers uses default values
             place = Path(str(pretrained_model_name_or_path), kwargs.get("subfolder") or "")
             raise OSError(f"the model {place} has no config.json")
         return found, unused
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As Hugging Face's; labels among the arguments replace the saved ones.
+        """Like Hugging Face's. Labels in the arguments replace the saved ones.
 
         Raises:
-            RecipeError: If the file chooses an attention that transformers may have to download.
+            RecipeError: If the file selects an attention that transformers may have to download.
         """
         if (chosen := config_dict.get("attn_implementation")) not in (None, "eager", "sdpa"):
             raise RecipeError(f"attn_implementation must be eager or sdpa in config.json, got {shortened(chosen)}")

@@ -36,13 +36,13 @@ def from_shiftser(
 
     Args:
         state_dict: The result of ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)``; for
-            a whole checkpoint, its ``checkpoint["model"]``. ShiftSER's own code saves the backbone, too: then the names
-            start with ``model.`` and ``pretrain.``, and the latter are left out, with a warning. To keep them, use
-            :func:`speech_classifier_from_shiftser`.
+            a whole checkpoint, its ``checkpoint["model"]``. If it also contains the backbone, as ShiftSER saves it,
+            names start with ``model.`` and ``pretrain.``; the latter are ignored with a warning. To keep them,
+            use :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
             for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It is required for a CNN or
             ShiftCNN, which have the same names, and for other shifts than the paper's: checkpoints do not store it.
-        position: ShiftSER's option ``MODEL.Trans.POSITION`` that a Transformer was trained with. It must be
+        position: ShiftSER's option ``MODEL.Trans.POSITION`` with which a Transformer was trained. It must be
             ``"relative_key_query"``, ShiftSER's default. A checkpoint trained with ``"relative_key"`` has the same
             names and shapes, so without this argument a Transformer is converted with a warning.
         config: Other arguments of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`, such as
@@ -76,13 +76,13 @@ def speech_classifier_from_shiftser(
 ) -> SpeechClassifier:
     """Build the whole model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
 
-    This is the form that ShiftSER's own code saves: the names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT
-    base (feature extraction) start with ``pretrain.``, those of the classifier with ``model.``.
+    This is the format that ShiftSER's own code saves: names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT
+    base (feature extraction) start with ``pretrain.``, and names of the classifier with ``model.``.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
-        shift: Likewise.
-        position: Likewise.
+        shift: As for :func:`from_shiftser`.
+        position: As for :func:`from_shiftser`.
         clip_seconds: Length that waveforms are cut or zero-padded to. Default: ShiftSER's.
         config: As for :func:`from_shiftser`. ShiftSER's classes on IEMOCAP are, in this order, happy, angry, sad and
             neutral.
@@ -133,7 +133,7 @@ def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None =
 
     Args:
         state_dict: As for :func:`from_shiftser`.
-        position: Likewise.
+        position: As for :func:`from_shiftser`.
 
     Raises:
         ValueError: If the names do not match one of the six models, a weight is not a finite floating-point number, or
@@ -162,7 +162,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     ours_to_theirs = {kind: {ours: theirs for theirs, ours in names.items()} for kind, names in NAMES.items()}
     kind = _nearest(state_dict, ours_to_theirs)
     _check_names(state_dict, kind, ours_to_theirs[kind])
-    if kind == "LSTM":  # or ShiftLSTM, whose names are the same
+    if kind == "LSTM":  # a ShiftLSTM has the same names
         if shift == "by name":
             raise ValueError("shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same names")
         kind = "LSTM" if shift is None else "ShiftLSTM"
@@ -171,7 +171,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
 
 
 def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Downstream model and backbone, each with the names that it has by itself."""
+    """Downstream model and backbone, without the prefixes of their names."""
     _check_tensors(state_dict)
     named = dict(state_dict)
     if all(name.startswith("module.") for name in named):  # DataParallel
@@ -195,8 +195,8 @@ def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
 def _warn_of_left_out(backbone: Mapping[str, Tensor]) -> None:
     if backbone:
         warnings.warn(
-            f"state_dict contains a backbone, {len(backbone)} tensors named pretrain.*, which is left out. If it was "
-            "fine-tuned, call speech_classifier_from_shiftser, which converts it, too",
+            f"state_dict contains a backbone, {len(backbone)} tensors named pretrain.*, which is ignored. If it was "
+            "fine-tuned, call speech_classifier_from_shiftser, which also converts it",
             stacklevel=3,
         )
 
@@ -231,7 +231,7 @@ def _classifier(
 
 def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str, dict[str, Tensor]]:
     if position not in (None, "relative_key_query"):
-        raise ValueError(f"position must be 'relative_key_query', got {position!r}: no other kind can be converted")
+        raise ValueError(f"position must be 'relative_key_query', got {position!r}: other options cannot be converted")
     kind = _nearest(named, NAMES)
     if kind == "Shiftformer":
         named = {name: tensor for name, tensor in named.items() if name not in UNUSED}
@@ -239,9 +239,9 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
     check_values(named)
     if kind == "Transformer" and position is None:
         warnings.warn(
-            "position is taken to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "
+            "position is assumed to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "
             "MODEL.Trans.POSITION: relative_key has the same names and shapes, and would be converted wrongly. Pass "
-            "position='relative_key_query' if you know how it was trained",
+            "position='relative_key_query' if it was trained with this option",
             stacklevel=4,
         )
     pointwise = {name for name in named.keys() & POINTWISE if named[name].shape[2:] == (1,)}

@@ -1,4 +1,4 @@
-"""The names in checkpoints of ShiftSER's six models, and ours."""
+"""Names in the checkpoints of ShiftSER's six models, and the corresponding names here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SpecAugment on features: masks spans of frames and of channels during training."""
+"""SpecAugment on features: masks spans of frames and of channels in training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 class FeatureSpecAugment(nn.Module):
     """Replace random spans of frames by a learned vector, and random spans of channels by 0.
 
-    In eval mode the frames pass unchanged.
+    In eval mode, frames are unchanged.
 
     Args:
-        channels: ``D``. The learned vector starts uniform in ``[0, 1)``.
-        time_prob: About this share of the frames is masked, in spans of ``time_length`` frames; at least
-            ``time_min_masks`` spans, if they fit. Defaults: the paper's.
+        channels: Number of channels ``D``. The learned vector is initialised uniformly in ``[0, 1)``.
+        time_prob: Approximate share of masked frames, in spans of ``time_length`` frames; at least
+            ``time_min_masks`` spans, if they fit. The defaults are the paper's.
         feature_prob: The same for channels, with ``feature_length`` and ``feature_min_masks``.
 
     Shape:
-        ``(B, L, D)`` to the same. A clip shorter than one span is not masked.
+        ``(B, L, D)`` to ``(B, L, D)``. A clip shorter than one span is not masked.
 
     Source: the masks are those of Hugging Face's Wav2Vec2, after Park et al., "SpecAugment", Interspeech 2019.
     """
@@ -53,9 +53,9 @@ class FeatureSpecAugment(nn.Module):
 
 
 def span_mask(rows: int, size: int, prob: float, length: int, min_masks: int) -> Tensor:
-    """Bool ``(rows, size)``: the same number of spans of ``length`` in every row; spans may overlap.
+    """Bool mask ``(rows, size)`` with the same number of spans of ``length`` in every row; spans may overlap.
 
-    Their number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, at most what fits.
+    The number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, at most what fits.
     """
     if prob == 0 or length > size:
         return torch.zeros(rows, size, dtype=torch.bool)

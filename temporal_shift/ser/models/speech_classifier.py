@@ -1,4 +1,4 @@
-"""A whole model in Hugging Face's format: waveform to logits, saved and loaded as one.
+"""A whole model in Hugging Face's format, from waveform to logits.
 
 Importing this module registers it with ``AutoConfig`` and ``AutoModelForAudioClassification``.
 """
@@ -55,8 +55,8 @@ class SpeechClassifier(PreTrainedModel):
     r"""Utterance classes from a waveform: clip, encoder, frame classifier.
 
     Shape:
-        ``input_values`` is ``(B, samples)`` at 16 kHz in [-1, 1], of any length: as in training, it is cut or
-        zero-padded to ``clip_seconds``. ``labels`` and ``logits`` are as in the frame classifier.
+        ``input_values`` is ``(B, samples)`` at 16 kHz in [-1, 1], of any length. As in training, it is cut or
+        zero-padded to ``clip_seconds``. ``labels`` is ``(B,)``, and ``logits`` is ``(B, classes)``.
         :class:`temporal_shift.ser.Recognizer` predicts longer recordings, window by window.
 
     Example:
@@ -70,14 +70,14 @@ class SpeechClassifier(PreTrainedModel):
     config_class = SpeechClassifierConfig
     main_input_name = "input_values"
     input_modalities = "audio"
-    accepts_loss_kwargs = True  # the Trainer then passes num_items_in_batch
+    accepts_loss_kwargs = True  # the Trainer passes num_items_in_batch
     supports_gradient_checkpointing = True
-    saves_temporal_shifts = True  # for add_temporal_shift, which warns of other models that do not
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder refuses what it does not support
+    saves_temporal_shifts = True  # read by add_temporal_shift, which otherwise warns
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder rejects what it does not support
 
     def __init__(self, config: SpeechClassifierConfig) -> None:
         config.validate_fields()
-        attention = config._attn_implementation  # None until super() sets a default, which the encoder may not support
+        attention = config._attn_implementation  # None until super() sets a default that the encoder may not support
         super().__init__(config)
         encoder = _encoder_config(config)
         encoder._attn_implementation = attention
@@ -87,7 +87,7 @@ class SpeechClassifier(PreTrainedModel):
         self.classifier.config._attn_implementation = config._attn_implementation
         self.post_init()  # type: ignore[no-untyped-call]
         restore_temporal_shifts(self, config.temporal_shifts)
-        if self.classifier.head.weight.is_meta:  # as in from_pretrained: the check takes no memory
+        if self.classifier.head.weight.is_meta:  # in from_pretrained, where the check needs no memory
             self._check_shapes()
 
     @classmethod
@@ -99,7 +99,7 @@ class SpeechClassifier(PreTrainedModel):
         clip_seconds: float,
         provenance: dict[str, Any] | None = None,
     ) -> SpeechClassifier:
-        """Combine an encoder and a classifier of its frames. The modules are shared, not copied."""
+        """Combine an encoder and a frame classifier. The modules are shared, not copied."""
         parts = classifier.config.to_diff_dict()
         names = {key: parts.pop(key) for key in ("id2label", "label2id") if key in parts}
         of_backbone = backbone.model.config.to_dict()
@@ -161,7 +161,7 @@ class SpeechClassifier(PreTrainedModel):
         )
 
     def _check_shapes(self) -> None:
-        """Run a clip through the model without data; a :class:`RecipeError` if the configuration's parts do not fit."""
+        """Run a clip without data through the model; raise :class:`RecipeError` if the parts do not fit."""
         layer, last = self.config.layer, self.backbone.model.config.num_hidden_layers
         if isinstance(layer, int) and not -last - 1 <= layer <= last:
             raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}], got {layer}")
@@ -170,7 +170,7 @@ class SpeechClassifier(PreTrainedModel):
             with torch.device("meta"), torch.no_grad():
                 self.eval()  # type: ignore[no-untyped-call]
                 shape = tuple(self(torch.zeros(1, self.config.clip_samples), return_dict=True).logits.shape)
-        except Exception as error:  # parts that do not fit can fail in any way
+        except Exception as error:  # mismatched parts can fail in any way
             raise RecipeError(
                 f"the configuration must describe a model of clips of {self.config.clip_seconds:g} s, but "
                 f"{reason_of(error)}"
@@ -183,7 +183,7 @@ class SpeechClassifier(PreTrainedModel):
     def _encoder_input(self, waves: Tensor) -> Tensor:
         """The encoder's input: clips, or their spectrograms."""
         samples = self.config.clip_samples
-        clips = F.pad(waves, (0, samples))[:, :samples]  # works for any length without a branch: one graph
+        clips = F.pad(waves, (0, samples))[:, :samples]  # no branch on the length, so there is one graph
         if self.config.normalize:
             clips = normalized(clips)
         if not isinstance(self.backbone.model, WhisperEncoder):
@@ -196,20 +196,19 @@ class SpeechClassifier(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As Hugging Face's, but reads safetensors only, and the encoder's weights from ``backbone`` if not saved here.
+        """Like Hugging Face's, for safetensors only. Reads the encoder from ``backbone`` if it is not saved here.
 
         With another number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True``
-        gives the model a new last layer. A ``state_dict`` replaces all saved weights. ``allow_download=True`` lets an
-        encoder that a local folder names be downloaded from the hub. Default: only if the model itself is on the hub.
+        gives the model a new last layer. A ``state_dict`` replaces all saved weights. ``allow_download=True`` allows
+        downloading the encoder that a local folder refers to. By default, only models on the hub download theirs.
 
         Raises:
-            RecipeError: If the configuration is invalid, the encoder is not at the place that it names, or the weights
-                do not fit it.
+            RecipeError: If the configuration is invalid, the encoder is not found, or the weights do not fit.
         """
         name = pretrained_model_name_or_path
-        if kwargs.pop("variant", None) is not None:
-            raise RecipeError("variant must be None: models are saved without; dtype sets the type of the weights")
-        if name is None:  # all weights in state_dict, as Hugging Face has it
+        if (variant := kwargs.pop("variant", None)) is not None:
+            raise RecipeError(f"variant must be None, got {variant!r}: use dtype to set the type of the weights")
+        if name is None:  # as in transformers: all weights are in state_dict
             if kwargs.get("config") is None or kwargs.get("state_dict") is None:
                 raise RecipeError("config and state_dict must be given with pretrained_model_name_or_path=None")
             return super().from_pretrained(None, *args, **kwargs)
@@ -232,7 +231,7 @@ class SpeechClassifier(PreTrainedModel):
             encoder = _weights_elsewhere(settings, Path(name, hub.get("subfolder") or ""), allow_download)
             weights |= {f"backbone.model.{key}": value for key, value in encoder.items()}
         check_size(_encoder_config(settings), weights, settings.clip_samples, f"the model {name}")
-        # From a dictionary: given a folder, transformers also loads adapters, and files that config.json names.
+        # a state_dict, because from a folder transformers also loads adapters and files that config.json names
         loaded = super().from_pretrained(None, *args, config=copy.deepcopy(settings), state_dict=weights, **kwargs)
         model: Any = loaded[0] if isinstance(loaded, tuple) else loaded
         model.backbone.freeze_constants()
@@ -247,17 +246,19 @@ class SpeechClassifier(PreTrainedModel):
         half: bool = False,
         **kwargs: Any,
     ) -> None:
-        """As Hugging Face's, with ``preprocessor_config.json`` and the model card, ``README.md``.
+        """Like Hugging Face's; also writes ``preprocessor_config.json`` and the model card, ``README.md``.
 
         Args:
-            holds_backbone: Whether to save the encoder's weights, too. Without them the folder is small and needs the
-                encoder that it names, which must have been frozen.
+            holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
+                encoder, which must have been frozen.
             half: Whether to store the weights in 16 bits; they are loaded as float32.
         """
         if kwargs.pop("push_to_hub", False):
-            raise TypeError("save_pretrained(push_to_hub=True): call push_to_hub(name), which sends the card, too")
+            raise TypeError("push_to_hub must be False, got True: call push_to_hub(name), which also uploads the card")
         if kwargs.get("variant") is not None:
-            raise RecipeError(f"variant must be None, got {kwargs['variant']!r}: from_pretrained reads no other name")
+            raise RecipeError(
+                f"variant must be None, got {kwargs['variant']!r}: from_pretrained does not read variants"
+            )
         if Path(save_directory).is_file():
             raise RecipeError(f"save_directory must be a folder, got the file {save_directory}")
         state: dict[str, Tensor] = kwargs.pop("state_dict", None) or self.state_dict()
@@ -283,7 +284,7 @@ class SpeechClassifier(PreTrainedModel):
         """Upload what :meth:`save_pretrained` saves, including the model card, to the hub; return its URL.
 
         Args:
-            kwargs: ``private`` and ``token`` as Hugging Face's; the others go to ``HfApi.upload_folder``.
+            kwargs: ``private`` and ``token`` as in transformers; other arguments of ``HfApi.upload_folder``.
         """
         api = HfApi(token=kwargs.pop("token", None))
         repo = api.create_repo(repo_id, private=kwargs.pop("private", None), exist_ok=True)
@@ -301,8 +302,8 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     """Load a model by its folder or hub name, in float32 and eval mode.
 
     Args:
-        allow_download: Whether the encoder that a folder names may be downloaded from the hub. A model with a hub name
-            is downloaded with its encoder.
+        allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is given
+            by its hub name is always downloaded with its encoder.
     Raises:
         RecipeError: If the model does not exist or is not a speech classifier of this package.
     """
@@ -313,14 +314,14 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     if folder.is_dir() and revision is not None:
         raise RecipeError(f"revision must not be given with a model folder, got {revision!r}")
     if folder.is_dir():
-        ModelFiles(name, kind="model").json("config.json")  # transformers takes the last of two values of one key
+        ModelFiles(name, kind="model").json("config.json")  # transformers would accept duplicate keys
     try:
         with quiet_loading():
             settings = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
             if not isinstance(settings, SpeechClassifierConfig):
                 raise RecipeError(
-                    f"the model {name} is of the type {settings.model_type}: it must be one that `temporal-shift ser "
-                    "package` or SpeechClassifier.save_pretrained wrote"
+                    f"the model {name} must be one that `temporal-shift ser package` or "
+                    f"SpeechClassifier.save_pretrained wrote, got the type {settings.model_type}"
                 )
             model, loading = SpeechClassifier.from_pretrained(
                 name,
@@ -329,7 +330,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
                 allow_download=allow_download or not folder.is_dir(),
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported below, with the missing ones
+                ignore_mismatched_sizes=True,  # reported below, with missing weights
             )
     except RecipeError:
         raise
@@ -339,7 +340,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     check_all_loaded(model, loading, f"the model {name}")
     if extra := sorted(loading["unexpected_keys"]):
         raise RecipeError(
-            f"the model {name} has {len(extra)} weights that its config.json does not describe, {extra[0]} for example"
+            f"the model {name} has {len(extra)} weights that its config.json does not describe, for example {extra[0]}"
         )
     for key, weight in model.named_parameters():
         if not weight.isfinite().all():
@@ -349,7 +350,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
 
 
 def feature_extractor() -> Wav2Vec2FeatureExtractor:
-    """A feature extractor that passes waveforms at 16 kHz unchanged: the model prepares them itself."""
+    """A feature extractor that passes on waveforms at 16 kHz; the model prepares them."""
     return Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=False, return_attention_mask=False
     )
@@ -369,8 +370,8 @@ def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path, allow_dow
         name = str((folder / name).resolve())
     elif name.startswith((".", "/")):
         raise RecipeError(
-            f"the model {folder} was saved without its encoder, which is not at {folder / name}: "
-            "put it there, or save the model with it"
+            f"the encoder of the model {folder} must be at {folder / name}, but is not there: put it there, or save "
+            "the model with its encoder"
         )
     source = settings_of.Backbone(name=name, revision=settings.backbone.get("revision"))
     encoder = load_backbone(source, settings.clip_seconds, allow_download=allow_download)

@@ -18,12 +18,12 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
         classifier_config: The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`.
         clip_seconds: Length that waveforms are cut or zero-padded to. Default: the paper's.
         layer: See :class:`temporal_shift.ser.config.Backbone`.
-        normalize: Likewise.
+        normalize: See :class:`temporal_shift.ser.config.Backbone`.
         average: See :class:`temporal_shift.ser.config.Features`.
-        backbone: ``name`` and ``revision`` of the pre-trained encoder; a folder is relative to this model's folder. If
-            its weights are not saved with the model, ``weights`` is their checksum.
-        holds_backbone: Whether the encoder's weights are saved with the model; if not, they are read from ``backbone``.
-        provenance: The facts of the training that the model card states.
+        backbone: ``name`` and ``revision`` of the pre-trained encoder. A folder is relative to this model's folder. If
+            the encoder is not saved with the model, ``weights`` is the checksum of its weights.
+        holds_backbone: Whether the encoder's weights are saved with the model, or read from ``backbone``.
+        provenance: The facts of the training for the model card.
         temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as
             :func:`~temporal_shift.surgery.temporal_shift_settings` returns them.
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
@@ -31,7 +31,7 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
         kwargs: The arguments of every Hugging Face configuration, such as ``output_hidden_states``.
 
     Raises:
-        RecipeError: If a value is invalid or a key is not known.
+        RecipeError: If a value is invalid or a key is unknown.
     """
 
     model_type = "temporal-shift-speech-classifier"

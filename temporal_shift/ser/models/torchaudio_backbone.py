@@ -11,7 +11,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from ..utils.wording import listed
 
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # of the base models' convolutions
-_HEAD_CHANNELS = 64  # of the base models; a checkpoint stores neither this nor the strides
+_HEAD_CHANNELS = 64  # of the base models; checkpoints store neither this nor the strides
 _PARTS = {  # torchaudio's to Hugging Face's
     "encoder.feature_projection.": "feature_projection.",
     "encoder.transformer.": "encoder.",
@@ -33,10 +33,10 @@ _DIMS = {
 
 
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
-    """Build the Hugging Face model of a torchaudio model's weights, in eval mode, with a copy of them.
+    """Build a Hugging Face model with a copy of a torchaudio model's weights, in eval mode.
 
-    The outputs are those of ``torchaudio.models.Wav2Vec2Model``, the dropout is that of ``torchaudio.pipelines``. Both
-    base models have one architecture, so HuBERT base becomes a ``Wav2Vec2Model``, too.
+    The outputs equal those of ``torchaudio.models.Wav2Vec2Model``; dropout is that of ``torchaudio.pipelines``. Both
+    base models have the same architecture, so HuBERT base also becomes a ``Wav2Vec2Model``.
 
     Args:
         state_dict: The weights of ``torchaudio.pipelines.WAV2VEC2_BASE.get_model()`` or of ``HUBERT_BASE``. Other
@@ -94,7 +94,7 @@ def _hugging_face_name(name: str) -> str:
 
 
 def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
-    """The sizes, read from the shapes."""
+    """The configuration, read from the shapes."""
     _check_names({name: named[name] for name in named if name in _DIMS}, _DIMS)
     for name, dims in _DIMS.items():
         if named[name].dim() != dims or 0 in named[name].shape:
@@ -125,7 +125,7 @@ def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
         feat_proj_dropout=0.1,
         layerdrop=0.05,
         apply_spec_augment=False,
-        mask_time_prob=0.0,  # torchaudio has no SpecAugment, and thus no learned vector of masked frames
+        mask_time_prob=0.0,  # torchaudio has no SpecAugment, hence no learned vector for masked frames
         mask_feature_prob=0.0,
     )
 

@@ -26,7 +26,8 @@ TEXT = (
     "prediction. Here, each run has its own temperature: it is fitted on the run's validation part and applied to its "
     "test part. ECE, the expected calibration error, is the mean distance in points between the probability of a "
     f"prediction and the share of such predictions that are correct, in {BINS} bins of that probability. ECE and log "
-    "loss are computed on the test parts of all runs together, before and after. The temperature in the table is fitted "
+    "loss are computed on the test parts of all runs together, before and after. The temperature in the table is "
+    "fitted "
     "on the validation parts of all runs together. A packaged model is scaled only if scaling lowers this log loss."
 )
 

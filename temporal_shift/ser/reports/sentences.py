@@ -13,7 +13,8 @@ from ..utils.wording import PROTOCOLS, counted, is_optimistic
 _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
     "resamples the speakers{seeds}, the same ones for both models. p, Holm: the test of the difference against its "
-    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that such an experiment "
+    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that such an "
+    "experiment "
     "detects with 80 % power at the 5 % level, not corrected; the interval shows which differences remain possible. p, "
     "by speaker: the permutation test that exchanges the two models' predictions speaker by speaker, not corrected; it "
     "applies to these trained models, not to models trained with other seeds. McNemar p: the exact test on the "
@@ -37,8 +38,8 @@ def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
     source = "frozen output of" if experiment.setting == "features" else "output of a fine-tuned"
     return (
         f"{counted(models, 'model')} classified {metrics['utterances']} utterances of "
-        f"{counted(metrics['speakers'], 'speaker')} as {', '.join(metrics['labels'])}, from the {source} {name}, layer: "
-        f"{experiment.backbone.layer}. "
+        f"{counted(metrics['speakers'], 'speaker')} as {', '.join(metrics['labels'])}, from the {source} {name}, "
+        f"layer: {experiment.backbone.layer}. "
         f"Each was trained for {counted(experiment.training.epochs, 'epoch')} in {counted(folds, 'fold')} with "
         f"{'seed' if seeds == 1 else 'seeds'} {', '.join(map(str, metrics['seeds']))}: "
         f"{counted(models * folds * seeds, 'run')} in total."
@@ -99,7 +100,8 @@ def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> 
     if is_optimistic(metrics):
         found.insert(
             0,
-            "WA and UA are those of the best epoch on each test session, which is optimistic. Use them for comparison only.",
+            "WA and UA are those of the best epoch on each test session, which is optimistic. Use them for "
+            "comparison only.",
         )
     return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)
 

@@ -1,4 +1,4 @@
-"""The training of a model for use: on all utterances, for a number of epochs that is fixed beforehand."""
+"""Training on all utterances, for a fixed number of epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .train_run import fit, learned_parameters, unfinished_folder
 
 @dataclass(frozen=True)
 class AllSpeakersRun(Run):
-    """A run without a validation and a test part. It stops after ``epochs`` of those that the schedule is made for."""
+    """A run without validation and test parts. It stops after ``epochs``, which may be fewer than the schedule has."""
 
     epochs: int = field(kw_only=True)
 
@@ -59,7 +59,7 @@ class AllSpeakersRecord:
 
 
 def all_utterances(manifest: Manifest) -> Fold:
-    """A fold that trains on everything."""
+    """A fold with all utterances in the training part."""
     return Fold("all speakers", tuple(range(len(manifest.utterances))), (), ())
 
 
@@ -73,7 +73,7 @@ def train_on_all_speakers(
 ) -> None:
     """Train the run; its folder gets ``model.safetensors`` and ``run.json``.
 
-    A stopped run continues from its last checkpoint and ends with the same digits.
+    A stopped run continues from its last checkpoint, with the same result as without the stop.
 
     Args:
         on_epoch: Called after each epoch.

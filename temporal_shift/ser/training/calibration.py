@@ -1,4 +1,4 @@
-"""Temperature scaling of a classifier's probabilities, and the error that it reduces.
+"""Temperature scaling of a classifier's probabilities, and the expected calibration error.
 
 Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
 """
@@ -16,17 +16,17 @@ from scipy.special import log_softmax, softmax
 Logits: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, classes)
 Labels: TypeAlias = npt.NDArray[np.integer[Any]]  # (N,)
 
-BOUNDS = (0.05, 20.0)  # of temperatures: without an error in the logits, the best one would be 0
+BOUNDS = (0.05, 20.0)  # of temperatures; if all predictions are correct, the optimum would be 0
 BINS = 15
 
 
 def temperature(logits: Logits, labels: Labels) -> float:
-    """The positive number that logits are divided by to minimise the mean log loss of their softmax; in ``BOUNDS``.
+    """The temperature: the number in ``BOUNDS`` that minimises the mean log loss of ``softmax(logits / number)``.
 
-    It changes no prediction. Above 1, the probabilities were too high; below 1, too low.
+    Dividing by it changes no prediction. It is above 1 if the probabilities were too high, below 1 if too low.
 
     Raises:
-        ValueError: If there are no logits, or not one label for each.
+        ValueError: If there are no logits, or if the number of labels differs.
     """
     _check(logits, labels)
     found = minimize_scalar(
@@ -58,7 +58,7 @@ def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], lab
         labels: The true classes, ``(N,)``.
         bins: Number of bins of the top probability, ``(k / bins, (k + 1) / bins]``.
     Raises:
-        ValueError: If there are no probabilities, not one label for each, or no bins.
+        ValueError: If there are no probabilities or no bins, or if the number of labels differs.
     """
     _check(probabilities, labels)
     if bins < 1:
@@ -71,4 +71,4 @@ def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], lab
 
 def _check(rows: npt.NDArray[Any], labels: Labels) -> None:
     if rows.ndim != 2 or not len(rows) or labels.shape != rows.shape[:1]:
-        raise ValueError(f"labels must be one for each of at least 1 row, got {labels.shape} for {rows.shape}")
+        raise ValueError(f"labels must have one value per row, for at least 1 row, got {labels.shape} for {rows.shape}")

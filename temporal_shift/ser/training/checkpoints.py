@@ -1,4 +1,4 @@
-"""Checkpoints of a run: what a stopped run continues from, with checksums, so that a damaged file is never used."""
+"""Checkpoints of a run. Their checksums prevent the use of damaged files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEAL = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint wi
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A complete checkpoint: the scores so far, and the SHA-256 of the weights to keep, if any are kept."""
+    """A complete checkpoint: the scores so far, and the SHA-256 of the kept weights, if any."""
 
     folder: Path
     epochs: list[Epoch]
@@ -53,7 +53,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
-    """The content of a checkpoint's last file; ``files`` are the SHA-256 of all that the run continues with."""
+    """The content of a checkpoint's last file; ``files`` are the SHA-256 of all files that the run continues with."""
 
     epochs: list[Epoch]
     kept: str | None
@@ -76,7 +76,7 @@ def _logits_of(unfinished: Path, epoch: Epoch) -> Sequence[Path]:
 
 
 def last_checkpoint(unfinished: Path) -> Checkpoint | None:
-    """The checkpoint with the most steps among those that are whole; dates of files do not matter."""
+    """The complete checkpoint with the most steps, regardless of file dates."""
     return next(filter(None, map(Checkpoint.read, reversed(_folders(unfinished)))), None)
 
 

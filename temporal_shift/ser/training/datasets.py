@@ -1,4 +1,4 @@
-"""The data of a run: cached frames, or clips read from the audio files for fine-tuning; and its batches."""
+"""The data of a run (cached frames, or clips for fine-tuning), and its batches."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..corpora.unchanged_audio import UnchangedAudio
 from ..encoders.feature_cache import FeatureCache
 from .run_record import Run
 
-NOBODY = -100  # label of an utterance that pads a batch; the loss ignores it
+NOBODY = -100  # label of an utterance that fills an empty share; the loss ignores it
 
 
 class Part(Dataset[dict[str, Any]]):
-    """The utterances ``indices`` of a run's manifest, as arguments of its model.
+    """The utterances ``indices`` of a run's manifest, as inputs of its model.
 
     Row ``~k`` is row ``k`` with the label ``NOBODY``.
     """
@@ -65,16 +65,16 @@ class Clips:
 
 @dataclass(eq=False)
 class Batches(Sampler[list[int]]):
-    """The batches of an epoch: each step is split evenly between the processes, and by each process into its passes.
+    """The batches of an epoch: each step is split between the processes, and in each process into passes.
 
-    The last step can be too small for all of them. An empty share becomes one utterance with the label ``NOBODY``,
+    The last step can have fewer utterances than shares. An empty share gets one utterance with the label ``NOBODY``,
     because every process must take part in every pass.
 
     Args:
         rows: Number of utterances.
         batch_size: Utterances per step, over all processes.
         passes: Passes per step in each process (gradient accumulation).
-        epoch: Returns the epoch, counted from 0, when an iteration starts. It and ``seed`` determine the order.
+        epoch: Returns the epoch, counted from 0, when an iteration starts. Epoch and seed determine the order.
         shuffle: Whether to shuffle; otherwise the order is the dataset's.
     """
 

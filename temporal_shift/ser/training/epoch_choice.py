@@ -1,4 +1,4 @@
-"""The epochs of a run, and the one that a protocol reports.
+"""The epochs of a run, and the epoch that each protocol reports.
 
 ================  ====================================================================
 protocol          reports
@@ -48,7 +48,7 @@ class Chosen:
 
 
 def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
-    """The epochs that the protocol reports; the first of a tie."""
+    """The epochs that the protocol reports; the first one in a tie."""
     if kind == "last":
         return Chosen(len(epochs), len(epochs))
     if kind == "paper":

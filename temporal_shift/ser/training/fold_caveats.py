@@ -1,4 +1,4 @@
-"""Whether folds can give meaningful results: an error if they cannot, a caveat for the report if they are doubtful."""
+"""Check folds: an error if results would be meaningless, a caveat for the report if they are doubtful."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _CONSEQUENCE = {
 
 
 def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: int | None = None) -> list[str]:
-    """One sentence for each way in which the folds make results doubtful.
+    """One sentence for each property of the folds that makes results doubtful.
 
     Args:
-        groups: The number of speaker groups that the corpus's settings ask for.
+        groups: The number of speaker groups in the settings of the corpus.
     Raises:
-        RecipeError: If the results would mean nothing: the corpus or a training part has only one class.
+        RecipeError: If the corpus or a training part has only one class.
     """
     present = _classes(manifest, range(len(manifest.utterances)))
     if len(present) < 2:

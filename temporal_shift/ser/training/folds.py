@@ -1,4 +1,4 @@
-"""The folds of a corpus: which utterances train, validate and test under each protocol.
+"""The folds of a corpus: the training, validation and test parts under each protocol.
 
 =============  ===============  ======================================================================
 protocol       tests            validates
@@ -8,8 +8,8 @@ speaker        a speaker        the other speakers of the session; if there are 
 last, paper    a session        none
 =============  ===============  ======================================================================
 
-All other utterances train. No speaker is in two parts of a fold. :mod:`temporal_shift.ser.training.epoch_choice` says
-which epoch each protocol reports.
+All other utterances are for training. No speaker is in two parts of a fold.
+:mod:`temporal_shift.ser.training.epoch_choice` defines the epoch that each protocol reports.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One division of a manifest, named after the session or speaker it tests; indices into ``Manifest.utterances``."""
+    """One split of a manifest, named after its test session or speaker; indices into ``Manifest.utterances``."""
 
     name: str
     train: tuple[int, ...]
@@ -44,7 +44,9 @@ def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
     sessions = sorted({utterance.session for utterance in manifest.utterances})
     minimum = 2 if kind in ("paper", "last") else 3
     if len(sessions) < minimum:
-        raise RecipeError(f"the protocol {kind!r} needs at least {minimum} sessions, got a corpus with {len(sessions)}")
+        raise RecipeError(
+            f"the corpus must have at least {minimum} sessions for the protocol {kind!r}, got {len(sessions)}"
+        )
     following = dict(zip(sessions, sessions[1:] + sessions[:1], strict=True))
     if kind == "speaker":
         folds = _speaker_folds(manifest, following)

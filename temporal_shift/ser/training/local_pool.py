@@ -1,4 +1,4 @@
-"""Training of several runs in parallel, each in a process with one thread. They may be stopped at any moment."""
+"""Train several runs in parallel, each in a process with one thread. They can be stopped at any moment."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def train_all(
                 on_done(waiting.pop(future))
     except BrokenProcessPool:
         raise RecipeError(
-            "a training process ended before its run: it was killed, or the memory is too small for "
+            "a training process ended before its run: it was killed, or there is not enough memory for "
             f"processes: {processes}; the same command continues"
         ) from None
     except BaseException:
-        for child in multiprocessing.active_children():  # files are written atomically, so a run may stop anywhere
+        for child in multiprocessing.active_children():  # safe, because files are written atomically
             child.terminate()
         raise
     finally:
@@ -70,7 +70,7 @@ def train_all(
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; only this one must handle it and stop the others."""
+    """Ctrl-C reaches every process of a terminal; only this one must handle it, and stop the others."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -15,7 +15,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 class ClassCounts(NamedTuple):
-    """Counts by true class, the last dimension: all utterances, and those that are predicted correctly."""
+    """Numbers of all and of correctly predicted utterances; the last dimension is the true class."""
 
     right: NDArray[Any]
     utterances: NDArray[Any]

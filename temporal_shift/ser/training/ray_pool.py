@@ -1,4 +1,4 @@
-"""Training on a Ray cluster. Every node needs this package and access to the results and cache folders."""
+"""Train on a Ray cluster. Every node needs this package and access to the results and cache folders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def train_on_ray(
 
 
 def _check_reachable(address: str) -> None:
-    """Fail at once; Ray itself retries for minutes, then exits the process."""
+    """Fail immediately; Ray itself retries for minutes, then exits the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:

@@ -85,12 +85,12 @@ class Run:
         return 0 if checkpoint is None else len(checkpoint.epochs)
 
     def forget(self) -> None:
-        """Make a finished run one that is not done."""
+        """Discard a finished run's record, so that it is trained again."""
         (self.folder / "run.json").unlink(missing_ok=True)
 
 
 def corpus_inputs(manifest: Manifest, fold: Fold) -> dict[str, str]:
-    """The inputs of a run that are hashes of its utterances and of the parts of its fold."""
+    """The hashes of a run's utterances and of the parts of its fold."""
     parts = {
         part: [manifest.utterances[index].id for index in getattr(fold, part)]
         for part in ("train", "validation", "test")
@@ -119,7 +119,7 @@ def _settings_of_model(model: config.Model) -> dict[str, Any]:
 
 
 def damaged_file(folder: Path, files: Any) -> str | None:
-    """The first file of a finished run's outcome that is missing or does not match its checksum; None if all do.
+    """The first file of a finished run that is missing or does not match its checksum; None if all match.
 
     Args:
         files: The checksums by name. Runs of earlier versions have none.
@@ -149,7 +149,7 @@ class RunRecord:
     seconds: float  # since the run started or was last continued
     epochs: list[Epoch]
     inputs: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, so that damage is noticed
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, to detect damage
 
 
 @dataclass(frozen=True, slots=True)

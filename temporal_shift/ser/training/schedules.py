@@ -1,4 +1,4 @@
-"""The learning rates that the published code really used. All other schedules are Hugging Face's.
+"""The learning rates that the published code actually uses. All other schedules are Hugging Face's.
 
 The published code intends a linear warm-up over five epochs, then a decay. It does this instead, with ``T`` steps in
 all and ``W`` steps in five epochs:
@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 
 PUBLISHED_WARMUP_EPOCHS = 5
-_WARMUP_START = 5e-7  # absolute, whatever the base rate is
+_WARMUP_START = 5e-7  # absolute, independent of the base rate
 _COSINE_END = 5e-6  # likewise
 
 

@@ -1,4 +1,4 @@
-"""One run: one model trained for one fold with one seed, its predictions written to disk."""
+"""Train one run (one model, one fold, one seed), and write its predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .trainer import RecipeTrainer
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
     """Train a run, predict its test utterances after each epoch, and write the predictions of the protocol's epoch.
 
-    A stopped run continues from its last checkpoint and ends with the same digits.
+    A stopped run continues from its last checkpoint, with the same result as without the stop.
 
     Args:
         run: The run. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl``,
@@ -95,7 +95,7 @@ def _clear(run: Run, unfinished: Path) -> None:
     keeps = run.experiment.training.keep_models
     try:
         before = json.loads((unfinished / "inputs.json").read_text(encoding="utf-8"))
-        # the epoch to keep may be before the checkpoint, so models must have been kept from the start
+        # the epoch to keep can precede the checkpoint, so weights must be kept from the start
         same = before["inputs"] == run.inputs and (before["keeps_models"] or not keeps)
     except (OSError, ValueError, KeyError, TypeError):
         same = False

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer with the recipe's steps, learning rates, evaluation and checkpoints."""
+"""Hugging Face's Trainer with the recipe's batches, learning rates, evaluation and checkpoints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .epoch_choice import Epoch, Scores, choose
 from .run_record import MODEL_FILE, Run
 from .schedules import published_factor
 
-LOGGED_AS = {"validation": "eval", "test": "test"}  # scored parts, and the prefixes that TensorBoard groups by
+LOGGED_AS = {"validation": "eval", "test": "test"}  # scored parts, and the prefixes that TensorBoard groups them by
 _REMEDY = "try a lower training.learning_rate or precision: float32"
 _HUGGING_FACE_SCHEDULES = {
     "cosine": "cosine",
@@ -163,7 +163,7 @@ class RecipeTrainer(Trainer):
         return hashlib.sha256(content).hexdigest()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint, or leave nothing of it where that fails."""
+        """Save a checkpoint, or delete what was written if that fails."""
         folder = self.folder / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(*args, **kwargs)
@@ -173,7 +173,7 @@ class RecipeTrainer(Trainer):
             shutil.rmtree(folder, ignore_errors=True)
             # torch's message for a full disk does not name it
             raise RecipeError(
-                f"the checkpoint {folder} cannot be written; is the disk full? {reason_of(error)}"
+                f"the checkpoint {folder} cannot be written (is the disk full?): {reason_of(error)}"
             ) from None
 
 
@@ -242,9 +242,9 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Reports an epoch's end, ends the training after the last epoch, and requests a checkpoint if it is time for one.
+    """Reports the end of an epoch, stops after the last one, and requests a checkpoint if one is due.
 
-    It deletes the checkpoint before.
+    Deletes the previous checkpoint.
     """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:

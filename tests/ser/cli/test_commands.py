@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def typed(tmp_path, monkeypatch):
-    """Runs a command in an empty folder; returns its output."""
+    """Runs a command in an empty folder and returns its output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "220")
 
@@ -51,14 +51,14 @@ def typed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", [(), ("ser",), ("ser", "predict"), ("ser", "cache", "ls"), ("ser", "demo")])
-def test_h_is_help(command):
+def test_h_is_short_for_help(command):
     short, long = (CliRunner().invoke(app, [*command, option]) for option in ("-h", "--help"))
     assert short.exit_code == 0
     assert short.output == long.output
     assert "Usage: " in short.output
 
 
-def test_the_version_is_that_of_the_package():
+def test_version_prints_the_version_of_the_package():
     for command in ([], ["ser"]):
         done = CliRunner().invoke(app, [*command, "--version"])
         assert (done.exit_code, done.output) == (0, f"temporal-shift {temporal_shift.__version__}\n")
@@ -95,7 +95,7 @@ def test_every_command_that_takes_a_hub_name_takes_a_revision(monkeypatch):
         (("demo", "--name", "https://x", "--model", "any"), "--name must be a host name .* got 'https://x'"),
     ],
 )
-def test_wrong_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
+def test_invalid_paths_and_names_are_a_one_line_error(typed, arguments, sentence):
     Path("file").write_text("x")
     assert re.match(f"error: {sentence}.*\n$", typed(*arguments, code=2))
 
@@ -109,7 +109,7 @@ def test_an_empty_path_to_write_is_an_error(typed, monkeypatch, command):
     assert os.listdir() == []
 
 
-def test_verify_says_that_there_is_nothing_to_verify(typed):
+def test_verify_without_caches_says_so(typed):
     Path("empty").mkdir()
     assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
 
@@ -141,7 +141,7 @@ def test_prepare_writes_a_manifest_and_compares_it_with_the_published_corpus(typ
     assert list(json.loads(lines[0])) == keys.split()
 
 
-def test_prepare_says_what_differs_and_writes_nothing_into_the_corpus(typed, folder, tmp_path):
+def test_prepare_prints_the_differences_and_writes_nothing_into_the_corpus(typed, folder, tmp_path):
     corpus = shutil.copytree(folder / "corpus", tmp_path / "corpus")
     assert "differs: the corpus has 48 utterances, the published corpus 5531" in typed("prepare", "iemocap", corpus)
     inside = typed("prepare", "iemocap", corpus, "--out", corpus / "manifest.jsonl", code=2)
@@ -159,7 +159,7 @@ def test_a_manifest_is_a_corpus_that_an_experiment_can_name(typed, folder, tmp_p
     assert json.loads((tmp_path / "results/small/metrics.json").read_text())["utterances"] == 48
 
 
-def test_options_of_the_command_line_go_before_the_file(typed, folder, tmp_path):
+def test_options_override_the_yaml(typed, folder, tmp_path):
     shutil.copytree(folder / "corpus", tmp_path / "other")
     typed(
         *("run", folder / "experiment.yaml", "--corpus", "other", "--backbone", folder / "backbone"),
@@ -184,13 +184,13 @@ def test_options_of_the_command_line_go_before_the_file(typed, folder, tmp_path)
         (("--corpus", "gone"), "there is no corpus folder "),
     ],
 )
-def test_a_wrong_option_is_a_one_line_error(typed, folder, option, sentence):
+def test_an_invalid_option_is_a_one_line_error(typed, folder, option, sentence):
     printed = typed("run", folder / "experiment.yaml", *option, code=2)
     assert sentence in printed
     assert printed.count("\n") == 1
 
 
-def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are_optimistic(typed, folder):
+def test_reproduce_compares_with_the_published_results_and_says_that_both_are_optimistic(typed, folder):
     printed = typed(
         *("reproduce", "--iemocap", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1),
         *("--model", "Shiftformer", "-o", "out"),
@@ -211,7 +211,7 @@ def test_reproduce_sets_the_published_figures_beside_ours_and_says_that_both_are
         assert "as transcribed in a survey of that conference" in text
 
 
-def test_every_row_of_reproduce_is_a_file_that_runs_by_itself(typed, folder):
+def test_every_row_of_reproduce_is_a_yaml_file_that_runs_alone(typed, folder):
     path = EXPERIMENTS / config_path("features", "ShiftLSTM")
     typed("run", path, "--corpus", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1, "-o", "alone")
     typed(
@@ -227,7 +227,7 @@ def test_every_row_of_reproduce_is_a_file_that_runs_by_itself(typed, folder):
 @pytest.mark.parametrize(
     ("option", "given", "allowed"), [("--setting", "both", ("features", "finetune")), ("--model", "GRU", MODELS)]
 )
-def test_an_unknown_row_of_reproduce_is_a_one_line_error_with_the_known_ones(typed, folder, option, given, allowed):
+def test_an_unknown_row_of_reproduce_is_a_one_line_error_that_lists_the_rows(typed, folder, option, given, allowed):
     printed = typed("reproduce", "--iemocap", folder / "corpus", option, given, code=2)
     assert printed.count("\n") == 1
     assert all(name in printed for name in (given, *allowed))
@@ -241,7 +241,7 @@ def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
     printed = typed(*arguments)
     metrics = json.loads(Path("results/small-ablation/metrics.json").read_text())
     names = [model["name"] for model in metrics["models"]]
-    assert len(names) == len(set(names)) == 2 + 2 * 2 + 2  # an LSTM's shift is on its input
+    assert len(names) == len(set(names)) == 2 + 2 * 2 + 2  # an LSTM has only the placement inplace
     shift = {model.name: model.shift for model in read_results(Path("results/small-ablation")).experiment.models}
     assert shift["conv inplace n_div=4 future stride=1"] == config.Shift(placement="inplace", n_div=4, stride=-1)
     report = Path("results/small-ablation/report.md").read_text()
@@ -251,7 +251,7 @@ def test_ablate_trains_every_combination_once_and_draws_it(typed, folder):
     assert "lstm inplace n_div=4 future stride=1" in printed
 
     before = {path: path.stat().st_mtime_ns for path in Path("results/small-ablation/runs").rglob("run.json")}
-    typed(*arguments[:9], "past,future,both", *arguments[10:])  # a wider grid trains what is new
+    typed(*arguments[:9], "past,future,both", *arguments[10:])  # a wider grid trains only the new models
     after = {path: path.stat().st_mtime_ns for path in Path("results/small-ablation/runs").rglob("run.json")}
     assert after.items() > before.items()
 
@@ -275,7 +275,7 @@ def test_a_model_that_does_not_fit_the_encoder_is_an_error_before_any_is_trained
         (("--blocks", "lstm", "--placement", "replace"), "placement .*inplace for lstm.*replace"),
     ],
 )
-def test_a_wrong_grid_is_a_one_line_error(typed, folder, option, sentence):
+def test_an_invalid_grid_is_a_one_line_error(typed, folder, option, sentence):
     assert re.fullmatch(f"error: {sentence}\n", typed("ablate", folder / "experiment.yaml", *option, code=2))
 
 
@@ -306,7 +306,7 @@ def test_experiments_that_cannot_be_compared_are_a_one_line_error(typed, folder)
     assert re.match(r"error: nowhere must be the results folder .*nowhere/experiment\.json.*\n$", missing)
 
 
-def test_a_local_ray_gives_the_metrics_of_this_process(typed, folder):
+def test_a_local_ray_cluster_gives_the_same_metrics_as_this_process(typed, folder):
     pytest.importorskip("ray")
     typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "here")
     typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "there", "--ray", "local")

@@ -1,4 +1,4 @@
-"""Errors of the user and of the machine on the command line: one sentence, exit code 2, nothing half-written."""
+"""Errors of the user and the machine on the command line: one line, exit code 2, no partial files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def raising(error: BaseException):
         (lambda: "\udcff".encode(), r".*\\udcff.*"),
     ],
 )
-def test_errors_of_the_user_and_the_machine_are_one_sentence_and_exit_code_2(work, sentence):
+def test_errors_of_the_user_and_the_machine_are_one_line_and_exit_code_2(work, sentence):
     code, printed = exit_of(work)
     assert code == 2
     assert re.fullmatch(f"error: {sentence}\n", printed)
@@ -133,7 +133,7 @@ def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path, path, 
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_a_written_array_is_what_numpy_would_have_saved(tmp_path):
+def test_a_written_array_equals_numpy_s_file(tmp_path):
     for array in (np.arange(12.0).reshape(3, 4).T, np.zeros((0, 2), np.float16), np.int64(3)):
         write_array(tmp_path / "ours.npy", np.asarray(array))
         np.testing.assert_array_equal(np.load(tmp_path / "ours.npy"), array)
@@ -159,7 +159,7 @@ def test_a_temporary_file_is_deleted_without_a_free_file_descriptor(tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["prepare", "describe"])
-def test_a_manifest_or_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
+def test_a_manifest_or_plot_that_cannot_be_written_is_a_one_line_error_and_leaves_no_file(
     tmp_path, corpus, command, fault, reason
 ):
     manifest, out = tmp_path / "in" / "manifest.jsonl", tmp_path / "out" / "new.png"

@@ -37,14 +37,14 @@ from temporal_shift.ser.training.train_run import train
 from ..tiny import TINY
 
 CORPUS = Path(__file__).parents[3] / "examples" / "quickstart" / "corpus"
-SECONDS = 1.0  # of the 2.5 that the longest utterance has
+SECONDS = 1.0  # the longest utterance has 2.5
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "whisper")
 WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
 
 
 @pytest.fixture
 def two_folds(monkeypatch):
-    """Of the five."""
+    """Two of the five folds."""
     monkeypatch.setattr(run_experiment, "make_folds", lambda *arguments: make_folds(*arguments)[:2])
 
 
@@ -82,7 +82,7 @@ def settings(backbone: Path, setting: str, layer: object = "last") -> config.Exp
 
 
 def by_hand(folder: Path, clips: np.ndarray) -> torch.Tensor:
-    """What Hugging Face's own model makes of the clips."""
+    """The output of Hugging Face's own model for the clips."""
     inputs = torch.from_numpy(clips)
     if folder.name == "whisper":
         extractor = WhisperFeatureExtractor.from_pretrained(folder)
@@ -95,7 +95,7 @@ def by_hand(folder: Path, clips: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_cached_features_are_what_hugging_face_s_model_gives(family, backbones, tmp_path):
+def test_cached_features_equal_the_output_of_hugging_face_s_model(family, backbones, tmp_path):
     manifest = read_iemocap(CORPUS)
     backbone = config.Backbone(name=str(backbones[family]))
     cache = cached_features(manifest, backbone, config.Features(clip_seconds=SECONDS), tmp_path)
@@ -109,7 +109,7 @@ def test_cached_features_are_what_hugging_face_s_model_gives(family, backbones, 
 @pytest.mark.parametrize(
     ("family", "setting"), [("whisper", "features"), *((family, "finetune") for family in FAMILIES)]
 )
-def test_a_family_trains_evaluates_and_resumes_to_the_same_digits(
+def test_a_family_trains_evaluates_and_resumes_with_the_same_result(
     family, setting, two_folds, backbones, tmp_path, monkeypatch
 ):
     small = settings(backbones[family], setting)
@@ -127,7 +127,7 @@ def test_a_family_trains_evaluates_and_resumes_to_the_same_digits(
 
     def stop():
         told.append(1)
-        if len(told) == 2:  # the first epoch's checkpoint is written then
+        if len(told) == 2:  # the checkpoint of the first epoch is written
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -139,7 +139,7 @@ def test_a_family_trains_evaluates_and_resumes_to_the_same_digits(
         assert (again.folder / name).read_bytes() == (runs["Session2"].folder / name).read_bytes()
 
 
-def test_a_backbone_learns_and_its_convolutions_do_not(two_folds, backbones, tmp_path, monkeypatch):
+def test_fine_tuning_trains_the_backbone_except_for_its_convolutions(two_folds, backbones, tmp_path, monkeypatch):
     seen = {}
     write = train_run._write
 
@@ -167,9 +167,7 @@ def test_a_backbone_learns_and_its_convolutions_do_not(two_folds, backbones, tmp
     assert seen["parameters"] == learning < sum(p.numel() for p in seen["model"].parameters())
 
 
-def test_processes_that_read_the_audio_change_nothing_and_take_no_backbone_along(
-    two_folds, backbones, tmp_path, monkeypatch
-):
+def test_loader_processes_change_no_result_and_get_no_backbone(two_folds, backbones, tmp_path, monkeypatch):
     seen = []
     clips = train_run.Clips
     monkeypatch.setattr(train_run, "Clips", lambda *arguments: seen.append(clips(*arguments)) or seen[-1])
@@ -182,7 +180,7 @@ def test_processes_that_read_the_audio_change_nothing_and_take_no_backbone_along
     assert len(pickle.dumps(seen[0])) < 500_000
 
 
-def test_no_layer_is_left_out_where_layers_are_counted(tmp_path):
+def test_layer_drop_is_off_if_the_output_is_an_inner_layer(tmp_path):
     still = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0)
     Wav2Vec2Model(Wav2Vec2Config(**TINY, **still, layerdrop=0.5)).save_pretrained(tmp_path)
     backbone = load_backbone(config.Backbone(name=str(tmp_path), layer=2), 0.5)

@@ -1,4 +1,4 @@
-"""The FLOP that an estimate counts, and the time that it makes of them."""
+"""The FLOP that an estimate counts, and the time that it computes from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_(run, **settings):
 
 
 @pytest.mark.parametrize("setting", ["features", "finetune"])
-def test_every_epoch_trains_one_part_and_scores_the_others(run, setting):
+def test_each_epoch_counts_training_and_scoring(run, setting):
     run = with_(run, setting=setting)
     found = estimate(run.experiment, [run, run], missing=0)
     encoder, frames = of_encoder(HubertConfig(**TINY), 8000)
@@ -67,7 +67,7 @@ def test_runs_in_parallel_take_less_time_if_there_are_cores(run, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(9, 24), (3, 9, 24)])
-def test_the_frames_of_an_lstm_are_counted_as_if_one_by_one(shape):
+def test_the_flop_of_an_lstm_equal_those_of_counting_frame_by_frame(shape):
     model = config.Model(name="LSTM", blocks="lstm")
     with torch.device("meta"):
         whole = frame_classifier(model, shape, LABELS, config.SpecAugment()).eval()
@@ -76,7 +76,7 @@ def test_the_frames_of_an_lstm_are_counted_as_if_one_by_one(shape):
 
 
 @pytest.mark.parametrize("blocks", ["conv", "lstm", "transformer", "linear"])
-def test_the_measured_speed_takes_a_moment_and_is_positive(run, monkeypatch, blocks):
+def test_measuring_the_speed_is_fast_and_gives_a_positive_number(run, monkeypatch, blocks):
     monkeypatch.undo()
     model = config.Model(name="x", blocks=blocks)
     with speed.busy(1):

@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment, then the same command: the figures of an undisturbed run."""
+"""After ``kill -9`` at random moments, the same command gives the result of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def server():
-    """Starts processes that have all of the recipe imported, so that a kill meets its work and not its imports."""
+    """Starts processes with the recipe imported, so that a kill hits the work and not the imports."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["temporal_shift.ser.experiments.run_experiment", "temporal_shift.ser.training.train_run"]
@@ -51,7 +51,7 @@ def run(config: Path, root: Path, cache: Path) -> None:
     from temporal_shift.ser.experiments.run_experiment import run_experiment
 
     torch.set_num_threads(1)
-    gc.freeze()  # the Trainer collects garbage in each run, and the imported modules are none
+    gc.freeze()  # the Trainer collects garbage in each run; exclude the imported modules
     run_experiment(read_experiment(config), root, cache, Console(quiet=True))
 
 
@@ -66,7 +66,7 @@ def encode(config: Path, root: Path, cache: Path) -> None:
 
 
 def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
-    """Encode, and end as by ``kill -9`` in the second file of five."""
+    """Encode, and get killed in the second file of five."""
     from temporal_shift.ser.config import read_experiment
     from temporal_shift.ser.corpora import read_corpus
     from temporal_shift.ser.encoders.feature_cache import cached_features
@@ -84,7 +84,7 @@ def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
 
 
 def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
-    """Do the work in a process; returns the seconds it took."""
+    """Do the work in a process; return its seconds."""
     started = time.perf_counter()
     process = server.Process(target=work, args=paths)
     process.start()
@@ -94,7 +94,7 @@ def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
 
 
 def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None], work, *paths: Path) -> None:
-    """Start the work and kill it, ten times; what was done in one life is there in the next."""
+    """Start the work and kill it, ten times, each time on the files of the last."""
     moments = random.Random(0)
     cut = 0
     while cut < KILLS:
@@ -105,7 +105,7 @@ def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None
         process.join()
         if process.exitcode == -signal.SIGKILL:
             cut += 1
-        else:  # it had come to its end
+        else:  # it finished before the kill
             assert process.exitcode == 0
             start_anew()
 
@@ -125,7 +125,7 @@ def test_encoding_killed_at_ten_random_moments_ends_with_the_same_bytes(server, 
     assert len([name for name in contents(cache) if name.endswith(".npy")]) == 5
 
 
-def test_of_two_that_encode_into_one_cache_one_is_killed_and_the_other_finishes(server, folder, tmp_path):
+def test_if_one_of_two_processes_that_encode_is_killed_the_other_finishes(server, folder, tmp_path):
     paths = (folder / "experiment.yaml", tmp_path, tmp_path / "cache")
     killed, other = (server.Process(target=work, args=paths) for work in (encode_until_killed, encode))
     for process in (killed, other):
@@ -146,7 +146,7 @@ def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server
     undisturbed(server, run, config, root, cache)
     assert (root / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
     for name, content in contents(tmp_path / "whole" / "runs").items():
-        if not name.endswith("run.json"):  # which also tells the time that training took
+        if not name.endswith("run.json"):  # contains the training time
             assert contents(root / "runs")[name] == content
 
 

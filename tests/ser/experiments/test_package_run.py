@@ -1,4 +1,4 @@
-"""From a finished experiment to a model: what is kept, what is packaged, and that it is the model that was tested."""
+"""From a finished experiment to a packaged model, which equals the model that was tested."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECONDS = 0.25
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A corpus of noise, a backbone, and the results of both settings with what they learned."""
+    """A corpus of noise, a backbone, and the results of both settings with their weights."""
     folder = tmp_path_factory.mktemp("experiment")
     write_noise_corpus(folder / "corpus", 16)
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def recorded(results: Path, model: str, fold: str) -> tuple[list[Path], list[str], np.ndarray]:
-    """Files, labels and probabilities of the tested utterances, as the experiment left them."""
+    """Files, labels and probabilities of the test utterances, as recorded by the experiment."""
     rows = (run_folder(results, model, 42, fold) / "predictions.jsonl").read_text().splitlines()
     predictions = [json.loads(row) for row in rows]
     lines = (results / "manifest.jsonl").read_text().splitlines()
@@ -100,7 +100,7 @@ def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setti
     package(results, model, tmp_path / "model", fold="Session2")
     paths, labels, expected = recorded(results, model, "Session2")
     clips = np.stack([read_clip(path, SECONDS) for path in paths])
-    assert np.ptp(expected, axis=0).max() > 1e-3  # or all would be equal
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the probabilities differ
 
     recognizer = Recognizer.load(str(tmp_path / "model"))
     assert list(recognizer.labels) == labels
@@ -141,7 +141,7 @@ def test_a_packaged_model_is_calibrated_on_the_validation_part_of_its_run(folder
 
 def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
-    for path in results.glob("runs/*/*/*/run.json"):  # as an earlier version left them
+    for path in results.glob("runs/*/*/*/run.json"):  # as in earlier versions
         record = json.loads(path.read_text())
         del record["files"]["validation_logits.npy"]
         path.write_text(json.dumps(record))
@@ -162,7 +162,7 @@ def test_a_frozen_encoder_can_be_left_out_of_the_package(folder, tmp_path):
     clips = np.stack([read_clip(path, SECONDS) for path in paths])
     found = without_temperature(Recognizer.load(str(folder / "small")).probabilities(clips), folder / "small")
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3)
-    with pytest.raises(RecipeError, match=r"fine-tuned encoder .*--without-backbone"):
+    with pytest.raises(RecipeError, match=r"--without-backbone requires a frozen encoder, got a fine-tuned one"):
         package(folder / "results" / "finetune", "Shiftformer", tmp_path / "small", holds_backbone=False)
 
 
@@ -200,7 +200,7 @@ def test_the_card_states_the_training_data_the_test_and_the_limits(folder, tmp_p
     assert not re.search(r"\n\n\n", card.text)
 
 
-def test_a_model_that_chose_its_epoch_on_the_test_part_is_called_optimistic(folder, tmp_path):
+def test_the_card_calls_a_model_optimistic_if_the_test_part_chose_its_epoch(folder, tmp_path):
     experiment = read_experiment(folder / "features.yaml", {"protocol": {"kind": "paper"}})
     one = experiment.model_copy(update={"models": experiment.models[1:]})
     run_experiment(one, tmp_path / "results", folder / "cache", Console(quiet=True))
@@ -256,7 +256,7 @@ def test_a_classifier_is_not_packaged_with_another_encoder_than_it_was_trained_w
     assert not (tmp_path / "other").exists()
 
 
-def test_the_card_takes_its_figures_from_the_runs_and_not_from_an_edited_summary(folder, tmp_path):
+def test_the_card_uses_the_runs_and_not_an_edited_summary(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
     package(results, "Shiftformer", tmp_path / "model")
     (results / "metrics.json").write_text((results / "metrics.json").read_text().replace("0.", "NaN, 0."))
@@ -264,14 +264,18 @@ def test_the_card_takes_its_figures_from_the_runs_and_not_from_an_edited_summary
     assert (tmp_path / "again" / "README.md").read_text() == (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_model_that_cannot_be_written_is_one_sentence_and_leaves_nothing(folder, tmp_path):
+def test_a_model_that_cannot_be_written_is_a_one_line_error_and_leaves_no_file(folder, tmp_path):
     results, model, file = folder / "results" / "features", folder / "to-export", tmp_path / "file"
     package(results, "Shiftformer", model)
     file.write_text("a file")
     for limit, reason, arguments in (
         (30_000, errno.EFBIG, ("package", results, "--model", "Shiftformer", "--out", tmp_path / "model")),
         (30_000_000, errno.ENOTDIR, ("package", results, "--model", "Shiftformer", "--out", file / "model")),
-        (30_000_000, errno.ENOTDIR, ("export", model, file / "model.onnx")),  # before the export, which takes seconds
+        (
+            30_000_000,
+            errno.ENOTDIR,
+            ("export", model, file / "model.onnx"),
+        ),  # fails before the export, which takes seconds
     ):
         with file_size_limit(limit):
             done = CliRunner().invoke(app, ["ser", *map(str, arguments)])
@@ -280,7 +284,7 @@ def test_a_model_that_cannot_be_written_is_one_sentence_and_leaves_nothing(folde
         assert [path.read_text() for path in tmp_path.rglob("*")] == ["a file"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+def test_a_package_is_written_atomically(folder, tmp_path, monkeypatch):
     def fails(self, path, **options):
         path.mkdir()
         (path / "config.json").write_text("half a")
@@ -308,7 +312,7 @@ def test_the_commands_package_and_export(folder, tmp_path):
     )
 
 
-# What a run keeps
+# The weights that a run keeps
 
 
 def kept(run) -> dict[str, torch.Tensor]:
@@ -326,12 +330,12 @@ def logits_of(run, weights: dict[str, torch.Tensor]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["heldout", "last", "paper", "speaker"])
-def test_what_is_kept_is_what_the_protocol_reports(kind, tmp_path):
+def test_the_kept_weights_give_the_reported_logits(kind, tmp_path):
     run = under(with_(small_run(tmp_path), keep_models=True, epochs=5, learning_rate=5e-3), kind)
     record, _ = trained(run)
     logits = np.load(run.folder / "test_logits.npy")
     np.testing.assert_allclose(logits_of(run, kept(run)), logits[record["chosen"]["ua"] - 1], rtol=0, atol=1e-5)
-    assert np.abs(np.diff(logits, axis=0)).max(axis=(1, 2)).min() > 1e-3  # so that the epochs can be told apart
+    assert np.abs(np.diff(logits, axis=0)).max(axis=(1, 2)).min() > 1e-3  # the epochs differ
 
 
 def test_a_stopped_run_keeps_the_same_weights_and_nothing_else_changes(tmp_path):
@@ -348,7 +352,7 @@ def test_a_stopped_run_keeps_the_same_weights_and_nothing_else_changes(tmp_path)
         assert outcome(run) == outcome(plain)
 
 
-def test_a_run_killed_between_its_model_and_its_record_goes_on_with_what_it_kept(tmp_path, monkeypatch):
+def test_a_run_killed_between_its_model_and_its_record_continues_with_the_kept_weights(tmp_path, monkeypatch):
     run = with_(small_run(tmp_path / "run"), keep_models=True, epochs=4, checkpoint_seconds=0.0)
     whole = replace(run, folder=tmp_path / "whole")
     train(whole)
@@ -366,7 +370,7 @@ def test_a_run_killed_between_its_model_and_its_record_goes_on_with_what_it_kept
     assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
 
 
-def test_a_run_that_kept_nothing_is_trained_again_where_its_model_is_wanted(tmp_path):
+def test_a_run_without_kept_weights_is_trained_again_with_keep_models(tmp_path):
     run = small_run(tmp_path)
     train(run)
     wanted = with_(run, keep_models=True)
@@ -377,7 +381,7 @@ def test_a_run_that_kept_nothing_is_trained_again_where_its_model_is_wanted(tmp_
     assert wanted.is_done()
 
 
-def test_a_run_stopped_without_keeping_begins_anew_where_its_model_is_wanted(tmp_path):
+def test_a_run_stopped_without_kept_weights_starts_again_with_keep_models(tmp_path):
     run = with_(small_run(tmp_path), epochs=4, checkpoint_seconds=0.0)
     with pytest.raises(KeyboardInterrupt):
         train(run, stop_after(3))

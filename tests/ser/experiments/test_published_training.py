@@ -1,4 +1,4 @@
-"""Under ``schedule: paper`` the Trainer does what a plain loop written from the paper's description does."""
+"""With ``schedule: paper``, the Trainer equals a plain loop written from the paper's description."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def backbone(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(manifest, tmp_path_factory) -> FeatureCache:
-    """Frames that are noise around a mean of their class."""
+    """Frames of noise around a mean per class."""
     generator = np.random.default_rng(1)
     means = np.eye(4, 32)
     frames = [generator.normal(size=(40, 32)) + means[LABELS.index(u.label)] for u in manifest.utterances]
@@ -68,7 +68,7 @@ def cache(manifest, tmp_path_factory) -> FeatureCache:
 
 
 class Enough(BaseException):
-    """The steps to be compared are done."""
+    """All steps to compare are done."""
 
 
 def of_the_trainer(run: Run, monkeypatch) -> list[tuple[float, float, float]]:
@@ -99,7 +99,7 @@ def seed_of_step(step: int) -> int:
 
 
 def fresh(model: str, frames: int, channels: int) -> FrameClassifier:
-    """Ours, as the Trainer starts from it."""
+    """Our model, as the Trainer starts from it."""
     torch.manual_seed(42)
     blocks = BLOCKS.get(model, "transformer")
     return FrameClassifier(
@@ -144,7 +144,7 @@ def test_a_model_starts_from_the_distributions_of_the_published_one(model):
     for name, values in ours.items():
         one, other = values.flatten().sort().values, theirs[name].flatten().sort().values
         shares = [torch.searchsorted(of, torch.cat((one, other)), right=True) / len(of) for of in (one, other)]
-        # Kolmogorov and Smirnov's distance: a larger one has a probability of 1e-5
+        # Kolmogorov-Smirnov distance; larger ones have a probability of 1e-5
         assert (shares[0] - shares[1]).abs().max() < 2.5 * (2 / len(one)) ** 0.5, name
 
 
@@ -170,7 +170,7 @@ def test_the_ends_of_the_published_rate_on_features_do_not_scale_with_the_base_r
         assert base_rate * factor(1000) == pytest.approx(5e-6, rel=0.01)
 
 
-def test_the_files_of_the_rows_are_the_papers_settings_and_nothing_else_differs_between_them():
+def test_the_yaml_files_have_the_papers_settings_and_differ_in_nothing_else():
     for setting, learning in (("features", 0.05), ("finetune", 0.0)):
         rows = [published_experiment(setting, [model], {}) for model in SHIFTS]
         for row in rows:

@@ -1,4 +1,4 @@
-"""One command at a time in a results folder, and no results replaced unasked."""
+"""One command at a time in a results folder, and no results replaced without --overwrite."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_changed_settings_do_not_replace_results_and_are_named(folder, results, 
     assert contents(results) == before
 
 
-def test_overwrite_replaces_results_and_then_the_new_settings_are_the_old_ones(folder, results):
+def test_overwrite_replaces_results_and_their_settings(folder, results):
     code, _, error = run(folder, results, "--overwrite", training={"epochs": 2})
     assert code == 0, error
     assert json.loads((results / "experiment.json").read_text())["experiment"]["training"]["epochs"] == 2
@@ -120,7 +120,7 @@ def test_settings_that_change_no_run_add_to_the_results(folder, results, section
     assert before.items() <= contents(results).items()
 
 
-def test_files_of_somebody_else_with_the_names_of_results_are_not_replaced(folder, tmp_path):
+def test_foreign_files_with_the_names_of_results_are_not_replaced(folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "manifest.jsonl").write_text("mine")
     code, _, error = run(folder, tmp_path / "mine")
@@ -129,7 +129,7 @@ def test_files_of_somebody_else_with_the_names_of_results_are_not_replaced(folde
     assert contents(tmp_path / "mine") == {"manifest.jsonl": b"mine"}
 
 
-def test_a_second_command_in_a_results_folder_is_one_sentence_with_the_process_of_the_first(folder, results):
+def test_a_second_command_in_a_results_folder_is_an_error_that_names_the_first_process(folder, results):
     before = contents(results)
     with only_command_in(results):
         code, _, error = run(folder, results)
@@ -141,12 +141,12 @@ def test_a_second_command_in_a_results_folder_is_one_sentence_with_the_process_o
     assert not (results / ".lock").exists()
 
 
-def test_the_lock_of_a_killed_command_does_not_hold(results, folder):
+def test_the_lock_of_a_killed_command_is_ignored(results, folder):
     (results / ".lock").write_text("process 1 on a machine that lost power\n")
     assert run(folder, results)[0] == 0
 
 
-def test_a_line_for_each_finished_run_where_the_output_is_no_terminal(folder, results):
+def test_without_a_terminal_each_finished_run_prints_a_line(folder, results):
     shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
     code, printed, _ = run(folder, results)
     assert code == 0
@@ -155,11 +155,11 @@ def test_a_line_for_each_finished_run_where_the_output_is_no_terminal(folder, re
 
 
 @pytest.fixture
-def _measured_for_no_longer_than_a_step(monkeypatch):
+def _measured_for_one_step(monkeypatch):
     monkeypatch.setattr("temporal_shift.ser.experiments.estimate._MAX_SECONDS", 0.0)
 
 
-@pytest.mark.usefixtures("_measured_for_no_longer_than_a_step")
+@pytest.mark.usefixtures("_measured_for_one_step")
 def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path):
     arguments = ("--cache", tmp_path / "cache", "--out", tmp_path / "results", "--dry-run")
     code, printed, _ = typed("ablate", folder / "experiment.yaml", "--seeds", "2", *arguments)
@@ -172,8 +172,8 @@ def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("_measured_for_no_longer_than_a_step")
-def test_a_dry_run_estimates_what_is_left(folder, results):
+@pytest.mark.usefixtures("_measured_for_one_step")
+def test_a_dry_run_estimates_the_unfinished_runs(folder, results):
     shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
     before = contents(results)
     code, printed, _ = run(folder, results, "--dry-run")
@@ -199,7 +199,7 @@ def test_a_dry_run_without_the_encoder_says_why_there_is_no_estimate(folder, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_says_what_is_kept_and_what_starts_again(folder, results, monkeypatch):
+def test_ctrl_c_names_the_runs_that_are_kept_and_that_start_again(folder, results, monkeypatch):
     """The first run is finished, the second was stopped before its first checkpoint."""
     for session in (2, 3):
         shutil.rmtree(results / "runs" / "CNN" / "seed-42" / f"Session{session}")
@@ -223,7 +223,7 @@ def test_ctrl_c_says_what_is_kept_and_what_starts_again(folder, results, monkeyp
 
 
 @pytest.mark.parametrize(("what", "size"), [("cache", 12_000), ("results", 4_000)])
-def test_a_run_on_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(folder, tmp_path, what, size):
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_partial_file(folder, tmp_path, what, size):
     cache = tmp_path / "cache" if what == "cache" else folder / "cache"
     with file_size_limit(size):
         code, _, error = typed("run", folder / "experiment.yaml", "--cache", cache, "--out", tmp_path / "results")
@@ -236,7 +236,7 @@ def test_a_run_on_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(fo
 
 
 @pytest.mark.parametrize("out", ["file", "file/results", "n" * 300])
-def test_a_results_folder_that_cannot_be_made_is_one_sentence(folder, tmp_path, out):
+def test_a_results_folder_that_cannot_be_created_is_a_one_line_error(folder, tmp_path, out):
     (tmp_path / "file").write_text("mine")
     code, _, error = run(folder, tmp_path / out)
     assert code == 2

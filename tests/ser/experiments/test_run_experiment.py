@@ -1,4 +1,4 @@
-"""The whole recipe on a small corpus of noise, through the command that a person types."""
+"""The whole recipe on a small corpus of noise, through the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temporal_shift.ser.reports.results import Plan
 
 from ..tiny import write_experiment
 
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: digits are promised for the same number of threads
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: results are equal only for the same number of threads
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def command(*arguments: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(folder, tmp_path_factory) -> tuple[Path, str]:
-    """A folder in which the experiment has been run, and what it printed."""
+    """The folder of a finished experiment, and its output."""
     cwd = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(cwd)
@@ -68,7 +68,7 @@ def times(root: Path, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in root.glob(pattern)}
 
 
-def test_every_step_leaves_its_file(finished):
+def test_every_step_writes_its_files(finished):
     cwd, _ = finished
     root = cwd / "results" / "small"
     assert {path.name for path in root.iterdir()} == {
@@ -85,7 +85,7 @@ def test_every_step_leaves_its_file(finished):
     assert metrics["utterances"] == 48
 
 
-def test_the_plan_says_what_was_run_with_the_classes_and_folds_of_the_corpus(finished, folder):
+def test_the_plan_has_the_experiment_and_the_classes_and_folds_of_the_corpus(finished, folder):
     cwd, _ = finished
     plan = Plan.read(cwd / "results" / "small")
     assert plan.experiment == read_experiment(folder / "experiment.yaml")
@@ -93,7 +93,7 @@ def test_the_plan_says_what_was_run_with_the_classes_and_folds_of_the_corpus(fin
     assert plan.folds == ("Session1", "Session2", "Session3")
 
 
-def test_the_report_says_what_the_corpus_is_and_where_the_figures_come_from(finished):
+def test_the_report_describes_the_corpus_and_the_versions(finished):
     cwd, _ = finished
     report = (cwd / "results" / "small" / "report.md").read_text()
     for wanted in (
@@ -113,19 +113,19 @@ def test_the_report_says_what_the_corpus_is_and_where_the_figures_come_from(fini
     assert info["training_seconds"]["CNN"]["42"].keys() == {"Session1", "Session2", "Session3"}
 
 
-def test_the_table_is_printed_with_the_place_of_the_report(finished):
+def test_the_table_and_the_path_of_the_report_are_printed(finished):
     _, printed = finished
     assert "small: 48 utterances, 6 speakers" in printed
     assert "ShiftCNN" in printed
     assert "chance" in printed
-    assert "Selection bias: points that choosing the epoch on the test part would add" in printed
+    assert "Selection bias: points gained by choosing the epoch on the test part" in printed
     assert "optimistic" not in printed
     assert str(Path("results") / "small" / "report.html") in printed
 
 
 @pytest.fixture
 def results(finished, tmp_path, monkeypatch) -> Path:
-    """A copy of what the run left, in the working directory, to go on with or to harm."""
+    """A copy of the results in the working directory, to continue or to damage."""
     shutil.copytree(finished[0] / "results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "results"
@@ -139,8 +139,8 @@ def test_a_second_run_encodes_and_trains_nothing(results, folder):
     assert {**times(results, "features/*/*"), **times(results, "small/runs/*/*/*/*")} == before
 
 
-def test_a_run_that_is_not_whole_is_trained_again_with_the_same_digits_and_no_other(finished, results, folder):
-    """What a kill can leave; ``test_kill.py`` does kill."""
+def test_only_an_incomplete_run_is_trained_again_with_the_same_result(finished, results, folder):
+    """As after a kill; ``test_kill.py`` kills real processes."""
     runs = results / "small" / "runs"
     shutil.rmtree(runs / "CNN" / "seed-42" / "Session2")
     (runs / "CNN" / "seed-42" / "Session3" / "run.json").unlink()
@@ -159,9 +159,7 @@ def test_a_run_that_is_not_whole_is_trained_again_with_the_same_digits_and_no_ot
         assert (results / name).read_bytes() == (finished[0] / "results" / name).read_bytes()
 
 
-def test_a_killed_command_leaves_no_worker_behind_and_goes_on_to_the_same_metrics(
-    finished, folder, tmp_path, monkeypatch
-):
+def test_a_killed_command_leaves_no_worker_and_continues_to_the_same_metrics(finished, folder, tmp_path, monkeypatch):
     whole, _ = finished
     process = subprocess.Popen(
         command(folder / "experiment.yaml"),
@@ -173,7 +171,7 @@ def test_a_killed_command_leaves_no_worker_behind_and_goes_on_to_the_same_metric
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/small/runs/*/*/*/run.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)  # not the two workers, which have no one to tell them
+    os.kill(process.pid, signal.SIGKILL)  # not its two workers, which must notice
     process.wait()
     while alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -202,13 +200,13 @@ def test_ctrl_c_ends_every_process_with_one_line(folder, tmp_path):
         text=True,
         start_new_session=True,
         env=ONE_THREAD,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore SIGINT
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore SIGINT
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/small/runs/*/*/*/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, printed = process.communicate(timeout=60)  # the pipe closes when the last process that holds it is gone
+    _, printed = process.communicate(timeout=60)  # the pipe closes when the last process ends
     assert printed.strip().startswith("stopped: run the same command to continue; ")
     assert re.search(r"\d of 6 runs finished; .* starts again", printed)
     assert len(printed.strip().splitlines()) == 1
@@ -217,13 +215,13 @@ def test_ctrl_c_ends_every_process_with_one_line(folder, tmp_path):
 
 def test_one_process_gives_the_metrics_of_two(finished, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = in_process("run", folder / "experiment.yaml", "--processes", "1")  # of one thread, as each of the two
+    done = in_process("run", folder / "experiment.yaml", "--processes", "1")  # with one thread, like each of the two
     assert done.exit_code == 0, done.stderr
     name = Path("results") / "small" / "metrics.json"
     assert (tmp_path / name).read_bytes() == (finished[0] / name).read_bytes()
 
 
-def test_the_command_line_says_instead_how_often_and_under_which_protocol(folder, tmp_path):
+def test_options_override_the_number_of_seeds_and_the_protocol(folder, tmp_path):
     options = ["--protocol", "paper", "--seeds", "2", "--epochs", "1", "--layer", "weighted", "--processes", "1"]
     output = tmp_path / "elsewhere"
     done = in_process("run", changed(folder, tmp_path), *options, "--output", output, "--cache", tmp_path / "cache")
@@ -239,7 +237,7 @@ def test_the_command_line_says_instead_how_often_and_under_which_protocol(folder
     assert all(model["ua"]["seed_sd"] is not None for model in metrics["models"])
 
 
-def test_every_speaker_is_a_fold_where_the_protocol_is_by_speaker(folder, tmp_path):
+def test_the_protocol_speaker_has_one_fold_per_speaker(folder, tmp_path):
     sections = {"models": [{"name": "CNN", "blocks": "conv"}], "training": {"epochs": 1, "batch_size": 16}}
     config = changed(folder, tmp_path, **sections, protocol={"kind": "speaker"}, processes=1)
     done = in_process("run", config, "--output", tmp_path / "results", "--cache", tmp_path / "cache")
@@ -258,7 +256,7 @@ def changed(folder: Path, tmp_path: Path, **sections: object) -> Path:
 
 
 def in_process(*arguments: object) -> Result:
-    """The same command line, without the seconds that a new process takes to import what it needs."""
+    """The command line in this process, which saves the imports of a new one."""
     return CliRunner().invoke(app, ["ser", *map(str, arguments)])
 
 
@@ -291,7 +289,7 @@ def in_process(*arguments: object) -> Result:
         ),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(folder, tmp_path, monkeypatch, sections, sentence):
+def test_errors_of_the_user_are_one_line_and_exit_code_2(folder, tmp_path, monkeypatch, sections, sentence):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     done = in_process("run", changed(folder, tmp_path, **sections))
@@ -318,7 +316,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(folder, tmp_path
         ),
     ],
 )
-def test_an_option_that_cannot_be_is_one_sentence_and_exit_code_2(folder, tmp_path, monkeypatch, options, sentence):
+def test_an_invalid_option_is_a_one_line_error_and_exit_code_2(folder, tmp_path, monkeypatch, options, sentence):
     monkeypatch.chdir(tmp_path)
     config = changed(folder, tmp_path)
     done = in_process("run", config, *options)
@@ -327,14 +325,14 @@ def test_an_option_that_cannot_be_is_one_sentence_and_exit_code_2(folder, tmp_pa
     assert done.stderr.count("\n") == 1
 
 
-def test_the_command_that_a_person_types_ends_with_that_sentence_and_that_code(folder, tmp_path):
+def test_the_command_prints_the_error_and_exits_with_code_2(folder, tmp_path):
     config = changed(folder, tmp_path, training={"epoch": 3})  # found before torch is imported
     done = subprocess.run(command(config), cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"error: {config}: the key 'training.epoch' is not known.*\n", done.stderr)
 
 
-def test_an_unreadable_audio_file_is_one_sentence_and_exit_code_2(folder, tmp_path, monkeypatch):
+def test_an_unreadable_audio_file_is_a_one_line_error_and_exit_code_2(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     dialog = tmp_path / "corpus" / "Session1" / "sentences" / "wav" / "Ses01F_impro01"
     shutil.copytree(folder / "corpus", tmp_path / "corpus")

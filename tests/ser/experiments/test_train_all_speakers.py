@@ -1,4 +1,4 @@
-"""``temporal-shift ser train --all-speakers``: a model for use, and a card that does not claim a test of it."""
+"""``temporal-shift ser train --all-speakers``: an untested model for deployment, and its card."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(trained, tmp_path) -> Path:
-    """A copy, to harm or to continue with."""
+    """A copy, to damage or to continue."""
     return shutil.copytree(trained, tmp_path / "train")
 
 
@@ -72,7 +72,7 @@ def provenance_of(folder: Path) -> dict:
     return json.loads((folder / "config.json").read_text())["provenance"]
 
 
-def test_the_epochs_are_the_median_of_those_that_the_validation_parts_chose(trained):
+def test_the_number_of_epochs_is_the_median_of_the_chosen_epochs(trained):
     chosen = [epochs["ua"] for of_seed in metrics_of(trained)["epochs"].values() for epochs in of_seed.values()]
     assert len(chosen) == 6
     assert provenance_of(trained / "model")["epoch"] == math.ceil(statistics.median(chosen))
@@ -81,12 +81,12 @@ def test_the_epochs_are_the_median_of_those_that_the_validation_parts_chose(trai
     assert record["seed"] == 42
 
 
-def test_the_model_has_the_weights_of_the_training_on_all_with_its_temperature_in_the_last_layer(trained):
+def test_the_model_has_the_trained_weights_with_the_temperature_in_the_last_layer(trained):
     found = load_file(trained / "model" / "model.safetensors")
     learned = load_file(trained / "results" / "all-speakers" / "ShiftCNN" / MODEL_FILE)
     temperature = metrics_of(trained)["calibration"]["temperature"]
     loss = metrics_of(trained)["calibration"]["log_loss"]
-    assert loss["after"] < loss["before"]  # or it would not be applied
+    assert loss["after"] < loss["before"]  # otherwise it is not applied
     assert provenance_of(trained / "model")["calibration"]["temperature"] == temperature
     assert temperature != pytest.approx(1, abs=0.01)
     for name, weight in learned.items():
@@ -96,7 +96,7 @@ def test_the_model_has_the_weights_of_the_training_on_all_with_its_temperature_i
     assert probabilities.sum() == pytest.approx(1)
 
 
-def test_the_card_has_the_cross_validated_figures_and_says_that_the_model_was_not_tested(trained):
+def test_the_card_has_the_cross_validated_results_and_says_that_the_model_was_not_tested(trained):
     card = ModelCard.load(trained / "model" / "README.md")
     metrics = metrics_of(trained)
     assert "This model itself was not tested: it was trained on all 6 speakers." in card.text
@@ -135,7 +135,7 @@ def test_a_second_call_trains_nothing_and_writes_the_same_model(folder):
         assert (folder / "again" / name).read_bytes() == (folder / "model" / name).read_bytes()
 
 
-def test_a_stopped_command_says_how_it_continues_and_ends_with_the_same_model(folder, monkeypatch):
+def test_a_stopped_command_continues_to_the_same_model(folder, monkeypatch):
     shutil.rmtree(folder / "results" / "all-speakers")
     (folder / "experiment.yaml").write_text(
         (folder / "experiment.yaml").read_text().replace("  epochs: 3", "  checkpoint_seconds: 0\n  epochs: 3")
@@ -157,7 +157,7 @@ def test_a_stopped_command_says_how_it_continues_and_ends_with_the_same_model(fo
     ).read_bytes()
 
 
-def test_results_of_other_settings_are_not_replaced_unasked(folder):
+def test_results_of_other_settings_are_not_replaced(folder):
     text = (folder / "experiment.yaml").read_text().replace("0.005", "0.001")
     (folder / "experiment.yaml").write_text(text)
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
@@ -184,10 +184,10 @@ def test_a_model_is_not_scaled_if_scaling_does_not_lower_the_cross_validated_log
     assert "Scaling did not lower the calibration error" in card
 
 
-def test_another_number_of_epochs_is_not_trained_over_the_model_unasked(folder):
+def test_a_model_with_another_number_of_epochs_is_not_replaced(folder):
     path = folder / "results" / "all-speakers" / "ShiftCNN" / "run.json"
     record = json.loads(path.read_text())
-    record["inputs"]["epochs"] += 1  # as if fewer seeds had been there
+    record["inputs"]["epochs"] += 1  # as with fewer seeds
     path.write_text(json.dumps(record))
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
     assert re.search(r"1 run of other settings \(epochs: \d -> \d\)", printed)
@@ -215,7 +215,7 @@ def test_the_protocol_last_trains_for_all_epochs_and_is_not_calibrated(folder):
         (("--all-speakers", "--out", "new", "--model", "RNN"), "model must be one of CNN, ShiftCNN, got 'RNN'"),
     ],
 )
-def test_what_cannot_be_trained_is_one_sentence_before_anything_is_written(
+def test_invalid_arguments_are_a_one_line_error_before_anything_is_written(
     trained, tmp_path, monkeypatch, arguments, sentence
 ):
     monkeypatch.chdir(tmp_path)

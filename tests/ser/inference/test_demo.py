@@ -1,4 +1,4 @@
-"""``temporal-shift ser demo``: the page, as a browser shows it."""
+"""``temporal-shift ser demo``: the page in a browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[3]
 SAID = next((ROOT / "examples/quickstart/corpus/Session1/sentences/wav").rglob("*.ogg"))
-QUIET = (  # no feature of the browser's own may ask the network for something
+QUIET = (  # the browser's own features must make no requests
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
@@ -52,7 +52,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, browser):
-    """Where the demo of two tiny models listens, as its command started it; it must end without a trace."""
+    """The address of the demo of two tiny models, started by its command; it must leave no files."""
     folder = tmp_path_factory.mktemp("demo")
     local_model().save_pretrained(folder / "Shifted")
     local_model("last").save_pretrained(folder / "Plain")
@@ -78,12 +78,12 @@ def address(tmp_path_factory, browser):
         server.terminate()
         assert server.wait(timeout=20) == 0
     assert "Traceback" not in (folder / "log").read_text()
-    assert list((folder / "tmp").iterdir()) == []  # what was uploaded is gone
+    assert list((folder / "tmp").iterdir()) == []  # uploads are deleted
 
 
 @pytest.fixture
 def page(browser, address):
-    """The page, which must not say an error in its console, nor ask another host for anything."""
+    """The page, which must log no error and make no request to another host."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"])
     page = context.new_page()
     page.set_default_timeout(30_000)
@@ -100,14 +100,14 @@ def page(browser, address):
 
 
 def answer_to(page, path: Path) -> str:
-    """Upload a file, and wait for what the page says of it."""
+    """Upload a file, and wait for the answer."""
     before = page.inner_text("#answer .prose")
     page.set_input_files("#upload input[type=file]", path)
     page.wait_for_function("before => document.querySelector('#answer .prose').innerText !== before", arg=before)
     return page.inner_text("#answer .prose")
 
 
-def test_an_upload_gets_the_label_and_the_course_of_both_models(page):
+def test_an_upload_shows_labels_and_curves_of_both_models(page):
     said = answer_to(page, SAID)
     assert [card.inner_text() for card in page.query_selector_all(".card h2")] == ["Shifted", "Plain"]
     assert all(card.inner_text() in LABELS for card in page.query_selector_all(".card .label"))
@@ -159,7 +159,7 @@ def test_a_file_of_another_kind_shows_a_message(page, tmp_path):
     assert "Invalid file type: letter.txt" in page.wait_for_selector(".toast-body").inner_text()
 
 
-def test_nothing_is_cut_off_or_wider_than_a_phone(page):
+def test_the_page_fits_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 844})
     microphones = page.locator("#microphone select")
     microphones.evaluate("list => list.replaceChildren(new Option('No microphone found'))")
@@ -178,15 +178,15 @@ def test_nothing_is_cut_off_or_wider_than_a_phone(page):
     assert page.evaluate(f"({wide})().map(e => e.outerHTML.slice(0, 100))") == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine's")
-def test_it_listens_on_no_address_but_its_own(address):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux routes all of 127.0.0.0/8 to this machine")
+def test_it_listens_only_on_its_address(address):
     port = int(address.rsplit(":", 1)[1])
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
-def test_the_course_ends_with_the_recording_and_is_what_each_window_alone_says():
+def test_the_curve_ends_with_the_recording_and_equals_the_predictions_of_the_windows():
     recognizer, wave = Recognizer(local_model("last")), noise(19200)
     course = demo.predict("mine", recognizer, wave).course
     step = course[0].end
@@ -224,7 +224,7 @@ def test_a_recording_that_is_too_short_for_speech_is_refused(tmp_path):
     assert wave is None
 
 
-def test_names_are_no_markup():
+def test_names_are_escaped():
     prediction = Prediction(
         "<b>", ("<i>", "&"), (0.6, 0.4), -20.0, (Window(0, 0.1, (0.6, 0.4), -20.0),), 0.5, 0.1, 0.01
     )
@@ -234,7 +234,7 @@ def test_names_are_no_markup():
     assert "<b>&lt;x</b> was trained on noise. On Session1" in caveats([("<x", Recognizer(local_model()))])
 
 
-def test_a_class_has_the_same_colour_in_any_order_and_none_that_another_class_has():
+def test_each_class_has_one_colour_of_its_own_in_any_order():
     labels = ["angry", "happy", "neutral", "sad", "calm"]
     colours = dict(zip(labels, class_colours(labels), strict=True))
     assert len(set(colours.values())) == len(labels)
@@ -247,7 +247,7 @@ def test_a_card_shows_the_remark_of_a_recording_without_sound():
     assert "no speech found" not in cards([demo.predict("mine", recognizer, noise(8000))], noise(8000))
 
 
-def test_a_model_without_provenance_says_so():
+def test_the_page_says_that_the_training_data_of_a_model_are_not_known():
     recognizer = Recognizer(local_model(provenance={}))
     assert "The training data of <b>mine</b> are not known." in caveats([("mine", recognizer)])
 

@@ -1,4 +1,4 @@
-"""The demo's server, asked by others than its page: bad requests get a status of 4xx, and the log no traceback."""
+"""Requests to the demo's server that its page does not make get a status of 4xx, and no traceback is logged."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_the_page_and_its_uploads_are_answered_with_headers_against_framing_and_
     "host",
     ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.1:7860", "", "[", "127.0.0.1:x", "é"],
 )
-def test_a_name_that_is_not_its_own_gets_nothing(client, host):
-    """A page of evil.example that resolves to 127.0.0.1 is of the same origin as its requests."""
+def test_requests_to_other_host_names_are_refused(client, host):
+    """Under DNS rebinding, evil.example resolves to 127.0.0.1, so its requests are of the same origin."""
     for answer in (
         client.get("/", headers={"host": host.encode()}),
         client.post("/gradio_api/upload", headers={"host": host.encode(), "origin": f"http://{host}".encode()}),
@@ -89,7 +89,7 @@ def test_a_name_that_is_not_its_own_gets_nothing(client, host):
         assert "Shifted" not in answer.text
 
 
-def test_its_own_names_are_those_of_this_machine(client):
+def test_host_names_of_this_machine_are_accepted(client):
     for host in ("127.0.0.1:7860", "localhost:7860", "LOCALHOST", "[::1]:7860"):
         assert client.get("/", headers={"host": host}).status_code == 200
     everywhere = Access("0.0.0.0", 7860, names=["demo.example"])
@@ -109,7 +109,7 @@ def test_its_own_names_are_those_of_this_machine(client):
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_a_foreign_page_can_neither_upload_nor_ask(client, sound, headers):
+def test_another_page_can_neither_upload_nor_predict(client, sound, headers):
     assert upload(client, sound, **headers).status_code == 403
     for path in ("/gradio_api/queue/join", "/gradio_api/cancel", "/login"):
         assert client.post(path, content=event(), headers={**PAGE, **headers}).status_code == 403
@@ -162,7 +162,7 @@ def test_a_link_to_the_page_works(client):
         ("TRACE", "/"),
     ],
 )
-def test_what_the_page_does_not_use_is_not_there(gate, client, capfd, method, path):
+def test_routes_that_the_page_does_not_use_are_refused(gate, client, capfd, method, path):
     answer = client.request(method, path.replace("FOLDER", str(gate.folder)), headers=PAGE)
     assert 400 <= answer.status_code < 500
     assert "root:" not in answer.text
@@ -229,13 +229,13 @@ def test_odd_fields_of_a_valid_event_change_nothing(client, sound, capfd):
         ({}, b""),
     ],
 )
-def test_an_upload_that_is_no_form_is_refused(client, capfd, headers, body):
+def test_an_upload_that_is_not_a_form_is_refused(client, capfd, headers, body):
     answer = client.post("/gradio_api/upload", content=body, headers={**PAGE, **headers})
     assert 400 <= answer.status_code < 500
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_name_of_an_upload_is_no_path(gate, client, sound):
+def test_the_name_of_an_upload_cannot_be_a_path(gate, client, sound):
     for name in ("../../../evil.wav", "/etc/evil.wav", "..\\..\\evil.wav", "a\x00b.wav", "n" * 400 + ".wav"):
         answer = upload(client, sound, name)
         if answer.status_code == 200:
@@ -265,7 +265,7 @@ def test_space_for_uploads_is_limited_per_upload_and_in_total(gate, client, soun
     assert client.post("/gradio_api/queue/join", content=bytes(70_000), headers=PAGE).status_code == 413
 
 
-def test_a_full_queue_takes_no_more(client, sound, monkeypatch):
+def test_a_full_queue_refuses_recordings(client, sound, monkeypatch):
     (path,) = upload(client, sound).json()
     done, headers = threading.Event(), {**PAGE, "content-type": "application/json"}
     monkeypatch.setattr(demo, "answer_to", lambda *arguments: (str(done.wait(20)), None))
@@ -276,7 +276,7 @@ def test_a_full_queue_takes_no_more(client, sound, monkeypatch):
     assert found[-1] == 503
 
 
-def test_a_password_is_asked_for_everywhere(gate, monkeypatch):
+def test_every_route_requires_the_password(gate, monkeypatch):
     monkeypatch.setattr(gate, "auth", "anna:päss:word")
     client = TestClient(gate, base_url=OWN)
     for path in ("/", "/theme.css", "/gradio_api/queue/data?session_hash=abc123"):

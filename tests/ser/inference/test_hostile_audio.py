@@ -1,4 +1,4 @@
-"""Files that ask for too much, that are no recordings, or whose channels differ: one of them never ends a batch."""
+"""Oversized, invalid and multi-channel files: none of them stops a batch."""
 
 import io
 import os
@@ -78,7 +78,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_file_is_one_sentence(recognizer, tmp_path, name):
+def test_a_hostile_file_is_a_one_line_error(recognizer, tmp_path, name):
     content, reason = REFUSED[name]
     (tmp_path / name).write_bytes(content)
     result = answer_or_refuse(recognizer, str(tmp_path / name))
@@ -102,13 +102,13 @@ def test_every_width_of_samples_has_a_full_scale_of_1(tmp_path, code, bits, dtyp
     np.testing.assert_allclose(read_clip(tmp_path / "a.wav", 0.5), NOISE, atol=1 / 128)
 
 
-def test_subnormal_samples_and_a_large_offset_are_samples(recognizer, tmp_path):
+def test_subnormal_samples_and_a_large_offset_are_accepted(recognizer, tmp_path):
     for name, wave in (("tiny.wav", np.full(8000, 1e-40)), ("offset.wav", 0.99 + NOISE / 100)):
         soundfile.write(tmp_path / name, wave, 16000, subtype="FLOAT")
         assert isinstance(answer_or_refuse(recognizer, str(tmp_path / name)), Answer)
 
 
-def test_many_channels_at_a_high_rate_do_not_set_the_memory(tmp_path):
+def test_memory_does_not_grow_with_channels_and_rate(tmp_path):
     with (tmp_path / "a.wav").open("wb") as sparse:
         head = wav(rate=768_000, channels=64, sound=b"")
         length = 768_000 * 64 * 2 // 4
@@ -122,7 +122,7 @@ def test_many_channels_at_a_high_rate_do_not_set_the_memory(tmp_path):
     assert peak < 12e6  # bytes; a second of all channels would be 197 million
 
 
-def test_what_is_no_regular_file_is_refused_at_once(recognizer, tmp_path):
+def test_other_than_regular_files_are_refused_immediately(recognizer, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
@@ -149,7 +149,7 @@ def test_one_file_without_memory_does_not_end_a_batch(tmp_path):
     first, second, third = (
         answer_or_refuse(recognizer, str(tmp_path / name)) for name in ("first.wav", "second.wav", "third.wav")
     )
-    assert "second.wav needs more memory" in second.reason
+    assert "not enough memory for the audio file" in second.reason
     assert isinstance(first, Answer)
     assert first.probabilities == third.probabilities
 
@@ -178,7 +178,7 @@ def test_predict_takes_a_channel_and_warns_of_channels_that_cancel(model, tmp_pa
         ("left", "--channel must be"),
     ],
 )
-def test_a_channel_that_there_is_not_is_one_sentence(model, tmp_path, channel, reason):
+def test_an_invalid_channel_is_a_one_line_error(model, tmp_path, channel, reason):
     soundfile.write(tmp_path / "stereo.wav", np.stack([NOISE, NOISE], axis=1), 16000)
     done = predict(model, tmp_path / "stereo.wav", f"--channel={channel}", code=2)
     assert len(done.stderr.splitlines()) == 1

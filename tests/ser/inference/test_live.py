@@ -1,4 +1,4 @@
-"""Updates in real time: one for every hop of sound, fewer if the model is slower."""
+"""Updates in real time: one per hop of sound, fewer if the model is too slow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = 800  # samples: 50 ms
 
 @pytest.fixture(scope="module")
 def windows() -> Recognizer:
-    """One whose encoder sees the whole clip of half a second."""
+    """A recognizer whose encoder attends to the whole clip of 0.5 s."""
     return Recognizer(local_model("last"))
 
 
@@ -42,7 +42,7 @@ class FakeClock:
 
 
 class FakeInbox(live.Inbox):
-    """One into which a wave arrives by the clock, which waiting puts forward."""
+    """An inbox that receives a wave by the clock; waiting advances the clock."""
 
     def __init__(self, clock: FakeClock, wave: np.ndarray) -> None:
         super().__init__(16000, clock)
@@ -89,7 +89,7 @@ def fake_updates(seconds: float, of: float, hop: float = 0.5, **kinds) -> tuple[
     return list(live.updates(predictor, inbox, hop, clock)), predictor
 
 
-def test_a_fast_model_answers_after_every_hop_and_at_the_end():
+def test_a_fast_model_updates_after_every_hop_and_at_the_end():
     found, _ = fake_updates(0.1, of=1.7)
     assert [update.seconds for update in found] == [0.5, 1.0, 1.5, 1.7]
     assert [update.probabilities[1] for update in found] == [7999, 15999, 23999, 27199]
@@ -102,8 +102,8 @@ def test_a_slow_model_skips_updates_and_does_not_fall_behind():
     found, predictor = fake_updates(1.2, of=60)
     assert [update.seconds for update in found[:4]] == pytest.approx(
         [0.5, 1.7, 2.9, 4.1]
-    )  # the newest sound, each time
-    assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound came while it was busy
+    )  # each time, the latest sound
+    assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound arrived while it was busy
     assert len(found) + found[-1].skipped == 120
     assert {round(update.rtf, 6) for update in found} == {2.4}
     assert predictor.gaps > 0  # the inbox holds one second
@@ -115,7 +115,7 @@ def test_the_real_time_factor_of_a_stream_counts_all_samples_that_it_processes()
     assert [update.rtf for update in found[:3]] == pytest.approx([1.8, 1.0, 1.0])
 
 
-def test_an_inbox_drops_the_oldest_and_says_how_many():
+def test_an_inbox_drops_the_oldest_samples_and_counts_them():
     inbox = live.Inbox(10, clock=FakeClock())
     for block in np.arange(18, dtype=np.float32).reshape(6, 3):
         inbox.put(block)
@@ -125,7 +125,7 @@ def test_an_inbox_drops_the_oldest_and_says_how_many():
     assert astuple(inbox.take(1))[2:] == (0, True)
 
 
-def test_updates_of_windows_are_those_of_latest(windows):
+def test_updates_by_windows_equal_those_of_latest(windows):
     wave = noise(24000)
     blocks = np.split(wave, range(BLOCK, len(wave), BLOCK))
     predictor, way = live.predictor_of(windows)
@@ -144,13 +144,13 @@ def test_updates_of_windows_are_those_of_latest(windows):
 def test_a_stream_ends_with_the_last_frames_of_the_recording(streaming):
     predictor, way = live.predictor_of(streaming)
     assert re.match(r"streaming, .* 0\.08 s before .* 0\.1 s after .* 0\.5 s, up to 0\.14 s ago$", way)
-    clock, wave = FakeClock(), noise(7000)  # less than a window: the last frames are all
+    clock, wave = FakeClock(), noise(7000)  # less than a window, so all frames count
     *_, end = live.updates(predictor, FakeInbox(clock, wave), 0.1, clock)
     logits = offline(streaming.model, wave)
     assert end.probabilities == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
 
 
-def test_a_stream_begins_anew_after_a_gap(streaming):
+def test_a_stream_restarts_after_a_gap(streaming):
     predictor, _ = live.predictor_of(streaming)
     predictor(noise(9000), gap=False, last=False)
     after = predictor(noise(5000), gap=True, last=True)
@@ -194,7 +194,7 @@ def test_the_sound_is_closed_when_the_block_ends():
     assert closed == [True]
 
 
-def test_the_summary_has_the_median_and_what_95_percent_stay_below():
+def test_the_summary_has_the_median_and_the_95th_percentile():
     summary = live.Summary()
     for number in range(101):
         summary.add(live.Update(number / 2, (1.0,), -20.0, number / 1000, number / 100, 7))

@@ -1,4 +1,4 @@
-"""``temporal-shift ser live``, as a person types it, with a recording or a microphone."""
+"""The command ``temporal-shift ser live``, with a recording or a microphone."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_recording_as_json(typed, folder):
     assert (end["event"], end["updates"], end["heard_s"]) == ("end", len(updates), 1.2)
 
 
-def test_silence_has_a_remark_beside_its_label(typed, folder):
+def test_silence_has_a_remark(typed, folder):
     soundfile.write("silent.wav", np.zeros(3200), 16000)
     printed = typed("--model", folder / "streaming", "--file", "silent.wav", "--format", "json")
     assert json.loads(printed.splitlines()[1])["remark"] == "no speech found"
@@ -80,7 +80,7 @@ def test_silence_has_a_remark_beside_its_label(typed, folder):
     assert re.search(r" s  \w+  \[no speech found\]  \(", printed)
 
 
-def test_it_stops_after_so_many_seconds(typed, folder):
+def test_it_stops_after_the_given_seconds(typed, folder):
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav", "--seconds", 0.7).splitlines()
     assert lines[-2].split()[0] == "0.70"
 
@@ -119,7 +119,7 @@ def test_without_a_clone_a_model_must_be_named(typed):
 
 
 class FakeStream:
-    """A device that hears a slow sine, half a block each time."""
+    """A device that records a slow sine, half a block per call."""
 
     def __init__(self, rate: float, *, device: int, channels: int, dtype: str) -> None:
         assert (device, channels, dtype) == (3, 1, "float32")
@@ -141,7 +141,7 @@ HEADSET = {"index": 3, "name": "Headset", "max_input_channels": 2, "default_samp
 
 @pytest.fixture
 def devices(monkeypatch):
-    """A computer with one microphone of 48 kHz, number 3."""
+    """A system with one microphone at 48 kHz, number 3."""
 
     class PortAudioError(Exception):
         pass
@@ -164,10 +164,10 @@ def test_a_microphone_of_another_rate_is_resampled_as_one_stream(devices, device
     heard = np.concatenate(blocks)
     sine = np.sin(np.arange(48000, dtype=np.float32) / 30)
     np.testing.assert_allclose(heard, soxr.resample(sine, 48000, 16000)[: len(heard)], atol=1e-4)
-    assert len(heard) / 16000 + late[-1] == pytest.approx(1.0, abs=1e-3)  # what is still in the resampler is late
+    assert len(heard) / 16000 + late[-1] == pytest.approx(1.0, abs=1e-3)  # the rest is still in the resampler
 
 
-def test_the_microphone_is_heard(typed, folder, devices):
+def test_the_microphone_is_recorded(typed, folder, devices):
     printed = typed("--model", folder / "windows", "--seconds", "0.6", "--format", "json")
     assert json.loads(printed.splitlines()[-2])["heard_s"] == 0.6
 
@@ -205,7 +205,7 @@ def test_a_missing_microphone_is_a_one_line_error(typed, devices):
         ),
         ({"read": "Device unavailable [PaErrorCode -9985]"}, "the device Headset cannot be read: Device unavailable "),
         ({"columns": 0}, "the device Headset cannot be read: "),
-        ({"value": float("nan")}, "the device Headset cannot be read: it gives samples that are not finite"),
+        ({"value": float("nan")}, "the device Headset cannot be read: its samples are not finite"),
     ],
 )
 def test_a_device_that_cannot_be_read_or_vanishes_is_a_one_line_error(typed, folder, devices, broken, sentence):
@@ -228,7 +228,7 @@ def test_a_device_that_cannot_be_read_or_vanishes_is_a_one_line_error(typed, fol
     assert sum("error" in line for line in lines) == 1
 
 
-def test_a_source_that_falls_silent_for_ever_is_an_error(monkeypatch):
+def test_a_source_that_stops_sending_is_an_error(monkeypatch):
     monkeypatch.setattr(live, "PATIENCE", 0.05)
     with pytest.raises(RecipeError, match=r"no sound has arrived for 0\.05 s"):
         live.Inbox(10).take(1)

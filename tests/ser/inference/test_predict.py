@@ -39,7 +39,7 @@ PAGE = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    """A model of half a second, whose random answers differ from sound to sound."""
+    """A model with a window of 0.5 s, whose random predictions differ between sounds."""
     folder = tmp_path_factory.mktemp("model") / "model"
     small_model("wav2vec2").save_pretrained(folder)
     return str(folder)
@@ -52,7 +52,7 @@ def recognizer(model) -> Recognizer:
 
 @pytest.fixture
 def typed(tmp_path, monkeypatch, model):
-    """Runs the command in an empty folder of the test's own."""
+    """Runs the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object, code: int = 0, stdin: bytes = b"") -> SimpleNamespace:
@@ -65,7 +65,7 @@ def typed(tmp_path, monkeypatch, model):
 
 
 def sound(seed: int, seconds: float) -> np.ndarray:
-    """Noise below 4 kHz that comes and goes slowly, as loud as its seed says: resampling leaves it as it is."""
+    """Noise below 4 kHz with slow changes and a level set by the seed; resampling preserves it."""
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * 8000)) * (0.1 + 0.08 * (seed % 12))
     return soxr.resample(noise * np.hanning(len(noise)), 8000, RATE).astype(np.float32)
 
@@ -85,7 +85,7 @@ def numbers(answer: dict) -> np.ndarray:
 
 
 def broken_files() -> dict[str, str]:
-    """Twenty files that nobody can answer, in ten ways, and why."""
+    """Twenty unreadable files of ten kinds, with the reasons."""
     reasons = {}
     for name in ("empty1.wav", "empty2.flac"):
         Path(name).touch()
@@ -124,14 +124,14 @@ def broken_files() -> dict[str, str]:
     if os.geteuid():
         Path(write("locked.wav", sound(5, 0.5))).chmod(0)
         reasons["locked.wav"] = "the audio file locked.wav cannot be read: Permission denied"
-    else:  # root may read everything
+    else:  # root can read everything
         Path("video.wav").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2mp41" + bytes(100))
         reasons["video.wav"] = "the audio file video.wav cannot be read: Format not recognised"
     return reasons
 
 
 def whole_files() -> list[str]:
-    """180 files, every third of which is the sound of the file before it, at 96 kHz or on eight channels."""
+    """180 files; every third one repeats the sound before it at 96 kHz or with eight channels."""
     names = []
     for number in range(60):
         wave = sound(number, 0.2 + 0.02 * number)
@@ -145,7 +145,7 @@ def whole_files() -> list[str]:
     return names
 
 
-def test_of_200_files_the_20_broken_ones_get_a_line_each_and_the_others_an_answer(typed):
+def test_of_200_files_the_20_broken_ones_get_a_reason_and_the_others_a_prediction(typed):
     reasons, good = broken_files(), whole_files()
     assert (len(reasons), len(good)) == (20, 180)
     files = [file for place in range(20) for file in [*good[9 * place : 9 * place + 9], [*reasons][place]]]
@@ -157,10 +157,10 @@ def test_of_200_files_the_20_broken_ones_get_a_line_each_and_the_others_an_answe
     for plain, copy in zip(said["files"][::3], said["files"][1::3], strict=True):
         assert (copy["label"], copy["seconds"]) == (plain["label"], plain["seconds"])
         np.testing.assert_allclose(numbers(copy), numbers(plain), atol=1e-4 if "fast" in copy["file"] else 1e-6)
-    assert np.ptp([numbers(answer) for answer in said["files"]], axis=0).max() > 0.2  # the sounds do differ
+    assert np.ptp([numbers(answer) for answer in said["files"]], axis=0).max() > 0.2  # the predictions differ
 
 
-def test_the_document_says_what_the_recognizer_does_to_the_last_digit(typed, model, recognizer):
+def test_json_has_the_probabilities_of_the_recognizer_to_the_last_digit(typed, model, recognizer):
     files = [write("short.wav", sound(1, 0.3)), write("long.wav", sound(2, 1.9))]
     said = json.loads(typed("--format", "json", *files).out)
     assert {key: said[key] for key in ("model", "labels", "window_seconds", "errors")} == {
@@ -195,7 +195,7 @@ def test_windows_cover_the_file_from_its_start_to_its_end(typed, hop, starts):
     assert windows[-1]["end"] == answer["seconds"] == 1.2
 
 
-def test_rows_of_csv_hold_the_numbers_of_the_document(typed):
+def test_csv_has_the_same_numbers_as_json(typed):
     files = [write("a, b.wav", sound(1, 0.3)), write("long.wav", sound(2, 1.2))]
     said = json.loads(typed("--format", "json", *files).out)["files"]
     rows = list(csv.DictReader(io.StringIO(typed("--format", "csv", *files).out)))
@@ -226,32 +226,32 @@ def test_the_table_has_a_row_for_each_file_or_for_each_window(typed):
     ]
 
 
-def test_answers_come_in_the_order_of_the_names_and_as_often(typed):
+def test_predictions_have_the_order_of_the_names_and_keep_duplicates(typed):
     names = [write(name, sound(1, 0.2)) for name in ("b.wav", "a.wav", "c.wav")]
     said = json.loads(typed("--format", "json", *names, "a.wav").out)["files"]
     assert [answer["file"] for answer in said] == ["b.wav", "a.wav", "c.wav", "a.wav"]
     assert said[1] == said[3]
 
 
-def test_a_pattern_is_the_files_that_it_matches_in_their_order(typed):
+def test_a_pattern_expands_to_the_matching_files_in_order(typed):
     Path("calls/monday").mkdir(parents=True)
     Path("calls/folder.wav").mkdir()
     names = [write(f"calls/{name}.wav", sound(1, 0.2)) for name in ("b", "monday/c", "a", "[x]")]
     done = typed("--format", "json", "calls/**/*.wav", "calls/[x].wav", "calls/*.flac", code=1)
     found = [answer["file"] for answer in json.loads(done.out)["files"]]
-    assert found == [*sorted(names), "calls/[x].wav"]  # which is a file before it is a pattern
+    assert found == [*sorted(names), "calls/[x].wav"]  # an existing file, so not a pattern
     assert done.err == "no file matches calls/*.flac\n"
 
 
-def test_names_come_from_standard_input_a_line_each(typed):
+def test_names_are_read_from_standard_input_one_per_line(typed):
     names = [write(name, sound(1, 0.2)) for name in ("a.wav", "b c.wav", "d.wav", "*.wav")]
-    typed_in = b"\xef\xbb\xbfa.wav\r\n\n\r\nb c.wav\n*.wav"  # with a byte order mark, as of PowerShell
+    typed_in = b"\xef\xbb\xbfa.wav\r\n\n\r\nb c.wav\n*.wav"  # with a byte order mark, as from PowerShell
     said = json.loads(typed("--format", "json", "d.wav", "-", "a.wav", stdin=typed_in).out)["files"]
     assert [answer["file"] for answer in said] == ["d.wav", *names[:2], "*.wav", "a.wav"]
     assert re.match(r"error: FILE must .*standard input\n$", typed("-", code=2, stdin=b"\n\r\n").err)
 
 
-def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
+def test_names_with_odd_bytes_are_handled_and_printed_in_one_line(typed):
     odd, broken, gone = (os.fsdecode(name) for name in (b"\xff.wav", b"two\nlines\x1b[31m.wav", b"null\0.wav"))
     write("plain.wav", sound(1, 0.2))
     Path("plain.wav").rename(odd)
@@ -271,7 +271,7 @@ def test_names_with_odd_bytes_are_answered_and_refused_in_one_line(typed):
     assert r"\udcff.wav" in typed(odd).out
 
 
-def test_names_and_labels_are_no_formulas_in_csv_and_no_escape_sequences_in_a_terminal():
+def test_names_and_labels_cannot_be_formulas_in_csv_or_escape_sequences_in_a_terminal():
     labels = ("=1+1", "\x1b[31mred\x9b2J")
     window = Window(0.0, 1.0, (0.75, 0.25), -20.0)
     names = ("=cmd|' /C calc'!A0.wav", "+1.wav", "@a.wav", "-1-2.wav", "\x1b]0;title\x07.wav")
@@ -299,7 +299,7 @@ SOUNDS = {  # name: samples, whether they are silence
 }
 
 
-def test_a_recording_without_sound_says_so_in_every_format(typed):
+def test_a_recording_without_sound_has_a_remark_in_every_format(typed):
     files = [write(f"{name}.wav", wave) for name, (wave, _) in SOUNDS.items()]
     expected = ["no speech found" if silent else "" for _, silent in SOUNDS.values()]
     assert [each["remark"] for each in json.loads(typed("--format", "json", *files).out)["files"]] == expected
@@ -329,12 +329,12 @@ def test_the_level_is_that_of_the_loudest_25_ms_in_dbfs():
     assert level_of(np.concatenate([0.001 * sine, 0.1 * sine[:800]])) == pytest.approx(-23.01, abs=0.01)
 
 
-def test_one_line_leaves_what_can_be_read_as_it_is():
+def test_printable_keeps_readable_characters():
     assert printable("Grüße 問 a'b\\c") == "Grüße 問 a'b\\c"
     assert printable("a\tb\u2028c") == r"a\tb\u2028c"
 
 
-def test_answers_never_replace_a_file_of_the_model(typed, model):
+def test_the_output_cannot_replace_a_file_of_the_model(typed, model):
     write("a.wav", sound(1, 0.2))
     path = Path(model, "config.json")
     before = path.read_bytes()
@@ -343,7 +343,7 @@ def test_answers_never_replace_a_file_of_the_model(typed, model):
 
 
 @pytest.mark.parametrize("samples", [1, 100, 1599])
-def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_not(typed, samples):
+def test_recordings_below_a_tenth_of_a_second_are_refused(typed, samples):
     write("a.wav", np.ones(samples) / 2)
     plural = "s" * (samples > 1)
     assert re.search(rf"at least 0\.1 s.* s \({samples} sample{plural} at 16 kHz\)", typed("a.wav", code=2).err)
@@ -351,7 +351,7 @@ def test_what_is_shorter_than_a_tenth_of_a_second_is_refused_and_the_tenth_is_no
     assert typed("a.wav").err == ""
 
 
-def test_samples_that_are_not_on_a_scale_of_1_are_a_reason(typed):
+def test_samples_on_another_scale_than_1_are_refused(typed):
     for peak, shown in ((3e38, r"3e\+38"), (10_000, "10000")):
         write("large.wav", np.full((4000, 8), peak, dtype=np.float32))
         error = typed("--format", "json", "large.wav", code=2).err
@@ -385,7 +385,7 @@ def test_wrong_usage_is_a_one_line_error_with_exit_code_2(typed, arguments, sent
     assert done.err.startswith(f"error: {sentence}")
 
 
-def test_a_name_that_could_be_on_the_hub_is_first_said_to_be_no_folder(typed, monkeypatch):
+def test_the_error_for_a_hub_name_says_that_there_is_no_such_folder(typed, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     write("a.wav", sound(1, 0.2))
     done = typed("--model", "models/gone", "a.wav", code=2)
@@ -394,7 +394,7 @@ def test_a_name_that_could_be_on_the_hub_is_first_said_to_be_no_folder(typed, mo
     )
 
 
-def test_the_exit_code_says_how_many_files_have_an_answer(typed):
+def test_the_exit_code_tells_whether_all_some_or_no_files_have_a_prediction(typed):
     write("a.wav", sound(1, 0.2))
     assert typed("a.wav").err == ""
     assert typed("a.wav", "gone.wav", code=1).err == "there is no audio file gone.wav\n"
@@ -406,7 +406,7 @@ def test_no_files_at_all_is_wrong_usage(typed):
     assert "Missing argument 'FILE...'" in typed(code=2).err
 
 
-def test_the_output_file_is_whole_or_as_it_was(typed):
+def test_the_output_file_is_written_atomically(typed):
     write("a.wav", sound(1, 0.2))
     Path("out.json").write_text("before")
     typed("--output", "out.json", "--hop", "9", "a.wav", code=2)
@@ -420,7 +420,7 @@ def test_the_output_file_is_whole_or_as_it_was(typed):
     assert {path.name for path in Path().rglob("*")} == {"a.wav", "out.json", "new", "folder", "out.txt"}
 
 
-def test_ctrl_c_gives_what_is_answered_so_far(typed, monkeypatch):
+def test_ctrl_c_writes_the_finished_predictions(typed, monkeypatch):
     names = [write(f"{name}.wav", sound(1, 0.2)) for name in "abc"]
     answer_or_refuse = predict_files.answer_or_refuse
 
@@ -439,7 +439,7 @@ def test_ctrl_c_gives_what_is_answered_so_far(typed, monkeypatch):
     ]
 
 
-def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path, monkeypatch, model):
+def test_a_closed_pipe_ends_the_command_silently(tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
     write("a.wav", sound(1, 0.2))
     reading, writing = os.pipe()
@@ -450,14 +450,14 @@ def test_a_reader_that_leaves_early_ends_it_quietly(tmp_path, monkeypatch, model
         nobody.write("what Python flushes in the end")
 
 
-def test_expansion_takes_a_name_as_it_comes():
+def test_a_dash_is_replaced_by_the_names_on_standard_input():
     names = ["a", "-", "-", "b?"]
     assert [*expand(names, iter([b"x\n", b"y"]))] == ["a", "x", "y", predict_files.Refusal("b?", "no file matches b?")]
 
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """The recordings of the page, made of the quickstart's, in a folder that has the repository's examples."""
+    """The recordings of docs/predict.md, made from the quickstart's corpus, next to the repository's examples."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     Path("examples").symlink_to(ROOT / "examples")
@@ -469,7 +469,7 @@ def calls(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("calls")
-def test_the_outputs_on_the_page_are_what_the_shipped_model_says():
+def test_the_outputs_on_the_page_are_those_of_the_shipped_model():
     pairs = re.findall(
         r"```bash\ntemporal-shift (ser predict [^\n]*)\n```\n\n```\w*\n(.*?)\n```", PAGE, flags=re.DOTALL
     )
@@ -481,14 +481,14 @@ def test_the_outputs_on_the_page_are_what_the_shipped_model_says():
 
 
 def _number_or_word(word: str) -> object:
-    """Decoders and processors differ in the last digits of a probability."""
+    """Compare numbers approximately: decoders and processors change the last digits."""
     try:
         return pytest.approx(float(word), abs=2e-3) if "." in word else float(word)
     except ValueError:
         return word
 
 
-def test_the_reasons_of_the_page_are_what_the_command_says(typed):
+def test_the_reasons_on_the_page_are_those_of_the_command(typed):
     (block,) = re.findall(r"```\n(there is no .*?)```", PAGE, flags=re.DOTALL)
     reasons = set(broken_files().values())
     assert set(block.splitlines()) <= reasons

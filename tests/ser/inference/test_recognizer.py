@@ -1,4 +1,4 @@
-"""Recordings of any length, in blocks of any length: which windows are heard, and in what order."""
+"""Windows of recordings of any length, in blocks of any length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL = round(SECONDS * SAMPLE_RATE)
 
 
 class Ears(Recognizer):
-    """Writes down what it hears; its probabilities tell a clip's first and largest sample, and its sum."""
+    """Records its inputs; its probabilities are a clip's first sample, largest sample and sum."""
 
     def __init__(self, seconds: float) -> None:
         self.labels, self.window = LABELS, seconds
@@ -33,7 +33,7 @@ def blocks_of(wave: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 
 
 def by_hand(total: int, full: int, step: int) -> list[tuple[int, int]]:
-    """First sample and the one after the last, of every window."""
+    """Start and end of every window, in samples."""
     cuts = [(start, start + full) for start in range(0, total - full + 1, step)]
     if total and (not cuts or cuts[-1][1] < total):
         cuts.append((max(0, total - full), total))
@@ -48,7 +48,7 @@ def by_hand(total: int, full: int, step: int) -> list[tuple[int, int]]:
     sizes=st.lists(st.integers(0, 15), max_size=8),
     batch=st.integers(1, 4),
 )
-def test_every_window_is_heard_once_however_the_recording_comes(total, full, step, sizes, batch):
+def test_every_window_is_predicted_once_for_any_block_size(total, full, step, sizes, batch):
     wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
     recognizer = Ears(full / SAMPLE_RATE)
     windows = list(recognizer.windows(blocks_of(wave, sizes), step / SAMPLE_RATE, batch=batch))
@@ -68,13 +68,13 @@ def test_every_window_is_heard_once_however_the_recording_comes(total, full, ste
     size=st.integers(1, 30),
     batch=st.integers(1, 3),
 )
-def test_live_the_last_window_is_heard_after_every_hop(total, full, step, size, batch):
+def test_latest_predicts_the_latest_window_after_every_hop(total, full, step, size, batch):
     wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
     blocks = [wave[start : start + size] for start in range(0, total, size)]
     updates = list(Ears(full / SAMPLE_RATE).latest(blocks, step / SAMPLE_RATE, batch=batch))
     ends = [round(update.end * SAMPLE_RATE) for update in updates]
-    assert len(ends) == len({end // step for end in ends})  # no more than one a hop
-    assert all(end % step < max(size, 1) for end in ends)  # as soon as the block is there that completes it
+    assert len(ends) == len({end // step for end in ends})  # at most one per hop
+    assert all(end % step < max(size, 1) for end in ends)  # immediately after the block that completes it
     if size <= step:
         assert len(ends) == total // step
     for update, end in zip(updates, ends, strict=True):
@@ -83,7 +83,7 @@ def test_live_the_last_window_is_heard_after_every_hop(total, full, step, size, 
         assert update.probabilities == (wave[start], wave[end - 1], wave[start:end].sum())
 
 
-def test_memory_holds_no_more_than_a_window_and_a_block_however_long_the_recording():
+def test_memory_is_bounded_by_a_window_and_a_block():
     held = []
 
     def endless():
@@ -100,7 +100,7 @@ def test_memory_holds_no_more_than_a_window_and_a_block_however_long_the_recordi
     assert max(held) <= 4 * 2 * (2000 + 1000)
 
 
-def test_the_windows_of_a_model_are_what_it_gives_for_each_and_a_recording_is_their_mean():
+def test_windows_equal_separate_predictions_and_a_recording_is_their_mean():
     model = small_model()
     recognizer = Recognizer(model)
     wave = np.random.default_rng(0).normal(scale=0.1, size=2 * FULL + 100).astype(np.float32)

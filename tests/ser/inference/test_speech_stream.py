@@ -1,4 +1,4 @@
-"""A whole model chunk by chunk, where its encoder allows it."""
+"""A whole model chunk by chunk, with local and other encoders."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def stream(model) -> SpeechStream:
     more=st.integers(325, 4000),
 )
 @settings(max_examples=25)
-def test_the_stream_ends_where_the_whole_recording_leads(model, stream, chunks, more):
+def test_the_stream_ends_with_the_output_of_the_whole_recording(model, stream, chunks, more):
     wave = noise(sum(chunks) + more)
     for chunk in np.split(wave, np.cumsum(chunks)):
         stream(chunk)
     np.testing.assert_allclose(stream.flush(), offline(model, wave), atol=1e-5, rtol=0)
 
 
-def test_the_answer_depends_on_the_recording(model):
+def test_the_output_depends_on_the_recording(model):
     quiet, loud = (offline(model, volume * noise(16000)) for volume in (0.01, 1.0))
-    assert np.abs(quiet - loud).max() > 0.01  # or the equality above would show nothing
+    assert np.abs(quiet - loud).max() > 0.01  # otherwise the equality above proves nothing
 
 
-def test_a_sample_at_a_time_is_the_whole_recording(model, stream):
+def test_feeding_single_samples_gives_the_output_of_the_whole_recording(model, stream):
     wave = noise(2000)
     for sample in wave:
         stream(sample[None])
     np.testing.assert_allclose(stream.flush(), offline(model, wave), atol=1e-5, rtol=0)
 
 
-def test_a_stream_begins_anew_after_its_end(model, stream):
+def test_flush_starts_a_new_recording(model, stream):
     for samples in (3000, 325):
         stream(noise(samples))
         np.testing.assert_allclose(stream.flush(), offline(model, noise(samples)), atol=1e-5, rtol=0)
 
 
-def test_a_recording_too_short_for_a_frame_has_no_answer(stream):
+def test_a_recording_too_short_for_a_frame_has_no_output(stream):
     assert stream.flush() is None
     assert stream(noise(324)) is None
     assert stream.flush() is None
@@ -85,7 +85,7 @@ def test_with_a_window_only_the_last_frames_count():
 
 
 def test_the_context_is_measured():
-    # 8 frames of positional convolution: 4 before, and 3 after, of which each is made of 325 samples
+    # 8 frames of positional convolution, 4 before and 3 after, each from 325 samples
     assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, min_samples=325)
     assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, min_samples=325)
 
@@ -104,7 +104,7 @@ def test_an_encoder_that_sees_the_whole_clip_is_not_local(kind):
         ({"blocks": "lstm"}, "cannot stream"),
     ],
 )
-def test_what_cannot_stream_says_why(kind, sentence):
+def test_a_model_that_cannot_stream_is_an_error_with_the_reason(kind, sentence):
     with pytest.raises(ValueError, match=sentence):
         SpeechStream.of(local_model(**kind))
 
@@ -114,6 +114,6 @@ def noise(samples: int) -> np.ndarray:
 
 
 def offline(model, wave: np.ndarray) -> np.ndarray:
-    """The encoder, then the classifier, on all of the recording at once."""
+    """Encoder and classifier on the whole recording."""
     with torch.inference_mode():
         return model.classifier(model.backbone(torch.from_numpy(wave)[None])).logits[0].numpy()

@@ -1,4 +1,4 @@
-"""Model folders that try to run code, to unpickle, or to download, whatever is typed at a prompt."""
+"""Model folders that try to run code, unpickle or download."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def saved(tmp_path_factory) -> Path:
 
 
 class Hostile:
-    """A copy of the model with code beside it, which leaves a marker if it runs."""
+    """A copy of the model with code that leaves a marker if it runs."""
 
     def __init__(self, saved: Path, root: Path) -> None:
         self.folder, self.marker = root / "model", root / "marker"
@@ -86,7 +86,7 @@ def hostile(saved, tmp_path) -> Hostile:
 
 
 def nested(hostile: Hostile, family: str) -> dict[str, object]:
-    """A configuration of another family, with a model inside that names code."""
+    """A configuration of another family that contains a model with code."""
     inside = {"model_type": "evil", **hostile.auto_map}
     parts = {
         "pix2struct": ("text_config", "vision_config"),
@@ -107,7 +107,7 @@ def test_an_encoder_of_another_family_is_refused_and_its_code_never_runs(hostile
     assert code == 2
     assert printed.startswith("error: ")
     assert family in printed
-    assert printed.count("\n") == 1  # no prompt either
+    assert printed.count("\n") == 1  # no prompt
 
 
 @pytest.mark.parametrize("where", ["model", "model_type", "encoder", "preprocessor"])
@@ -139,7 +139,7 @@ def test_the_code_that_a_folder_names_never_runs(hostile, where):
         ("preprocessor_config.json", "do_normalize", True),
     ],
 )
-def test_what_a_folder_states_about_its_input_and_its_kernels_is_not_ignored(hostile, file, key, value):
+def test_unsupported_settings_of_input_and_kernels_are_errors(hostile, file, key, value):
     path = hostile.folder / file
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     code, printed = hostile.run("predict")
@@ -181,7 +181,7 @@ def test_nothing_is_unpickled(hostile, names, weights):
 
 @pytest.fixture
 def lookups(monkeypatch) -> list[str]:
-    """The names of the hosts that are looked up; none is found."""
+    """The host names that are looked up; no lookup succeeds."""
     found: list[str] = []
 
     def refuse(host, *arguments, **options):
@@ -204,7 +204,7 @@ def test_the_encoder_that_a_folder_names_is_not_downloaded_unless_asked(hostile,
     assert "--allow-download" in printed
 
 
-def test_a_download_that_was_asked_for_is_tried(hostile, monkeypatch):
+def test_allow_download_tries_the_download(hostile, monkeypatch):
     asked: list[str] = []
 
     def refuse(name, filename, **options):
@@ -228,7 +228,7 @@ def test_an_encoder_in_the_hub_s_cache_needs_no_download(hostile, lookups, monke
     assert (hostile.run("predict")[0], lookups) == (0, [])
 
 
-def test_a_folder_beside_the_model_needs_no_download(hostile, lookups):
+def test_an_encoder_in_a_neighbouring_folder_needs_no_download(hostile, lookups):
     HubertModel(ENCODERS["hubert"]).save_pretrained(hostile.folder.parent / "encoder")
     hostile.write_module(hostile.folder.parent / "encoder" / "modeling_evil.py")
     hostile.change(holds_backbone=False, backbone={"name": "../encoder"})

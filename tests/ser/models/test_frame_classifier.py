@@ -46,7 +46,7 @@ def classifier(name: str, hidden_size: int = 64, num_frames: int = 21, num_layer
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_every_parameter_of_every_model_learns(name):
+def test_every_parameter_of_every_model_gets_a_gradient(name):
     model = classifier(name).train()
     output = model(torch.randn(3, 21, 64), labels=torch.tensor([0, 1, 3]))
     assert output.logits.shape == (3, 4)
@@ -55,7 +55,7 @@ def test_every_parameter_of_every_model_learns(name):
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_weights_of_the_layers_start_as_their_mean_and_learn(name):
+def test_layer_weights_start_uniform_and_get_a_gradient(name):
     model, plain = classifier(name, num_layers=5), classifier(name)
     assert model.state_dict().keys() - plain.state_dict().keys() == {"layer_weights"}
     plain.load_state_dict({key: value for key, value in model.state_dict().items() if key != "layer_weights"})
@@ -65,7 +65,7 @@ def test_weights_of_the_layers_start_as_their_mean_and_learn(name):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
-def test_weights_of_the_layers_are_a_softmax():
+def test_layer_weights_are_a_softmax():
     model, plain = classifier("CNN", num_layers=3).eval(), classifier("CNN").eval()
     plain.load_state_dict({key: value for key, value in model.state_dict().items() if key != "layer_weights"})
     layers = torch.randn(2, 3, 21, 64)
@@ -77,7 +77,7 @@ def test_weights_of_the_layers_are_a_softmax():
         torch.testing.assert_close(model(layers).logits, plain(weighed).logits)
 
 
-def test_frames_of_one_layer_have_no_weights_of_layers():
+def test_a_single_layer_has_no_layer_weights():
     assert classifier("CNN").layer_weights is None
 
 
@@ -91,7 +91,7 @@ def test_the_loss_is_the_mean_over_the_batch_unless_the_step_has_more_utterances
         torch.testing.assert_close(sum(passes), whole)
 
 
-def test_nobodys_label_counts_for_nothing():
+def test_the_label_minus_100_is_ignored():
     model, frames = classifier("CNN").eval(), torch.randn(3, 21, 64)
     torch.testing.assert_close(
         model(frames, torch.tensor([0, -100, 2]), 2).loss, model(frames[::2], torch.tensor([0, 2])).loss
@@ -107,7 +107,7 @@ def test_without_labels_there_is_no_loss():
 
 
 @pytest.mark.parametrize("placement", ["residual", "replace"])
-def test_the_shift_of_an_lstm_is_on_its_input_and_nowhere_else(placement):
+def test_an_lstm_supports_only_the_placement_inplace(placement):
     shift = {"placement": placement, "n_div": 4}
     with pytest.raises(ValueError, match=rf"placement must be inplace for lstm, got {placement}$"):
         FrameClassifier(FrameClassifierConfig("lstm", shift, hidden_size=64))
@@ -157,7 +157,7 @@ def test_the_deviation_of_constant_frames_has_a_finite_gradient():
     assert frames.grad.isfinite().all()
 
 
-def test_a_deviation_is_for_the_linear_baseline_only():
+def test_only_the_linear_baseline_supports_the_deviation():
     with pytest.raises(RecipeError, match=r"pooling must be mean for conv, got mean_std$"):
         FrameClassifierConfig("conv", hidden_size=64, pooling="mean_std")
     with pytest.raises(RecipeError, match=r"shift must be left out for linear, got .*replace$"):
@@ -192,7 +192,7 @@ def test_the_identity_mixer_cannot_tell_the_order_of_frames_and_the_shiftformer_
 
 @pytest.mark.parametrize("chunk", [1, 4, 21])
 @pytest.mark.parametrize(("name", "delay"), [("Shiftformer", 2), ("Identity mixer", 0), ("Linear", 0)])
-def test_a_model_predicts_while_it_listens_and_ends_with_the_prediction_of_the_whole(chunk, name, delay):
+def test_a_stream_predicts_chunk_by_chunk_and_ends_with_the_logits_of_the_whole(chunk, name, delay):
     model, frames = classifier(name).eval(), torch.randn(2, 21, 64)
     live = model.stream()
     assert live.delay == delay
@@ -208,7 +208,7 @@ def test_a_model_predicts_while_it_listens_and_ends_with_the_prediction_of_the_w
         torch.testing.assert_close(live.flush(), model(frames).logits)
 
 
-def test_a_running_prediction_goes_on_from_a_saved_state():
+def test_a_stream_continues_from_a_saved_state():
     model, frames = classifier("Shiftformer").eval(), torch.randn(2, 21, 64)
     first = model.stream()
     first(frames[:, :8])
@@ -218,7 +218,7 @@ def test_a_running_prediction_goes_on_from_a_saved_state():
 
 
 @pytest.mark.parametrize("name", ["Linear", "Shiftformer"])
-def test_the_end_of_a_stream_without_a_chunk_is_an_error_that_says_what_is_missing(name):
+def test_flush_without_a_chunk_is_an_error(name):
     live = classifier(name).eval().stream()
     with pytest.raises(ValueError, match=r"flush\(\) must come after the first chunk"):
         live.flush()
@@ -234,12 +234,12 @@ def test_the_end_of_a_stream_without_a_chunk_is_an_error_that_says_what_is_missi
         ("Transformer", "placement must be 'replace' to stream, got 'inplace'"),
     ],
 )
-def test_what_looks_at_the_whole_cannot_predict_while_it_listens(name, sentence):
+def test_blocks_that_need_the_whole_sequence_cannot_stream(name, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
         classifier(name).stream()
 
 
-def test_a_stream_weighs_the_layers_as_the_whole_does():
+def test_a_stream_uses_the_layer_weights():
     shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
     model = FrameClassifier(FrameClassifierConfig("transformer", shift, hidden_size=32, num_layers=3)).eval()
     torch.nn.init.normal_(model.layer_weights)

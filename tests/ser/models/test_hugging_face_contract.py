@@ -1,4 +1,4 @@
-"""What Hugging Face's other classifiers of speech promise."""
+"""Features that Hugging Face's own audio classifiers have."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_weights_that_a_checkpoint_lacks_are_initialised_as_in_a_new_model(lacki
     models = []
     for filler in (math.nan, 1e9):
         memory = [torch.full((size,), filler) for size in (4, 16, 64, 128, 1024, 4096) for _ in range(20)]
-        del memory  # for weights without an initialisation to take
+        del memory  # freed memory, which uninitialised weights would reuse
         torch.manual_seed(1)
         models.append(SpeechClassifier.from_pretrained(tmp_path).classifier)
     states = [model.state_dict() for model in models]
@@ -80,7 +80,7 @@ def test_weights_that_a_checkpoint_lacks_are_initialised_as_in_a_new_model(lacki
         ({"layer": 9}, r"layer must be .*\[-4, 3\].* got 9"),
     ],
 )
-def test_arguments_of_from_pretrained_are_checked_as_the_file_is(arguments, message, folder):
+def test_arguments_of_from_pretrained_are_validated_like_the_file(arguments, message, folder):
     with pytest.raises(ValueError, match=message):
         SpeechClassifier.from_pretrained(folder / "inner", **arguments)
 
@@ -94,7 +94,7 @@ def test_a_model_is_found_by_keyword_and_in_a_subfolder(folder):
         SpeechClassifier.from_pretrained(folder)
 
 
-def test_the_encoder_s_states_and_attentions_are_returned_if_asked_for():
+def test_the_encoder_s_hidden_states_and_attentions_are_returned_on_request():
     model = small_model("whisper", layer=1)
     plain = model(WAVES)
     assert plain.hidden_states is plain.attentions is None
@@ -112,7 +112,7 @@ def test_the_encoder_s_states_and_attentions_are_returned_if_asked_for():
     assert len(model(WAVES).hidden_states) == 3
 
 
-def test_attributes_of_the_configuration_that_are_no_fields_are_not_saved_silently(tmp_path):
+def test_unknown_attributes_of_the_configuration_are_dropped_with_a_warning(tmp_path):
     model = small_model()
     model.config.my_note = "x"
     with pytest.warns(UserWarning, match=r"config\.json has no field for my_note"):
@@ -129,7 +129,7 @@ def test_renamed_classes_are_saved_so_that_the_model_loads(tmp_path):
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "whisper"])
-def test_a_loaded_model_trains_the_parameters_of_a_new_one(family, tmp_path):
+def test_a_loaded_model_trains_the_same_parameters_as_a_new_one(family, tmp_path):
     model = small_model(family)
     model.save_pretrained(tmp_path)
     loaded = SpeechClassifier.from_pretrained(tmp_path)
@@ -151,12 +151,12 @@ def test_a_state_dict_replaces_the_saved_weights(folder):
     assert [name for name in weights if not torch.equal(weights[name], found[name])] == []
 
 
-def test_another_process_than_the_first_saves_nothing(tmp_path):
+def test_only_the_first_process_saves(tmp_path):
     small_model("hubert", "lstm").save_pretrained(tmp_path, is_main_process=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_and_configurations_that_hold_no_model_are_refused(folder, tmp_path):
+def test_invalid_places_and_arguments_are_refused(folder, tmp_path):
     saved, model = folder / "inner", small_model("hubert", "lstm")
     (tmp_path / "file").touch()
     for act, message in (
@@ -171,11 +171,11 @@ def test_places_and_configurations_that_hold_no_model_are_refused(folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_encoder_computes_attention_as_asked_for(folder):
+def test_the_encoder_uses_the_given_attn_implementation(folder):
     for kind in ("sdpa", "eager"):
         model = SpeechClassifier.from_pretrained(folder / "inner", attn_implementation=kind)
         assert model.backbone.model.config._attn_implementation == model.config._attn_implementation == kind
-    wavlm = small_model("wavlm")  # it has only the eager one
+    wavlm = small_model("wavlm")  # supports only eager
     assert wavlm.config._attn_implementation == "eager"
     with pytest.raises(ValueError, match=r"WavLMModel does not support .*scaled_dot_product_attention"):
         SpeechClassifier(SpeechClassifierConfig(**{**wavlm.config.to_dict(), "attn_implementation": "sdpa"}))
@@ -220,7 +220,7 @@ def test_the_model_compiles_as_one_graph_with_the_same_output(family, layer):
 
 
 @pytest.mark.parametrize("family", ["whisper", "hubert"])
-def test_one_graph_of_the_model_takes_clips_of_any_length(family):
+def test_one_graph_accepts_clips_of_any_length(family):
     model = small_model(family)
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
     with torch.no_grad():

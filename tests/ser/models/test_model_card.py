@@ -1,4 +1,4 @@
-"""The model card is a page of text, whatever the names, labels and notes of a model are."""
+"""The model card, also with hostile names, labels and notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTILE = "a|b\n---\nlicense: mit\n\n# <script>alert(1)</script> ![x](https://a.
 
 @pytest.fixture
 def card() -> ModelCard:
-    """A card in which every text that a user chooses is hostile."""
+    """A card with hostile text in every field that a user controls."""
     labels = (HOSTILE, "calm")
     corpus = {**PROVENANCE["corpus"], "name": HOSTILE, "note": HOSTILE, "classes": dict.fromkeys(labels, 10)}
     hostile = {**PROVENANCE, "corpus": corpus, **dict.fromkeys(("experiment", "model", "fold"), HOSTILE)}
@@ -43,7 +43,7 @@ def test_no_name_adds_a_field_to_the_front_matter_of_a_card(card):
 
 
 @pytest.mark.parametrize(("name", "is_stated"), [("facebook/hubert-base-ls960", True), ("/home/me/hubert", False)])
-def test_a_card_names_its_base_model_where_that_is_on_the_hub(name, is_stated):
+def test_a_card_names_its_base_model_only_if_it_is_on_the_hub(name, is_stated):
     card = model_card(
         SpeechClassifierConfig(backbone={"name": name}, provenance=PROVENANCE), PROVENANCE["corpus"]["classes"]
     )
@@ -58,7 +58,7 @@ def test_a_card_without_provenance_does_not_say_whether_the_encoder_was_trained(
 
 
 @pytest.mark.parametrize(("seeds", "over"), [({}, "folds and speakers"), ({"seeds": 3}, "folds, speakers and seeds")])
-def test_a_card_says_what_its_intervals_are_over(seeds, over):
+def test_a_card_explains_its_intervals(seeds, over):
     figure = {"mean": 0.5, "interval": [0.4, 0.6]}
     provenance = {**PROVENANCE, "all_folds": {"folds": 5, "wa": figure, "ua": figure, **seeds}}
     text = str(model_card(SpeechClassifierConfig(provenance=provenance), PROVENANCE["corpus"]["classes"]))

@@ -1,4 +1,4 @@
-"""A whole model as an ONNX file: equal to PyTorch at every length, and run without it."""
+"""A whole model as an ONNX file: equal to PyTorch at every length, and usable without it."""
 
 from __future__ import annotations
 
@@ -51,30 +51,30 @@ def assert_same_probabilities(path: Path, model: SpeechClassifier) -> None:
 
 
 @pytest.mark.parametrize(("family", "blocks"), [("wav2vec2", "conv"), ("hubert", "lstm"), ("wavlm", "transformer")])
-def test_onnxruntime_gives_pytorchs_probabilities_at_every_length(family, blocks, tmp_path):
+def test_onnxruntime_and_pytorch_give_the_same_probabilities_at_every_length(family, blocks, tmp_path):
     model = small_model(family, blocks, normalize=family == "wavlm", encoder=SHALLOW)
     assert export_onnx(model, tmp_path / "model.onnx") <= TOLERANCE
     assert_same_probabilities(tmp_path / "model.onnx", model)
 
 
-def test_onnxruntime_gives_pytorchs_probabilities_of_an_unshifted_model_on_whisper(exported):
+def test_onnxruntime_and_pytorch_give_the_same_probabilities_on_whisper_without_a_shift(exported):
     assert [each.name for each in exported.parent.iterdir()] == ["model.onnx"]
     assert_same_probabilities(exported, whisper())
 
 
-def test_the_file_tells_what_one_must_know_to_use_it(exported):
+def test_the_metadata_has_labels_rate_and_window(exported):
     onnx.checker.check_model(str(exported))
     facts = onnxruntime.InferenceSession(exported).get_modelmeta().custom_metadata_map
     assert json.loads(facts["labels"]) == list(LABELS)
     assert (float(facts["window_seconds"]), int(facts["sample_rate"])) == (SECONDS, 16000)
 
 
-def test_the_script_needs_no_pytorch_and_prints_what_the_model_says(exported, tmp_path):
+def test_the_script_runs_without_pytorch_and_prints_the_same_predictions(exported, tmp_path):
     generator = np.random.default_rng(2)
     files = {"short.wav": (0.3, 16000), "long.flac": (1.5, 48000)}
     for name, (seconds, rate) in files.items():
         soundfile.write(tmp_path / name, 0.1 * generator.normal(size=(round(seconds * rate), 2)), rate)
-    for hidden in ("torch", "transformers", "temporal_shift"):  # whoever imports one of them fails
+    for hidden in ("torch", "transformers", "temporal_shift"):  # importing one of these fails
         (tmp_path / "hidden" / hidden).mkdir(parents=True)
         (tmp_path / "hidden" / hidden / "__init__.py").write_text("raise ImportError('not installed')")
     paths = [str(tmp_path / name) for name in files]
@@ -97,21 +97,21 @@ def test_the_script_needs_no_pytorch_and_prints_what_the_model_says(exported, tm
     assert len(SCRIPT.read_text().splitlines()) <= 40
 
 
-def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
+def test_a_graph_with_other_probabilities_is_not_kept(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_text("an older one")
-    monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)  # no graph is within it
+    monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)  # always exceeded
     with pytest.raises(RecipeError, match=r"probabilities .* at most -1, got \d\.\de-\d+"):
         export_onnx(small_model(blocks="conv", encoder=SHALLOW), tmp_path / "model.onnx")
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("model.onnx", "an older one")]
 
 
-def test_a_model_too_large_for_one_file_is_refused_beforehand(tmp_path, monkeypatch):
+def test_a_model_too_large_for_one_file_is_refused_before_the_export(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "LARGEST", 1000)
     with pytest.raises(RecipeError, match=r"weights .* at most 0\.0 GB .*, got 0\.0 GB"):
         export_onnx(small_model(), tmp_path / "model.onnx")
 
 
-def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
+def test_a_missing_package_is_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(RecipeError, match=r'^onnxscript is not installed: pip install .*\[onnx\]"$'):
         export_onnx(small_model(), tmp_path / "model.onnx")

@@ -1,4 +1,4 @@
-"""What the pipeline and the recognizer take as sound: scaled by its type, or refused, never guessed."""
+"""Inputs of the pipeline and the recognizer: scaled by their type, or refused."""
 
 import io
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from ..small_model import SECONDS, small_model
 
 SAMPLES = round(16000 * SECONDS)
 
-# whole steps of 1/128: exact in every type
+# multiples of 1/128, exact in every type
 NOISE = np.round(128 * np.random.default_rng(0).uniform(-0.5, 0.5, SAMPLES)).astype(np.float32) / 128
 STEREO = np.stack([NOISE, np.roll(NOISE, 100)])
 
@@ -50,7 +50,7 @@ def same_in_other_types():
     yield NOISE[::-1][::-1]
 
 
-def test_samples_of_every_type_are_scaled_by_it(recognizer, classify):
+def test_samples_are_scaled_by_their_type(recognizer, classify):
     expected = recognizer.probabilities(NOISE[None])[0]
     for sound in same_in_other_types():
         np.testing.assert_allclose(classify(sound), expected, rtol=0, atol=1e-6)
@@ -61,11 +61,11 @@ def test_samples_of_every_type_are_scaled_by_it(recognizer, classify):
 
 @pytest.mark.parametrize("key", ["array", "raw"])
 @pytest.mark.parametrize("rate", [16000, 16000.0, np.int64(16000)])
-def test_an_array_comes_with_its_rate_in_a_dict(classify, key, rate):
+def test_a_dictionary_has_an_array_and_its_rate(classify, key, rate):
     assert classify({key: STEREO, "sampling_rate": rate, "path": None}) == classify(STEREO.mean(axis=0))
 
 
-def test_a_decoder_of_torchcodec_is_taken(classify):
+def test_a_torchcodec_decoder_is_accepted(classify):
     samples = SimpleNamespace(data=torch.from_numpy(STEREO), sample_rate=16000)
     assert classify(SimpleNamespace(get_all_samples=lambda: samples)) == classify(STEREO.mean(axis=0))
 
@@ -94,12 +94,12 @@ def test_a_decoder_of_torchcodec_is_taken(classify):
         ),
     ],
 )
-def test_what_is_no_sound_or_could_be_several_is_refused(classify, sound, error, reason):
+def test_invalid_and_ambiguous_inputs_are_refused(classify, sound, error, reason):
     with pytest.raises(error, match=reason):
         classify(sound)
 
 
-def test_the_recognizer_takes_mono_samples_only(recognizer):
+def test_the_recognizer_accepts_only_mono_samples(recognizer):
     for blocks, reason in (
         ([STEREO], r"\(samples,\), got \(2, "),
         ([np.append(NOISE, np.nan)], "not finite"),

@@ -1,4 +1,4 @@
-"""A model's config.json and weights that nobody has checked: one sentence each, before memory is taken."""
+"""Invalid config.json files and weights are a one-line error before memory is allocated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..small_model import LABELS, small_model
 
 NAN, INFINITY = math.nan, math.inf
 
-FIELDS = [  # a key, its values, and what the error names
+FIELDS = [  # a key, invalid values, and a part of the message
     ("average", (1.5, 0, -1, 10**9, "x", None, NAN, INFINITY, [1]), "average must be"),
     ("layer", (1.5, "evil", None, [1], {}), "layer must be last, weighted or a whole number"),
     ("layer", ("weighted",), "num_layers .* layer weighted"),
@@ -66,7 +66,7 @@ FIELDS = [  # a key, its values, and what the error names
     ("backbone_config", (5, "x", []), "backbone_config must be"),
     ("backbone_config.layer_norm_eps", (NAN, INFINITY, 10**400), "layer_norm_eps must be a finite number"),
 ]
-MODELS = [  # the same, found when the model is built, without memory
+MODELS = [  # found when the model is built on the meta device
     ("layer", (999, -5), r"layer must be .*\[-4, 3\], got (999|-5)"),
     ("clip_seconds", (1e-9,), r"clips of 1e-09 s"),
     ("temporal_shifts", ({"x": {}}, {"backbone": {"evil": 1}}), "settings"),
@@ -78,7 +78,7 @@ MODELS = [  # the same, found when the model is built, without memory
     ("backbone_config.conv_dim", ([], [8], [-8, 8], "x"), "conv"),
     ("backbone_config.conv_stride", ([0, 0], [-5, 64]), "conv_stride"),
 ]
-FOLDERS = [  # the same, found by comparison with the weights
+FOLDERS = [  # found by comparison with the weights
     ("backbone_config.num_hidden_layers", 77_000, "num_hidden_layers .* got 77000"),
     ("backbone_config.num_hidden_layers", 1, "weights of layers that its configuration lacks, .*layers"),
     ("backbone_config.num_hidden_layers", 4, "lacks .* of its weights"),
@@ -115,7 +115,7 @@ def folder(saved, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(("key", "values", "message"), FIELDS)
-def test_a_value_outside_its_range_is_one_sentence(key, values, message, saved):
+def test_an_invalid_value_is_a_one_line_error(key, values, message, saved):
     settings = json.loads((saved / "config.json").read_text())
     SpeechClassifierConfig(**settings)
     for value in values:
@@ -125,7 +125,7 @@ def test_a_value_outside_its_range_is_one_sentence(key, values, message, saved):
 
 
 @pytest.mark.parametrize(("key", "values", "message"), MODELS)
-def test_parts_that_do_not_fit_are_one_sentence(key, values, message, saved):
+def test_parts_that_do_not_fit_are_a_one_line_error(key, values, message, saved):
     settings = json.loads((saved / "config.json").read_text())
     for value in values:
         with torch.device("meta"), pytest.raises(ValueError, match=message) as raised:
@@ -162,7 +162,7 @@ def test_a_configuration_that_does_not_fit_the_weights_is_refused_without_memory
         (None, r"lacks 1 of its weights, classifier\.head\.bias"),
     ],
 )
-def test_weights_of_another_kind_are_refused(change, message, folder):
+def test_invalid_weights_are_refused(change, message, folder):
     weights = load_file(folder / "model.safetensors")
     bias = weights.pop("classifier.head.bias")
     if change is not None:
@@ -187,7 +187,7 @@ def test_a_frame_classifier_is_checked_by_the_same_rules():
 
 
 def test_models_saved_by_earlier_versions_are_loaded(folder):
-    """Then the classifier's section had Hugging Face's own fields, and not all of ours."""
+    """Their classifier section has Hugging Face's common fields, and lacks some of ours."""
     settings = json.loads((folder / "config.json").read_text())
     del settings["temporal_shifts"]
     settings["classifier_config"] = {
@@ -205,7 +205,7 @@ def test_models_saved_by_earlier_versions_are_loaded(folder):
         torch.testing.assert_close(load_speech_classifier(str(folder))(waves).logits, small_model()(waves).logits)
 
 
-def test_a_model_that_overflows_is_refused_and_gives_no_label():
+def test_a_model_that_overflows_is_an_error():
     model = small_model()
     torch.nn.init.constant_(model.classifier.head.weight, 3e38)
     with pytest.raises(RecipeError, match=r"probabilities .* must be finite"):

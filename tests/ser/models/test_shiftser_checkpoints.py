@@ -1,4 +1,4 @@
-"""Checkpoints of the reference implementation: its six models, written here from the paper, give the same logits."""
+"""Checkpoints of the reference implementation. Its six models are written from the paper in the tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from_shiftser, convert_shiftser, speech_classifier_from_shiftser = (
 
 def reference(name, dim=DIM, frames=FRAMES, classes=5):
     model = PublishedModel(name, dim, frames, HEADS, classes).double().eval()
-    for parameter in model.parameters():  # norms and biases too, so that none can be lost unnoticed
+    for parameter in model.parameters():  # including norms and biases, to detect missing ones
         nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -48,7 +48,7 @@ def without(state_dict, *names):
 
 
 def raises(error, *parts):
-    """The message contains these parts, in this order."""
+    """Expect an error whose message contains these parts in this order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -63,14 +63,14 @@ def test_a_converted_model_gives_the_logits_of_the_reference(name):
 
 
 @pytest.mark.parametrize("name", TOLD_BY_NAMES)
-def test_the_names_tell_a_shift_of_the_papers_from_none(name):
+def test_the_names_determine_whether_there_is_a_shift(name):
     state_dict, frames = weights(name), torch.randn(3, FRAMES, DIM, dtype=torch.float64)
     told, given = from_shiftser(state_dict), from_shiftser(state_dict, SHIFTS[name])
     assert torch.equal(told(frames).logits, given(frames).logits)
     assert (told.config.shift is None) == (SHIFTS[name] is None)
 
 
-def test_names_and_shapes_tell_the_sizes_and_arguments_the_rest():
+def test_names_and_shapes_give_the_sizes_and_arguments_the_rest():
     config = from_shiftser(weights("Transformer"), spec_augment={"time_prob": 0.1}).config
     assert (config.blocks, config.hidden_size, config.num_labels) == ("transformer", DIM, 5)
     assert (config.num_frames, config.num_attention_heads) == (FRAMES, HEADS)
@@ -81,7 +81,7 @@ def test_names_and_shapes_tell_the_sizes_and_arguments_the_rest():
 
 
 @pytest.mark.parametrize("placement", ["residual", "inplace"])
-def test_a_shift_beside_or_before_attention_has_the_names_of_a_transformer(placement):
+def test_a_residual_or_inplace_shift_has_the_names_of_a_transformer(placement):
     given = {"placement": placement, "n_div": 4}
     model = from_shiftser(weights("Transformer"), given)
     assert model.config.shift == {**given, "stride": 1, "bidirectional": False}
@@ -101,13 +101,13 @@ def test_converted_names_are_those_of_the_model(name):
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_the_way_back_gives_the_same_names_and_tensors(name):
+def test_converting_back_gives_the_same_names_and_tensors(name):
     state_dict = weights(name)
     assert equal(to_shiftser(convert_shiftser(state_dict), SHIFTS[name]), state_dict)
     assert equal(to_shiftser(from_shiftser(state_dict, SHIFTS[name]).state_dict(), SHIFTS[name]), state_dict)
 
 
-def test_the_way_back_needs_a_shift_for_an_lstm_only():
+def test_converting_back_needs_shift_only_for_an_lstm():
     for name in ("CNN", "Transformer", "Shiftformer"):
         state_dict = weights(name)
         assert equal(to_shiftser(convert_shiftser(state_dict)), state_dict)
@@ -157,7 +157,7 @@ def test_a_checkpoint_with_its_backbone_becomes_the_whole_model(is_old, whole, t
     torch.testing.assert_close(again(waves).logits, model(waves).logits)
 
 
-def test_the_whole_model_of_data_parallel_training_is_the_same(whole):
+def test_a_whole_model_from_data_parallel_training_is_the_same(whole):
     wrapped = {f"module.{name}": tensor for name, tensor in whole.state_dict().items()}
     one, other = (speech_classifier_from_shiftser(each, clip_seconds=0.24) for each in (whole.state_dict(), wrapped))
     assert equal(one.state_dict(), other.state_dict())
@@ -173,7 +173,7 @@ def test_every_kind_of_blocks_converts_with_a_backbone_of_other_frames(name):
     assert model.config.classifier_config["num_frames"] == 24
 
 
-def test_a_backbone_that_is_left_out_is_named_in_a_warning(whole):
+def test_an_ignored_backbone_is_a_warning(whole):
     downstream = whole.model.state_dict()
     with pytest.warns(UserWarning, match=r"pretrain\.\*.*left out.*speech_classifier_from_shiftser"):
         assert equal(from_shiftser(whole.state_dict()).state_dict(), convert_shiftser(downstream))
@@ -181,7 +181,7 @@ def test_a_backbone_that_is_left_out_is_named_in_a_warning(whole):
         assert equal(convert_shiftser(whole.state_dict()), convert_shiftser(downstream))
 
 
-def test_the_downstream_part_alone_keeps_its_prefix_or_loses_it():
+def test_the_downstream_part_alone_may_have_its_prefix():
     state_dict = weights("LSTM")
     assert equal(convert_shiftser({f"model.{name}": t for name, t in state_dict.items()}), convert_shiftser(state_dict))
 
@@ -252,7 +252,7 @@ def test_the_downstream_part_alone_keeps_its_prefix_or_loses_it():
         (lambda names: {**names, "odd": torch.zeros(1)}, r"model\. or pretrain\..*got odd$"),
     ],
 )
-def test_a_whole_model_that_does_not_fit_is_refused_in_one_short_sentence(whole, change, message):
+def test_a_whole_model_that_does_not_fit_is_a_short_error(whole, change, message):
     with pytest.raises(ValueError, match=message) as error:
         speech_classifier_from_shiftser(change(whole.state_dict()), clip_seconds=0.24)
     assert len(str(error.value)) < 250
@@ -278,13 +278,13 @@ def test_kinds_of_positions_that_cannot_be_converted_are_refused(position):
 
 
 @pytest.mark.parametrize("convert", [shiftser_checkpoints.convert_shiftser, shiftser_checkpoints.from_shiftser])
-def test_a_transformer_whose_kind_of_positions_is_not_given_is_converted_with_a_warning(convert):
+def test_a_transformer_without_position_is_converted_with_a_warning(convert):
     with pytest.warns(UserWarning, match=r"position.*'relative_key_query'.*relative_key has the same names"):
         convert(weights("Transformer"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         convert(weights("Transformer"), position="relative_key_query")
-        convert(weights("Shiftformer"))  # has no positions
+        convert(weights("Shiftformer"))  # has no position embeddings
 
 
 def test_the_prefix_of_distributed_training_is_dropped():
@@ -293,19 +293,21 @@ def test_the_prefix_of_distributed_training_is_dropped():
     assert equal(convert_shiftser(wrapped), convert_shiftser(state_dict))
 
 
-def test_a_prefix_on_some_names_only_is_not_that_of_distributed_training():
+def test_a_prefix_on_only_some_names_is_not_dropped():
     state_dict = weights("LSTM")
     state_dict["module.head.bias"] = state_dict.pop("head.bias")
     with raises(ValueError, "the LSTM: unknown module.head.bias; missing head.bias"):
         convert_shiftser(state_dict)
 
 
-def test_linear_layers_stand_for_1x1_convolutions():
+def test_linear_layers_replace_1x1_convolutions():
     state_dict = weights("CNN")
     linear = {n: t.squeeze(-1) if re.search(r"[46]\.weight$", n) else t for n, t in state_dict.items()}
     assert linear["conv_block.0.sequential.4.weight"].shape == (4 * DIM, DIM)
     assert equal(convert_shiftser(linear), convert_shiftser(state_dict))
-    linear["conv_block.0.sequential.4.weight"] = torch.zeros(4, 1)  # of one channel: not a convolution's last dimension
+    linear["conv_block.0.sequential.4.weight"] = torch.zeros(
+        4, 1
+    )  # one channel: not the last dimension of a convolution
     assert convert_shiftser(linear)["encoder.0.expand.weight"].shape == (4, 1)
 
 
@@ -316,7 +318,7 @@ def test_a_stored_norm1_of_a_shiftformer_is_left_out():
 
 
 @pytest.mark.parametrize("name", ["CNN", "Transformer"])
-def test_training_the_model_leaves_the_callers_tensors_as_they_were(name):
+def test_training_the_model_does_not_change_the_callers_tensors(name):
     state_dict = weights(name)
     before = {key: tensor.clone() for key, tensor in state_dict.items()}
     model = from_shiftser(state_dict, SHIFTS[name]).train()
@@ -357,7 +359,7 @@ def test_a_cnn_needs_a_shift_argument():
         ("Transformer", SHIFTS["Shiftformer"]),
     ],
 )
-def test_a_shift_that_the_names_contradict_is_refused(name, given):
+def test_a_shift_that_contradicts_the_names_is_refused(name, given):
     with raises(ValueError, "shift", name, "placement='replace'", f"got {given!r}"):
         from_shiftser(weights(name), given)
 
@@ -377,7 +379,7 @@ def test_the_names_of_two_kinds_of_blocks_are_refused():
         convert_shiftser({**transformer, **lstm})
 
 
-def test_the_way_back_lists_the_names_of_a_model_that_is_not_ours():
+def test_converting_back_lists_the_names_of_a_foreign_model():
     ours = convert_shiftser(weights("Shiftformer"))
     with raises(ValueError, "the Shiftformer: unknown classifier.weight; missing head.weight"):
         to_shiftser({**without(ours, "head.weight"), "classifier.weight": ours["head.weight"]})
@@ -401,9 +403,9 @@ def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
             from_shiftser(state_dict)
 
 
-def test_sizes_that_do_not_fit_are_refused_before_a_model_of_them_is_made():
+def test_sizes_that_do_not_fit_are_refused_before_a_model_is_built():
     state_dict = weights("Transformer")
-    state_dict["specaugment.masked_spec_embed"] = torch.zeros(1_000_000)  # a model as wide needs 100 TB
+    state_dict["specaugment.masked_spec_embed"] = torch.zeros(1_000_000)  # a model of this width needs 100 TB
     with raises(ValueError, "shapes must fit each other", "head.weight must be (5, 1000000), got (5, 32)"):
         from_shiftser(state_dict)
 
@@ -420,7 +422,7 @@ def test_a_whole_checkpoint_is_refused_with_the_key_to_pass(convert):
             convert({"epoch": 3, key: weights("LSTM")})
 
 
-def test_what_is_not_a_mapping_of_tensors_is_refused():
+def test_other_than_a_mapping_of_tensors_is_refused():
     with raises(TypeError, "state_dict", "got Linear"):
         convert_shiftser(nn.Linear(2, 2))
     with raises(TypeError, "state_dict", "got 'head.bias': list"):

@@ -13,7 +13,7 @@ from temporal_shift.ser.models.spec_augment import FeatureSpecAugment, span_mask
 @pytest.mark.parametrize(
     ("size", "prob", "length", "min_masks"), [(374, 0.08, 15, 2), (768, 0.05, 64, 1), (25, 0.3, 3, 1), (20, 0.9, 7, 5)]
 )
-def test_the_masks_are_hugging_faces_in_distribution(size, prob, length, min_masks):
+def test_the_masks_have_the_distribution_of_hugging_faces(size, prob, length, min_masks):
     np.random.seed(0)
     draws = 400
     ours = torch.stack([span_mask(4, size, prob, length, min_masks) for _ in range(draws)]).double()
@@ -26,7 +26,7 @@ def test_the_masks_are_hugging_faces_in_distribution(size, prob, length, min_mas
     assert set(ours.sum(-1).flatten().tolist()) <= set(range(length, size + 1))
 
 
-def test_every_stretch_is_as_long_as_said_and_every_row_has_as_many():
+def test_every_span_has_the_given_length_and_every_row_the_same_number():
     mask = span_mask(200, 50, 0.0001, 5, 1)
     assert (mask.sum(1) == 5).all()
     first = mask.float().argmax(1)
@@ -35,14 +35,14 @@ def test_every_stretch_is_as_long_as_said_and_every_row_has_as_many():
     assert first.max() == 45
 
 
-def test_a_clip_shorter_than_a_stretch_is_left_alone():
+def test_a_clip_shorter_than_a_span_is_not_masked():
     layer = FeatureSpecAugment(32).train()
     assert layer.feature[1] > 32
     frames = torch.randn(2, 9, 32)
     assert torch.equal(layer(frames), frames)
 
 
-def test_masked_frames_hold_the_learned_vector_and_masked_channels_zero():
+def test_masked_frames_are_the_learned_vector_and_masked_channels_are_zero():
     layer = FeatureSpecAugment(256).train()
     frames = torch.full((8, 100, 256), 7.0)
     y = layer(frames)

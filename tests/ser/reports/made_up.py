@@ -1,4 +1,4 @@
-"""Made-up predictions of an experiment, and the statistics that the tests compute with plain loops."""
+"""Made-up predictions of an experiment, and statistics computed with plain loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CLASSES = 4
 
 
 def folds_of(seed, skill=0.5, folds=5, speakers=2, utterances=40):
-    """The predictions of one seed: right with the probability ``skill``, else guessed."""
+    """The predictions of one seed: correct with probability ``skill``, otherwise random."""
     generator = np.random.default_rng(seed)
     made = []
     for fold in range(folds):

@@ -1,4 +1,4 @@
-"""The intervals of WA and UA: what is drawn, and that the spread is the one of plain loops."""
+"""The intervals of WA and UA: the draws, and agreement with plain loops."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_an_interval_contains_the_headline(measure, score, seeds):
 
 
 @pytest.mark.parametrize(("measure", "score"), MEASURES)
-def test_nothing_is_uncertain_where_all_speakers_folds_and_seeds_are_alike(measure, score):
+def test_equal_speakers_folds_and_seeds_give_no_uncertainty(measure, score):
     labels = np.array([0, 0, 1, 1])
     fold = FoldPredictions(np.array(["a", "b", "a", "b"]), labels, np.zeros(4, dtype=int))
     found = uncertainty(measure, [[fold] * 3] * 2, 0)
@@ -33,7 +33,7 @@ def test_nothing_is_uncertain_where_all_speakers_folds_and_seeds_are_alike(measu
 
 
 def test_a_resample_draws_whole_speakers_of_one_fold():
-    """Two folds of two speakers who are always or never right: each drawn fold has a WA of 0, 1/2 or 1."""
+    """Two folds of two speakers that are always or never correct: each drawn fold has a WA of 0, 1/2 or 1."""
     speakers, labels = np.array(["a", "b"]), np.array([0, 0])
     folds = [FoldPredictions(speakers, labels, np.array([0, 1])), FoldPredictions(speakers, labels, np.array([0, 0]))]
     scores = Resampled.of([folds], ClassCounts.wa, CLASSES, seed=3).speakers
@@ -43,7 +43,7 @@ def test_a_resample_draws_whole_speakers_of_one_fold():
 
 
 def resampled_with_loops(model, score, resamples):
-    """The bootstrap again: folds and speakers in them, plus the deviation of one seed less than there are."""
+    """The bootstrap with loops: folds and their speakers, plus the deviation of all seeds but one."""
     generator = np.random.default_rng(0)
     by_seed = [headline([folds], score) for folds in model]
     means = []
@@ -70,7 +70,7 @@ def test_the_bootstrap_agrees_with_plain_loops_up_to_chance(measure, score, skil
     assert means.std() == pytest.approx(found.se, rel=0.15)
 
 
-def test_a_bootstrap_repeats_with_its_seed_and_differs_with_another():
+def test_the_bootstrap_is_determined_by_its_seed():
     model = seeds_of(0.5)
     first, again, other = (uncertainty(ClassCounts.ua, model, seed) for seed in (42, 42, 43))
     assert first == again != other
@@ -88,7 +88,7 @@ def test_seeds_that_differ_widen_the_interval_and_not_the_error_over_speakers(me
     assert spread.se > 2 * spread.se_speakers
 
 
-def test_a_seed_given_twice_narrows_nothing():
+def test_a_duplicate_seed_does_not_narrow_the_interval():
     folds = folds_of(seed=1)
     once, twice = (uncertainty(ClassCounts.ua, [folds] * times, 42) for times in (1, 2))
     assert once.interval == pytest.approx(twice.interval)

@@ -1,4 +1,4 @@
-"""The calibration of an experiment's models: its figures, its place in the report, and what it refuses."""
+"""The calibration of an experiment's models: its values, its section of the report, and its errors."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_another_manifest_than_the_runs_were_trained_with_is_an_error(results, h
         write_report(results, {}, {})
 
 
-def test_validation_logits_that_changed_are_an_error(trained, results):
+def test_changed_validation_logits_are_an_error(trained, results):
     _, run = trained
     path = run_folder(results, run.model.name, run.seed, "Session3") / "validation_logits.npy"
     np.save(path, np.load(path) * 2)

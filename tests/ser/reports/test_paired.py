@@ -1,4 +1,4 @@
-"""The comparison of two models: what is paired, the exact tests, and what could have been seen."""
+"""The comparison of two models: pairing, exact tests, detectable difference, and coverage."""
 
 import math
 from itertools import product
@@ -39,7 +39,7 @@ def test_a_difference_is_that_of_the_headlines_and_changes_sign_with_the_order(s
     assert back.p == pytest.approx(forth.p)
     assert forth.p < 0.05
     assert (back.only_first_right, back.mcnemar_p) == (forth.only_second_right, forth.mcnemar_p)
-    if len(seeds) == 3:  # else each model draws its own number of seeds
+    if len(seeds) == 3:  # otherwise each model draws its own number of seeds
         assert back.interval == pytest.approx((-forth.interval.high, -forth.interval.low))
 
 
@@ -51,7 +51,7 @@ def test_other_utterances_are_an_error_in_every_seed():
 
 
 def test_what_both_models_share_by_speaker_and_by_seed_cancels():
-    """Every speaker and every seed has its own skill, and the second model errs on two more utterances of each."""
+    """Every speaker and every seed has its own skill; the second model errs on two more utterances of each."""
     first, second = [], []
     for seed in range(3):
         for model, more in ((first, 0), (second, 2)):
@@ -69,7 +69,7 @@ def test_what_both_models_share_by_speaker_and_by_seed_cancels():
     assert difference.uncertainty.se == pytest.approx(0, abs=1e-9)
 
 
-def test_luck_of_the_seeds_widens_the_interval_and_what_can_be_detected():
+def test_variation_between_seeds_widens_the_interval_and_the_detectable_difference():
     baseline = [folds_of(9, 0.5)] * 3
     alike = paired.paired_difference([folds_of(1, 0.5)] * 3, baseline, CLASSES, seed=42)
     lucky = paired.paired_difference([folds_of(1, skill) for skill in (0.4, 0.4, 0.8)], baseline, CLASSES, seed=42)
@@ -124,9 +124,9 @@ def test_the_sign_flip_test_agrees_with_plain_loops_over_all_patterns(contributi
 
 
 def test_many_speakers_are_tested_with_random_patterns_that_include_the_observed_one():
-    contributions = np.ones(40)  # the probability of all patterns as far from 0 is 2 / 2^40
+    contributions = np.ones(40)  # a sum this far from 0 has a probability of 2 / 2^40
     assert paired.sign_flip_p(contributions, seed=0) == 1 / (paired.SIGN_PATTERNS + 1)
-    half = np.repeat([1.0, -1.0], [14, 6])  # 20 coins, 14 or more of one side
+    half = np.repeat([1.0, -1.0], [14, 6])  # 20 coins, at least 14 on one side
     tail = 2 * sum(math.comb(20, heads) for heads in range(14, 21)) / 2**20
     first, again = (paired.sign_flip_p(half, seed=1) for _ in range(2))
     assert first == again == pytest.approx(tail, abs=0.005)

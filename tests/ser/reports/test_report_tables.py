@@ -1,4 +1,4 @@
-"""The tables: text in rows and columns, for every place that shows one."""
+"""The tables of a report as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIGURE = {"mean": 0.5, "fold_sd": 0.04, "seed_sd": None, "interval": [0.4, 0.6]}
 
 
 def summary(protocol="heldout", **changes):
-    """As much of ``metrics.json`` as the tables read, of one model."""
+    """The part of ``metrics.json`` that the tables read, for one model."""
     model = {
         "name": "CNN",
         "parameters": 4_730_000,
@@ -32,16 +32,16 @@ def summary(protocol="heldout", **changes):
     ("share", "text"),
     [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (0.0004, "0.0"), (-0.0004, "0.0"), (1.0, "+100.0")],
 )
-def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(share, text):
+def test_a_difference_has_a_sign_unless_it_rounds_to_zero(share, text):
     assert signed(share) == text
 
 
 @pytest.mark.parametrize(("parameters", "text"), [(9999, "9999"), (10_000, "0.01 M"), (94_371_712, "94.37 M")])
-def test_parameters_are_counted_in_millions_where_there_are_many(parameters, text):
+def test_large_numbers_of_parameters_are_in_millions(parameters, text):
     assert millions(parameters) == text
 
 
-def test_names_stand_left_and_numbers_right():
+def test_names_are_left_aligned_and_numbers_right_aligned():
     table = Table(("Name", "number"), [("a", "1"), ("[red]b", "23")])
     assert table.markdown() == "| Name | number |\n| :-- | --: |\n| a | 1 |\n| [red]b | 23 |"
     console = Console(file=io.StringIO(), width=40)
@@ -49,7 +49,7 @@ def test_names_stand_left_and_numbers_right():
     assert console.file.getvalue().splitlines()[2:] == ["a            1 ", "[red]b      23 "]
 
 
-def test_results_give_mean_deviation_interval_and_chance():
+def test_results_have_mean_deviation_interval_and_chance():
     assert report_tables.results(summary()).markdown().splitlines() == [
         "| Model | Parameters | WA, % | 95 % of WA | UA, % | 95 % of UA |",
         "| :-- | --: | --: | --: | --: | --: |",
@@ -58,12 +58,12 @@ def test_results_give_mean_deviation_interval_and_chance():
     ]
 
 
-def test_the_deviation_is_over_seeds_where_there_are_several():
+def test_the_deviation_is_over_seeds_if_there_are_several():
     rows = report_tables.results(summary(ua={**FIGURE, "seed_sd": 0.01})).rows
     assert rows[0][2:5:2] == ("55.0 ± 4.0", "50.0 ± 1.0")
 
 
-def test_only_what_chose_on_the_test_session_is_called_optimistic():
+def test_only_results_of_the_protocol_paper_are_called_optimistic():
     headers = {protocol: report_tables.results(summary(protocol)).header for protocol in ("heldout", "speaker", "last")}
     assert set(headers.values()) == {("Model", "Parameters", "WA, %", "95 % of WA", "UA, %", "95 % of UA")}
     assert report_tables.results(summary("paper")).header == (
@@ -80,7 +80,7 @@ def test_only_what_chose_on_the_test_session_is_called_optimistic():
         ("paper", "last epoch", ("51.0", "49.0")),
     ],
 )
-def test_selection_sets_the_best_test_epoch_beside_what_nothing_of_the_test_part_chose(protocol, how, honest):
+def test_selection_compares_the_best_test_epoch_with_an_epoch_chosen_without_the_test_part(protocol, how, honest):
     table = report_tables.selection(summary(protocol))
     assert table.header == (
         "Model",
@@ -102,7 +102,7 @@ PAIR = {
 }
 
 
-def test_pairs_give_difference_interval_tests_and_what_could_have_been_seen():
+def test_pairs_have_difference_interval_tests_and_detectable_difference():
     table = report_tables.pairs([PAIR])
     assert table.header == (
         *("Pair", "UA,\npoints", "95 %", "p,\nHolm", "80 %\npower", "p, by\nspeaker", "McNemar\np"),

@@ -24,7 +24,7 @@ def read(fake_results):
 
 @pytest.fixture(scope="module")
 def summary_of(fake_runs_of):
-    """The summary of made-up results with so many seeds, under a protocol."""
+    """The summary of made-up results for a number of seeds and a protocol."""
     return functools.cache(lambda seeds=1, protocol="heldout": summarize(read_results(fake_runs_of(seeds, protocol))))
 
 
@@ -47,7 +47,7 @@ def error_of(read):
     return str(error.value)
 
 
-def test_the_plan_survives_the_disk(tmp_path, fake_experiment):
+def test_the_plan_is_written_and_read(tmp_path, fake_experiment):
     plan = Plan(fake_experiment.model_copy(update={"seeds": 3}), FAKE_LABELS, FAKE_FOLDS)
     plan.write(tmp_path)
     assert Plan.read(tmp_path) == plan
@@ -71,7 +71,7 @@ def test_summary_agrees_with_plain_loops_over_the_files(fake_results, read):
 
 
 @pytest.mark.parametrize("protocol", ["heldout", "speaker", "last", "paper"])
-def test_wa_and_ua_are_those_that_training_wrote_down_at_the_epochs_it_chose(summary_of, fake_runs_of, protocol):
+def test_wa_and_ua_equal_the_scores_that_training_recorded_at_the_chosen_epochs(summary_of, fake_runs_of, protocol):
     summary = summary_of(1, protocol)
     assert (summary["protocol"], summary["setting"], summary["seeds"]) == (protocol, "features", [7])
     for model in summary["models"]:
@@ -84,7 +84,7 @@ def test_wa_and_ua_are_those_that_training_wrote_down_at_the_epochs_it_chose(sum
             assert list(model[key]["by_fold"]) == summary["folds"]
 
 
-def test_summary_says_which_epochs_every_run_is_reported_at(summary_of, fake_runs_of):
+def test_summary_has_the_reported_epochs_of_every_run(summary_of, fake_runs_of):
     cnn = summary_of(2, "paper")["models"][0]
     assert list(cnn["epochs"]) == ["7", "8"]
     assert {(seed, fold): epochs for seed, folds in cnn["epochs"].items() for fold, epochs in folds.items()} == {
@@ -93,7 +93,7 @@ def test_summary_says_which_epochs_every_run_is_reported_at(summary_of, fake_run
     assert any(epochs["wa"] != epochs["ua"] for epochs in cnn["epochs"]["7"].values())
 
 
-def test_summary_keeps_the_experiment_s_order_and_pairs_each_model_with_its_baseline(read, fake_experiment):
+def test_summary_keeps_the_order_and_pairs_each_model_with_its_baseline(read, fake_experiment):
     summary = summarize(read())
     assert [model["name"] for model in summary["models"]] == [model.name for model in fake_experiment.models]
     assert [(pair["model"], pair["baseline"]) for pair in summary["pairs"]] == [
@@ -103,7 +103,7 @@ def test_summary_keeps_the_experiment_s_order_and_pairs_each_model_with_its_base
     ]
 
 
-def test_summary_does_not_know_how_long_training_took_nor_the_order_of_the_lines(fake_results, read):
+def test_summary_depends_neither_on_training_times_nor_on_the_order_of_lines(fake_results, read):
     before = summarize(read())
     run = fake_results / "runs" / "CNN" / "seed-7" / "Session1"
     edit_json(run / "run.json", seconds=99.0)
@@ -113,7 +113,7 @@ def test_summary_does_not_know_how_long_training_took_nor_the_order_of_the_lines
     assert training_seconds(read())["CNN"]["7"] == {fold: 99.0 if fold == "Session1" else 12.5 for fold in FAKE_FOLDS}
 
 
-def test_a_figure_of_several_seeds_is_their_mean_with_the_deviation_over_them(summary_of, fake_runs_of):
+def test_several_seeds_are_summarised_by_mean_and_deviation(summary_of, fake_runs_of):
     three = summary_of(3)["models"]
     of_each = {name: records_of(fake_runs_of(3), name) for name in (model["name"] for model in three)}
     for model in three:
@@ -142,8 +142,8 @@ def test_one_seed_has_no_deviation_over_seeds_and_is_the_first_of_three(summary_
     assert three[0]["wa_binomial_se"] == pytest.approx((wa * (1 - wa) / utterances) ** 0.5)
 
 
-def test_the_interval_draws_the_same_speakers_whatever_the_model_and_the_number_of_seeds(fake_results):
-    """Three seeds with the very same answers have the interval of one."""
+def test_the_drawn_speakers_depend_neither_on_the_model_nor_on_the_number_of_seeds(fake_results):
+    """Three seeds with the same predictions have the interval of one."""
     once = summarize(read_results(fake_results))
     plan = Plan.read(fake_results)
     for model in plan.experiment.models:
@@ -163,16 +163,14 @@ def test_the_interval_draws_the_same_speakers_whatever_the_model_and_the_number_
 
 
 def mean_score(records, key, epoch):
-    """Over the runs, the test score at an epoch of each, which ``epoch`` finds among the epochs' scores."""
+    """Mean test score over the runs, at the epoch that ``epoch`` selects from the scores of each."""
     scores = [[of_epoch["test"][key] for of_epoch in record["epochs"]] for record in records]
     return statistics.mean(epoch(of_run) for of_run in scores)
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("protocol", ["heldout", "speaker", "last"])
-def test_selection_bias_is_what_choosing_on_the_test_part_would_add_to_what_is_reported(
-    summary_of, fake_runs_of, protocol, seeds
-):
+def test_selection_bias_is_the_best_test_epoch_minus_the_reported_one(summary_of, fake_runs_of, protocol, seeds):
     for model in summary_of(seeds, protocol)["models"]:
         records = records_of(fake_runs_of(seeds, protocol), model["name"])
         for key in ("wa", "ua"):
@@ -183,7 +181,7 @@ def test_selection_bias_is_what_choosing_on_the_test_part_would_add_to_what_is_r
             assert model["selection_bias"][key] > 0
 
 
-def test_what_chose_on_the_test_part_is_compared_with_the_last_epoch(summary_of):
+def test_the_protocol_paper_is_compared_with_the_last_epoch(summary_of):
     for model in summary_of(1, "paper")["models"]:
         for key in ("wa", "ua"):
             assert model[key]["mean"] == pytest.approx(model["best_test_epoch"][key])
@@ -213,7 +211,7 @@ def test_missing_seed_is_named(fake_results, read):
     assert error_of(read).startswith(f"{missing} does not exist")
 
 
-def test_a_folder_without_a_plan_is_no_results(tmp_path):
+def test_a_folder_without_a_plan_is_an_error(tmp_path):
     assert f"{tmp_path / 'experiment.json'} does not exist" in error_of(lambda: read_results(tmp_path))
 
 
@@ -230,7 +228,7 @@ def test_a_broken_plan_is_named(fake_results, read, changes, sentence):
     assert error_of(read).startswith(f"{path}: {sentence}")
 
 
-def test_a_plan_that_is_no_json_is_named(fake_results, read):
+def test_a_plan_that_is_not_json_is_named(fake_results, read):
     path = fake_results / "experiment.json"
     path.write_text("{")
     assert error_of(read).startswith(f"{path}: not a JSON object")
@@ -429,11 +427,11 @@ def test_predictions_can_be_read_at_any_epoch(read):
         assert np.mean(fold.predictions == fold.labels) == pytest.approx(run.record.epochs[0].test.wa)
 
 
-def test_the_plan_needs_no_corpus_to_be_there(read):
+def test_reading_the_plan_needs_no_corpus(read):
     assert read().experiment.corpus == config.Corpus(path="/nowhere/corpus")
 
 
 def test_reading_results_needs_neither_transformers_nor_matplotlib():
-    heavy = "{'transformers', 'matplotlib'}"  # torch comes with the package itself
+    heavy = "{'transformers', 'matplotlib'}"  # torch is a dependency of the package
     code = f"import sys, temporal_shift.ser.reports.results; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -20,7 +20,7 @@ FILES = ("metrics.json", "report.md", "report.html", "plots/ua.png", "plots/conf
 
 
 class Page(HTMLParser):
-    """What a browser would load, show and run."""
+    """What a browser loads, shows and runs."""
 
     def __init__(self, text):
         super().__init__()
@@ -42,7 +42,7 @@ def write(fake_results):
 
 @pytest.fixture(scope="module")
 def reported_as(fake_runs_of, tmp_path_factory):
-    """Results folders of two models with their reports, of so many seeds under a protocol."""
+    """Results folders of two models with reports, for a number of seeds and a protocol."""
     roots = {}
 
     def of(seeds=1, protocol="heldout"):
@@ -57,14 +57,14 @@ def reported_as(fake_runs_of, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reported(fake_runs, tmp_path_factory):
-    """A results folder of seven models with its report, for the tests that only look."""
+    """A results folder of seven models with its report, for tests that only read."""
     root = shutil.copytree(fake_runs, tmp_path_factory.mktemp("reported") / "results")
     writer.write_report(root, CORPUS, {"torch": "x"})
     return root
 
 
 def planned(root, models):
-    """Put other models into the plan of a results folder."""
+    """Replace the models in the plan of a results folder."""
     plan = Plan.read(root)
     replace(plan, experiment=plan.experiment.model_copy(update={"models": models})).write(root)
 
@@ -73,7 +73,7 @@ def metrics_in(root):
     return json.loads((root / "metrics.json").read_text())
 
 
-def test_report_writes_every_file_and_leaves_no_other(reported):
+def test_the_report_writes_exactly_its_files(reported):
     written = {path.relative_to(reported).as_posix() for path in reported.rglob("*") if path.is_file()}
     assert {path for path in written if not path.startswith("runs/")} == {*FILES, "run_info.json", "experiment.json"}
 
@@ -96,7 +96,7 @@ def test_html_loads_nothing_and_runs_nothing(reported):
     assert "@import" not in html
 
 
-def test_both_reports_hold_what_a_reader_asks_for(reported):
+def test_both_reports_contain_the_experiment_and_its_results(reported):
     ua = metrics_in(reported)["models"][0]["ua"]
     page = Page((reported / "report.html").read_text())
     for text in (page.text, (reported / "report.md").read_text()):
@@ -118,7 +118,7 @@ def test_both_reports_hold_what_a_reader_asks_for(reported):
             assert wanted in text
 
 
-def test_a_report_of_several_seeds_says_so_and_gives_the_deviation_over_them(reported_as):
+def test_a_report_of_several_seeds_has_the_deviation_over_seeds(reported_as):
     root = reported_as(2, "heldout")
     ua = metrics_in(root)["models"][0]["ua"]
     page = Page((root / "report.html").read_text())
@@ -143,14 +143,14 @@ def test_a_report_of_several_seeds_says_so_and_gives_the_deviation_over_them(rep
         ("paper", "the test session itself chose the epoch, once for WA and once for UA"),
     ],
 )
-def test_a_report_says_who_chose_the_epoch(reported_as, protocol, sentence):
+def test_a_report_says_what_chose_the_epoch(reported_as, protocol, sentence):
     root = reported_as(1, protocol)
     assert sentence in Page((root / "report.html").read_text()).text
     assert sentence in (root / "report.md").read_text()
 
 
 def renderings(root):
-    """All that a reader can see of results: the terminal, both reports, the labels of the plot."""
+    """Everything that a reader sees: the terminal, both reports, the labels of the plot."""
     metrics = metrics_in(root)
     axes = plots.ua_by_model(read_results(root), metrics).axes[0]
     return {
@@ -162,7 +162,7 @@ def renderings(root):
     }
 
 
-def test_figures_whose_epochs_the_test_session_chose_are_called_optimistic_wherever_they_are_shown(reported_as):
+def test_results_of_the_protocol_paper_are_called_optimistic_everywhere(reported_as):
     for seeds in (1, 2):
         texts = renderings(reported_as(seeds, "paper"))
         assert [name for name, text in texts.items() if "optimistic" not in text] == []
@@ -173,13 +173,13 @@ def test_figures_whose_epochs_the_test_session_chose_are_called_optimistic_where
 
 
 @pytest.mark.parametrize("protocol", ["heldout", "speaker", "last"])
-def test_figures_whose_epochs_the_test_part_did_not_choose_are_never_called_optimistic(reported_as, protocol):
+def test_results_of_other_protocols_are_never_called_optimistic(reported_as, protocol):
     texts = renderings(reported_as(1, protocol))
     assert [name for name, text in texts.items() if "optimistic" in text.lower()] == []
 
 
 @pytest.mark.parametrize("protocol", ["heldout", "speaker", "last", "paper"])
-def test_both_reports_hold_the_selection_bias(reported_as, protocol):
+def test_both_reports_contain_the_selection_bias(reported_as, protocol):
     root = reported_as(1, protocol)
     metrics = metrics_in(root)
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
@@ -192,7 +192,7 @@ def test_both_reports_hold_the_selection_bias(reported_as, protocol):
         assert cell in page.text
 
 
-def test_learning_curves_show_who_chose_or_else_the_test_sessions(reported_as):
+def test_learning_curves_show_the_validation_part_or_else_the_test_part(reported_as):
     labels = {}
     for protocol in ("heldout", "speaker", "last", "paper"):
         figure = plots.learning_curves(read_results(reported_as(1, protocol)))
@@ -207,7 +207,7 @@ def test_learning_curves_show_who_chose_or_else_the_test_sessions(reported_as):
     }
 
 
-def test_learning_curves_dot_the_epochs_that_the_runs_are_reported_at(reported_as):
+def test_learning_curves_have_dots_at_the_reported_epochs(reported_as):
     results = read_results(reported_as(2, "heldout"))
     dots = plots.learning_curves(results).axes[0].collections[0]
     epochs = [run.record.chosen.ua for folds in results.runs["CNN"] for run in folds]
@@ -217,7 +217,7 @@ def test_learning_curves_dot_the_epochs_that_the_runs_are_reported_at(reported_a
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 12])
-def test_ticks_of_epochs_are_whole(epochs, fake_experiment, tmp_path):
+def test_ticks_of_epochs_are_integers(epochs, fake_experiment, tmp_path):
     models, training = fake_experiment.models[:1], fake_experiment.training.model_copy(update={"epochs": epochs})
     write_fake_runs(tmp_path, fake_experiment.model_copy(update={"models": models, "training": training}))
     (axes,) = plots.learning_curves(read_results(tmp_path)).axes
@@ -232,7 +232,7 @@ def test_every_panel_of_confusion_names_the_axis_of_the_predicted_class(reported
     assert [axes.get_xlabel() for axes in panels if axes.has_data()] == ["predicted"] * 7
 
 
-def test_many_classes_make_no_huge_picture(reported):
+def test_many_classes_do_not_make_a_huge_picture(reported):
     results, metrics = read_results(reported), metrics_in(reported)
     many = replace(results, plan=replace(results.plan, labels=tuple(f"emotion {n}" for n in range(100))))
     model = {**metrics["models"][0], "confusion": [[1] * 100] * 100}
@@ -262,7 +262,7 @@ def test_a_cell_of_a_heatmap_shows_ua_difference_and_half_width_and_marks_what_i
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["50.0", "+1.0 ± 2.5", "61.0", "+3.1 ± 2.0", "40.0*", "−9.0 ± 5.5"]
     frames = [(patch.get_x() + 0.46, patch.get_y() + 0.46) for patch in axes.patches]
-    assert frames == [pytest.approx((1, 0)), pytest.approx((0, 1))]  # of the intervals without 0
+    assert frames == [pytest.approx((1, 0)), pytest.approx((0, 1))]  # intervals without 0
 
 
 def test_folds_of_equal_ua_are_separate_dots(reported):
@@ -271,7 +271,7 @@ def test_folds_of_equal_ua_are_separate_dots(reported):
         ua.update(dict.fromkeys(list(ua)[:3], 0.5))
     figure = plots.ua_by_model(read_results(reported), metrics)
     places = [set(map(tuple, line.get_xydata().tolist())) for line in figure.axes[0].lines]
-    assert [len(dots) for dots in places].count(5) == 7  # of each model, five folds
+    assert [len(dots) for dots in places].count(5) == 7  # seven models with five folds each
 
 
 def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
@@ -291,7 +291,7 @@ def test_a_model_name_stays_text_in_every_output(fake_results, fake_experiment):
         assert name in terminal(table(metrics), width=100)
 
 
-def test_markdown_report_holds_the_readme_s_tables(reported):
+def test_the_markdown_report_contains_the_tables(reported):
     metrics, text = metrics_in(reported), (reported / "report.md").read_text()
     assert report_tables.results(metrics).markdown() in text
     assert report_tables.pairs(metrics["pairs"]).markdown() in text
@@ -321,7 +321,7 @@ def test_an_experiment_without_baselines_has_no_table_of_pairs(fake_results, fak
     assert "Each model and its baseline" not in (fake_results / "report.md").read_text()
 
 
-def test_further_sections_stand_after_the_results(fake_results):
+def test_further_sections_follow_the_results(fake_results):
     table = Table(("One", "two"), [("a", "b")])
 
     def more(results, metrics):
@@ -348,7 +348,7 @@ def test_a_missing_run_writes_no_report(fake_results, write):
     assert not any((fake_results / name).exists() for name in FILES)
 
 
-def test_the_training_times_go_where_nothing_is_compared(fake_results, write):
+def test_training_times_are_in_run_info_and_not_in_the_metrics(fake_results, write):
     write()
     info = json.loads((fake_results / "run_info.json").read_text())
     assert info["training_seconds"]["CNN"] == {"7": dict.fromkeys([f"Session{k}" for k in range(1, 6)], 12.5)}
@@ -362,7 +362,7 @@ def terminal(table, width=80):
     return console.file.getvalue()
 
 
-def test_a_model_that_predicts_one_class_only_and_doubtful_folds_are_caveats(fake_results):
+def test_constant_models_and_doubtful_folds_are_caveats(fake_results):
     for path in (fake_results / "runs" / "CNN").glob("*/*/run.json"):
         record, logits = json.loads(path.read_text()), np.load(path.parent / "test_logits.npy")
         logits[:] = [0, 0, 1, 0]

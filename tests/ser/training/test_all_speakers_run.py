@@ -1,4 +1,4 @@
-"""A run on all utterances: it trains for as many epochs as it is told, of the whole schedule, and can be stopped."""
+"""A run on all utterances trains for a given number of epochs of a schedule, and can be stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def record_of(run: AllSpeakersRun) -> dict:
     return json.loads((run.folder / "run.json").read_text())
 
 
-def test_it_trains_on_every_utterance_and_leaves_its_weights_and_record(run):
+def test_it_trains_on_every_utterance_and_writes_weights_and_record(run):
     told = []
     train_on_all_speakers(run, lambda: told.append(1))
     assert len(told) == len(record_of(run)["train_losses"]) == 3
@@ -49,7 +49,7 @@ def test_it_follows_the_whole_schedule_and_stops(run, tmp_path):
     assert not one.equal(other)
 
 
-def test_stopped_it_continues_from_its_checkpoint_and_ends_with_the_same_weights(run, tmp_path):
+def test_a_stopped_run_continues_to_the_same_weights(run, tmp_path):
     whole = replace(run, folder=tmp_path / "whole")
     train_on_all_speakers(whole)
     stopped = with_(run, checkpoint_seconds=0.0)

@@ -1,4 +1,4 @@
-"""Temperature scaling: what it finds, what it leaves, and the error that it is measured by."""
+"""Temperature scaling and the expected calibration error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_temperature_lowers_the_error_of_probabilities_that_are_too_high_and_c
     assert expected_calibration_error(after, labels) < 0.02
 
 
-@pytest.mark.parametrize("wrong", [0, 4])  # all right, and all wrong
+@pytest.mark.parametrize("wrong", [0, 4])  # all correct, all wrong
 def test_without_a_best_temperature_it_stays_within_bounds(wrong):
     labels = np.array([0, 1, 2, 3])
     logits = 5.0 * np.eye(4)[(labels + (wrong > 0)) % 4]
@@ -68,13 +68,13 @@ def test_the_calibration_error_is_that_of_its_definition(bins):
     assert expected_calibration_error(probabilities, labels, bins) == pytest.approx(expected)
 
 
-def test_a_certain_and_right_prediction_has_no_calibration_error():
+def test_certain_and_correct_predictions_have_no_calibration_error():
     assert expected_calibration_error(np.eye(4), np.arange(4)) == 0
     assert expected_calibration_error(np.eye(4), (np.arange(4) + 1) % 4) == 1
 
 
 @pytest.mark.parametrize(("rows", "labels"), [((0, 4), 0), ((3, 4), 2), ((3,), 3)])
-def test_other_than_one_label_for_each_row_is_an_error(rows, labels):
+def test_a_number_of_labels_other_than_rows_is_an_error(rows, labels):
     for function in (temperature, log_loss, expected_calibration_error):
         with pytest.raises(ValueError, match="labels must be"):
             function(np.ones(rows), np.zeros(labels, dtype=int))

@@ -1,4 +1,4 @@
-"""How the utterances of an epoch are divided into steps, processes and passes."""
+"""The split of an epoch into steps, processes and passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(tmp_path) -> Run:
 
 
 def epoch_of(rows: int, batch_size: int, passes: int, processes: int, **settings: object) -> list[list[list[int]]]:
-    """What each process gets of an epoch."""
+    """The batches of each process in an epoch."""
     shares = [
         Batches(rows, batch_size, passes=passes, rank=rank, processes=processes, **settings)
         for rank in range(processes)
@@ -39,7 +39,7 @@ def test_an_epoch_has_each_row_once(plan, shuffle):
 
 
 @given(plans, st.booleans())
-def test_the_shares_of_a_step_add_up_to_it_and_are_alike(plan, shuffle):
+def test_the_shares_of_a_step_add_up_to_it_and_differ_by_at_most_one(plan, shuffle):
     rows, batch_size, passes, _ = plan
     (order,) = epoch_of(rows, rows, 1, 1, shuffle=shuffle)
     batches = epoch_of(*plan, shuffle=shuffle)
@@ -55,7 +55,7 @@ def test_the_shares_of_a_step_add_up_to_it_and_are_alike(plan, shuffle):
 
 
 @given(plans, st.booleans())
-def test_an_empty_share_is_one_row_of_the_step_that_is_nobodys(plan, shuffle):
+def test_an_empty_share_is_one_row_of_the_step_without_its_label(plan, shuffle):
     rows, batch_size, passes, _ = plan
     (order,) = epoch_of(rows, rows, 1, 1, shuffle=shuffle)
     for of_process in epoch_of(*plan, shuffle=shuffle):
@@ -67,7 +67,7 @@ def test_an_empty_share_is_one_row_of_the_step_that_is_nobodys(plan, shuffle):
 
 
 @given(plans, st.integers(0, 5), st.integers(0, 3))
-def test_the_order_is_drawn_from_the_seed_and_the_epoch_and_is_the_same_for_all(plan, epoch, seed):
+def test_seed_and_epoch_determine_the_order_in_all_processes(plan, epoch, seed):
     rows = plan[0]
     settings = {"shuffle": True, "epoch": lambda: epoch, "seed": seed}
     (alone,) = epoch_of(rows, rows, 1, 1, **settings)
@@ -76,7 +76,7 @@ def test_the_order_is_drawn_from_the_seed_and_the_epoch_and_is_the_same_for_all(
     assert [processes[position % 2][0][position // 2] for position in range(rows)] == alone[0]
 
 
-def test_another_epoch_and_another_seed_have_another_order_and_no_shuffling_has_the_files():
+def test_the_order_changes_with_epoch_and_seed_and_is_that_of_the_files_without_shuffling():
     orders = {
         tuple(epoch_of(30, 30, 1, 1, shuffle=True, epoch=lambda epoch=epoch: epoch, seed=seed)[0][0])
         for epoch in range(3)
@@ -87,7 +87,7 @@ def test_another_epoch_and_another_seed_have_another_order_and_no_shuffling_has_
     assert epoch_of(5, 4, 1, 2) == [[[0, 2], [4]], [[1, 3], [~4]]]
 
 
-def test_a_row_of_nobodys_is_the_same_utterance_without_its_label(run):
+def test_a_filling_row_is_the_same_utterance_without_its_label(run):
     part = Part(run, run.fold.train, Frames(run.cache))
     assert len(part) == len(run.fold.train) == 32
     for row in (0, 5, 31):

@@ -1,4 +1,4 @@
-"""Two processes under ``torchrun``, as many users start it, against one."""
+"""Two processes under ``torchrun`` compared with one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ for config in sys.argv[1:]:
 def folder(tmp_path_factory) -> Path:
     """Three sessions of 75 utterances, a backbone without dropout, an experiment without masks."""
     folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 75)  # the last of five steps of 16 has 11, not alike for the two
+    write_noise_corpus(folder / "corpus", 75)  # the last of five steps of 16 has 11, an uneven split
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32}, **STILL)).save_pretrained(folder / "backbone")
     return folder
@@ -68,7 +68,7 @@ def experiment(folder: Path, setting: str) -> Path:
 
 @pytest.fixture(scope="module")
 def together(folder, tmp_path_factory) -> tuple[Path, str]:
-    """The folder in which two processes ran the experiments, and what they printed."""
+    """The folder in which two processes ran the experiments, and their output."""
     cwd = tmp_path_factory.mktemp("two")
     configs = [str(experiment(folder, setting)) for setting in SETTINGS]
     command = [*two(free_port()), "--no-python", sys.executable, "-c", COMMANDS, *configs]
@@ -101,7 +101,7 @@ def losses(cwd: Path, setting: str) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_two_processes_give_what_one_gives_within_rounding(setting, folder, together, tmp_path):
+def test_two_processes_give_the_same_result_as_one_up_to_rounding(setting, folder, together, tmp_path):
     cwd, printed = together
     one = tmp_path / "results"
     run_experiment(read_experiment(experiment(folder, setting)), one / setting, one / "features", Console(quiet=True))

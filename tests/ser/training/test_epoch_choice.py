@@ -12,7 +12,7 @@ from temporal_shift.ser.training.epoch_choice import Chosen, Epoch, Scores, best
 
 
 def curve(*epochs: tuple[float, float, float]) -> list[Epoch]:
-    """Epochs by their UA in validation, WA and UA in test; validation WA runs against its UA."""
+    """Epochs by validation UA, test WA and test UA; validation WA is the opposite of its UA."""
     return [
         Epoch(number, 1.0, Scores(1.0, 1 - validation, validation), Scores(1.0, wa, ua))
         for number, (validation, wa, ua) in enumerate(epochs, start=1)
@@ -23,16 +23,16 @@ CURVE = curve((0.3, 0.5, 0.2), (0.6, 0.2, 0.4), (0.6, 0.5, 0.6), (0.4, 0.1, 0.6)
 
 
 @pytest.mark.parametrize("kind", ["heldout", "speaker"])
-def test_the_best_validation_ua_chooses_one_epoch_the_first_of_equals(kind):
+def test_the_first_epoch_with_the_best_validation_ua_is_chosen(kind):
     assert choose(kind, CURVE) == Chosen(wa=2, ua=2)
 
 
-def test_the_last_epoch_is_chosen_by_nobody():
+def test_the_protocol_last_reports_the_last_epoch():
     unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
     assert choose("last", unvalidated) == Chosen(wa=4, ua=4)
 
 
-def test_the_published_protocol_takes_the_best_test_epochs_of_wa_and_ua_apart_the_first_of_equals():
+def test_the_protocol_paper_reports_the_first_best_test_epochs_of_wa_and_ua_separately():
     unvalidated = [replace(epoch, validation=None) for epoch in CURVE]
     assert choose("paper", unvalidated) == best_test_epochs(CURVE) == Chosen(wa=1, ua=3)
 
@@ -42,7 +42,7 @@ scores = st.tuples(*[st.floats(0, 1)] * 3)
 
 @pytest.mark.parametrize("kind", ["heldout", "speaker", "last"])
 @given(epochs=st.lists(st.tuples(scores, st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
-def test_the_test_part_never_chooses_but_under_the_published_protocol(kind, epochs):
+def test_the_test_part_chooses_only_under_the_protocol_paper(kind, epochs):
     seen = curve(*(epoch for epoch, _, _ in epochs))
     other = curve(*((epoch[0], wa, ua) for epoch, wa, ua in epochs))
     assert choose(kind, seen) == choose(kind, other)

@@ -13,7 +13,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 
 
 def manifest_of(sessions: list[dict[str, str]], labels: tuple[str, ...] = ("happy", "sad")) -> Manifest:
-    """Of each session, the classes that a speaker says, by the speaker's name."""
+    """A manifest from the classes of each speaker, by session."""
     rows = [(f"S{number}", *row) for number, session in enumerate(sessions, 1) for row in session.items()]
     spoken = [(session, speaker, label) for session, speaker, said in rows for label in said.split()]
     return Manifest(
@@ -56,7 +56,7 @@ def test_balanced_folds_have_no_caveat():
         ([named("x", "happy sad"), named("y", "sad")], r"training part of the fold S1 .*at least 2 classes.* sad"),
     ],
 )
-def test_one_class_to_learn_from_is_an_error(sessions, message):
+def test_a_corpus_or_training_part_with_one_class_is_an_error(sessions, message):
     with pytest.raises(RecipeError, match=message):
         caveats_of(manifest_of(sessions))
 

@@ -42,11 +42,11 @@ def test_every_utterance_counts_once_for_its_speaker_and_class(pairs):
     assert np.array_equal(counts.utterances, utterances)
 
 
-def test_ua_leaves_out_a_class_that_nobody_speaks():
+def test_ua_ignores_classes_without_utterances():
     confusion = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]])
     assert metrics.unweighted_accuracy(confusion) == (3 / 4 + 1 / 2) / 2
 
 
-def test_binomial_standard_error_is_the_one_the_paper_s_corpus_has():
+def test_the_binomial_standard_error_on_iemocap():
     assert metrics.binomial_standard_error(0.72, 5531) == pytest.approx(0.006, abs=1e-4)
     assert math.isclose(metrics.binomial_standard_error(0.5, 100), 0.05)

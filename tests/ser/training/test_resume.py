@@ -1,4 +1,4 @@
-"""A run that was stopped, and the same command again: the digits of one that was not."""
+"""A stopped run, continued, has the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def checkpoints(run: Run) -> list[Path]:
 
 @pytest.fixture
 def uninterrupted(run, tmp_path) -> Run:
-    """The same run elsewhere, trained without a stop."""
+    """The same run in another folder, without a stop."""
     whole = replace(run, folder=tmp_path / "uninterrupted")
     trained(whole)
     return whole
 
 
 @pytest.mark.parametrize(("blocks", "kind"), [("transformer", "heldout"), ("lstm", "paper")])
-def test_a_stopped_run_goes_on_from_its_checkpoint_and_ends_with_the_same_digits(run, tmp_path, blocks, kind):
+def test_a_stopped_run_continues_from_its_checkpoint_with_the_same_result(run, tmp_path, blocks, kind):
     run = under(run, kind)
     if blocks == "lstm":
         run = replace(run, model=config.Model(name="LSTM", blocks="lstm"))
@@ -57,9 +57,9 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_and_ends_with_the_same_digits
     assert run.is_done()
 
 
-def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uninterrupted):
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(run, uninterrupted):
     with pytest.raises(Stopped):
-        train(run, stop_after(2))  # a minute has not passed
+        train(run, stop_after(2))  # less than a minute has passed
     assert checkpoints(run) == []
     assert not run.is_done()
     assert epochs_told(run) == EPOCHS
@@ -67,7 +67,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_anew(run, uni
 
 
 def flip_a_bit(path: Path) -> None:
-    """As a bad disk does, in the middle of the file; a digit in a text."""
+    """Flip a bit in the middle of the file, or of a digit in JSON, like a bad disk."""
     content = bytearray(path.read_bytes())
     digits = [index for index, byte in enumerate(content) if chr(byte).isdigit()]
     position = digits[-1] if path.suffix == ".json" else len(content) // 2
@@ -91,7 +91,7 @@ def cut_short(path: Path) -> None:
         (Path.unlink, "rng_state.pth"),
     ],
 )
-def test_a_damaged_checkpoint_is_not_continued_from_and_the_run_starts_anew(run, uninterrupted, harm, name):
+def test_a_damaged_checkpoint_is_ignored_and_the_run_starts_again(run, uninterrupted, harm, name):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
     harm(checkpoint / name)
@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_is_not_continued_from_and_the_run_starts_anew(run,
     assert outcome(run) == outcome(uninterrupted)
 
 
-def test_the_checkpoint_of_most_steps_counts_whatever_the_clock_said(run, uninterrupted, tmp_path):
+def test_the_checkpoint_with_the_most_steps_is_used_regardless_of_dates(run, uninterrupted, tmp_path):
     run = stopped(run)
     (first,) = checkpoints(run)
     shutil.copytree(first, tmp_path / "first")
@@ -112,8 +112,8 @@ def test_the_checkpoint_of_most_steps_counts_whatever_the_clock_said(run, uninte
     assert outcome(run) == outcome(uninterrupted)
 
 
-def test_kept_weights_that_are_damaged_before_the_end_are_one_sentence_and_the_run_starts_anew(run):
-    run = with_(run, keep_models=True, learning_rate=1e-30)  # so that the first epoch is the one to keep
+def test_damaged_kept_weights_are_an_error_and_the_run_starts_again(run):
+    run = with_(run, keep_models=True, learning_rate=1e-30)  # the first epoch is the one to keep
     stopped(run)
     flip_a_bit(run.folder / "unfinished" / "model.safetensors")
     with pytest.raises(RecipeError, match=r"unfinished/model\.safetensors.*changed or damaged"):
@@ -123,7 +123,7 @@ def test_kept_weights_that_are_damaged_before_the_end_are_one_sentence_and_the_r
     assert run.is_done()
 
 
-def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrupted):
+def test_an_incomplete_checkpoint_does_not_hide_the_complete_one_before_it(run, uninterrupted):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
     torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
@@ -133,7 +133,7 @@ def test_a_torn_checkpoint_does_not_hide_the_whole_one_before_it(run, uninterrup
     assert outcome(run) == outcome(uninterrupted)
 
 
-def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_digits(run, tmp_path):
+def test_a_run_that_is_stopped_repeatedly_has_the_same_result(run, tmp_path):
     run = with_(run, epochs=5)
     whole = replace(run, folder=tmp_path / "whole")
     trained(whole)
@@ -145,7 +145,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_digits(run, tm
     assert outcome(run) == outcome(whole)
 
 
-def test_a_stopped_run_of_other_inputs_is_not_gone_on_with(run, tmp_path):
+def test_a_stopped_run_with_other_inputs_is_not_continued(run, tmp_path):
     changed = with_(run, learning_rate=1e-3)
     whole = replace(changed, folder=tmp_path / "whole")
     trained(whole)
@@ -154,7 +154,7 @@ def test_a_stopped_run_of_other_inputs_is_not_gone_on_with(run, tmp_path):
     assert outcome(changed) == outcome(whole)
 
 
-def test_a_done_run_of_other_inputs_is_not_done_while_it_is_trained_again(run):
+def test_a_run_with_other_inputs_is_not_done_while_it_is_trained_again(run):
     trained(run)
     changed = with_(run, learning_rate=1e-3)
     with pytest.raises(Stopped):
@@ -164,7 +164,7 @@ def test_a_done_run_of_other_inputs_is_not_done_while_it_is_trained_again(run):
 
 
 @pytest.mark.parametrize("name", ["unfinished/inputs.json", "unfinished"])
-def test_an_unfinished_run_that_does_not_say_what_it_is_starts_anew(run, uninterrupted, name):
+def test_an_unfinished_run_without_its_inputs_starts_again(run, uninterrupted, name):
     run = stopped(run)
     path = run.folder / name
     shutil.rmtree(path) if path.is_dir() else path.write_text("{")
@@ -172,8 +172,8 @@ def test_an_unfinished_run_that_does_not_say_what_it_is_starts_anew(run, uninter
     assert outcome(run) == outcome(uninterrupted)
 
 
-@pytest.mark.parametrize("size", [50_000, 120_000])  # too small for the weights, and for the optimiser's state
-def test_a_checkpoint_on_a_full_disk_is_one_sentence_and_leaves_nothing_to_continue_from(run, uninterrupted, size):
+@pytest.mark.parametrize("size", [50_000, 120_000])  # too small for the weights, and for the optimizer state
+def test_a_checkpoint_on_a_full_disk_is_a_one_line_error_and_leaves_no_checkpoint(run, uninterrupted, size):
     with file_size_limit(size), pytest.raises(RecipeError, match=r"checkpoint-4 cannot be written"):
         train(with_(run, checkpoint_seconds=0.0))
     assert checkpoints(run) == []
@@ -181,7 +181,7 @@ def test_a_checkpoint_on_a_full_disk_is_one_sentence_and_leaves_nothing_to_conti
     assert outcome(run) == outcome(uninterrupted)
 
 
-def test_training_needs_few_file_descriptors_and_without_any_the_run_starts_anew(run, uninterrupted):
+def test_training_needs_few_file_descriptors_and_restarts_after_lacking_them(run, uninterrupted):
     with file_limit(0), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         train(run)
     assert not run.is_done()

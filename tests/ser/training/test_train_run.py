@@ -1,4 +1,4 @@
-"""One run: what it writes, what it depends on, and that the test session chooses nothing."""
+"""One run: its files, its inputs, and that the test session chooses nothing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_no_validation_logits_of_another_protocol_are_left(run):
     assert sorted(path.name for path in run.folder.iterdir()) == FILES[:-1]
 
 
-def test_the_same_run_gives_the_same_digits(run, tmp_path):
+def test_the_same_run_gives_the_same_result(run, tmp_path):
     trained(run)
     again = replace(run, folder=tmp_path / "again")
     trained(again)
@@ -111,7 +111,7 @@ def test_the_same_run_gives_the_same_digits(run, tmp_path):
 
 
 def test_another_seed_starts_from_other_weights(run, tmp_path):
-    run = with_(run, learning_rate=1e-12)  # and hardly leaves them
+    run = with_(run, learning_rate=1e-12)  # the weights hardly change
     other = replace(run, seed=43, folder=tmp_path / "other")
     assert [trained(each)[0]["seed"] for each in (run, other)] == [42, 43]
     one, two = (np.load(each.folder / "test_logits.npy")[0] for each in (run, other))
@@ -128,7 +128,7 @@ def test_the_predictions_are_those_of_the_epoch_chosen_for_ua(run, monkeypatch):
 
 
 def without_the_test_session(run: Run, folder: Path) -> Run:
-    """The run with every test label another one, and test frames of noise."""
+    """The run with changed test labels, and noise as test frames."""
     noise = frames_of(run)
     noise[list(run.fold.test)] = np.random.default_rng(1).normal(size=(len(run.fold.test), 5, 32))
     relabelled = list(run.manifest.utterances)
@@ -141,7 +141,7 @@ def without_the_test_session(run: Run, folder: Path) -> Run:
 
 @pytest.mark.parametrize("kind", ["heldout", "last"])
 def test_the_test_session_chooses_nothing(run, tmp_path, kind):
-    """With every test label another one, and test frames of noise, training goes the very same way."""
+    """With changed test labels and noise as test frames, training is exactly the same."""
     run = under(run, kind)
     record, other = trained(run)[0], trained(without_the_test_session(run, tmp_path))[0]
     assert other["chosen"] == record["chosen"]
@@ -170,7 +170,7 @@ def test_a_speaker_is_tested_where_the_protocol_is_by_speaker(run):
     assert all(epoch["validation"] for epoch in record["epochs"])
 
 
-def test_a_run_is_done_until_something_that_decides_it_changes(run):
+def test_a_run_is_done_until_one_of_its_inputs_changes(run):
     assert not run.is_done()
     trained(run)
     assert run.is_done()
@@ -192,7 +192,7 @@ def test_a_run_is_done_until_something_that_decides_it_changes(run):
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_a_corrected_label_means_that_a_run_is_not_done(run, part):
+def test_a_run_is_not_done_after_a_label_was_corrected(run, part):
     trained(run)
     corrected = list(run.manifest.utterances)
     index = getattr(run.fold, part)[0]
@@ -200,12 +200,12 @@ def test_a_corrected_label_means_that_a_run_is_not_done(run, part):
     assert not replace(run, manifest=Manifest(tuple(corrected), LABELS)).is_done()
 
 
-def test_settings_that_do_not_change_the_digits_leave_a_run_done(run):
+def test_settings_that_do_not_change_the_result_leave_a_run_done(run):
     trained(run)
     for same in (
         replace(run, model=run.model.model_copy(update={"baseline": ("Transformer",)})),
         with_(run, checkpoint_seconds=0.0, workers=2, tensorboard=True),
-        with_(run, seed=41),  # of the experiment's first run, and this one has its own
+        with_(run, seed=41),  # the seed of the first run; this run has its own
     ):
         assert same.is_done()
 
@@ -226,8 +226,8 @@ def losses(record: dict) -> list[float]:
 
 
 @pytest.mark.parametrize(("rows", "passes"), [(32, 2), (29, 4), (25, 2)])
-def test_a_step_in_several_passes_is_the_step_in_one(run, tmp_path, rows, passes):
-    """The last step of an epoch, too, which may have five utterances, or one."""
+def test_gradient_accumulation_gives_the_same_step(run, tmp_path, rows, passes):
+    """Including the last step of an epoch, with five utterances or one."""
     run = replace(
         run,
         experiment=run.experiment.model_copy(update={"spec_augment": NO_MASKS}),
@@ -238,7 +238,7 @@ def test_a_step_in_several_passes_is_the_step_in_one(run, tmp_path, rows, passes
     np.testing.assert_allclose(losses(trained(divided)[0]), losses(once), rtol=0, atol=1e-5)
 
 
-def test_a_loss_that_is_not_finite_is_an_error_that_says_where_and_what_to_try(run):
+def test_a_loss_that_is_not_finite_is_an_error_with_the_place_and_a_remedy(run):
     frames = frames_of(run)
     frames[run.fold.train[5]] = np.nan
     broken = replace(run, cache=cache_of(run.folder, frames))
@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_where_and_what_to_try(r
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_outputs_that_are_not_finite_are_an_error_and_no_class(run, part):
+def test_outputs_that_are_not_finite_are_an_error(run, part):
     frames = frames_of(run)
     frames[getattr(run.fold, part)[5]] = np.nan
     broken = replace(run, cache=cache_of(run.folder, frames))
@@ -259,8 +259,8 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_class(run, part):
     assert not broken.is_done()
 
 
-def test_the_curves_can_be_followed_in_tensorboard(run, monkeypatch):
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "/nowhere")  # as it was, when the test is over
+def test_the_learning_curves_are_written_for_tensorboard(run, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "/nowhere")  # restored after the test
     trained(with_(run, tensorboard=True))
     (events,) = (run.folder / "tensorboard").rglob("events.out.tfevents.*")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -280,7 +280,7 @@ def test_a_missing_tensorboard_is_an_error_with_the_command_that_installs_it(run
         train(with_(run, tensorboard=True))
 
 
-def test_bfloat16_trains_and_gives_other_digits(run, tmp_path):
+def test_bfloat16_trains_with_another_result(run, tmp_path):
     whole, _ = trained(run)
     half, _ = trained(replace(with_(run, precision="bfloat16"), folder=tmp_path / "half"))
     assert losses(half) != losses(whole)
@@ -330,7 +330,7 @@ def rates(monkeypatch) -> list[float]:
     return seen
 
 
-STEPS = np.arange(12)  # 32 utterances in batches of 8, 3 epochs, the first to warm up
+STEPS = np.arange(12)  # 32 utterances in batches of 8, 3 epochs with one of warm-up
 FALLING = {
     "cosine": 0.5 * (1 + np.cos(np.pi * (STEPS - 4) / 8)),
     "linear": 1 - (STEPS - 4) / 8,
@@ -339,12 +339,12 @@ FALLING = {
 
 
 @pytest.mark.parametrize("schedule", FALLING)
-def test_the_learning_rate_warms_up_and_then_falls_as_its_schedule_says(run, rates, schedule):
+def test_the_learning_rate_warms_up_and_then_follows_its_schedule(run, rates, schedule):
     train(with_(run, schedule=schedule))
     np.testing.assert_allclose(rates, 5e-4 * np.where(STEPS < 4, STEPS / 4, FALLING[schedule]), atol=1e-12)
 
 
-def test_the_published_learning_rate_is_kept_over_a_stop(run, rates):
+def test_the_published_learning_rate_continues_after_a_stop(run, rates):
     run = with_(run, schedule="paper")
     train(replace(run, folder=run.folder.with_name("whole")))
     whole = rates.copy()
@@ -354,7 +354,7 @@ def test_the_published_learning_rate_is_kept_over_a_stop(run, rates):
     assert rates == [*whole[:8], *whole[4:]]  # the second epoch was not finished
 
 
-def test_the_layers_weights_learn_where_they_are_weighed(run, tmp_path):
+def test_layer_weights_are_trained(run, tmp_path):
     layers = np.stack([frames_of(run)] * 3, axis=1)
     weighted = replace(run, cache=cache_of(tmp_path, layers), folder=tmp_path / "weighted")
     assert trained(weighted)[0]["parameters"] == trained(run)[0]["parameters"] + 3
@@ -363,7 +363,7 @@ def test_the_layers_weights_learn_where_they_are_weighed(run, tmp_path):
 def test_a_learning_rate_of_a_model_replaces_that_of_the_training(run, tmp_path):
     own = replace(run, model=run.model.model_copy(update={"learning_rate": 0.002}))
     assert own.inputs["model"]["learning_rate"] == 0.002
-    assert "learning_rate" not in run.inputs["model"]  # finished runs of earlier versions stay finished
+    assert "learning_rate" not in run.inputs["model"]  # keeps finished runs of earlier versions finished
     of_training = replace(with_(run, learning_rate=0.002), folder=tmp_path / "other")
     trained(own)
     trained(of_training)
