@@ -118,7 +118,7 @@ def demo(
         Path | None,
         typer.Option(
             help="File with one line, user:password, to protect the page.",
-            show_default=f"${_AUTH}",
+            show_default="the variable above",
         ),
     ] = None,
     without_password: Annotated[
@@ -127,7 +127,10 @@ def demo(
     channel: Channel = "mean",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Serve a web page that compares the predictions of two models for uploads, recordings and examples."""
+    """Serve a web page that compares the predictions of two models for uploads, recordings and examples.
+
+    The variable TEMPORAL_SHIFT_DEMO_AUTH can contain user:password instead of --auth.
+    """
     if model is None:
         model, baseline = _model_of_the_clone("Shiftformer"), baseline or _model_of_the_clone("Transformer")
     if baseline is None and baseline_revision is not None:

@@ -29,7 +29,7 @@ class Grid:
     strides: tuple[int, ...] = (1,)
 
     def experiment(self, base: Experiment) -> Experiment:
-        """``base`` with the models of the grid instead of its own, and a model without a shift per kind of blocks.
+        """Replace the models of ``base`` by those of the grid, and one model without a shift per kind of blocks.
 
         Raises:
             RecipeError: If an axis contains an invalid value, or no combination is possible.

@@ -119,7 +119,7 @@ class Gate:
         return self.any_address
 
     def _has(self, name: str) -> bool:
-        """Whether the name is that of a file in the temporary folder."""
+        """Whether the temporary folder contains a file of this name."""
         try:
             path = Path(name).resolve()
             return path.is_relative_to(self.folder.resolve()) and path.is_file()

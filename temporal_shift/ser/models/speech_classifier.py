@@ -370,8 +370,8 @@ def _weights_elsewhere(settings: SpeechClassifierConfig, folder: Path, allow_dow
         name = str((folder / name).resolve())
     elif name.startswith((".", "/")):
         raise RecipeError(
-            f"the encoder of the model {folder} must be at {folder / name}, but is not there: put it there, or save "
-            "the model with its encoder"
+            f"the encoder of the model {folder} must be at {folder / name}, which does not exist: put it there, or "
+            "save the model with its encoder"
         )
     source = settings_of.Backbone(name=name, revision=settings.backbone.get("revision"))
     encoder = load_backbone(source, settings.clip_seconds, allow_download=allow_download)

@@ -35,7 +35,7 @@ _DIMS = {
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
     """Build a Hugging Face model with a copy of a torchaudio model's weights, in eval mode.
 
-    The outputs equal those of ``torchaudio.models.Wav2Vec2Model``; dropout is that of ``torchaudio.pipelines``. Both
+    The outputs equal those of ``torchaudio.models.Wav2Vec2Model``, with the dropout of ``torchaudio.pipelines``. Both
     base models have the same architecture, so HuBERT base also becomes a ``Wav2Vec2Model``.
 
     Args:
@@ -125,7 +125,7 @@ def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
         feat_proj_dropout=0.1,
         layerdrop=0.05,
         apply_spec_augment=False,
-        mask_time_prob=0.0,  # torchaudio has no SpecAugment, hence no learned vector for masked frames
+        mask_time_prob=0.0,  # torchaudio has neither SpecAugment nor a learned vector for masked frames
         mask_feature_prob=0.0,
     )
 

@@ -88,14 +88,14 @@ def constant_models(metrics: dict[str, Any]) -> list[str]:
     runs = len(metrics["folds"]) * len(metrics["seeds"])
     return [
         f"{model['name']} predicts one class only in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
-        "is that of a constant prediction."
+        "is the UA of a constant prediction."
         for model in metrics["models"]
         if model["constant_runs"]
     ]
 
 
 def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> tuple[str, ...]:
-    """The caveats of a report: the corpus's note, those of the corpus and the folds, and those of the figures."""
+    """The caveats of a report: the note of the corpus, then caveats of the corpus, the folds and the results."""
     found = [_seeds_behind_the_intervals(len(metrics["seeds"])), _speakers_behind_the_intervals(metrics)]
     if is_optimistic(metrics):
         found.insert(

@@ -58,7 +58,7 @@ def write_report(
             ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/*.png`` is replaced
             atomically.
         corpus_summary: Facts about the corpus. A ``"note"`` becomes the first caveat.
-        run_info: JSON data that may differ between runs: versions, device and the like. It goes to ``run_info.json``
+        run_info: JSON data that may differ between runs, such as versions and the device. It goes to ``run_info.json``
             with the training times, so that the same predictions always give the same ``metrics.json``.
         more: Returns further sections, which follow the results.
         caveats: Sentences about the corpus and the folds, for the section of caveats.

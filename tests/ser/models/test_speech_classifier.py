@@ -173,7 +173,7 @@ def test_without_its_encoder_the_folder_is_small_and_refers_to_it(tmp_path):
     whole = SpeechClassifier.from_pretrained(moved / "whole")
     np.testing.assert_array_equal(probabilities(whole, waves), probabilities(model, waves))
     with pytest.raises(
-        RecipeError, match=r"the encoder of the model .* must be at .*/model/\.\./encoder, but is not there: put it"
+        RecipeError, match=r"the encoder of the model .* must be at .*/model/\.\./encoder, which does not exist: put it"
     ):
         load_speech_classifier(str(moved / "model"))
 
