@@ -1,1 +1,1 @@
-"""Benchmarks of the package, run by ``python -m benchmarks``; not a part of the wheel."""
+"""Benchmarks of the package: ``python -m benchmarks``. Not part of the wheel."""

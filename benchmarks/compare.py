@@ -3,8 +3,8 @@
 Absolute times of two runs are not comparable, as other work slows the machine. The ratio of our time to the other
 implementations in the same run is. A *change* is this ratio in B divided by the one in A. Its 95 % interval covers two
 kinds of noise: within a run, estimated by resampling the rounds, and between runs, estimated from the changes of the
-other implementations, whose code is the same in both. It is corrected for the number of rows (Bonferroni). A row whose
-interval excludes 1 is slower or faster; the others are noise.
+other implementations, which have the same code in both. It is corrected for the number of rows (Bonferroni). If it
+excludes 1, the row is slower or faster; otherwise the difference is noise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .report.tables import quantity
 
 RESAMPLES = 4000
 ERROR = 0.05  # family-wise, over all rows
-WEIGHED = 1.05  # peak memory is counted in pages and varies by a few of them
+MEMORY_NOISE = 1.05  # peak memory is counted in pages and varies by a few of them
 SAME = ("suite", "what", "setting", "timer", "form", "shape", "dtype", "unit")
 
 
@@ -105,7 +105,7 @@ def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Cha
     if not pairs and not _pairs(before, after, "count"):
         raise ValueError("the records have no row in common; they must be of the same suite and settings")
     timed = [pair for pair in pairs if pair[0]["unit"] == "s"]
-    return notes, [*_changes(timed), *_weighed(pairs)], list(_other_counts(before, after))
+    return notes, [*_changes(timed), *_memory_changes(pairs)], list(_other_counts(before, after))
 
 
 def _pairs(before: list[Line], after: list[Line], kind: str) -> list[tuple[Line, Line]]:
@@ -151,12 +151,12 @@ def _against_the_others(line: Line, form: str, without: str | None = None) -> li
     return [math.log(own) - statistics.fmean(map(math.log, rest)) if rest else math.log(own) for own, *rest in rounds]
 
 
-def _weighed(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
-    """Changes of memory, which has no rounds: a factor below ``WEIGHED`` is noise."""
+def _memory_changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
+    """Changes of memory, which has no rounds: a factor below ``MEMORY_NOISE`` is noise."""
     for before, after in pairs:
         if before["unit"] == "B" and before["median"]:
             ratio = after["median"] / before["median"]
-            yield Change(before, after, ratio, ratio / WEIGHED, ratio * WEIGHED)
+            yield Change(before, after, ratio, ratio / MEMORY_NOISE, ratio * MEMORY_NOISE)
         elif before["unit"] == "B" and after["median"]:
             yield Change(before, after, math.inf, math.inf, math.inf)
 

@@ -242,13 +242,13 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _write(out: Path, environment: Line, done: list[Step], say: Clock) -> None:
-    """The record and the page of the steps until now."""
+    """Write the record and the page of the steps so far."""
     lines = [{"suite": "gpu", "kind": "step", **environment, **step.line()} for step in done]
     of_suites = {step.name: found for step in done if (found := _lines_of(out, step))}
     record_file.write(out / "gpu.jsonl", [*lines, *(line for found in of_suites.values() for line in found)])
     try:
         page = page_of(environment, done, of_suites)
-    except Exception as error:  # the record is more than the page
+    except Exception as error:  # keep the record even if the page fails
         say(f"no page: {error!r}")
         return
     with atomic_write(out / "gpu.md") as file:

@@ -48,9 +48,9 @@ def gpu_samples(functions: Functions, timer: str, *, device: str, seconds: float
     sample = {WALL: _wall, DEVICE: _device, GRAPH: _graph}[timer]
     ways = {name: way for name, function in functions.items() if (way := sample(function, machine)) is not None}
     samples: Samples = {name: [] for name in ways}
-    least = min((way.rounds for way in ways.values()), default=0)
+    min_rounds = min((way.rounds for way in ways.values()), default=0)
     end = time.perf_counter() + seconds * len(ways)
-    while time.perf_counter() < end or any(len(values) < least for values in samples.values()):
+    while time.perf_counter() < end or any(len(values) < min_rounds for values in samples.values()):
         for name in random.sample(list(ways), len(ways)):
             samples[name].append(ways[name]())
     return samples

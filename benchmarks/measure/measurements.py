@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-MOST_SAMPLES = 25  # per form in a record; more rounds are merged to the medians of neighbouring rounds
+MAX_SAMPLES = 25  # per form in a record; more rounds are merged to the medians of neighbouring rounds
 OURS = "ours"
 
 Line = dict[str, Any]  # one line of a record
@@ -107,8 +107,8 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def joined(values: Sequence[float]) -> list[float]:
-    """At most ``MOST_SAMPLES`` values: medians of neighbouring rounds, so samples of two forms stay paired."""
-    groups = min(len(values), MOST_SAMPLES)
+    """At most ``MAX_SAMPLES`` values: medians of neighbouring rounds, so samples of two forms stay paired."""
+    groups = min(len(values), MAX_SAMPLES)
     edges = [round(len(values) * group / groups) for group in range(groups + 1)]
     return [statistics.median(values[start:stop]) for start, stop in pairwise(edges)]
 

@@ -46,8 +46,8 @@ def sampled(
     calls = {name: _calls_of_a_sample(timer) for name, timer in timers.items()}
     samples: Samples = {name: [] for name in functions}
     end = time.perf_counter() + seconds * len(functions)
-    least = 3 if 1 in calls.values() else 15
-    while time.perf_counter() < end or len(samples[next(iter(functions))]) < least:
+    min_rounds = 3 if 1 in calls.values() else 15
+    while time.perf_counter() < end or len(samples[next(iter(functions))]) < min_rounds:
         for name in random.sample(list(functions), len(functions)):
             if calls[name] == 1:  # one warm-up call; timeit makes two
                 measured = timers[name].blocked_autorange(min_run_time=0.0)

@@ -130,12 +130,12 @@ def _forward_and_backward(x: Tensor, name: str, given: dict, timed: Timed) -> li
     functions = {peer: both(function) for peer, function in functions.items()}
     _check_equal(functions)
     rows = _rows("forward + backward", name, x, 4, timed, {"clone": both(x.clone), **functions}, "clone")
-    least = {"slice assignment": 4, "pad and cat": 1.2, "gather": 1.2} if x.shape == MAIN else dict.fromkeys(PEERS, 1)
+    bound = {"slice assignment": 4, "pad and cat": 1.2, "gather": 1.2} if x.shape == MAIN else dict.fromkeys(PEERS, 1)
     for row in rows:
         for peer in PEERS:
             if peer in row.samples and row.timer != DEVICE:
                 what = f"{peer} / ours, forward + backward, {name}, {tuple(x.shape)}"
-                _goal(row, what, row.to_peer(peer), least[peer], least=True)
+                _goal(row, what, row.to_peer(peer), bound[peer], least=True)
     return rows
 
 
@@ -229,8 +229,8 @@ def _rows(
             continue
         missing = [form for form in functions if form not in samples]
         moved = {"bytes_moved": passes * x.numel() * x.element_size()}
-        least = floor if floor in samples else None
-        row = Measurement(what, samples, name, tuple(x.shape), floor=least, figures=moved, timer=timer, missing=missing)
+        known = floor if floor in samples else None
+        row = Measurement(what, samples, name, tuple(x.shape), floor=known, figures=moved, timer=timer, missing=missing)
         rows.append(row)
     return rows
 

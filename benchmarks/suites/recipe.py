@@ -4,7 +4,7 @@
   Both use the recipe's trainer: three of five sessions train, one validates and one is tested. The two take turns.
   Features are compared before timing. "By FLOP" is the ratio of their floating-point operations.
 - *Bare loop*: an epoch of the recipe's trainer compared with a plain PyTorch loop over tensors in memory, and the
-  FLOP/s of the recipe as a share of those of a matrix product. Weights are compared before timing.
+  FLOP/s of the recipe as a share of a matrix product's. Weights are compared before timing.
 - *Peak memory*: of a new process that fills the cache, including imports and the encoder's weights, for a corpus and
   for one four times as long.
 - *The paper's experiment*: its FLOP, and the hours at the rates measured in the epochs above and at an assumed rate of

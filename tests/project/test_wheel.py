@@ -40,7 +40,7 @@ def test_the_wheel_is_small_and_contains_the_files_of_the_package_only(wheel):
     assert package.strays_of(["tests/test_x.py", "temporal_shift/x.py"]) == ["tests/test_x.py"]
     files = (path for path in (ROOT / "temporal_shift").rglob("*") if path.is_file() and path.suffix != ".pyc")
     assert {path.relative_to(ROOT).as_posix() for path in files} <= names
-    assert wheel.stat().st_size < package.MOST_OF_WHEEL
+    assert wheel.stat().st_size < package.MAX_WHEEL_BYTES
 
 
 def test_wheel_and_sdist_pass_the_checks_of_twine(wheel):

@@ -53,7 +53,7 @@ class LoopCase:
 
 
 def measurement_of(case: LoopCase, model: config.Model, folder: Path) -> Measurement:
-    """The epochs of both loops, with their ratio and the FLOP/s as a share of those of the matrix product."""
+    """The epochs of both loops, with their ratio and the FLOP/s as a share of the matrix product's."""
     run = _run(case, model, folder)
     torch.manual_seed(0)
     classifier = frame_classifier(model, case.frames, LABELS, run.experiment.spec_augment)

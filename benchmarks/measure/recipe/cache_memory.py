@@ -17,7 +17,7 @@ from .rows import PEAK
 
 LONGER = 4  # size of the longer corpus / size of the shorter one
 ENOUGH = 40  # utterances, more than a batch of the encoder
-MOST_GIBIBYTES, MOST_GROWTH = 2, 1.1
+MAX_GIBIBYTES, MAX_GROWTH = 2, 1.1
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def measurements_of(peaks: Sequence[Peak]) -> list[Measurement]:
         figures = {"utterances": peak.utterances, **({} if peak.on_gpu is None else {"on_gpu": peak.on_gpu})}
         setting = f"{peak.encoder}, {peak.utterances} utterances"
         row = Measurement(PEAK, {OURS: [float(peak.resident)]}, setting, unit="B", figures=figures)
-        row.goals = [Goal(f"GiB at the peak of encoding, {setting}", peak.resident / 2**30, MOST_GIBIBYTES)]
+        row.goals = [Goal(f"GiB at the peak of encoding, {setting}", peak.resident / 2**30, MAX_GIBIBYTES)]
         rows.append(row)
     for shorter, longer in zip(peaks[::2], peaks[1::2], strict=True):
         what = f"peak memory, {longer.utterances} / {shorter.utterances} utterances, {longer.encoder}"
-        rows[-1].goals.append(Goal(what, longer.resident / shorter.resident, MOST_GROWTH))
+        rows[-1].goals.append(Goal(what, longer.resident / shorter.resident, MAX_GROWTH))
     return rows

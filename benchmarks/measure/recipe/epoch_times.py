@@ -33,7 +33,7 @@ from ..measurements import OURS, Goal, Measurement
 from .rows import CACHED, ENCODING, EPOCH
 
 CACHED_A_ROUND = 2  # cached epochs per encoding epoch
-LEAST_RATIO = 10
+MIN_RATIO = 10
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Epochs:
     @property
     def goal(self) -> Goal:
         what = f"an epoch that encodes / one on cached features, {self.encoder}, {self.model.name}"
-        return Goal(what, self.ratio, LEAST_RATIO, least=True)
+        return Goal(what, self.ratio, MIN_RATIO, least=True)
 
     def measurement(self, by_flop: float | None) -> Measurement:
         """As a line of the record; a sample of ours is the median of the cached epochs of a round."""

@@ -52,7 +52,7 @@ def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu
     """FLOP of one model of the paper's experiment, for all folds and epochs, and hours at two rates.
 
     Cached frames are encoded once for all folds. Assumptions: training an encoder reaches the FLOP/s of encoding, and a
-    model without a shift reaches those of the model with one.
+    model without a shift reaches the FLOP/s of the model with one.
 
     Args:
         gpu: FLOP per second of a GPU.
