@@ -15,7 +15,7 @@ _FOR_DEVELOPERS = {"dev", "dev-all", "docs", "test"}
 
 
 def report() -> str:
-    """The environment as lines of a name and a value."""
+    """Return the environment as text, one line per name and value."""
     rows = {
         "temporal-shift": __version__,
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -45,7 +45,7 @@ def _gpus(torch: ModuleType) -> dict[str, str]:
 
 
 def _triton(torch: ModuleType) -> str:
-    """Triton's version, and on which GPUs it can compile and launch a kernel."""
+    """Return Triton's version, and the GPUs for which it can compile and launch a kernel."""
     if find_spec("triton") is None:
         return "not installed"
     try:

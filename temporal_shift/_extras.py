@@ -32,7 +32,7 @@ def install_command(extra: str, package: Path = Path(__file__).parent) -> str:
 
 
 def packages_of_extras() -> dict[str, list[str]]:
-    """Extra -> packages that it requires, without other extras; empty if the package is not installed."""
+    """The packages that each extra requires, without other extras; empty if this package is not installed."""
     found: dict[str, list[str]] = {}
     with suppress(PackageNotFoundError):
         for requirement in distribution(NAME).requires or ():
@@ -43,7 +43,7 @@ def packages_of_extras() -> dict[str, list[str]]:
 
 
 def _installed_from() -> str | None:
-    """The URL that pip installed this package from, as pip takes it (PEP 610), or None for the package index."""
+    """The URL that pip installed this package from (PEP 610), as pip accepts it; ``None`` for the package index."""
     try:
         origin = json.loads(distribution(NAME).read_text("direct_url.json") or "null")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The public functions."""
+"""The functions ``temporal_shift`` and ``temporal_shift_add``."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def temporal_shift(
         x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``; any dtype, any strides.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
-        stride: Frames that they move. Negative values swap past and future, 0 is the identity, and with ``L`` or more
-            the moved channels contain only padding. Default: 1.
+        stride: Frames by which they move. Negative values swap past and future, 0 is the identity, and with ``L``
+            or more the moved channels contain only padding. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default, as in the paper), ``"replicate"`` (the
             first or last frame), or ``"circular"`` (the other end).
@@ -113,7 +113,7 @@ def temporal_shift_add(
     time_dim: int = -2,
     channel_dim: int = -1,
 ) -> Tensor:
-    r"""The shift of ``x`` plus ``residual``: :math:`y = \text{shift}(x) + r`.
+    r"""Add ``residual`` to the shift of ``x``: :math:`y = \text{shift}(x) + r`.
 
     On a GPU, it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes
     and reads the shifted tensor. On a CPU, it shifts and then adds in place, if the dtypes allow. If at most an eighth

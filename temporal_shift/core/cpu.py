@@ -102,7 +102,7 @@ def _move(y: Tensor, x: Tensor, start: int, end: int, frames: int, geometry: Shi
 
 
 def _each(x: Tensor, dims: int) -> list[Tensor]:
-    """The elements of the first ``dims`` dims of ``x``."""
+    """Split ``x`` along its first ``dims`` dims into single elements."""
     parts = [x]
     for _ in range(dims):
         parts = [element for part in parts for element in part.unbind(0)]

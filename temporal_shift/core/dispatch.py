@@ -43,7 +43,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The shift in place by ``copy_``, with which autograd decides which views may be written to."""
+    """Shift in place with ``copy_``, so that autograd decides which views may be written to."""
     groups = geometry.moved if bounds is None else geometry.groups
     parts = [x.narrow(geometry.channel_dim, group.start, group.channels) for group in groups]
     for part, group in zip(parts, groups, strict=True):
@@ -54,7 +54,7 @@ def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) ->
 class _Shift(torch.autograd.Function):
     """Saves the geometry and the bounds for backward, and not ``x``.
 
-    It has no ``setup_context``, with which torch binds the signature of ``forward`` in each call, and this takes longer
+    It has no ``setup_context``: with one, torch binds the signature of ``forward`` in each call, which takes longer
     than a short shift.
     """
 
@@ -78,7 +78,7 @@ class _Shift(torch.autograd.Function):
 
 
 class _TransformedShift(_Shift):
-    """As :class:`_Shift`, for forward-mode autograd and ``torch.func``, which need a ``setup_context``."""
+    """Like :class:`_Shift`, for forward-mode autograd and ``torch.func``, which need a ``setup_context``."""
 
     @staticmethod
     def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
@@ -110,7 +110,7 @@ class _TransformedShift(_Shift):
 
 
 class _ShiftInPlace(torch.autograd.Function):
-    """As :class:`_Shift`, in place."""
+    """Like :class:`_Shift`, in place."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
@@ -124,7 +124,7 @@ class _ShiftInPlace(torch.autograd.Function):
 
 
 class _TransformedShiftInPlace(_ShiftInPlace):
-    """As :class:`_ShiftInPlace`, for forward-mode autograd and ``torch.func``."""
+    """Like :class:`_ShiftInPlace`, for forward-mode autograd and ``torch.func``."""
 
     @staticmethod
     def forward(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]

@@ -67,7 +67,7 @@ def _adjoint(geometry: ShiftGeometry) -> ShiftGeometry:
 
 
 def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool) -> tuple[ChannelGroup, ...]:
-    """Groups of one in ``n_div`` channels for each direction, and the rest.
+    """Return a group of one in ``n_div`` channels for each direction, and the remaining channels.
 
     Raises:
         ValueError: If there are too few channels, or ``n_div`` leaves none for a direction.
@@ -84,7 +84,7 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
 
 
 def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
-    """Groups from ``(channels, frames)``, from the first channel on, and the rest.
+    """Return the groups of a list of ``(channels, frames)``, from the first channel on, and the remaining channels.
 
     Raises:
         ValueError: If a group is negative, or the groups need more channels than there are.

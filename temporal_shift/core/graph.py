@@ -50,7 +50,7 @@ def _part(x: Tensor, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
 
 
 def _moved(x: Tensor, bounds: Tensor | None, frames: int, geometry: ShiftGeometry) -> Tensor:
-    """Read ``x`` ``frames`` earlier."""
+    """Return ``x`` shifted: each frame reads the frame ``frames`` earlier."""
     time = geometry.time_dim
     if bounds is None:
         return _MOVES[geometry.padding_mode](x, frames, time)
@@ -92,7 +92,7 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
 
 
 def _clamped(frames: int, length: int) -> int:
-    """Limit a step to the length. A short step does not change, so that the graph does not depend on the length."""
+    """Limit a step to the length. A short step stays as it is, so that the graph does not depend on the length."""
     return frames if abs(frames) <= _MAX_PADDING else max(-length, min(frames, length))
 
 

@@ -30,8 +30,8 @@ class ShiftConv(nn.Module):
         expansion: Width of the hidden layer, divided by ``D``. Default: 4, as in the paper.
         placement: ``"residual"`` (default, the paper's best) or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 16 (the paper's best).
-        stride: Frames that they move. It is not the stride of the convolution, which is always 1. With 0 nothing moves.
-            Default: 1.
+        stride: Frames by which they move. It is not the stride of the convolution, which is always 1. With 0 nothing
+            moves. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
         device: As in ``nn.Linear``.
         dtype: As in ``nn.Linear``.

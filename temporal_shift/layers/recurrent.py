@@ -1,4 +1,4 @@
-"""ShiftLSTM, the layer of the paper's model of that name, and ShiftGRU."""
+"""ShiftLSTM, the layer of the paper's model with this name, and ShiftGRU."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
     Args:
         input_size: Channels, ``D``. It and the other arguments up to ``dtype`` are those of ``nn.LSTM``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: Frames that they move; with 0 nothing moves. Default: 1.
+        stride: Frames by which they move; with 0 nothing moves. Default: 1.
         bidirectional_shift: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
         shift_every_layer: Whether the input of every layer is shifted, instead of only the first. Default: ``False``.
 

@@ -22,7 +22,7 @@ class TemporalShift(nn.Module):
         net: The module that gets the shifted input as its first argument; other arguments are passed on. Default:
             ``None``, the shift alone.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8, as in the Temporal Shift Module.
-        stride: Frames that they move. Default: 1.
+        stride: Frames by which they move. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:

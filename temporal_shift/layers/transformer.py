@@ -41,7 +41,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         nhead: Attention heads. With ``"replace"`` it is checked and not used.
         placement: ``"replace"`` (default, the paper's best), ``"residual"`` or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
-        stride: Frames that they move; with 0 nothing moves. Default: 1.
+        stride: Frames by which they move; with 0 nothing moves. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``True`` (the paper's best).
 
     Shape:
@@ -215,7 +215,7 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
             :class:`ShiftTransformerLayer`.
         max_frames: Maximum length of a sequence, in frames. The table has ``2 * max_frames - 1`` relative positions.
         placement: ``"inplace"`` (default) or ``"residual"``: the shift is before or beside the attention.
-        stride: Frames that the channels move. Default: 0, nothing moves.
+        stride: Frames by which the channels move. Default: 0, nothing moves.
 
     Shape:
         As in :class:`ShiftTransformerLayer`. The layer works in ``nn.TransformerEncoder``.

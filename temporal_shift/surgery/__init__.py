@@ -1,4 +1,4 @@
-"""Add temporal shifts to an existing model, find them, and remove them."""
+"""Add temporal shifts to an existing model, find them, remove them, and save their settings."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def add_temporal_shift(
         branch: With ``"residual"``, the submodule of each chosen module to whose output the shift is added, in the
             first call of each forward; it may be a path with dots. Default: ``None``, the chosen module itself.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
-        stride: Frames that they move; with 0 the output of the model does not change. Default: 1.
+        stride: Frames by which they move; with 0 the output of the model does not change. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:

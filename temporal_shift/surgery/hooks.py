@@ -73,7 +73,7 @@ class Site:
 
 
 class Hook:
-    """The base class of the hooks, by which shifts are found, also in a copy of the model."""
+    """The base class of the hooks. It identifies the shifts of a model, also in a copy of it."""
 
     key = -1
     mixes_frames = True  # read by temporal_shift.streaming, which cannot import this module
@@ -129,7 +129,7 @@ class AddToOutput(Hook):
 
 
 class ForgetInput(Hook):
-    """Deletes a stored input that the branch did not use, because of an error or because it was not called."""
+    """Deletes a stored input that the branch did not use: it raised an error or was not called."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
         site, output = self.site, kwargs_and_output[-1]

@@ -46,7 +46,7 @@ def _sequence_of(t, cu_ptr, sequences, halvings, frames):
 
 @triton.jit
 def _of_group(c, stop_0, stop_1, stop_2, of_0, of_1, of_2, of_3):
-    """The value of the group that contains channel ``c``, out of four."""
+    """Select, of four values, the value of the group that contains channel ``c``."""
     return tl.where(c < stop_0, of_0, tl.where(c < stop_1, of_1, tl.where(c < stop_2, of_2, of_3)))
 
 
@@ -81,7 +81,7 @@ def _earlier(
     SUM: tl.constexpr,
     OFFSET: tl.constexpr,
 ):
-    """The value of each frame ``step`` frames earlier, or of the transpose of that map."""
+    """Load for each frame the value ``step`` frames earlier, or compute the transpose of that map."""
     if PADDING == REPLICATE_TRANSPOSED:
         # A frame gets the gradient of its reader; a border frame also gets those of all frames that read beyond it.
         source = t + step
