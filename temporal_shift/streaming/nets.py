@@ -86,11 +86,25 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
 
 
 class ChainedStream:
-    """A chain of stages: each gets the output of the previous one.
+    """A chain of stages: each gets the output of the previous one. :func:`stream` creates one.
+
+    Args:
+        stages: The stages, first to last.
+        time_dim: The dim of the frames in the output.
+        state: The ``state`` of another chain of the same stages, to continue from. Default: ``None``, a new sequence.
+
+    Raises:
+        ValueError: If ``state`` does not have one part for each stage.
 
     Attributes:
         state: The states of the stages, a tuple.
         delay: Delay of the output, in frames.
+
+    Example:
+        >>> shift = TemporalShift(n_div=2, bidirectional=True)
+        >>> live = ChainedStream([shift.stream(), FramewiseStream(nn.ReLU())], time_dim=-2)
+        >>> live.delay, live(torch.ones(1, 3, 4)).shape, live.flush().shape
+        (1, torch.Size([1, 2, 4]), torch.Size([1, 1, 4]))
     """
 
     def __init__(self, stages: Sequence[Stage], time_dim: int, state: tuple[Any, ...] | None = None) -> None:
@@ -119,7 +133,8 @@ class ChainedStream:
         """End the sequence: return the remaining frames of the output and reset the state.
 
         Raises:
-            ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
+            ValueError: If no part of the net shifts, or there was no chunk, not even an empty one: the shape of a frame
+                is unknown.
         """
         rest: Tensor | None = None
         for stage in self.stages:
@@ -149,7 +164,16 @@ class ChainedStream:
 
 
 class FramewiseStream:
-    """The stage of a net that computes each frame on its own: it has no state and no delay."""
+    """The stage of a net that computes each frame on its own: it has no state and no delay.
+
+    Args:
+        net: The net, from a chunk of frames to as many frames.
+
+    Example:
+        >>> FramewiseStream(nn.ReLU())(torch.tensor([[[-1.0], [2.0]]]))
+        tensor([[[0.],
+                 [2.]]])
+    """
 
     delay = 0
 
@@ -161,7 +185,7 @@ class FramewiseStream:
         return self._net(chunk)
 
     def flush(self) -> None:
-        """There are no remaining frames."""
+        """Return ``None``: no frames remain."""
 
 
 class RecurrentStream:
@@ -171,6 +195,14 @@ class RecurrentStream:
         step: A function of frames and a state (``None`` at first) that returns outputs and a state, like ``nn.LSTM``.
         width: Channels of the output.
         time_dim: The dim of the frames.
+
+    Attributes:
+        state: The state that ``step`` returned last, or ``None`` before the first chunk.
+
+    Example:
+        >>> live = RecurrentStream(nn.LSTM(4, 8, batch_first=True), width=8, time_dim=1)
+        >>> live(torch.randn(2, 3, 4)).shape, live(torch.randn(2, 5, 4)).shape
+        (torch.Size([2, 3, 8]), torch.Size([2, 5, 8]))
     """
 
     delay = 0
@@ -188,7 +220,7 @@ class RecurrentStream:
         return output
 
     def flush(self) -> None:
-        """There are no remaining frames. Reset the state."""
+        """Reset the state and return ``None``: no frames remain."""
         self.state = None
 
 

@@ -15,8 +15,8 @@ class ShiftStream:
     r"""A temporal shift of a sequence in chunks. :meth:`.TemporalShift.stream` creates one.
 
     Let :math:`y = \text{shift}(x)` be the shift of the whole sequence. After :math:`n` frames of ``x`` the stream has
-    returned the first :math:`n - d` frames of ``y``. The delay :math:`d` is how far the shift reads into the future: 0
-    for one direction, ``stride`` for both. :meth:`flush` returns the rest.
+    returned the first :math:`n - d` frames of ``y``. The delay :math:`d` is how far the shift reads into the future:
+    for ``stride`` >= 0, it is 0 in one direction and ``stride`` if ``bidirectional``. :meth:`flush` returns the rest.
 
     ::
 
