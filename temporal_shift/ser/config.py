@@ -457,9 +457,15 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     """Read and validate an experiment, a YAML file.
 
     Args:
+        path: The file. Relative paths in it start from its folder.
         overrides: Values that replace the file's, by section and key; ``""`` is the section of top-level keys.
+            Default: ``None``, no other values.
     Raises:
         RecipeError: If the file cannot be read or a value is invalid; the message names the key.
+    Example:
+        >>> experiment = read_experiment(Path("examples/quickstart/experiment.yaml"), {"training": {"epochs": 3}})
+        >>> experiment.name, experiment.training.epochs
+        ('quickstart', 3)
     """
     data = read_yaml(path, "experiment file")
     if not isinstance(data, dict):

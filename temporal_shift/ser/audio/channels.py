@@ -68,7 +68,7 @@ class Downmix:
         return self.channels > 1 and bool(parts > 1e-9 * self._count and mean < _CANCELLED * parts)
 
     def warning(self, name: str) -> str | None:
-        """A sentence if the channels were averaged and cancel each other."""
+        """A sentence if the channels were averaged and cancel each other, else ``None``."""
         if self.channel != "mean" or not self.cancels:
             return None
         return f"the channels of {name} cancel each other in their mean: choose one of its {self.channels} channels"

@@ -61,16 +61,23 @@ class Measured:
 def read_clip(
     path: Source, seconds: float, sample_rate: int = SAMPLE_RATE, channel: Channel | Downmix = "mean"
 ) -> npt.NDArray[np.float32]:
-    """The first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
+    """Read the first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
 
     Args:
-        channel: ``"mean"`` averages the channels; a number selects one, counted from 0. A :class:`.Downmix` compares
-            the channels as well.
+        path: The audio file, or a binary file object.
+        seconds: Length of the clip.
+        sample_rate: Sample rate of the clip in Hz. Default: 16000.
+        channel: ``"mean"`` (default) averages the channels; a number selects one, counted from 0. A :class:`.Downmix`
+            compares the channels as well.
     Returns:
-        Samples, ``(round(seconds * sample_rate),)``, with a full scale of 1.
+        Samples, ``(round(seconds * sample_rate),)``, float32 with a full scale of 1.
     Raises:
         RecipeError: If the file is missing, empty, not audio or cut off, if it has no such channel, or if its samples
             are not finite or not on a scale of 1.
+    Example:
+        >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
+        >>> read_clip(path, seconds=2.0).shape
+        (32000,)
     """
     with _opened(path, channel) as recording:
         look_ahead = 0.0 if recording.rate == sample_rate else _LOOK_AHEAD
@@ -89,9 +96,18 @@ def read_blocks(
     The blocks together are the recording, one channel, resampled; :func:`read_clip` returns its start.
 
     Args:
+        path: The audio file, or a binary file object.
+        seconds: Approximate length of a block. Default: 1.
+        sample_rate: Sample rate of the blocks in Hz. Default: 16000.
         channel: As for :func:`read_clip`.
+    Yields:
+        Samples, ``(n,)``, float32 with a full scale of 1.
     Raises:
         RecipeError: As :func:`read_clip`, possibly after some blocks.
+    Example:
+        >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
+        >>> sum(len(block) for block in read_blocks(path)) / 16000  # seconds
+        1.5695
     """
     with _opened(path, channel) as recording:
         size = max(1, round(seconds * recording.rate))

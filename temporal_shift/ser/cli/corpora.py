@@ -205,7 +205,7 @@ def describe(
 
 
 def _pairs(columns: str) -> dict[str, str]:
-    """``path=file_id,label=emotion`` as a dictionary."""
+    """Convert ``path=file_id,label=emotion`` to a dictionary."""
     found: dict[str, str] = {}
     for pair in columns.split(","):
         column, equals, name = pair.partition("=")

@@ -36,7 +36,7 @@ Model = Annotated[
 
 
 class Format(str, Enum):
-    """Output formats."""
+    """The output formats of ``live``."""
 
     text = "text"
     json = "json"

@@ -32,7 +32,7 @@ _UNLIMITED = 10_000  # columns of a table outside a terminal: no name is truncat
 
 
 class Format(str, Enum):
-    """Output formats."""
+    """The output formats of ``predict``."""
 
     table = "table"
     json = "json"

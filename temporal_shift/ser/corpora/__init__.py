@@ -47,9 +47,18 @@ _NAMES = {
 def read_corpus(corpus: config.Corpus) -> Manifest:
     """Read a corpus with the reader that its settings name, or, with ``auto``, the reader that fits its files.
 
+    Args:
+        corpus: The settings of the corpus. Every recording is decoded once.
+
     Raises:
         RecipeError: If the reader cannot read the corpus, a recording does not have the ``channel``, or ``labels`` is
             set for a reader other than ``manifest``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> manifest = read_corpus(config.Corpus(path=Path("examples/quickstart/corpus")))
+        >>> manifest.labels, len(manifest.utterances)
+        (('happy', 'angry', 'sad', 'neutral'), 400)
     """
     corpus = with_reader(corpus)
     if corpus.labels is not None and corpus.reader != "manifest":

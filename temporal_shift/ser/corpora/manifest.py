@@ -29,7 +29,24 @@ Style = Literal["improvised", "scripted", ""]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled recording: a whole one, or a turn of a conversation. ``path`` is absolute."""
+    """One labelled recording: a whole one, or a turn of a conversation.
+
+    Attributes:
+        id: A name that is unique in the manifest.
+        path: The audio file, an absolute path.
+        label: The class.
+        speaker: The speaker.
+        session: The session or the speaker group, which makes a fold.
+        start: Start in the conversation, in seconds; 0 if there is none.
+        end: End in the conversation, in seconds; the duration if there is none.
+        samples: Number of samples of each channel.
+        sample_rate: Sample rate of the file in Hz.
+        sha256: SHA-256 of the file, hexadecimal.
+        style: ``"improvised"``, ``"scripted"``, or empty if unknown.
+        channels: Number of channels; ``None`` in manifests of earlier versions.
+        correlation: The lowest correlation of two channels; ``None`` if fewer than two are not silent.
+        cancels: Whether the channels cancel each other in their mean.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
@@ -38,25 +55,30 @@ class Utterance:
     label: Name
     speaker: PathName  # the results of a fold are in a folder with the name of its session or speaker
     session: PathName
-    start: _Seconds  # in the conversation; 0 if there is none
-    end: _Seconds  # in the conversation; the duration if there is none
-    samples: _Count  # of each channel
-    sample_rate: Annotated[int, Field(gt=0, le=MAX_RATE)]  # Hz
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the audio file's bytes
-    style: Style  # empty if unknown
-    channels: _Count | None = None  # None in manifests of earlier versions
-    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None  # the lowest of two channels
-    cancels: bool = False  # whether the channels cancel each other in their mean
+    start: _Seconds
+    end: _Seconds
+    samples: _Count
+    sample_rate: Annotated[int, Field(gt=0, le=MAX_RATE)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    style: Style
+    channels: _Count | None = None
+    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
+    cancels: bool = False
 
     @property
     def seconds(self) -> float:
-        """The whole recording's duration."""
+        """Duration of the whole recording in seconds."""
         return self.samples / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The utterances of a corpus in a fixed order. ``labels[k]`` is class ``k``; ``channel`` of each recording is used.
+    """The utterances of a corpus in a fixed order.
+
+    Attributes:
+        utterances: The utterances.
+        labels: The classes, in the order of the model's outputs.
+        channel: The channel that is read: ``"mean"`` (default), or a number, counted from 0.
 
     Raises:
         RecipeError: If there is no utterance, an id occurs twice, a label is not among the classes, or names of
@@ -83,12 +105,12 @@ class Manifest:
         raise_problems(alike_names(self.utterances, self.labels))
 
     def count(self, *fields: str) -> Counter[Any]:
-        """Utterances by the value of a field, or by the values of several: ``count("session", "label")``."""
+        """Count utterances by the value of a field, or by the values of several: ``count("session", "label")``."""
         return Counter(map(attrgetter(*fields), self.utterances))
 
     @property
     def minutes(self) -> float:
-        """The duration of all recordings."""
+        """Duration of all recordings in minutes."""
         return sum(utterance.seconds for utterance in self.utterances) / 60
 
 
@@ -96,12 +118,26 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write one utterance per line, with the fields of :class:`Utterance` as keys. The file is replaced atomically.
 
     Paths of audio below the manifest's folder are relative to it, so that the two can move together.
+
+    Args:
+        manifest: The manifest.
+        path: The file to write.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> audio = Path("/corpus/anna-1.wav")
+        >>> speech = Utterance("anna-1", audio, "happy", "anna", "anna", 0.0, 1.5, 24000, 16000, "0" * 64, "")
+        >>> manifest = Manifest((speech,), ("happy",))
+        >>> with TemporaryDirectory() as folder:
+        ...     write_manifest(manifest, Path(folder, "manifest.jsonl"))
+        ...     read_manifest(Path(folder, "manifest.jsonl")) == manifest
+        True
     """
     write_bytes(path, manifest_content(manifest, path))
 
 
 def manifest_content(manifest: Manifest, path: Path) -> bytes:
-    """What :func:`write_manifest` writes to ``path``."""
+    """Return the bytes that :func:`write_manifest` writes to ``path``."""
     folder = path.resolve().parent
     rows = []
     for utterance in manifest.utterances:
@@ -118,7 +154,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     Args:
         path: The file. Relative paths in it start from the file's folder.
         labels: The classes, in the order of the model's outputs. Default: all labels, sorted.
-        check_audio: Whether each audio file must exist.
+        check_audio: Whether each audio file must exist. Default: ``False``.
     Raises:
         RecipeError: If the file does not exist or is empty, or lines are invalid. The message names each line.
     """

@@ -110,7 +110,7 @@ def cached_features(
     Args:
         on_progress: Called with the number of utterances done and their total, at the start and after each forward
             pass; not called if nothing is missing.
-        world: The processes that share the work: rank r of n encodes every n-th missing file.
+        world: The processes that share the work: rank r of n encodes every n-th missing shard.
         identity, audio_is_verified: As for :func:`feature_inputs`.
     Raises:
         RecipeError: If the encoder or an audio file cannot be read, or features are not finite.
@@ -281,7 +281,7 @@ def _encode(
 
 
 def batch_size(clip_seconds: float) -> int:
-    """A power of two: it divides a shard, so the bytes of a shard depend on its own utterances only."""
+    """Return a power of two: it divides a shard, so the bytes of a shard depend on its own utterances only."""
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)
 

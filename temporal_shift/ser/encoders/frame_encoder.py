@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class FrameEncoder(nn.Module):
-    """Returns the frames of one layer of an encoder, or of all its layers.
+    """An encoder that returns the frames of one of its layers, or of all.
 
     Args:
         model: A Hugging Face encoder.
@@ -84,6 +84,6 @@ class FrameEncoder(nn.Module):
 
 
 def normalized(waves: Tensor) -> Tensor:
-    """Shift and scale each waveform of ``(B, samples)`` to zero mean and unit variance, as Wav2Vec2FeatureExtractor."""
+    """Normalise each waveform of ``(B, samples)`` to zero mean and unit variance, like ``Wav2Vec2FeatureExtractor``."""
     centred = waves - waves.mean(dim=1, keepdim=True)
     return centred * (centred.square().mean(dim=1, keepdim=True) + 1e-7).rsqrt()

@@ -38,7 +38,7 @@ class ModelFiles:
     Args:
         name: A folder, or a name on the hub.
         revision: A commit, a tag or a branch on the hub. Default: ``main``.
-        allow_download: Whether the hub may be asked. If not, only its cache on this machine is read.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
         kind: What the model is, for messages.
         options: Further arguments of ``hf_hub_download``: ``token``, ``cache_dir``, ``subfolder`` and others.
     """

@@ -111,8 +111,8 @@ class PretrainedEncoder(FrameEncoder):
     """An encoder with the preparation of its input: prepared clips to frames ``(B, frames, hidden_size)``.
 
     There is no attention mask: as in the paper, clips are zero-padded and the padding is encoded. With the layer
-    ``"weighted"`` the output has all ``layers`` hidden states, ``(B, layers, frames, hidden_size)``, for the downstream
-    model to weight: base checkpoints leave Hugging Face's own layer weights uninitialised.
+    ``"weighted"`` the output has all ``layers`` hidden states, ``(B, layers, frames, hidden_size)``, for the classifier
+    to weight: base checkpoints leave Hugging Face's own layer weights uninitialised.
     """
 
     def __init__(

@@ -51,8 +51,8 @@ def package(
         fold: The fold that tests the model. Default: the first.
         seed: The seed of the run. Default: the first.
         holds_backbone: Whether to store the encoder's weights. Without them, the folder is small and refers to the
-            encoder by name; this needs a frozen encoder.
-        half: Whether to store the weights in 16 bits.
+            encoder by name; this needs a frozen encoder. Default: ``True``.
+        half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
         RecipeError: If the run does not exist or did not keep its model, or ``out`` exists.
     """

@@ -68,17 +68,17 @@ def run_experiment(
         ray: The address of a Ray cluster to train on. Default: train on this machine.
         more: Returns further sections of the report.
         manifest: The corpus. Default: read from ``experiment.corpus``.
-        identity: The backbone's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
+        identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
         overwrite: Whether to replace finished runs that have other settings. By default they are an error.
         dry_run: Whether to print the number of runs and an estimate of the time, and return before anything is
             encoded, downloaded or written.
-        option: The option that names ``root``, for messages.
+        option: The option that names ``root``, for messages. Default: ``"--out"``.
 
     Returns:
         The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
 
     Raises:
-        RecipeError: If the corpus or the backbone cannot be read, earlier results are invalid or have other settings,
+        RecipeError: If the corpus or the encoder cannot be read, earlier results are invalid or have other settings,
             or another command uses the results folder.
     """
     started = time.perf_counter()
@@ -185,7 +185,7 @@ def _warn(console: Console, caveats: Iterable[str]) -> None:
 def _inputs(
     experiment: Experiment, manifest: Manifest, identity: dict[str, object] | None, *, allow_download: bool
 ) -> tuple[dict[str, object], str]:
-    """The backbone's identity, and the key of the models' inputs."""
+    """Return the encoder's identity, and the key of the models' inputs."""
     from ..encoders.pretrained import backbone_identity  # imports transformers, which takes seconds
 
     identity = identity or backbone_identity(experiment.backbone, allow_download=allow_download)

@@ -5,5 +5,5 @@
 - ``live``: predicts in real time, from ``microphone`` or a recording; ``live_view`` shows the updates in a terminal.
 - ``demo``: the web page; ``demo_views`` makes its HTML and plots.
 - ``demo_server``: its server; ``demo_gate``, built on ``asgi``, decides which requests to answer.
-- ``remarks``: remarks next to a label.
+- ``remarks``: remarks next to a prediction.
 """

@@ -32,20 +32,41 @@ _BATCH = 8  # maximum number of windows in a forward pass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The prediction for a part of a recording; times are in seconds from its start."""
+    """The prediction for a part of a recording.
+
+    Attributes:
+        start: Start in seconds from the start of the recording.
+        end: End in seconds from the start of the recording.
+        probabilities: One per class, in the order of the model's ``labels``.
+        level: Level of the loudest 25 ms in dBFS.
+    """
 
     start: float
     end: float
-    probabilities: tuple[float, ...]  # one per class, in the order of the model's labels
-    level: float  # dBFS of the loudest 25 ms; see remarks.level_of
+    probabilities: tuple[float, ...]
+    level: float  # see remarks.level_of
 
 
 class Recognizer:
-    """Applies a model in eval mode to windows of a recording.
+    """Applies a model to windows of a recording of any length.
+
+    Args:
+        model: The model. It is set to eval mode.
 
     Attributes:
         labels: The classes.
         window: Length of the model's input in seconds.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from temporal_shift.ser.audio.reading import read_blocks
+        >>> recognizer = Recognizer.load("examples/real-speech/models/Shiftformer")
+        >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
+        >>> windows = list(recognizer.windows(read_blocks(path)))
+        >>> [(window.start, window.end) for window in windows]
+        [(0.0, 1.5695)]
+        >>> len(mean_probabilities(windows)) == len(recognizer.labels)
+        True
     """
 
     def __init__(self, model: SpeechClassifier) -> None:
@@ -59,8 +80,10 @@ class Recognizer:
         """Load a model from a folder or the hub, on the GPU if there is one.
 
         Args:
+            name: The folder or the hub name of the model.
+            revision: A commit, a tag or a branch on the hub. Default: ``None``, the main branch.
             allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is
-                given by its hub name is always downloaded with its encoder.
+                given by its hub name is always downloaded with its encoder. Default: ``False``.
 
         Raises:
             RecipeError: If the model does not exist, or is not a speech classifier of this package.
@@ -91,13 +114,15 @@ class Recognizer:
                 or 32 bits.
             hop: Seconds between the starts of two windows; above the window length, samples are skipped. Default:
                 half a window.
-            batch: Maximum number of windows in a forward pass.
+            batch: Maximum number of windows in a forward pass. Default: 8.
         Yields:
             Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
             window is one window, zero-padded as in training; an empty recording has none.
         Raises:
             TypeError: If a block is not an array or tensor of such samples.
-            ValueError: If a block has several channels, or samples that are not finite or not on a scale of 1.
+            ValueError: If ``hop`` is less than a sample, or a block has several channels, or samples that are not
+                finite or not on a scale of 1.
+            RecipeError: If the model computes probabilities that are not finite.
         """
         return self._predicted(_windows(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
@@ -107,7 +132,9 @@ class Recognizer:
         Args:
             blocks: As for :meth:`windows`.
             hop: Seconds between two updates. Default: half a window.
-            batch: Number of windows in a forward pass. Above 1, earlier windows wait for later ones.
+            batch: Number of windows in a forward pass. Above 1, earlier windows wait for later ones. Default: 1.
+        Raises:
+            TypeError, ValueError, RecipeError: As :meth:`windows`.
         """
         return self._predicted(_latest(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
@@ -127,7 +154,12 @@ class Recognizer:
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
-    """The probabilities of a whole recording: the mean over its windows."""
+    """The probabilities of a whole recording: the mean over its windows.
+
+    Example:
+        >>> mean_probabilities([Window(0.0, 2.0, (0.25, 0.75), -20.0), Window(1.0, 3.0, (0.75, 0.25), -20.0)])
+        (0.5, 0.5)
+    """
     return tuple(float(share) for share in np.mean([window.probabilities for window in windows], axis=0))
 
 

@@ -1,4 +1,4 @@
-"""Remarks next to a label: there is hardly any sound, or classes tie.
+"""Remarks next to a prediction: there is hardly any sound, or classes tie.
 
 This is not a voice activity detector: a passing car is as loud as speech, and gets no remark.
 """
@@ -38,7 +38,7 @@ def level_of(samples: npt.NDArray[np.float32]) -> float:
 
 
 def remark(labels: Sequence[str], probabilities: Sequence[float], level: float) -> str:
-    """What to show next to the label: ``no speech found``, ``tie: happy, sad``, both, or nothing.
+    """Return what to show next to the prediction: ``no speech found``, ``tie: happy, sad``, both, or nothing.
 
     Args:
         level: The level of the sound from :func:`level_of`. Below -60 dBFS, no speech is found.

@@ -75,6 +75,11 @@ class SpeechStream:
 
     At the end, the logits equal those of the encoder and classifier on the whole recording, up to rounding.
 
+    Args:
+        model: A model in eval mode.
+        locality: The context of the encoder's frames, from :func:`locality_of`.
+        window: Number of seconds: the logits are the mean over the latest frames. Default: ``None``, all frames.
+
     Attributes:
         past: Seconds of context before a frame.
         future: Seconds of context after the start of a frame.
@@ -103,7 +108,7 @@ class SpeechStream:
 
         Args:
             model: The model.
-            window: Number of seconds: the logits are the mean over the latest frames. Default: over all frames.
+            window: Number of seconds: the logits are the mean over the latest frames. Default: ``None``, all frames.
         Raises:
             ValueError: If the model cannot stream; the message names the part and the reason.
         """

@@ -1,4 +1,4 @@
-"""The downstream models: blocks on an encoder's frames, a mean over time, a linear layer."""
+"""The classifiers: blocks on an encoder's frames, a mean over time, a linear layer."""
 
 from __future__ import annotations
 
@@ -28,20 +28,27 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
     """The configuration of a :class:`FrameClassifier`.
 
     Args:
-        blocks: ``"conv"``, ``"lstm"``, ``"transformer"`` or ``"linear"``.
-        shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for the plain model.
-        hidden_size: Number of channels of the encoder's frames.
-        num_frames: Number of frames of a clip, which sets the size of the table of relative positions.
+        blocks: ``"conv"``, ``"lstm"``, ``"transformer"`` (default) or ``"linear"``.
+        shift: The fields of :class:`temporal_shift.ser.config.Shift`. Default: ``None``, the plain model.
+        hidden_size: Number of channels of the encoder's frames. Default: 768, as in the paper.
+        num_frames: Number of frames of a clip, which sets the size of the table of relative positions. Default: 374, as
+            in the paper.
         num_attention_heads: Heads of the Transformer. Default: about one per 64 channels (12 for 768, as in the paper).
-        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`.
-        num_layers: Number of hidden states of the encoder for a weighted sum; 0 for the frames of one layer.
-        pooling: ``"mean"`` over frames, or ``"mean_std"``, which adds their standard deviation (``"linear"`` only).
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: those of the paper's code.
+        num_layers: Number of hidden states of the encoder for a weighted sum; 0 (default) for the frames of one layer.
+        pooling: ``"mean"`` over frames (default), or ``"mean_std"``, which adds their standard deviation
+            (``"linear"`` only).
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
         num_labels: Number of classes. Default: that of ``id2label``, or 2.
         kwargs: The arguments of every Hugging Face configuration.
 
     Raises:
         RecipeError: If a value is invalid or a key is unknown.
+
+    Example:
+        >>> config = FrameClassifierConfig("lstm", {"placement": "inplace", "n_div": 4}, num_labels=4)
+        >>> config.shift["stride"], config.hidden_size
+        (1, 768)
     """
 
     model_type = "temporal-shift-frame-classifier"
@@ -81,7 +88,7 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
 
 
 class FrameClassifier(PreTrainedModel):
-    r"""Utterance classes from frames: SpecAugment, blocks, mean over frames, linear.
+    r"""Predicts the class of an utterance from its frames: SpecAugment, blocks, mean over frames, linear.
 
     With ``num_layers``, the input contains the frames of all layers of the encoder. The blocks get their sum, weighted
     by ``softmax(layer_weights)``, which starts uniform, as in SUPERB (Yang et al., Interspeech 2021).
@@ -97,6 +104,14 @@ class FrameClassifier(PreTrainedModel):
         ``frames`` is ``(B, L, D)`` or ``(B, layers, L, D)``. ``labels`` is ``(B,)``; -100 is ignored. ``logits`` is
         ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by
         ``num_items_in_batch``, the number of utterances in a step with gradient accumulation.
+
+    Raises:
+        RecipeError: If a value of the configuration is invalid.
+
+    Example:
+        >>> config = FrameClassifierConfig("transformer", hidden_size=32, num_labels=4)
+        >>> FrameClassifier(config).eval()(torch.randn(2, 50, 32)).logits.shape
+        torch.Size([2, 4])
 
     Source: Shen, Liu, Zhou, ICASSP 2023, section 3. The linear baseline is not in the paper; SUPERB has it.
     """
@@ -148,6 +163,9 @@ class FrameClassifier(PreTrainedModel):
     def stream(self, state: Any = None) -> FrameClassifierStream:
         """Run the model on chunks of frames: each call returns the logits of all frames so far.
 
+        Args:
+            state: The ``state`` of another stream of this model, to continue from. Default: ``None``, a new recording.
+
         Raises:
             ValueError: If the blocks cannot stream: convolutions and attention use future frames, and the LSTM is
                 bidirectional. The Shiftformer streams with a delay of two strides, and ``linear`` without a delay if
@@ -198,6 +216,10 @@ def frame_classifier(
 
 class FrameClassifierStream:
     """A running prediction, created by :meth:`FrameClassifier.stream`. The model should be in eval mode.
+
+    Args:
+        model: The classifier.
+        state: The ``state`` of another stream of the same model, to continue from. Default: ``None``, a new recording.
 
     Attributes:
         state: The state of the stream, from which another stream of the same model can continue.

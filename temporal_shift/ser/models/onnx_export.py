@@ -29,7 +29,11 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
 
     The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions dynamic; it is cut or
     zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``. The file's
-    metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``.
+    metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra ``onnx``.
+
+    Args:
+        model: The model, with at most 1.9 GB of weights.
+        path: The file to write, atomically.
 
     Raises:
         RecipeError: If a required package is missing, the model is too large for the format, or the probabilities of

@@ -36,7 +36,7 @@ def from_shiftser(
 
     Args:
         state_dict: The result of ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)``; for
-            a whole checkpoint, its ``checkpoint["model"]``. If it also contains the backbone, as ShiftSER saves it,
+            a whole checkpoint, its ``checkpoint["model"]``. If it also contains the encoder, as ShiftSER saves it,
             names start with ``model.`` and ``pretrain.``; the latter are ignored with a warning. To keep them,
             use :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
@@ -83,12 +83,12 @@ def speech_classifier_from_shiftser(
         state_dict: As for :func:`from_shiftser`.
         shift: As for :func:`from_shiftser`.
         position: As for :func:`from_shiftser`.
-        clip_seconds: Length that waveforms are cut or zero-padded to. Default: ShiftSER's.
+        clip_seconds: Length that waveforms are cut or zero-padded to, in seconds. Default: 7.5, as in ShiftSER.
         config: As for :func:`from_shiftser`. ShiftSER's classes on IEMOCAP are, in this order, happy, angry, sad and
             neutral.
 
     Raises:
-        ValueError: As :func:`from_shiftser`; also if there is no backbone, or backbone, classifier and
+        ValueError: As :func:`from_shiftser`; also if there is no encoder, or encoder, classifier and
             ``clip_seconds`` do not fit each other.
         TypeError: As :func:`from_shiftser`.
     """
@@ -127,7 +127,7 @@ def speech_classifier_from_shiftser(
 def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None = None) -> dict[str, Tensor]:
     """Return a ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`. Copies no tensor.
 
-    Drops a ``module.`` and a ``model.`` in front of every name, the backbone (``pretrain.``, with a warning), the last
+    Drops a ``module.`` and a ``model.`` in front of every name, the encoder (``pretrain.``, with a warning), the last
     dim of the weights of 1x1 convolutions (here they are linear layers), and the ``norm1`` of a Shiftformer, which its
     block does not use.
 
@@ -139,6 +139,11 @@ def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None =
         ValueError: If the names do not match one of the six models, a weight is not a finite floating-point number, or
             ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
+
+    Example:
+        >>> weights = FrameClassifier(FrameClassifierConfig("lstm", hidden_size=32)).state_dict()
+        >>> convert_shiftser(to_shiftser(weights, shift=None)).keys() == weights.keys()
+        True
     """
     downstream, backbone = _parts(state_dict)
     _warn_of_left_out(backbone)
@@ -157,6 +162,11 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     Raises:
         ValueError: If the names do not match a :class:`FrameClassifier`, or ``shift`` is required.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
+
+    Example:
+        >>> weights = FrameClassifier(FrameClassifierConfig("lstm", hidden_size=32)).state_dict()
+        >>> sorted(to_shiftser(weights, shift=None))[:3]
+        ['head.bias', 'head.weight', 'norm.bias']
     """
     _check_tensors(state_dict)
     ours_to_theirs = {kind: {ours: theirs for theirs, ours in names.items()} for kind, names in NAMES.items()}
@@ -171,7 +181,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
 
 
 def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Downstream model and backbone, without the prefixes of their names."""
+    """Return the weights of the classifier and of the encoder, without the prefixes of their names."""
     _check_tensors(state_dict)
     named = dict(state_dict)
     if all(name.startswith("module.") for name in named):  # DataParallel

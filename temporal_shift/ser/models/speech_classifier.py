@@ -52,12 +52,19 @@ _FIELDS |= {"id2label", "label2id", "num_labels"}
 
 
 class SpeechClassifier(PreTrainedModel):
-    r"""Utterance classes from a waveform: clip, encoder, frame classifier.
+    r"""Predicts the class of an utterance from its waveform: clip, encoder, frame classifier.
+
+    Args:
+        config: The configuration. :meth:`from_pretrained` loads a trained model.
 
     Shape:
         ``input_values`` is ``(B, samples)`` at 16 kHz in [-1, 1], of any length. As in training, it is cut or
         zero-padded to ``clip_seconds``. ``labels`` is ``(B,)``, and ``logits`` is ``(B, classes)``.
         :class:`temporal_shift.ser.Recognizer` predicts longer recordings, window by window.
+
+    Raises:
+        RecipeError: If a value of the configuration is invalid.
+        ValueError: When called, if ``input_values`` is not floating point or does not have two dims.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifier
@@ -99,7 +106,15 @@ class SpeechClassifier(PreTrainedModel):
         clip_seconds: float,
         provenance: dict[str, Any] | None = None,
     ) -> SpeechClassifier:
-        """Combine an encoder and a frame classifier. The modules are shared, not copied."""
+        """Combine an encoder and a frame classifier. The modules are shared, not copied.
+
+        Args:
+            backbone: The encoder.
+            classifier: The classifier of the encoder's frames.
+            settings: The settings that the encoder was loaded with.
+            clip_seconds: Length that waveforms are cut or zero-padded to, in seconds.
+            provenance: The facts of the training for the model card. Default: ``None``, none are known.
+        """
         parts = classifier.config.to_diff_dict()
         names = {key: parts.pop(key) for key in ("id2label", "label2id") if key in parts}
         of_backbone = backbone.model.config.to_dict()
@@ -250,8 +265,8 @@ class SpeechClassifier(PreTrainedModel):
 
         Args:
             holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
-                encoder, which must have been frozen.
-            half: Whether to store the weights in 16 bits; they are loaded as float32.
+                encoder, which must have been frozen. Default: ``True``.
+            half: Whether to store the weights in 16 bits; they are loaded as float32. Default: ``False``.
         """
         if kwargs.pop("push_to_hub", False):
             raise TypeError("push_to_hub must be False, got True: call push_to_hub(name), which also uploads the card")

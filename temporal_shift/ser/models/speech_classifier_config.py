@@ -14,24 +14,31 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
     """The configuration of a :class:`~temporal_shift.ser.models.speech_classifier.SpeechClassifier`.
 
     Args:
-        backbone_config: The encoder's own configuration.
+        backbone_config: The encoder's own configuration. Default: wav2vec 2.0 base.
         classifier_config: The fields of :class:`~temporal_shift.ser.models.frame_classifier.FrameClassifierConfig`.
-        clip_seconds: Length that waveforms are cut or zero-padded to. Default: the paper's.
-        layer: See :class:`temporal_shift.ser.config.Backbone`.
-        normalize: See :class:`temporal_shift.ser.config.Backbone`.
-        average: See :class:`temporal_shift.ser.config.Features`.
+            Default: a Transformer without a shift.
+        clip_seconds: Length that waveforms are cut or zero-padded to, in seconds. Default: 7.5, as in the paper.
+        layer: The encoder's layer that the classifier reads: ``"last"`` (default), an index, or ``"weighted"``; see
+            :class:`temporal_shift.ser.config.Backbone`.
+        normalize: Whether each clip is scaled to zero mean and unit variance. Default: ``False``.
+        average: Number of neighbouring frames that are averaged into one. Default: 1.
         backbone: ``name`` and ``revision`` of the pre-trained encoder. A folder is relative to this model's folder. If
-            the encoder is not saved with the model, ``weights`` is the checksum of its weights.
-        holds_backbone: Whether the encoder's weights are saved with the model, or read from ``backbone``.
-        provenance: The facts of the training for the model card.
+            the encoder is not saved with the model, ``weights`` is the checksum of its weights. Default: no name.
+        holds_backbone: Whether the encoder's weights are saved with the model (default), or read from ``backbone``.
+        provenance: The facts of the training for the model card. Default: none are known.
         temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as
-            :func:`~temporal_shift.surgery.temporal_shift_settings` returns them.
+            :func:`~temporal_shift.surgery.temporal_shift_settings` returns them. Default: none.
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
         num_labels: Number of classes. Default: that of ``id2label``, or 2.
         kwargs: The arguments of every Hugging Face configuration, such as ``output_hidden_states``.
 
     Raises:
         RecipeError: If a value is invalid or a key is unknown.
+
+    Example:
+        >>> config = SpeechClassifierConfig({"model_type": "hubert"}, {"blocks": "conv"}, num_labels=4)
+        >>> config.clip_samples, config.num_labels
+        (120000, 4)
     """
 
     model_type = "temporal-shift-speech-classifier"
@@ -71,5 +78,5 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
 
     @property
     def clip_samples(self) -> int:
-        """``clip_seconds`` at 16 kHz."""
+        """Length of a clip in samples at 16 kHz."""
         return round(self.clip_seconds * SAMPLE_RATE)

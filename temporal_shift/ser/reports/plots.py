@@ -37,7 +37,7 @@ _MIN_CELL = 0.35  # inches of a cell with text
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Blocks set the hue. With a shift: dark and filled; without: light and hollow; with a stride of 0: grey."""
+    """The style of a model: the hue shows its blocks; dark and filled with a shift, light without, grey at stride 0."""
 
     colour: str
     fill: str

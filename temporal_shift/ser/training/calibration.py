@@ -21,12 +21,19 @@ BINS = 15
 
 
 def temperature(logits: Logits, labels: Labels) -> float:
-    """The temperature: the number in ``BOUNDS`` that minimises the mean log loss of ``softmax(logits / number)``.
+    r"""Fit the temperature: the :math:`T` in [0.05, 20] that minimises the mean log loss of ``softmax(logits / T)``.
 
     Dividing by it changes no prediction. It is above 1 if the probabilities were too high, below 1 if too low.
 
+    Args:
+        logits: ``(N, classes)``.
+        labels: The true classes, ``(N,)``.
     Raises:
         ValueError: If there are no logits, or if the number of labels differs.
+    Example:
+        >>> logits = np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
+        >>> round(temperature(logits, np.array([0, 0, 1, 1])), 2)  # probabilities of 0.98 become 0.75
+        3.64
     """
     _check(logits, labels)
     found = minimize_scalar(
@@ -56,9 +63,13 @@ def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], lab
     Args:
         probabilities: ``(N, classes)``.
         labels: The true classes, ``(N,)``.
-        bins: Number of bins of the top probability, ``(k / bins, (k + 1) / bins]``.
+        bins: Number of bins of the top probability, ``(k / bins, (k + 1) / bins]``. Default: 15.
     Raises:
         ValueError: If there are no probabilities or no bins, or if the number of labels differs.
+    Example:
+        >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25]])
+        >>> expected_calibration_error(probabilities, np.array([0, 1]))  # 75 % expected, 50 % correct
+        0.25
     """
     _check(probabilities, labels)
     if bins < 1:

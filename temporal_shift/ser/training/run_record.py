@@ -29,7 +29,7 @@ class Run:
     """Everything that determines a run, and the ``folder`` of its files.
 
     ``key`` is the SHA-256 of the models' inputs. ``cache`` contains their frames; it is ``None`` for fine-tuning.
-    ``identity`` is the backbone's; if it is ``None``, ``load_backbone`` computes it.
+    ``identity`` is the encoder's; if it is ``None``, ``load_backbone`` computes it.
     """
 
     experiment: config.Experiment

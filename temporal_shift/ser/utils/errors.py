@@ -13,7 +13,7 @@ _SHOWN = 20  # problems in one message
 
 
 class RecipeError(ValueError):
-    """The user's input is invalid. The message says which input, where it is, and what is valid."""
+    """The input of the user is invalid. The message names the input, its place and the valid values."""
 
 
 def reason_of(error: Exception) -> str:

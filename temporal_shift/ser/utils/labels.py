@@ -1,4 +1,4 @@
-"""From the probabilities of the classes to a label."""
+"""The predicted class from the probabilities of all classes."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from collections.abc import Sequence
 
 
 def most_likely(labels: Sequence[str], probabilities: Sequence[float]) -> str:
-    """The label of the highest probability; the first one of a tie."""
+    """Return the class with the highest probability; the first one in a tie."""
     return labels[max(range(len(labels)), key=probabilities.__getitem__)]

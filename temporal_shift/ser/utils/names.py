@@ -95,9 +95,10 @@ def clean_name(text: str) -> str:
 
 
 def look_alike_key(name: str) -> str:
-    """Equal for names that differ only by case, width (NFKC), white space, leading zeros or invisible characters.
+    """Return a key: names that look alike have the same one.
 
-    ``Anna`` and ``anna`` have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
+    They differ only by case, width (NFKC), white space, leading zeros or invisible characters. ``Anna`` and ``anna``
+    have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
     """
     key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
     key = unicodedata.normalize("NFKC", key.casefold())
