@@ -144,7 +144,7 @@ def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
 
 
 def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
-    """The logarithm of a form's time / geometric mean of the others, for each round; without others, of its time."""
+    """By round, the logarithm of a form's time over the geometric mean of the others, or of its time if it is alone."""
     samples = line["samples"]
     others = [samples[name] for name in samples if name not in (form, without)]
     rounds = zip(samples[form], *others, strict=True)

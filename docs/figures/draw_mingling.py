@@ -1,7 +1,7 @@
 """Draw which frames the channels of a frame come from after a shift, counted in the output of the shift.
 
-``python docs/figures/draw_mingling.py [FOLDER]``. The share of the neighbours is the mingling, and equal to it is the
-share that the frame has lost, the misalignment.
+``python docs/figures/draw_mingling.py [FOLDER]``. The share of the neighbours is the mingling. It equals the share
+that the frame has lost, the misalignment.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ X, SEEN, BOX, SUM = 4, 122, 202, 276  # horizontal positions: input, recorded te
 
 
 def seen(placement: str) -> dict[str, Tensor]:
-    """The inputs of the parts of a layer that gets numbered frames, ``(frames, channels)`` each."""
+    """Apply a layer to numbered frames, and return the inputs of its parts, ``(frames, channels)`` each."""
     layer = ShiftTransformerLayer(CHANNELS, 1, CHANNELS, 0.0, batch_first=True, placement=placement)
     inputs: dict[str, Tensor] = {}
 

@@ -26,7 +26,7 @@ SHIFTS = "temporal_shifts.json"  # in the model's folder
 
 
 class Clips(Dataset):
-    """Utterances as clips of one length, zero-padded: without padding that differs, no mask is needed."""
+    """Utterances as zero-padded clips of one length, so that no attention mask is needed."""
 
     def __init__(self, utterances, labels, extractor, seconds):
         self.utterances, self.labels, self.extractor, self.seconds = utterances, labels, extractor, seconds
