@@ -24,7 +24,7 @@ PathFinder.find_spec = classmethod(find_spec)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Environment variables of such a process. ``folder`` gets the module that hides the other packages."""
+    """Return the environment variables of a process that finds these packages only; writes a module to ``folder``."""
     (folder / "sitecustomize.py").write_text(HIDING)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRITON_INTERPRET", "PYTEST_"))}
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

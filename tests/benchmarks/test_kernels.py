@@ -40,7 +40,7 @@ def counted_variants() -> list[Variant]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_process():
-    """A process imports torch for longer than it compiles."""
+    """Compile in one process: starting more takes longer, because each imports torch."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("os.cpu_count", lambda: 1)
         yield
@@ -73,7 +73,7 @@ def test_every_access_to_aligned_frames_is_128_bits_wide_or_64_if_groups_end_the
 
 
 def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
-    """Except whole words at the end of a row of frames, and whole vectors where two groups meet."""
+    """Exceptions: whole words at the end of a row of frames, and whole vectors where two groups meet."""
     variants = [variant for variant in counted_variants() if variant.n_div == 4 and not moves_words(variant)]
     touched = {variant: row["bytes"] for variant, row in kernels.counted(variants)}
     assert len(touched) == len(variants)

@@ -79,7 +79,7 @@ def test_as_mlps_axial_shift_is_one_call(dim):
     [({}, [0, 1, 2]), ({"stride": -1}, [2, 3, 0]), ({"bidirectional": True}, [0, 1, 2])],
     ids=["past", "future", "both"],
 )
-def test_directions_are_past_future_and_both(arguments, expected):
+def test_a_shift_reads_the_past_the_future_or_both(arguments, expected):
     x = torch.tensor([1.0, 2, 3]).view(1, 3, 1).expand(1, 3, 2)
     y = temporal_shift(x, n_div=2, **arguments)
     assert y[0, :, 0].tolist() == expected
@@ -87,7 +87,7 @@ def test_directions_are_past_future_and_both(arguments, expected):
 
 
 @pytest.mark.parametrize("stride", [-100, -3, 0, 3, 100, 10**12])
-def test_step_is_any_int(stride):
+def test_the_stride_can_be_any_int(stride):
     x = numbered((1, 6, 4))
     assert (
         as_numpy(temporal_shift(x, n_div=2, stride=stride))

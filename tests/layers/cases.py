@@ -94,7 +94,7 @@ class RelativePostNorm(nn.Module):
 
 
 def first(output: Any) -> Tensor:
-    """The frames, also of a layer that returns a state."""
+    """The output frames of a layer, which may return a state as well."""
     return output if isinstance(output, Tensor) else output[0]
 
 

@@ -86,7 +86,7 @@ def test_fine_tuning_saves_a_model_that_loads_with_its_shifts_and_is_tested_on_o
     assert not torch.equal(tuned, original)
 
 
-def test_fine_tuning_refuses_a_group_that_is_not_there(pretrained, corpus, tmp_path, capsys):
+def test_fine_tuning_rejects_an_unknown_speaker_group(pretrained, corpus, tmp_path, capsys):
     with pytest.raises(SystemExit):
         script("cookbook/finetune.py").main([str(pretrained), str(corpus), str(tmp_path), "--held-out", "Group9"])
     assert "--held-out must be one of at least two groups, got Group9" in capsys.readouterr().err
@@ -152,7 +152,7 @@ def test_the_server_limits_the_size_of_uploads_and_the_length_of_recordings(clie
     assert chunked.status_code == 413
 
 
-def test_the_default_model_of_the_server_is_the_one_of_the_repository(monkeypatch):
+def test_the_default_model_of_the_server_is_in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("MODEL", raising=False)
     recording = next((ROOT / "examples" / "quickstart" / "corpus").rglob("*.ogg"))
@@ -195,7 +195,7 @@ def test_the_recipe_for_a_microphone_yields_an_update_for_each_hop(monkeypatch):
         list(answers)
 
 
-def test_the_settings_in_the_page_are_those_of_the_scripts():
+def test_the_settings_in_the_page_match_the_scripts():
     assert json.loads(re.search(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)[1]).keys() == {"label", "probabilities"}
     app = script_text("serve/app.py")
     assert "MAX_BYTES = 20_000_000" in app

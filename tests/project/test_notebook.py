@@ -22,7 +22,7 @@ def notebook():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_it_runs_in_its_folder_without_a_network_and_writes_no_files(notebook, tmp_path, monkeypatch):
+def test_the_notebook_runs_in_its_folder_without_a_network_and_writes_no_files(notebook, tmp_path, monkeypatch):
     for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -39,21 +39,21 @@ def outputs(notebook):
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_it_is_committed_without_outputs_counts_or_a_local_kernel(notebook):
+def test_the_notebook_is_committed_without_outputs_counts_or_a_local_kernel(notebook):
     nbformat.validate(notebook)
     assert outputs(notebook) == []
     assert [cell for cell in notebook.cells if cell.get("execution_count") is not None] == []
     assert notebook.metadata.kernelspec.name == "python3"  # the default kernel
 
 
-def test_its_sections_equal_those_of_the_page(notebook):
+def test_the_sections_of_the_notebook_match_the_page(notebook):
     page = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     sections = re.findall(r"^## .*$", text, flags=re.MULTILINE)
     assert sections == re.findall(r"^## .*$", page, flags=re.MULTILINE)
 
 
-def test_its_links_resolve(notebook):
+def test_the_links_of_the_notebook_resolve(notebook):
     links = re.findall(
         r"\]\(([^)]+)\)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     )

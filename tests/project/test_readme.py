@@ -38,7 +38,7 @@ def test_every_link_is_absolute_and_starts_from_the_repository_of_pyproject():
     assert [link for link in local if not (ROOT / link.partition("#")[0]).exists()] == []
 
 
-def test_it_can_be_read_in_two_minutes():
+def test_readme_can_be_read_in_two_minutes():
     assert len(README.splitlines()) <= 180
 
 

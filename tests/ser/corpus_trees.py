@@ -1,6 +1,6 @@
 """Folders in the published layouts of corpora, with a few samples of noise or silence in each file.
 
-Names and numbers stand here once more, as published, and not as the readers under test have them.
+Names and numbers are the published ones, repeated here so that they do not come from the readers under test.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The paper's training as a plain PyTorch loop, written from its description, without Trainer, config and cache.
 
-It uses nothing from this package: the models are plain torch modules, the backbone is Hugging Face's.
+It uses nothing from this package: the models are plain torch modules, the encoder is Hugging Face's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def plain_loop(
     backbone: Path | None,
     seed_of_step: Callable[[int], int],
 ) -> Iterator[tuple[float, float, float]]:
-    """Loss, learning rate and gradient norm of each step; ``inputs`` are frames, or clips if a backbone is trained."""
+    """Loss, learning rate and gradient norm of each step; ``inputs`` are frames, or clips if an encoder is trained."""
     encoder = None if backbone is None else AutoModel.from_pretrained(backbone).train()
     if encoder is not None:
         encoder.config.apply_spec_augment = False

@@ -60,11 +60,11 @@ def small_model(
     encoder: dict[str, object] | None = None,
     **settings: object,
 ) -> SpeechClassifier:
-    """In eval mode; its probabilities differ from clip to clip.
+    """Return a model in eval mode. Its probabilities differ from clip to clip.
 
     Args:
-        encoder: What is otherwise in the encoder's configuration.
-        settings: Of :class:`SpeechClassifierConfig`.
+        encoder: Changes to the encoder's configuration.
+        settings: Further arguments of :class:`SpeechClassifierConfig`.
     """
     config = SpeechClassifierConfig(
         backbone_config={**ENCODERS[family].to_dict(), **(encoder or {})},

@@ -32,7 +32,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "temporal_shift/ser/experiments"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A corpus of three sessions, a backbone of 32 channels, and an experiment of one epoch."""
+    """A corpus of three sessions, an encoder of 32 channels, and an experiment of one epoch."""
     return write_experiment(tmp_path_factory.mktemp("experiment"), 16, models=[{"name": "CNN", "blocks": "conv"}])
 
 
@@ -109,7 +109,7 @@ def test_an_empty_path_to_write_is_an_error(typed, monkeypatch, command):
     assert os.listdir() == []
 
 
-def test_verify_without_caches_says_so(typed):
+def test_verify_reports_that_there_are_no_caches(typed):
     Path("empty").mkdir()
     assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
 

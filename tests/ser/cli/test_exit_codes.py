@@ -133,7 +133,7 @@ def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path, path, 
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_a_written_array_equals_numpy_s_file(tmp_path):
+def test_a_written_array_equals_the_file_that_numpy_writes(tmp_path):
     for array in (np.arange(12.0).reshape(3, 4).T, np.zeros((0, 2), np.float16), np.int64(3)):
         write_array(tmp_path / "ours.npy", np.asarray(array))
         np.testing.assert_array_equal(np.load(tmp_path / "ours.npy"), array)

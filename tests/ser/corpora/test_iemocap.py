@@ -70,19 +70,19 @@ def test_paths_are_absolute_and_durations_come_from_the_files(corpus, monkeypatc
     assert (flac.samples, flac.sample_rate, flac.seconds) == (1600, 16000, 0.1)
 
 
-def test_an_utterance_has_its_place_in_the_dialog(corpus):
+def test_an_utterance_has_its_start_and_end_in_the_dialog(corpus):
     by_id = {utterance.id: (utterance.start, utterance.end) for utterance in read_iemocap(corpus).utterances}
     assert by_id["Ses01F_impro01_F000"] == (0.2901, 0.7901)
     assert by_id["Ses02M_script01_1b_M001"] == (3.2901, 3.7901)
 
 
-def test_the_style_is_in_the_dialogs_name(corpus):
+def test_the_style_comes_from_the_name_of_the_dialog(corpus):
     write_dialog(corpus, 1, "Ses01F_dinner01", ("sad",))
     styles = {(utterance.id[5:-5], utterance.style) for utterance in read_iemocap(corpus).utterances}
     assert styles == {("F_impro01", "improvised"), ("M_script01_1b", "scripted"), ("F_dinner01", "")}
 
 
-def test_the_hash_is_that_of_the_file(corpus):
+def test_the_sha256_matches_the_file(corpus):
     for utterance in read_iemocap(corpus).utterances:
         assert utterance.sha256 == hashlib.sha256(utterance.path.read_bytes()).hexdigest()
 

@@ -54,7 +54,7 @@ def test_a_written_manifest_is_read_back_unchanged(tmp_path, four_sessions):
     assert read_manifest(tmp_path / "new" / "manifest.jsonl", four_sessions.labels) == four_sessions
 
 
-def test_the_duration_is_that_of_the_recording():
+def test_the_duration_matches_the_recording():
     assert utterance(1, "F").seconds == 1.25
 
 

@@ -74,7 +74,7 @@ def test_the_whole_corpus_has_the_papers_counts(manifest):
     assert len({utterance.speaker for utterance in manifest.utterances}) == 10
 
 
-def test_each_session_has_as_many_of_each_class_as_the_label_files(manifest):
+def test_the_counts_of_each_session_and_class_match_the_label_files(manifest):
     labelled: Counter[tuple[str, str]] = Counter()
     for session, counts in COUNTS.items():
         for emotion, count in zip(EMOTIONS, counts, strict=True):

@@ -55,7 +55,7 @@ def root(whole, tmp_path) -> Path:
 
 @pytest.fixture
 def passes(monkeypatch) -> list[int]:
-    """The batch sizes of the backbone's forward passes."""
+    """The batch sizes of the encoder's forward passes."""
     sizes: list[int] = []
     encode = pretrained.PretrainedEncoder.encode
 

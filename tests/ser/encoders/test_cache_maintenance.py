@@ -100,7 +100,7 @@ def test_a_folder_with_another_name_than_its_key_is_skipped(root):
     assert len(list(cache_maintenance.entries(root))) == 1
 
 
-def test_a_local_backbone_is_shown_by_its_model_and_weights_and_a_hub_name_by_its_revision(root):
+def test_a_local_encoder_is_shown_by_its_model_and_weights_and_a_hub_name_by_its_revision(root):
     entry = by_layer(root)["last"]
     digest = entry.inputs["backbone"]["files"]["model.safetensors"]
     assert entry.backbone == f"hubert {digest[:12]}"

@@ -31,7 +31,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 from .small_cache import COUNT, FEATURES, contents, flip_a_byte, manifest_in, utterance
 
 
-def test_the_cache_contains_the_output_of_the_backbone(manifest, backbone, root):
+def test_the_cache_contains_the_output_of_the_encoder(manifest, backbone, root):
     cache = cached_features(manifest, backbone, FEATURES, root)
     assert len(cache) == COUNT
     assert cache.shape == (12, 16)
@@ -61,7 +61,7 @@ def test_each_utterance_is_encoded_exactly_once(manifest, backbone, tmp_path, pa
     assert len(passes) == 10
 
 
-def test_a_full_cache_does_not_load_the_backbone(manifest, backbone, root, monkeypatch):
+def test_a_full_cache_does_not_load_the_encoder(manifest, backbone, root, monkeypatch):
     monkeypatch.delattr(pretrained, "PretrainedEncoder")
     assert len(cached_features(manifest, backbone, FEATURES, root)) == COUNT
 
@@ -214,7 +214,7 @@ def together(monkeypatch):
     return run
 
 
-def test_two_processes_encode_disjoint_shards_of_the_whole(manifest, backbone, whole, tmp_path, together):
+def test_two_processes_encode_disjoint_shards(manifest, backbone, whole, tmp_path, together):
     caches, encoded = together(manifest, backbone, tmp_path)
     assert encoded == [("rank 0", "frames-00000"), ("rank 0", "frames-00002"), ("rank 1", "frames-00001")]
     assert contents(caches[0].folder) == contents(whole / caches[0].key[:16])
@@ -255,7 +255,7 @@ def test_progress_counts_utterances_from_the_cached_ones_to_all(manifest, backbo
     assert seen == [(86, 150), (102, 150), (118, 150), (134, 150), (150, 150)]
 
 
-def test_a_moved_corpus_and_a_moved_backbone_find_their_cache(manifest, backbone, root, tmp_path, passes):
+def test_a_moved_corpus_and_a_moved_encoder_find_their_cache(manifest, backbone, root, tmp_path, passes):
     first = cached_features(manifest, backbone, FEATURES, root)
     audio = shutil.copytree(manifest.utterances[0].path.parent, tmp_path / "audio")
     encoder = config.Backbone(name=str(shutil.copytree(backbone.name, tmp_path / "encoder")))

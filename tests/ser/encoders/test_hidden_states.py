@@ -66,7 +66,7 @@ def test_every_family_returns_the_models_output_and_layers(family, clips, tmp_pa
 
 
 @pytest.mark.parametrize("case", OTHER_SHAPES)
-def test_the_shape_is_that_of_the_selected_layer(case, clips, tmp_path):
+def test_the_shape_matches_the_selected_layer(case, clips, tmp_path):
     family, changes, of_layers, of_output = OTHER_SHAPES[case]
     model = saved(tmp_path, family, changes)
     with torch.inference_mode():

@@ -161,7 +161,7 @@ def test_neighbouring_frames_are_averaged_and_the_last_group_can_be_shorter(fold
     torch.testing.assert_close(tens.encode(clips), torch.stack(expected, dim=-2))
 
 
-def test_the_frames_of_a_backbone_have_a_gradient(folders, clips):
+def test_the_frames_of_an_encoder_have_a_gradient(folders, clips):
     backbone = load_backbone(settings(folders["hubert"]), 0.5)
     frames = backbone(backbone.prepare(clips))
     assert torch.equal(frames, backbone.encode(clips))
@@ -366,7 +366,7 @@ def test_a_text_model_is_an_error(tmp_path):
         load_backbone(settings(tmp_path), 0.5)
 
 
-def test_a_moved_folder_is_the_same_backbone(folders, tmp_path):
+def test_a_moved_folder_is_the_same_encoder(folders, tmp_path):
     copy = shutil.copytree(folders["hubert"], tmp_path / "elsewhere")
     (copy / "README.md").write_text("not part of the model")
     assert backbone_identity(settings(copy)) == backbone_identity(settings(folders["hubert"]))

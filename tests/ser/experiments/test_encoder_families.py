@@ -95,7 +95,7 @@ def by_hand(folder: Path, clips: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_cached_features_equal_the_output_of_hugging_face_s_model(family, backbones, tmp_path):
+def test_cached_features_equal_the_output_of_the_hugging_face_model(family, backbones, tmp_path):
     manifest = read_iemocap(CORPUS)
     backbone = config.Backbone(name=str(backbones[family]))
     cache = cached_features(manifest, backbone, config.Features(clip_seconds=SECONDS), tmp_path)
@@ -139,7 +139,7 @@ def test_a_family_trains_evaluates_and_resumes_with_the_same_result(
         assert (again.folder / name).read_bytes() == (runs["Session2"].folder / name).read_bytes()
 
 
-def test_fine_tuning_trains_the_backbone_except_for_its_convolutions(two_folds, backbones, tmp_path, monkeypatch):
+def test_fine_tuning_trains_the_encoder_except_for_its_convolutions(two_folds, backbones, tmp_path, monkeypatch):
     seen = {}
     write = train_run._write
 
@@ -167,7 +167,7 @@ def test_fine_tuning_trains_the_backbone_except_for_its_convolutions(two_folds, 
     assert seen["parameters"] == learning < sum(p.numel() for p in seen["model"].parameters())
 
 
-def test_loader_processes_change_no_result_and_get_no_backbone(two_folds, backbones, tmp_path, monkeypatch):
+def test_loader_processes_change_no_result_and_get_no_encoder(two_folds, backbones, tmp_path, monkeypatch):
     seen = []
     clips = train_run.Clips
     monkeypatch.setattr(train_run, "Clips", lambda *arguments: seen.append(clips(*arguments)) or seen[-1])

@@ -94,7 +94,7 @@ def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
 
 
 def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None], work, *paths: Path) -> None:
-    """Start the work and kill it, ten times, each time on the files of the last."""
+    """Start the work and kill it, ten times; each start continues from the files of the previous one."""
     moments = random.Random(0)
     cut = 0
     while cut < KILLS:

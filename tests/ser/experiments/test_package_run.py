@@ -43,7 +43,7 @@ SECONDS = 0.25
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A corpus of noise, a backbone, and the results of both settings with their weights."""
+    """A corpus of noise, an encoder, and the results of both settings with their weights."""
     folder = tmp_path_factory.mktemp("experiment")
     write_noise_corpus(folder / "corpus", 16)
     torch.manual_seed(0)
@@ -296,7 +296,7 @@ def test_a_package_is_written_atomically(folder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_commands_package_and_export(folder, tmp_path):
+def test_package_and_export_write_a_model_and_report_invalid_names(folder, tmp_path):
     def typed(*arguments: object, code: int = 0) -> str:
         done = CliRunner().invoke(app, ["ser", *map(str, arguments)], catch_exceptions=False)
         assert done.exit_code == code, done.output

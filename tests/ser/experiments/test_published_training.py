@@ -68,7 +68,7 @@ def cache(manifest, tmp_path_factory) -> FeatureCache:
 
 
 class Enough(BaseException):
-    """All steps to compare are done."""
+    """Raised when all steps to compare are done."""
 
 
 def of_the_trainer(run: Run, monkeypatch) -> list[tuple[float, float, float]]:
@@ -109,7 +109,7 @@ def fresh(model: str, frames: int, channels: int) -> FrameClassifier:
 
 @pytest.mark.parametrize("setting", ["features", "finetune"])
 @pytest.mark.parametrize("model", SHIFTS)
-def test_the_first_losses_rates_and_gradient_norms_are_those_of_a_plain_loop(
+def test_the_first_losses_rates_and_gradient_norms_match_a_plain_loop(
     setting, model, manifest, backbone, cache, tmp_path, monkeypatch
 ):
     experiment = published_experiment(

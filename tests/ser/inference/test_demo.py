@@ -119,7 +119,7 @@ def test_an_upload_shows_labels_and_curves_of_both_models(page):
     assert "The corpus is noise." in page.inner_text(".words.small")
 
 
-def test_an_example_is_one_click(page):
+def test_an_example_needs_one_click(page):
     page.get_by_role("button", name="sad, woman").click()
     page.wait_for_selector(".card img")
     assert len(page.query_selector_all(".card img")) == 2
@@ -179,7 +179,7 @@ def test_the_page_fits_a_phone(page):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux routes all of 127.0.0.0/8 to this machine")
-def test_it_listens_only_on_its_address(address):
+def test_the_demo_listens_only_on_its_address(address):
     port = int(address.rsplit(":", 1)[1])
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with pytest.raises(ConnectionRefusedError):

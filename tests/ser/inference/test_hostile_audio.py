@@ -30,7 +30,7 @@ def wav(rate=16000, channels=1, samples=8000, sound=None, bits=16, code=1):
 
 
 def vorbis(rate):
-    """Half a second of Vorbis whose header states a rate."""
+    """Half a second of Vorbis with the given rate in its header."""
     file = io.BytesIO()
     soundfile.write(file, NOISE, 16000, format="OGG", subtype="VORBIS")
     content = bytearray(file.getvalue())
@@ -122,7 +122,7 @@ def test_memory_does_not_grow_with_channels_and_rate(tmp_path):
     assert peak < 12e6  # bytes; a second of all channels would be 197 million
 
 
-def test_other_than_regular_files_are_refused_immediately(recognizer, tmp_path):
+def test_files_that_are_not_regular_are_refused_immediately(recognizer, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
@@ -136,7 +136,7 @@ def test_other_than_regular_files_are_refused_immediately(recognizer, tmp_path):
         assert reason in answer_or_refuse(recognizer, str(tmp_path / name)).reason
 
 
-def test_one_file_without_memory_does_not_end_a_batch(tmp_path):
+def test_running_out_of_memory_on_one_file_does_not_end_a_batch(tmp_path):
     class Limited(Recognizer):
         def probabilities(self, clips):
             if np.abs(clips).max() > 0.9:

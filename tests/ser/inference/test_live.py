@@ -25,7 +25,7 @@ BLOCK = 800  # samples: 50 ms
 
 @pytest.fixture(scope="module")
 def windows() -> Recognizer:
-    """A recognizer whose encoder attends to the whole clip of 0.5 s."""
+    """A recognizer with an encoder that attends to the whole clip of 0.5 s."""
     return Recognizer(local_model("last"))
 
 

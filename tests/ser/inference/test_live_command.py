@@ -48,7 +48,7 @@ def typed(monkeypatch, tmp_path, folder):
     return run
 
 
-def test_a_recording_as_lines(typed, folder):
+def test_a_recording_is_printed_as_lines(typed, folder):
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav").splitlines()
     assert lines[0].startswith("windows, by windows of 0.5 s, because")
     heard = [float(line.split()[0]) for line in lines[1:-1]]
@@ -61,7 +61,7 @@ def test_a_recording_as_lines(typed, folder):
     )
 
 
-def test_a_recording_as_json(typed, folder):
+def test_a_recording_is_printed_as_json(typed, folder):
     printed = typed("--model", folder / "streaming", "--file", folder / "said.wav", "--format", "json", "--hop", "0.3")
     begin, *updates, end = map(json.loads, printed.splitlines())
     assert (begin["event"], begin["model"], begin["labels"]) == ("begin", "streaming", list(LABELS))
@@ -80,12 +80,12 @@ def test_silence_has_a_remark(typed, folder):
     assert re.search(r" s  \w+  \[no speech found\]  \(", printed)
 
 
-def test_it_stops_after_the_given_seconds(typed, folder):
+def test_the_command_stops_after_the_given_seconds(typed, folder):
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav", "--seconds", 0.7).splitlines()
     assert lines[-2].split()[0] == "0.70"
 
 
-def test_ctrl_c_ends_it_with_the_summary(typed, folder, monkeypatch):
+def test_ctrl_c_ends_the_command_with_the_summary(typed, folder, monkeypatch):
     def interrupted(*arguments):
         yield live.Update(0.5, (0.25,) * 4, -20.0, 0.01, 0.02, 0)
         raise KeyboardInterrupt

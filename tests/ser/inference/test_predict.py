@@ -39,7 +39,7 @@ PAGE = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    """A model with a window of 0.5 s, whose random predictions differ between sounds."""
+    """A model with a window of 0.5 s. Its random predictions differ between sounds."""
     folder = tmp_path_factory.mktemp("model") / "model"
     small_model("wav2vec2").save_pretrained(folder)
     return str(folder)
@@ -323,7 +323,7 @@ def test_a_tie_names_its_classes():
     assert remark(("a", "b"), (0.5, 0.5), -90.0) == "no speech found; tie: a, b"
 
 
-def test_the_level_is_that_of_the_loudest_25_ms_in_dbfs():
+def test_the_level_is_measured_in_the_loudest_25_ms_in_dbfs():
     sine = np.sin(2 * np.pi * np.arange(16000) / 16).astype(np.float32)
     assert level_of(sine) == pytest.approx(-3.01, abs=0.01)
     assert level_of(np.concatenate([0.001 * sine, 0.1 * sine[:800]])) == pytest.approx(-23.01, abs=0.01)
@@ -378,7 +378,7 @@ def test_samples_on_another_scale_than_1_are_refused(typed):
         (("-o", "a.wav/b", "a.wav"), "--out a.wav/b cannot be written: "),
     ],
 )
-def test_wrong_usage_is_a_one_line_error_with_exit_code_2(typed, arguments, sentence):
+def test_a_usage_error_is_one_line_with_exit_code_2(typed, arguments, sentence):
     write("a.wav", sound(1, 0.2))
     done = typed(*arguments, code=2)
     assert (done.out, done.err.count("\n")) == ("", 1)
@@ -402,7 +402,7 @@ def test_the_exit_code_tells_whether_all_some_or_no_files_have_a_prediction(type
         typed("gone.wav", "no*.wav", "--format", format, code=2)
 
 
-def test_no_files_at_all_is_wrong_usage(typed):
+def test_a_call_without_files_is_a_usage_error(typed):
     assert "Missing argument 'FILE...'" in typed(code=2).err
 
 
@@ -469,7 +469,7 @@ def calls(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("calls")
-def test_the_outputs_on_the_page_are_those_of_the_shipped_model():
+def test_the_outputs_on_the_page_match_the_shipped_model():
     pairs = re.findall(
         r"```bash\ntemporal-shift (ser predict [^\n]*)\n```\n\n```\w*\n(.*?)\n```", PAGE, flags=re.DOTALL
     )
@@ -488,7 +488,7 @@ def _number_or_word(word: str) -> object:
         return word
 
 
-def test_the_reasons_on_the_page_are_those_of_the_command(typed):
+def test_the_reasons_on_the_page_match_the_command(typed):
     (block,) = re.findall(r"```\n(there is no .*?)```", PAGE, flags=re.DOTALL)
     reasons = set(broken_files().values())
     assert set(block.splitlines()) <= reasons

@@ -16,7 +16,7 @@ from ..small_model import LABELS, SECONDS, small_model
 FULL = round(SECONDS * SAMPLE_RATE)
 
 
-class Ears(Recognizer):
+class InputRecorder(Recognizer):
     """Records its inputs; its probabilities are a clip's first sample, largest sample and sum."""
 
     def __init__(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ def by_hand(total: int, full: int, step: int) -> list[tuple[int, int]]:
 )
 def test_every_window_is_predicted_once_for_any_block_size(total, full, step, sizes, batch):
     wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
-    recognizer = Ears(full / SAMPLE_RATE)
+    recognizer = InputRecorder(full / SAMPLE_RATE)
     windows = list(recognizer.windows(blocks_of(wave, sizes), step / SAMPLE_RATE, batch=batch))
     cuts = by_hand(total, full, step)
     assert [(round(w.start * SAMPLE_RATE), round(w.end * SAMPLE_RATE)) for w in windows] == cuts
@@ -71,7 +71,7 @@ def test_every_window_is_predicted_once_for_any_block_size(total, full, step, si
 def test_latest_predicts_the_latest_window_after_every_hop(total, full, step, size, batch):
     wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
     blocks = [wave[start : start + size] for start in range(0, total, size)]
-    updates = list(Ears(full / SAMPLE_RATE).latest(blocks, step / SAMPLE_RATE, batch=batch))
+    updates = list(InputRecorder(full / SAMPLE_RATE).latest(blocks, step / SAMPLE_RATE, batch=batch))
     ends = [round(update.end * SAMPLE_RATE) for update in updates]
     assert len(ends) == len({end // step for end in ends})  # at most one per hop
     assert all(end % step < max(size, 1) for end in ends)  # immediately after the block that completes it
@@ -90,12 +90,12 @@ def test_memory_is_bounded_by_a_window_and_a_block():
         for _ in range(50):
             yield np.ones(1000, dtype=np.float32)
 
-    class Watching(Ears):
+    class MemoryRecorder(InputRecorder):
         def probabilities(self, clips):
             held.append(sum(clip.base.nbytes if clip.base is not None else clip.nbytes for clip in clips))
             return super().probabilities(clips)
 
-    windows = list(Watching(2000 / SAMPLE_RATE).windows(endless(), 500 / SAMPLE_RATE, batch=1))
+    windows = list(MemoryRecorder(2000 / SAMPLE_RATE).windows(endless(), 500 / SAMPLE_RATE, batch=1))
     assert len(windows) == 97
     assert max(held) <= 4 * 2 * (2000 + 1000)
 
@@ -118,4 +118,4 @@ def test_windows_equal_separate_predictions_and_a_recording_is_their_mean():
 @pytest.mark.parametrize("hop", [0, -1.0, 1e-6])
 def test_a_hop_of_less_than_a_sample_is_refused(hop):
     with pytest.raises(ValueError, match=rf"hop .*at least one sample.*{hop}$"):
-        list(Ears(1.0).windows([], hop))
+        list(InputRecorder(1.0).windows([], hop))

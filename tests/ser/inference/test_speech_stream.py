@@ -63,7 +63,7 @@ def test_a_recording_too_short_for_a_frame_has_no_output(stream):
     assert stream.flush() is None
 
 
-def test_it_keeps_no_more_samples_than_it_needs():
+def test_the_stream_keeps_no_more_samples_than_it_needs():
     model, encoded = local_model(), []
     stream = SpeechStream.of(model)
     model.backbone.register_forward_pre_hook(lambda module, waves: encoded.append(waves[0].shape[1]))

@@ -218,7 +218,7 @@ def test_allow_download_tries_the_download(hostile, monkeypatch):
     assert asked == ["evil/encoder"]
 
 
-def test_an_encoder_in_the_hub_s_cache_needs_no_download(hostile, lookups, monkeypatch):
+def test_an_encoder_in_the_hub_cache_needs_no_download(hostile, lookups, monkeypatch):
     cache, commit = hostile.folder.parent / "hub", "0" * 40
     HubertModel(ENCODERS["hubert"]).save_pretrained(cache / "models--some--encoder" / "snapshots" / commit)
     (cache / "models--some--encoder" / "refs").mkdir()

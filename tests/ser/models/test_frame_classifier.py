@@ -1,4 +1,4 @@
-"""The six downstream models, the identity mixer and the linear baseline."""
+"""The paper's six classifiers, the identity mixer and the linear baseline."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_saved_model_gives_the_same_logits(name, num_layers, tmp_path):
     assert torch.equal(again(frames).logits, model(frames).logits)
 
 
-def test_the_blocks_are_those_of_the_paper():
+def test_the_blocks_match_the_paper():
     cnn, shift_cnn = classifier("CNN").encoder, classifier("ShiftCNN").encoder
     assert [type(m) for m in cnn] == [type(m) for m in shift_cnn] == [ShiftConv, ShiftConv, nn.LayerNorm]
     assert [m.stride for m in cnn[:2]] == [0, 0]

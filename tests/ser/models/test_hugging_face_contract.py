@@ -94,7 +94,7 @@ def test_a_model_is_found_by_keyword_and_in_a_subfolder(folder):
         SpeechClassifier.from_pretrained(folder)
 
 
-def test_the_encoder_s_hidden_states_and_attentions_are_returned_on_request():
+def test_the_encoders_hidden_states_and_attentions_are_returned_on_request():
     model = small_model("whisper", layer=1)
     plain = model(WAVES)
     assert plain.hidden_states is plain.attentions is None

@@ -48,7 +48,7 @@ def without(state_dict, *names):
 
 
 def raises(error, *parts):
-    """Expect an error whose message contains these parts in this order."""
+    """Expect an error with these parts in its message, in this order."""
     return pytest.raises(error, match=".*".join(map(re.escape, parts)))
 
 
@@ -70,7 +70,7 @@ def test_the_names_determine_whether_there_is_a_shift(name):
     assert (told.config.shift is None) == (SHIFTS[name] is None)
 
 
-def test_names_and_shapes_give_the_sizes_and_arguments_the_rest():
+def test_names_and_shapes_determine_the_sizes_and_arguments_the_rest():
     config = from_shiftser(weights("Transformer"), spec_augment={"time_prob": 0.1}).config
     assert (config.blocks, config.hidden_size, config.num_labels) == ("transformer", DIM, 5)
     assert (config.num_frames, config.num_attention_heads) == (FRAMES, HEADS)
@@ -90,7 +90,7 @@ def test_a_residual_or_inplace_shift_has_the_names_of_a_transformer(placement):
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_converted_names_are_those_of_the_model(name):
+def test_converted_names_match_the_model(name):
     model = FrameClassifier(
         FrameClassifierConfig(
             {"CNN": "conv", "STM": "lstm"}.get(name[-3:], "transformer"), SHIFTS[name], DIM, FRAMES, HEADS, num_labels=5
@@ -135,13 +135,13 @@ def test_weights_in_a_torch_file_are_read_without_unpickling_code(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole():
-    """A fine-tuned model, whose weights have the names that ShiftSER saves."""
+    """A fine-tuned model. Its weights have the names that ShiftSER saves."""
     torch.manual_seed(0)
     return ShiftSERModel(randomise(TorchaudioModel()), reference("Transformer", BACKBONE_DIM)).double().eval()
 
 
 @pytest.mark.parametrize("is_old", [False, True])
-def test_a_checkpoint_with_its_backbone_becomes_the_whole_model(is_old, whole, tmp_path):
+def test_a_checkpoint_with_its_encoder_becomes_the_whole_model(is_old, whole, tmp_path):
     state_dict, waves = whole.state_dict(), 0.1 * torch.randn(2, 4000, dtype=torch.float64)
     if is_old:  # the names of weight norm in torch before 2.0
         new = (("parametrizations.weight.original0", "weight_g"), ("parametrizations.weight.original1", "weight_v"))
@@ -157,14 +157,14 @@ def test_a_checkpoint_with_its_backbone_becomes_the_whole_model(is_old, whole, t
     torch.testing.assert_close(again(waves).logits, model(waves).logits)
 
 
-def test_a_whole_model_from_data_parallel_training_is_the_same(whole):
+def test_a_whole_model_from_data_parallel_training_converts_to_the_same_model(whole):
     wrapped = {f"module.{name}": tensor for name, tensor in whole.state_dict().items()}
     one, other = (speech_classifier_from_shiftser(each, clip_seconds=0.24) for each in (whole.state_dict(), wrapped))
     assert equal(one.state_dict(), other.state_dict())
 
 
 @pytest.mark.parametrize("name", ["ShiftCNN", "ShiftLSTM", "Shiftformer"])
-def test_every_kind_of_blocks_converts_with_a_backbone_of_other_frames(name):
+def test_every_kind_of_blocks_converts_with_an_encoder_of_other_frames(name):
     backbone = randomise(TorchaudioModel())
     whole = ShiftSERModel(backbone, reference(name, BACKBONE_DIM)).double().eval()
     waves = 0.1 * torch.randn(1, 8000, dtype=torch.float64)
@@ -173,7 +173,7 @@ def test_every_kind_of_blocks_converts_with_a_backbone_of_other_frames(name):
     assert model.config.classifier_config["num_frames"] == 24
 
 
-def test_an_ignored_backbone_is_a_warning(whole):
+def test_an_ignored_encoder_is_a_warning(whole):
     downstream = whole.model.state_dict()
     with pytest.warns(UserWarning, match=r"pretrain\.\*.*ignored.*speech_classifier_from_shiftser"):
         assert equal(from_shiftser(whole.state_dict()).state_dict(), convert_shiftser(downstream))
@@ -181,7 +181,7 @@ def test_an_ignored_backbone_is_a_warning(whole):
         assert equal(convert_shiftser(whole.state_dict()), convert_shiftser(downstream))
 
 
-def test_the_downstream_part_alone_may_have_its_prefix():
+def test_a_classifier_alone_may_have_its_prefix():
     state_dict = weights("LSTM")
     assert equal(convert_shiftser({f"model.{name}": t for name, t in state_dict.items()}), convert_shiftser(state_dict))
 
@@ -258,7 +258,7 @@ def test_a_whole_model_that_does_not_fit_is_a_short_error(whole, change, message
     assert len(str(error.value)) < 250
 
 
-def test_backbone_classifier_and_clip_must_fit_each_other(whole):
+def test_encoder_classifier_and_clip_must_fit_each_other(whole):
     other = ShiftSERModel(whole.pretrain, reference("Transformer", 64)).state_dict()
     with pytest.raises(ValueError, match=r"64 channels.*got 128"):
         speech_classifier_from_shiftser(other, clip_seconds=0.24)
@@ -422,7 +422,7 @@ def test_a_whole_checkpoint_is_refused_with_the_key_to_pass(convert):
             convert({"epoch": 3, key: weights("LSTM")})
 
 
-def test_other_than_a_mapping_of_tensors_is_refused():
+def test_anything_but_a_mapping_of_tensors_is_refused():
     with raises(TypeError, "state_dict", "got Linear"):
         convert_shiftser(nn.Linear(2, 2))
     with raises(TypeError, "state_dict", "got 'head.bias': list"):

@@ -56,7 +56,7 @@ def clip(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("bins", [80, 128])
-def test_the_spectrogram_in_the_model_is_whispers(bins):
+def test_the_spectrogram_in_the_model_equals_the_spectrogram_of_whisper(bins):
     clips = np.stack([read_clip(path, 2.5) for path in sorted((ROOT / "examples/quickstart").rglob("*F00*.ogg"))[:8]])
     theirs = WhisperFeatureExtractor(feature_size=bins)(
         list(clips), sampling_rate=16000, padding="max_length", max_length=40000, return_tensors="pt"

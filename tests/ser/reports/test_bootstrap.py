@@ -18,7 +18,7 @@ MEASURES = [(ClassCounts.wa, wa), (ClassCounts.ua, ua)]
 
 @pytest.mark.parametrize(("measure", "score"), MEASURES)
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
-def test_an_interval_contains_the_headline(measure, score, seeds):
+def test_an_interval_contains_the_mean(measure, score, seeds):
     model = seeds_of(0.5, seeds)
     low, high = uncertainty(measure, model, 42).interval
     assert low < headline(model, score) < high
@@ -78,7 +78,7 @@ def test_the_bootstrap_is_determined_by_its_seed():
 
 @pytest.mark.parametrize(("measure", "score"), MEASURES)
 def test_seeds_that_differ_widen_the_interval_and_not_the_error_over_speakers(measure, score):
-    """Three seeds, one of them much better: the spread over speakers stays that of their mean."""
+    """Three seeds, one of them much better: the spread over speakers stays the spread of their mean."""
     alike, different = [folds_of(1, 0.5)] * 3, [folds_of(1, 0.4), folds_of(1, 0.4), folds_of(1, 0.8)]
     same, spread = (uncertainty(measure, model, 42) for model in (alike, different))
     assert same.se == pytest.approx(same.se_speakers)

@@ -29,7 +29,7 @@ def test_a_model_does_not_differ_from_itself():
 
 
 @pytest.mark.parametrize("seeds", [(4,), (4, 5), (4, 5, 6)])
-def test_a_difference_is_that_of_the_headlines_and_changes_sign_with_the_order(seeds):
+def test_a_difference_equals_the_difference_of_the_means_and_changes_sign_with_the_order(seeds):
     good, bad = seeds_of(0.8), seeds_of(0.3, seeds)
     forth, back = (paired.paired_difference(*pair, CLASSES, seed=42) for pair in ((good, bad), (bad, good)))
     assert forth.ua == pytest.approx(headline(good, ua) - headline(bad, ua))

@@ -54,7 +54,7 @@ def test_the_plan_is_written_and_read(tmp_path, fake_experiment):
     assert plan.seeds == (7, 8, 9)
 
 
-def test_summary_agrees_with_plain_loops_over_the_files(fake_results, read):
+def test_the_summary_agrees_with_plain_loops_over_the_files(fake_results, read):
     summary = summarize(read())
     ours = next(model for model in summary["models"] if model["name"] == "ShiftLSTM")
     scores = []
@@ -84,7 +84,7 @@ def test_wa_and_ua_equal_the_scores_that_training_recorded_at_the_chosen_epochs(
             assert list(model[key]["by_fold"]) == summary["folds"]
 
 
-def test_summary_has_the_reported_epochs_of_every_run(summary_of, fake_runs_of):
+def test_the_summary_has_the_reported_epochs_of_every_run(summary_of, fake_runs_of):
     cnn = summary_of(2, "paper")["models"][0]
     assert list(cnn["epochs"]) == ["7", "8"]
     assert {(seed, fold): epochs for seed, folds in cnn["epochs"].items() for fold, epochs in folds.items()} == {
@@ -93,7 +93,7 @@ def test_summary_has_the_reported_epochs_of_every_run(summary_of, fake_runs_of):
     assert any(epochs["wa"] != epochs["ua"] for epochs in cnn["epochs"]["7"].values())
 
 
-def test_summary_keeps_the_order_and_pairs_each_model_with_its_baseline(read, fake_experiment):
+def test_the_summary_keeps_the_order_and_pairs_each_model_with_its_baseline(read, fake_experiment):
     summary = summarize(read())
     assert [model["name"] for model in summary["models"]] == [model.name for model in fake_experiment.models]
     assert [(pair["model"], pair["baseline"]) for pair in summary["pairs"]] == [
@@ -103,7 +103,7 @@ def test_summary_keeps_the_order_and_pairs_each_model_with_its_baseline(read, fa
     ]
 
 
-def test_summary_depends_neither_on_training_times_nor_on_the_order_of_lines(fake_results, read):
+def test_the_summary_depends_neither_on_training_times_nor_on_the_order_of_lines(fake_results, read):
     before = summarize(read())
     run = fake_results / "runs" / "CNN" / "seed-7" / "Session1"
     edit_json(run / "run.json", seconds=99.0)
@@ -192,19 +192,19 @@ def test_the_protocol_paper_is_compared_with_the_last_epoch(summary_of):
 
 
 @pytest.mark.parametrize("name", ["run.json", "predictions.jsonl", "test_logits.npy"])
-def test_missing_file_is_named(fake_results, read, name):
+def test_a_missing_file_is_named(fake_results, read, name):
     path = fake_results / "runs" / "LSTM" / "seed-7" / "Session3" / name
     path.unlink()
     assert error_of(read).startswith(f"{path} does not exist")
 
 
-def test_missing_run_is_named(fake_results, read):
+def test_a_missing_run_is_named(fake_results, read):
     run = fake_results / "runs" / "LSTM" / "seed-7" / "Session3"
     shutil.rmtree(run)
     assert error_of(read).startswith(f"{run / 'run.json'} does not exist")
 
 
-def test_missing_seed_is_named(fake_results, read):
+def test_a_missing_seed_is_named(fake_results, read):
     plan = Plan.read(fake_results)
     replace(plan, experiment=plan.experiment.model_copy(update={"seeds": 2})).write(fake_results)
     missing = fake_results / "runs" / "CNN" / "seed-8" / "Session1" / "run.json"
@@ -252,7 +252,7 @@ def test_folds_and_seeds_of_an_earlier_experiment_are_not_counted(fake_results, 
         ({"epochs": []}, "must contain the epochs 1 to 12"),
     ],
 )
-def test_broken_run_is_named(fake_results, read, changes, sentence):
+def test_a_broken_run_is_named(fake_results, read, changes, sentence):
     path = fake_results / "runs" / "CNN" / "seed-7" / "Session2" / "run.json"
     edit_json(path, **changes)
     message = error_of(read)
@@ -357,7 +357,7 @@ def test_an_utterance_that_two_folds_test_is_named(fake_results, read):
         ),
     ],
 )
-def test_broken_prediction_is_named_with_its_line(fake_results, read, line, sentence):
+def test_a_broken_prediction_is_named_with_its_line(fake_results, read, line, sentence):
     path = fake_results / "runs" / "ShiftCNN" / "seed-7" / "Session1" / "predictions.jsonl"
     path.write_text(path.read_text() + line)
     message = error_of(read)

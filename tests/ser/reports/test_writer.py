@@ -297,7 +297,7 @@ def test_the_markdown_report_contains_the_tables(reported):
     assert report_tables.pairs(metrics["pairs"]).markdown() in text
 
 
-def test_terminal_table_fits_eighty_columns(reported):
+def test_the_terminal_table_fits_eighty_columns(reported):
     lines = terminal(report_tables.results(metrics_in(reported))).splitlines()
     assert len(lines) == 2 + 7 + 1  # header and rule, models, chance: no row is wrapped
     assert max(map(len, lines)) <= 80

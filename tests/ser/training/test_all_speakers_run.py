@@ -30,7 +30,7 @@ def record_of(run: AllSpeakersRun) -> dict:
     return json.loads((run.folder / "run.json").read_text())
 
 
-def test_it_trains_on_every_utterance_and_writes_weights_and_record(run):
+def test_the_run_trains_on_every_utterance_and_writes_weights_and_record(run):
     told = []
     train_on_all_speakers(run, lambda: told.append(1))
     assert len(told) == len(record_of(run)["train_losses"]) == 3
@@ -39,7 +39,7 @@ def test_it_trains_on_every_utterance_and_writes_weights_and_record(run):
     assert run.is_done()
 
 
-def test_it_follows_the_whole_schedule_and_stops(run, tmp_path):
+def test_the_run_follows_the_whole_schedule_and_stops(run, tmp_path):
     whole = replace(run, epochs=5, folder=tmp_path / "whole")
     for each in (run, whole):
         train_on_all_speakers(each)
@@ -64,7 +64,7 @@ def test_a_stopped_run_continues_to_the_same_weights(run, tmp_path):
     assert record_of(stopped)["train_losses"] == record_of(whole)["train_losses"]
 
 
-def test_it_is_done_until_its_inputs_or_its_weights_change(run):
+def test_the_run_is_done_until_its_inputs_or_its_weights_change(run):
     train_on_all_speakers(run)
     assert not replace(run, epochs=4).is_done()
     assert not replace(run, seed=43).is_done()

@@ -56,7 +56,7 @@ def test_without_a_best_temperature_it_stays_within_bounds(wrong):
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
-def test_the_calibration_error_is_that_of_its_definition(bins):
+def test_the_calibration_error_matches_its_definition(bins):
     logits, labels = drawn(2.0, 500)
     probabilities = probabilities_of(logits)
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels

@@ -76,7 +76,7 @@ def test_seed_and_epoch_determine_the_order_in_all_processes(plan, epoch, seed):
     assert [processes[position % 2][0][position // 2] for position in range(rows)] == alone[0]
 
 
-def test_the_order_changes_with_epoch_and_seed_and_is_that_of_the_files_without_shuffling():
+def test_the_order_changes_with_epoch_and_seed_and_follows_the_files_without_shuffling():
     orders = {
         tuple(epoch_of(30, 30, 1, 1, shuffle=True, epoch=lambda epoch=epoch: epoch, seed=seed)[0][0])
         for epoch in range(3)
@@ -87,7 +87,7 @@ def test_the_order_changes_with_epoch_and_seed_and_is_that_of_the_files_without_
     assert epoch_of(5, 4, 1, 2) == [[[0, 2], [4]], [[1, 3], [~4]]]
 
 
-def test_a_filling_row_is_the_same_utterance_without_its_label(run):
+def test_a_filler_row_is_the_same_utterance_without_its_label(run):
     part = Part(run, run.fold.train, Frames(run.cache))
     assert len(part) == len(run.fold.train) == 32
     for row in (0, 5, 31):

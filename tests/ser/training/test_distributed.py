@@ -42,7 +42,7 @@ for config in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Three sessions of 75 utterances, a backbone without dropout, an experiment without masks."""
+    """Three sessions of 75 utterances, an encoder without dropout, an experiment without masks."""
     folder = tmp_path_factory.mktemp("experiment")
     write_noise_corpus(folder / "corpus", 75)  # the last of five steps of 16 has 11, an uneven split
     torch.manual_seed(0)

@@ -60,7 +60,7 @@ def test_each_test_utterance_is_predicted_once_and_each_epoch_reported(run):
     assert sorted(path.name for path in run.folder.iterdir()) == FILES
 
 
-def test_the_logits_of_every_epoch_are_those_of_the_scores_and_predictions(run):
+def test_the_logits_of_every_epoch_match_the_scores_and_predictions(run):
     record, predictions = trained(run)
     logits = np.load(run.folder / "test_logits.npy", allow_pickle=False)
     assert (logits.shape, logits.dtype) == ((EPOCHS, 16, 4), np.float32)
@@ -75,7 +75,7 @@ def test_the_logits_of_every_epoch_are_those_of_the_scores_and_predictions(run):
     np.testing.assert_allclose([list(p["probabilities"].values()) for p in predictions], probabilities, rtol=1e-6)
 
 
-def test_the_validation_logits_are_those_of_the_chosen_epoch(run):
+def test_the_validation_logits_come_from_the_chosen_epoch(run):
     record, _ = trained(run)
     logits = np.load(run.folder / "validation_logits.npy", allow_pickle=False)
     assert (logits.shape, logits.dtype) == ((16, 4), np.float32)
@@ -118,7 +118,7 @@ def test_another_seed_starts_from_other_weights(run, tmp_path):
     assert np.abs(one - two).mean() > 0.1
 
 
-def test_the_predictions_are_those_of_the_epoch_chosen_for_ua(run, monkeypatch):
+def test_the_predictions_come_from_the_epoch_chosen_for_ua(run, monkeypatch):
     monkeypatch.setattr(train_run, "choose", lambda kind, epochs: Chosen(wa=1, ua=2))
     record, predictions = trained(run)
     assert record["chosen"] == {"wa": 1, "ua": 2}
@@ -163,7 +163,7 @@ def test_without_validation_the_other_sessions_train_and_the_protocol_chooses(ru
     assert np.mean(right) == epochs[record["chosen"]["ua"] - 1].test.wa
 
 
-def test_a_speaker_is_tested_where_the_protocol_is_by_speaker(run):
+def test_under_the_protocol_speaker_a_fold_tests_one_speaker(run):
     run = under(run, "speaker")
     record, _ = trained(run)
     assert record["fold"] == "Ses01F"
