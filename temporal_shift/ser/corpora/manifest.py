@@ -123,6 +123,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         manifest: The manifest.
         path: The file to write.
 
+    Raises:
+        OSError: If the file cannot be written.
+
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> audio = Path("/corpus/anna-1.wav")

@@ -154,7 +154,7 @@ class Recognizer:
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
-    """The probabilities of a whole recording: the mean over its windows.
+    """The probabilities of a whole recording, one per class: the mean over its windows.
 
     Example:
         >>> mean_probabilities([Window(0.0, 2.0, (0.25, 0.75), -20.0), Window(1.0, 3.0, (0.75, 0.25), -20.0)])

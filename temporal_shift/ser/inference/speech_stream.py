@@ -85,12 +85,16 @@ class SpeechStream:
         future: Seconds of context after the start of a frame.
         delay: Seconds of the latest sound that the logits do not include yet.
 
-    ::
-
-        stream = SpeechStream.of(model)
-        for samples in blocks:
-            so_far = stream(samples)
-        whole = stream.flush()
+    Example:
+        >>> from temporal_shift.ser import SpeechClassifierConfig
+        >>> encoder = {"model_type": "wav2vec2", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+        >>> encoder |= {"conv_dim": [16], "conv_kernel": [400], "conv_stride": [320], "feat_extract_norm": "layer"}
+        >>> classifier = {"blocks": "linear", "hidden_size": 32}
+        >>> model = SpeechClassifier(SpeechClassifierConfig(encoder, classifier, clip_seconds=1.0, layer=0)).eval()
+        >>> stream, wave = SpeechStream.of(model), torch.randn(16000)
+        >>> so_far = [stream(samples) for samples in wave.numpy().reshape(4, -1)]
+        >>> np.allclose(stream.flush(), model(wave[None]).logits.detach(), atol=1e-4)
+        True
     """
 
     def __init__(self, model: SpeechClassifier, locality: Locality, window: float | None = None) -> None:

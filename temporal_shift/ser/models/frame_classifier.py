@@ -100,6 +100,9 @@ class FrameClassifier(PreTrainedModel):
     | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
     | linear | none | |
 
+    Args:
+        config: The configuration.
+
     Shape:
         ``frames`` is ``(B, L, D)`` or ``(B, layers, L, D)``. ``labels`` is ``(B,)``; -100 is ignored. ``logits`` is
         ``(B, classes)``. The loss is the mean cross entropy over the batch, or the sum divided by

@@ -31,7 +31,7 @@ def unpack(archive: Path, folder: Path) -> int:
     Raises:
         ArchiveError: If the archive is damaged, encrypted or empty; if it contains links, devices, or names that are
             absolute, lead out of the folder, occur twice or are not possible on every system; or if it unpacks to more
-            than 100 000 files or 20 times its size.
+            than 100 000 files, or to more than 20 times its size plus 1 MiB.
         RecipeError: If the disk has too little space.
     """
     try:
