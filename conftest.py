@@ -15,7 +15,7 @@ import temporal_shift
 try:
     from sybil import Sybil
     from sybil.parsers.markdown import PythonCodeBlockParser
-except ImportError:  # the pages are not collected then
+except ImportError:  # without it, the pages are not collected
     SYBIL = None
 else:
     SYBIL = Sybil(parsers=[PythonCodeBlockParser()])

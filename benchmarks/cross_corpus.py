@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="folder of the model")
-    parser.add_argument("corpus", type=Path, help="corpus: a folder, a table or a manifest")
+    parser.add_argument("corpus", type=Path, help="folder, table or manifest of the corpus")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the record (default: %(default)s)")
     options = parser.parse_args(argv)
     record_file.make_folder(options.out, parser)

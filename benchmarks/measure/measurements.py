@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-MAX_SAMPLES = 25  # per form in a record; more rounds are merged to the medians of neighbouring rounds
+MAX_SAMPLES = 25  # per form in a record; more rounds are merged into medians of neighbouring rounds
 OURS = "ours"
 
 Line = dict[str, Any]  # one line of a record

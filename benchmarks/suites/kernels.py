@@ -33,7 +33,7 @@ from ..measure.measurements import Count, Goal
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
 BANDWIDTH = {"sm_80": 2039, "sm_90": 3350, "sm_100": 8000, "gfx942": 5300}
 TARGETS = tuple(BANDWIDTH)
-# several programs, the last one partly filled; one sequence is shorter than the stride, one is empty
+# several programs, the last one partly filled; one sequence shorter than the stride, one empty
 COUNTED = {"frames": 72, "channels": 96, "stride": 3}
 COUNTED_SEQUENCES = {"whole": [72, 72], "lengths": [72, 31, 2, 0], "packed": [60, 0, 2, 65]}
 MAX_REGISTERS = 40

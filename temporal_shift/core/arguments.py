@@ -44,7 +44,7 @@ def resolve(
     except RuntimeError:  # a nested tensor of the strided layout has no shape
         check_kind(x, "x")
         raise
-    if compiling and isinstance(channels, Tensor):  # TorchScript's tracer gives sizes as tensors
+    if compiling and isinstance(channels, Tensor):  # TorchScript's tracer returns sizes as tensors
         channels = int(channels)
     arguments = x.dim(), channels, n_div, stride, bidirectional, padding_mode, groups, ragged, time_dim, channel_dim
     if compiling:  # Dynamo ignores the cache, and warns about it

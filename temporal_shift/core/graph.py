@@ -116,7 +116,7 @@ def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) 
     length = x.shape[time]
     ends = bounds.long().clamp(0, length)
     ended = torch.zeros(length + 1, dtype=torch.int64, device=x.device).scatter_add(0, ends, torch.ones_like(ends))
-    sequence = ended.cumsum(0)[:length]  # the number of ends, and of the first start, at or before each frame
+    sequence = ended.cumsum(0)[:length]  # ends at or before each frame, including the start of the first sequence
     last = ends.shape[0] - 1
     begin, end = ends[(sequence - 1).clamp(0, last)], ends[sequence.clamp(0, last)]
     return _along(begin, time, x.dim()), _along(end, time, x.dim())

@@ -70,7 +70,7 @@ def write_ravdess(root: Path, actors: Iterable[int] = range(1, 25)) -> None:
     for actor in actors:
         folder = root / f"Actor_{actor:02d}"
         for emotion, intensity, statement, repetition in itertools.product(range(1, 9), (1, 2), (1, 2), (1, 2)):
-            if (emotion, intensity) != (1, 2):  # nobody is strongly neutral
+            if (emotion, intensity) != (1, 2):  # RAVDESS has no strong neutral
                 name = f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}.wav"
                 write(folder / name, noise(actor))
         write(folder / f"03-02-05-01-01-01-{actor:02d}.wav")

@@ -30,7 +30,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()  # a full disk or a closed pipe still gets a message here
+        sys.stdout.flush()  # raises here if the disk is full or the pipe is closed
     except BrokenPipeError:
         discard_output()
         raise typer.Exit(_CLOSED_PIPE) from None

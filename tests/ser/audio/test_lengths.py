@@ -118,7 +118,7 @@ def test_an_open_size_of_a_streaming_writer_means_the_rest_of_the_file(file, for
 
 @pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
 def test_a_header_that_states_less_than_the_file_has_is_an_error(file, format):
-    path = file(resized(format, lambda right: right // 2))  # samples for bytes
+    path = file(resized(format, lambda right: right // 2))  # the number of samples instead of bytes
     with pytest.raises(RecipeError, match=r"a is ambiguous: .*states (16|15)\d\d\d bytes .* 16\d\d\d more"):
         samples(path)
 
@@ -150,7 +150,7 @@ def test_a_format_without_a_checked_length_is_an_error(file, format):
 
 def test_files_of_the_working_folder_have_no_effect(file, tmp_path, monkeypatch):
     sound = mp3()
-    (tmp_path / ".AppleDouble").mkdir()  # libsndfile reads it, and ._, as a part of a file without a name
+    (tmp_path / ".AppleDouble").mkdir()  # for a file without a name, libsndfile reads resource forks here and in ._
     (tmp_path / "._").touch()
     monkeypatch.chdir(tmp_path)
     assert samples(file(sound)) == len(STARTS_SILENT)
@@ -161,7 +161,7 @@ def test_files_of_the_working_folder_have_no_effect(file, tmp_path, monkeypatch)
 def test_a_wav_above_4_gib_is_refused(tmp_path):
     content = encoded(NOISE, format="WAV", subtype="PCM_16")
     with (tmp_path / "a").open("wb") as sparse:
-        sparse.write(content)  # the size of its sound, 2**32 + 32000, wrapped
+        sparse.write(content)  # states 2**32 + 32000 bytes modulo 2**32
         sparse.truncate((1 << 32) + len(content))
     with pytest.raises(RecipeError, match=r"ambiguous: .*states 32000 bytes .* 4294967296 more"):
         read_clip(tmp_path / "a", 1.0)
@@ -212,7 +212,7 @@ def test_a_recording_that_cannot_be_read_to_its_end_is_an_error(file, content, r
 
 def test_an_ogg_with_a_decreasing_time_is_damaged(file):
     content = encoded(NOISE, format="OGG", subtype="VORBIS")
-    last = content.rindex(b"OggS")  # its number of samples is where the sound is cut
+    last = content.rindex(b"OggS")  # states the number of samples so far, where decoders cut the sound
     with pytest.raises(RecipeError, match="earlier time"):
         samples(file(content[: last + 6] + (100).to_bytes(8, "little") + content[last + 14 :]))
 

@@ -124,7 +124,7 @@ def test_a_long_recording_is_never_in_memory_as_a_whole(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert samples == 600 * 16000
-    assert peak < 2e6  # bytes; all of it would be 144 million
+    assert peak < 2e6  # bytes; the whole recording needs more
 
 
 READERS = (lambda path: read_clip(path, 1.0), measure, whole)
@@ -240,7 +240,7 @@ def test_a_stream_of_flac_is_read_to_its_end(tmp_path, noise):
     soundfile.write(tmp_path / "a.flac", noise, 16000)
     content = bytearray((tmp_path / "a.flac").read_bytes())
     content[21] &= 0xF0
-    content[22:26] = bytes(4)  # the samples in all: 0, not known
+    content[22:26] = bytes(4)  # number of samples; 0 means unknown
     (tmp_path / "a.flac").write_bytes(content)
     assert length(tmp_path / "a.flac") == (8000, 16000)
     assert len(whole(tmp_path / "a.flac")) == 8000

@@ -44,7 +44,7 @@ def test_all_layers_are_cached_for_a_weighted_sum(manifest, backbone, tmp_path):
         cached_features(few(manifest), backbone.model_copy(update={"layer": layer}), FEATURES, tmp_path)
         for layer in ("weighted", 0, "last")
     )
-    assert weighted.shape == (4, 12, 16)  # the layers, among them what goes into the first
+    assert weighted.shape == (4, 12, 16)  # the layers, including the input of the first
     assert weighted[2].shape == weighted.shape
     np.testing.assert_array_equal(weighted[2][0], zeroth[2])
     np.testing.assert_array_equal(weighted[2][3], last[2])
@@ -147,9 +147,9 @@ def test_sha256sum_checks_a_cache(root):
 def test_a_batch_is_a_power_of_two_with_at_most_forty_seconds_or_one_clip():
     for seconds in (0.05, 0.25, 2.5, 4.9, 7.5, 13.4, 30.0, 100.0):
         size = batch_size(seconds)
-        assert size in (1, 2, 4, 8, 16)  # which divide the 64 utterances of a file
+        assert size in (1, 2, 4, 8, 16)  # divisors of the 64 utterances of a file
         assert size * seconds <= 40 or size == 1
-        assert size == 16 or 2 * size * seconds > 40  # and no fewer than could be
+        assert size == 16 or 2 * size * seconds > 40  # the largest batch within the limit
 
 
 def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def together(monkeypatch):
             try:
                 caches[rank] = cached_features(manifest, backbone, FEATURES, root, world=World(rank, 2))
             except BaseException:
-                barrier.abort()  # or the other would wait for this one
+                barrier.abort()  # otherwise the other thread would wait for this one
                 raise
 
         threads = [threading.Thread(target=work, args=(rank,), name=f"rank {rank}") for rank in range(2)]
@@ -313,7 +313,7 @@ def test_key_json_contains_everything_that_determines_the_features(manifest, bac
 
 def test_features_that_are_not_finite_are_an_error_that_names_the_utterance(manifest, backbone, tmp_path, monkeypatch):
     huge = torch.zeros(4, 12, 16)
-    huge[2, 3, 4] = 70_000.0  # more than float16 holds
+    huge[2, 3, 4] = 70_000.0  # beyond the range of float16
     monkeypatch.setattr(pretrained.PretrainedEncoder, "encode", lambda self, clips: huge)
     half = FEATURES.model_copy(update={"dtype": "float16"})
     with pytest.raises(RecipeError, match=r"^the features of u2 \(.*2\.wav\) are not finite in float16$"):

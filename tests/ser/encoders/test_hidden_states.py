@@ -25,7 +25,7 @@ CONV = {"conv_pos_kernel_size": 3}  # data2vec's
 ADAPTER = {"add_adapter": True, "num_adapter_layers": 1}
 SQUEEZED = {"squeeze_factor": 2, "position_buckets": 8, "max_position_embeddings": 64}
 PLAIN = {family: CONV if family == "data2vec-audio" else {} for family in WAVEFORM_FAMILIES if "sew" not in family}
-OTHER_SHAPES = {  # the layers have 24 frames of 16 channels, or 12: the family, its settings, layers, output
+OTHER_SHAPES = {  # family, settings, (frames, channels) of the layers, and of the output
     "adapter": ("wav2vec2", ADAPTER, (24, 16), (12, 16)),
     "wide adapter": ("wav2vec2", {**ADAPTER, "output_hidden_size": 24}, (24, 16), (12, 24)),
     "conformer's adapter": ("wav2vec2-conformer", ADAPTER, (24, 16), (12, 16)),

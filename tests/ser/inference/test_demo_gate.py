@@ -182,7 +182,7 @@ def test_routes_that_the_page_does_not_use_are_refused(gate, client, capfd, meth
         event(fn_index=-1),
         event(fn_index="0"),
         event(fn_index=True),
-        event(fn_index=2),  # that of examples, which this page does not have
+        event(fn_index=2),  # the event of examples, which this page does not have
         event(data=[]),
         event(data=[None, None]),
         event(data=None),
