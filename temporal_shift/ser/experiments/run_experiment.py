@@ -254,11 +254,11 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
 
                 train_all(waiting, experiment.processes, lambda: progress.advance(task), world, on_done)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_what_is_kept(runs)) from None
+            raise KeyboardInterrupt(_kept_runs(runs)) from None
         progress.update(task, completed=len(runs) * epochs)
 
 
-def _what_is_kept(runs: list[Run]) -> str:
+def _kept_runs(runs: list[Run]) -> str:
     """What a repeated command continues with."""
     unfinished = [run for run in runs if not run.is_done()]
     epochs = {run.name: epoch for run in unfinished if (epoch := run.epochs_in_checkpoint())}

@@ -135,11 +135,11 @@ def _parts_and_epochs(provenance: dict[str, Any]) -> tuple[str, str]:
     return (
         f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}, which "
         "leaves none to test this model.",
-        f"Trained for {counted(epoch, 'epoch')}, seed {seed}. {_why_so_many(provenance)}",
+        f"Trained for {counted(epoch, 'epoch')}, seed {seed}. {_choice_of_epochs(provenance)}",
     )
 
 
-def _why_so_many(provenance: dict[str, Any]) -> str:
+def _choice_of_epochs(provenance: dict[str, Any]) -> str:
     """How the number of epochs was chosen, for a model without a test part."""
     if provenance["protocol"] == "last":
         return "The number of epochs was set before the experiment."
@@ -191,11 +191,11 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
     if ece["after"] >= ece["before"]:
         sentences[-1] += " Scaling did not lower the calibration error."
     if not was_tested(provenance):
-        sentences[-1] += f" {_speakers_of_the_measured(provenance)}"
+        sentences[-1] += f" {_note_on_measured_speakers(provenance)}"
     return sentences
 
 
-def _speakers_of_the_measured(provenance: dict[str, Any]) -> str:
+def _note_on_measured_speakers(provenance: dict[str, Any]) -> str:
     """The share of speakers that the runs of the cross-validation were trained on."""
     folds = provenance["all_folds"]["folds"]
     share = "a part"

@@ -96,7 +96,7 @@ def constant_models(metrics: dict[str, Any]) -> list[str]:
 
 def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> tuple[str, ...]:
     """The caveats of a report: the note of the corpus, then caveats of the corpus, the folds and the results."""
-    found = [_seeds_behind_the_intervals(len(metrics["seeds"])), _speakers_behind_the_intervals(metrics)]
+    found = [_note_on_seeds(len(metrics["seeds"])), _note_on_speakers(metrics)]
     if is_optimistic(metrics):
         found.insert(
             0,
@@ -106,7 +106,7 @@ def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> 
     return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)
 
 
-def _seeds_behind_the_intervals(seeds: int) -> str:
+def _note_on_seeds(seeds: int) -> str:
     if seeds == 1:
         return (
             "Every model was trained once per fold. The intervals cover the variation between speakers and sessions, "
@@ -118,7 +118,7 @@ def _seeds_behind_the_intervals(seeds: int) -> str:
     )
 
 
-def _speakers_behind_the_intervals(metrics: dict[str, Any]) -> str:
+def _note_on_speakers(metrics: dict[str, Any]) -> str:
     return (
         f"{counted(metrics['speakers'], 'speaker')} in {counted(len(metrics['folds']), 'fold')} are few, so the 95 % "
         "intervals contain the true value somewhat less often than in 95 % of the cases."

@@ -15,13 +15,13 @@ from ..corpora.unchanged_audio import UnchangedAudio
 from ..encoders.feature_cache import FeatureCache
 from .run_record import Run
 
-NOBODY = -100  # label of an utterance that fills an empty share; the loss ignores it
+IGNORED_LABEL = -100  # label of an utterance that fills an empty share; the loss ignores it
 
 
 class Part(Dataset[dict[str, Any]]):
     """The utterances ``indices`` of a run's manifest, as inputs of its model.
 
-    Row ``~k`` is row ``k`` with the label ``NOBODY``.
+    Row ``~k`` is row ``k`` with the label ``IGNORED_LABEL``.
     """
 
     def __init__(self, run: Run, indices: tuple[int, ...], read: Callable[[int], dict[str, Tensor]]) -> None:
@@ -33,7 +33,7 @@ class Part(Dataset[dict[str, Any]]):
         return len(self.indices)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        label = self.labels[row] if row >= 0 else NOBODY
+        label = self.labels[row] if row >= 0 else IGNORED_LABEL
         return {**self.read(self.indices[row if row >= 0 else ~row]), "labels": label}
 
 
@@ -67,8 +67,8 @@ class Clips:
 class Batches(Sampler[list[int]]):
     """The batches of an epoch: each step is split between the processes, and in each process into passes.
 
-    The last step can have fewer utterances than shares. An empty share gets one utterance with the label ``NOBODY``,
-    because every process must take part in every pass.
+    The last step can have fewer utterances than shares. An empty share gets one utterance with the label
+    ``IGNORED_LABEL``, because every process must take part in every pass.
 
     Args:
         rows: Number of utterances.

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temporal_shift.ser.training.datasets import NOBODY, Batches, Frames, Part
+from temporal_shift.ser.training.datasets import IGNORED_LABEL, Batches, Frames, Part
 from temporal_shift.ser.training.run_record import Run
 
 from ..small_run import LABELS, small_run
@@ -91,8 +91,8 @@ def test_a_filler_row_is_the_same_utterance_without_its_label(run):
     part = Part(run, run.fold.train, Frames(run.cache))
     assert len(part) == len(run.fold.train) == 32
     for row in (0, 5, 31):
-        mine, nobodys = part[row], part[~row]
+        mine, filler = part[row], part[~row]
         assert torch.equal(mine["frames"], torch.from_numpy(run.cache[run.fold.train[row]]))
-        assert torch.equal(mine["frames"], nobodys["frames"])
+        assert torch.equal(mine["frames"], filler["frames"])
         assert mine["labels"] == LABELS.index(run.manifest.utterances[run.fold.train[row]].label)
-        assert nobodys["labels"] == NOBODY == -100
+        assert filler["labels"] == IGNORED_LABEL == -100

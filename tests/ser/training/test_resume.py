@@ -24,7 +24,7 @@ def run(tmp_path) -> Run:
     return small_run(tmp_path)
 
 
-def epochs_told(run: Run) -> int:
+def epochs_reported(run: Run) -> int:
     told = []
     train(run, lambda: told.append(1))
     return len(told)
@@ -52,7 +52,7 @@ def test_a_stopped_run_continues_from_its_checkpoint_with_the_same_result(run, t
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
     assert (checkpoint / "epochs.json").is_file()
-    assert epochs_told(run) == EPOCHS - 1  # the first one is not trained again
+    assert epochs_reported(run) == EPOCHS - 1  # the first one is not trained again
     assert outcome(run) == outcome(whole)
     assert run.is_done()
 
@@ -62,7 +62,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(run, un
         train(run, stop_after(2))  # less than a minute has passed
     assert checkpoints(run) == []
     assert not run.is_done()
-    assert epochs_told(run) == EPOCHS
+    assert epochs_reported(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_ignored_and_the_run_starts_again(run, uninterru
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
     harm(checkpoint / name)
-    assert epochs_told(run) == EPOCHS
+    assert epochs_reported(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -108,7 +108,7 @@ def test_the_checkpoint_with_the_most_steps_is_used_regardless_of_dates(run, uni
     for path in (first, *first.iterdir()):
         os.utime(path, (2e9, 2e9))  # the clock has been set back since
     assert [path.name for path in checkpoints(run)] == ["checkpoint-4", "checkpoint-8"]
-    assert epochs_told(run) == EPOCHS - 2
+    assert epochs_reported(run) == EPOCHS - 2
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -119,7 +119,7 @@ def test_damaged_kept_weights_are_an_error_and_the_run_starts_again(run):
     with pytest.raises(RecipeError, match=r"unfinished/model\.safetensors.*changed or damaged"):
         train(run)
     assert not run.is_done()
-    assert epochs_told(run) == EPOCHS
+    assert epochs_reported(run) == EPOCHS
     assert run.is_done()
 
 
@@ -129,7 +129,7 @@ def test_an_incomplete_checkpoint_does_not_hide_the_complete_one_before_it(run, 
     torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
     shutil.copytree(checkpoint, torn)
     (torn / "epochs.json").unlink()
-    assert epochs_told(run) == EPOCHS - 1
+    assert epochs_reported(run) == EPOCHS - 1
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_is_stopped_repeatedly_has_the_same_result(run, tmp_path):
         stopped(run)
     (checkpoint,) = checkpoints(run)
     assert checkpoint.name == "checkpoint-12"  # of the third epoch, of four steps each: the others are deleted
-    assert epochs_told(with_(run, checkpoint_seconds=0.0)) == 2
+    assert epochs_reported(with_(run, checkpoint_seconds=0.0)) == 2
     assert outcome(run) == outcome(whole)
 
 
@@ -150,7 +150,7 @@ def test_a_stopped_run_with_other_inputs_is_not_continued(run, tmp_path):
     whole = replace(changed, folder=tmp_path / "whole")
     trained(whole)
     stopped(run)
-    assert epochs_told(changed) == EPOCHS
+    assert epochs_reported(changed) == EPOCHS
     assert outcome(changed) == outcome(whole)
 
 
@@ -168,7 +168,7 @@ def test_an_unfinished_run_without_its_inputs_starts_again(run, uninterrupted, n
     run = stopped(run)
     path = run.folder / name
     shutil.rmtree(path) if path.is_dir() else path.write_text("{")
-    assert epochs_told(run) == EPOCHS
+    assert epochs_reported(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -177,7 +177,7 @@ def test_a_checkpoint_on_a_full_disk_is_a_one_line_error_and_leaves_no_checkpoin
     with file_size_limit(size), pytest.raises(RecipeError, match=r"checkpoint-4 cannot be written"):
         train(with_(run, checkpoint_seconds=0.0))
     assert checkpoints(run) == []
-    assert epochs_told(run) == EPOCHS
+    assert epochs_reported(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)
 
 
@@ -186,5 +186,5 @@ def test_training_needs_few_file_descriptors_and_restarts_after_lacking_them(run
         train(run)
     assert not run.is_done()
     with file_limit(6):
-        assert epochs_told(run) == EPOCHS
+        assert epochs_reported(run) == EPOCHS
     assert outcome(run) == outcome(uninterrupted)

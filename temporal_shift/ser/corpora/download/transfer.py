@@ -20,7 +20,7 @@ from ...utils.errors import RecipeError, reason_of, shortened
 _ATTEMPTS = 5  # consecutive ones without a new byte
 _PIECE = 1 << 14  # bytes; an incomplete piece is requested again
 _TIMEOUT = 30.0  # seconds without an answer or a byte
-_PASSING = (408, 425, 429)  # and 5xx: worth another attempt
+_RETRIED_CODES = (408, 425, 429)  # and 5xx
 _ZIP = (b"PK\3\4", b"PK\5\6")  # first bytes of an archive, and of an empty one
 
 OnProgress = Callable[[int, int | None], None]  # downloaded bytes, total if known
@@ -85,7 +85,7 @@ class ResumingDownloader:
                 raise RecipeError(self._unusable(url, error)) from None
             except requests.RequestException as error:
                 answer = error.response
-                if answer is not None and not (answer.status_code >= 500 or answer.status_code in _PASSING):
+                if answer is not None and not (answer.status_code >= 500 or answer.status_code in _RETRIED_CODES):
                     raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}: {self._hint}") from None
                 size = self.partial.stat().st_size if self.partial.exists() else 0
                 failures = 0 if size > largest else failures + 1
