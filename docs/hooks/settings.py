@@ -104,7 +104,7 @@ def _kind(each: dict[str, Any]) -> str:
     if kind in ("integer", "number"):
         return f"{kind} {_bounds(each)}".rstrip()
     if kind == "object":
-        return "keys and values"
+        return "mapping"
     return {"array": "list of text", "string": "path" if each.get("format") == "path" else "text"}[kind]
 
 

@@ -156,9 +156,9 @@ class Corpus(Section):
     @classmethod
     def _check_columns(cls, found: dict[Column, str] | None) -> dict[Column, str] | None:
         named = {column: check_name(name, f"the column of {column}").lower() for column, name in (found or {}).items()}
-        for column, name in named.items():
+        for name in named.values():
             if list(named.values()).count(name) > 1:
-                raise ValueError(f"the column of {column} must be used once, got {name!r} twice")
+                raise ValueError(f"must name each column of the table once, got {name!r} twice")
         return found and named
 
     @field_validator("channel", mode="before")
@@ -194,7 +194,7 @@ def _layer(found: Any) -> Any:
     if isinstance(found, str) and found.removeprefix("-").isdecimal():
         found = int(found)
     if found not in ("last", "weighted") and not isinstance(found, int):
-        raise ValueError(f"must be last, weighted or a whole number, got {shortened(found)}")
+        raise ValueError(f"must be last, weighted or an integer, got {shortened(found)}")
     return "last" if found == -1 else found  # equal features share a cache
 
 
@@ -470,7 +470,7 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     data = read_yaml(path, "experiment file")
     if not isinstance(data, dict):
         found = "an empty file" if data is None else type(data).__name__
-        raise RecipeError(f"{path} must contain keys and values (name, corpus, models, ...), got {found}")
+        raise RecipeError(f"{path} must contain a mapping (name, corpus, models, ...), got {found}")
     for section, values in (overrides or {}).items():
         target = data.setdefault(section, {}) if section else data
         if isinstance(target, dict):  # else validation reports the section

@@ -123,9 +123,9 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
         raise TypeError(f"state must be the state of a stream, a torch.Tensor, got {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
-            f"chunk must have the shape, except for the frames, the dtype and the device of the state "
-            f"({tuple(state.shape)}, {state.dtype}, {state.device}), got {tuple(chunk.shape)}, {chunk.dtype}, "
-            f"{chunk.device}"
+            f"chunk must have the dtype, the device and, except for the frames, the shape of the state "
+            f"({state.dtype}, {state.device}, {tuple(state.shape)}), got {chunk.dtype}, {chunk.device}, "
+            f"{tuple(chunk.shape)}"
         )
     past, future = _reach(geometry)
     minimum = 0 if geometry.padding_mode == "replicate" else past

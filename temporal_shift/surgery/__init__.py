@@ -299,7 +299,7 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
         try:
             re.compile(where)
         except re.error as error:
-            raise ValueError(f"where must be a regular expression ({error}), got {where!r}") from None
+            raise ValueError(f"where must be a valid regular expression, got {where!r}: {error}") from None
     names = list(model.named_modules(remove_duplicate=False))  # a shared module may be chosen by any of its names
     chosen: dict[nn.Module, str] = {}
     for name, module in names:

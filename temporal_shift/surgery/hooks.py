@@ -66,7 +66,7 @@ class Site:
         given, wanted = ([tuple(part.shape) for part in of_one] for of_one in parts[:2])
         if given != wanted:
             raise ValueError(
-                f"{self.branch} must return the shape of the input of {self.name}, {_shown(wanted)}, "
+                f"{self.branch} must return a tensor with the shape of the input of {self.name}, {_shown(wanted)}, "
                 f"got {_shown(given)}"
             )
         return _whole(output, [_sum_where_moved(*part, self.shift) for part in zip(*parts, strict=True)])

@@ -467,7 +467,7 @@ X = torch.zeros(2, 5, 8)
             "where.*'0'.*before it is scripted or traced",
         ),
         (lambda: add_temporal_shift([nn.ReLU()], nn.ReLU), TypeError, r"model must be a torch\.nn\.Module, got list"),
-        (lambda: add_temporal_shift(blocks(), "*.0"), ValueError, r"where must be a regular expression.*'\*\.0'"),
+        (lambda: add_temporal_shift(blocks(), "*.0"), ValueError, r"where must be a valid regular expression.*'\*\.0'"),
         (lambda: add_temporal_shift(blocks(), ["0"]), TypeError, r"where must be a class.*\['0'\]"),
         (lambda: remove_temporal_shift(blocks(), nn.ELU()), TypeError, "where must be a class.*ELU"),
         (

@@ -26,7 +26,7 @@ def spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
         while data := _read(pipe.fileno(), file.tell() == 0):
             file.write(data)
             if file.tell() > _MAX_BYTES:
-                raise ValueError("it is a pipe with more than 4 GiB")
+                raise ValueError("it is a pipe with more than 4 GiB of data")
         yield file
 
 

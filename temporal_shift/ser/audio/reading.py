@@ -242,7 +242,7 @@ class _Recording:
     def _check_length(self, stated: float, held: float) -> None:
         if stated > held + _SLACK * self.rate:
             raise self._error(
-                f"is cut off: its header states {stated / self.rate:.2f} s, it has {held / self.rate:.2f} s"
+                f"is cut off: its header states {stated / self.rate:.2f} s, but it contains {held / self.rate:.2f} s"
             )
 
     def _error(self, what: str) -> RecipeError:

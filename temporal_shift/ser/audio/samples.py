@@ -18,11 +18,11 @@ def check_rate(rate: Any, name: str = "sampling_rate") -> int:
     """The rate in Hz as an int.
 
     Raises:
-        ValueError: If it is not a whole number in [4000, 768000].
+        ValueError: If it is not an integer in [4000, 768000].
     """
     whole = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
     if not whole or not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
-        raise ValueError(f"{name} must be a whole number in [{MIN_RATE}, {MAX_RATE}] Hz, got {rate!r}")
+        raise ValueError(f"{name} must be an integer in [{MIN_RATE}, {MAX_RATE}] Hz, got {rate!r}")
     return int(rate)
 
 
@@ -84,4 +84,4 @@ def _scaled(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
         return ((array.astype(np.float64) - 128) / 128).astype(np.float32)
     if kind in (np.int8, np.int16, np.int32):
         return (array / float(-int(np.iinfo(kind).min))).astype(np.float32)
-    raise TypeError(f"{name} must be of floats, or of integers of 8, 16 or 32 bits, got {kind}")
+    raise TypeError(f"{name} must contain floats, or integers of 8, 16 or 32 bits, got {kind}")

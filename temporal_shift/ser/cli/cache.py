@@ -40,10 +40,10 @@ def verify(
         return
     broken = [path for entry in found for path in entry.broken()]
     for path in broken:
-        print(f"broken: {path}")
+        print(f"missing or damaged: {path}")
     if broken:
         raise typer.Exit(1)
-    print("all files are whole")
+    print("all files are intact")
 
 
 @exit_on_error()

@@ -163,7 +163,7 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
         for difference in (*published.audio_differences(manifest), *published.differences(manifest)):
             print(f"differs: {difference}", file=sys.stderr)
     elif corpus.reader in PUBLISHED:
-        print(f"not compared with the published counts: {label_map} makes other classes", file=sys.stderr)
+        print(f"not compared with the published counts, because {label_map} defines other classes", file=sys.stderr)
     for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)
     console.print(f"{out}: {len(manifest.utterances)} utterances", soft_wrap=True)

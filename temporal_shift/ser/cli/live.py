@@ -31,7 +31,7 @@ _MIN_HOP, _MAX_HOP = 0.02, 60  # seconds
 
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder or hub name of a model.", show_default="the Shiftformer of the clone"),
+    typer.Option(help="Folder or hub name of a model.", show_default="the repository's Shiftformer, in a clone"),
 ]
 
 
@@ -102,7 +102,7 @@ def demo(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="Second model, for comparison.", show_default="the Transformer of the clone, without --model"
+            help="Second model, for comparison.", show_default="the repository's Transformer, if --model is not given"
         ),
     ] = None,
     baseline_revision: Annotated[str | None, typer.Option(help="Hub revision of the second model.")] = None,

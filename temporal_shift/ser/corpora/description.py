@@ -150,7 +150,7 @@ def _duplicate_sentence(same: Sequence[Utterance]) -> str:
         for field in ("label", "speaker", "session")
         if len(values := _grouped(same, field)) > 1
     ]
-    return f"{ids} are one recording{', with ' + ', '.join(differences) if differences else ''}"
+    return f"{ids} are the same recording{', with ' + ', '.join(differences) if differences else ''}"
 
 
 def _first(sentences: list[str]) -> list[str]:

@@ -75,13 +75,13 @@ def _reader_of_folder(corpus: config.Corpus) -> str:
     first = misfits[0].relative_to(root).as_posix()
     if 2 * len(misfits) <= len(files):
         raise RecipeError(
-            f"the recordings in the corpus folder {root} must all have one corpus's names: {len(files) - len(misfits)} "
-            f"of {len(files)} recordings are named as in {reader}, {first} is not"
+            f"the recordings in the corpus folder {root} must all be named as in one corpus: "
+            f"{len(files) - len(misfits)} of {len(files)} are named as in {reader}, but {first} is not"
         )
     if has_three_levels:
         raise RecipeError(_ambiguity(root, (unlabelled or paths)[0]))
     raise RecipeError(
-        f"the corpus folder {root} must have the names of {', '.join(_NAMED)} or iemocap, or the layout "
+        f"the recordings in the corpus folder {root} must be named as in {', '.join(_NAMED)} or iemocap, or have paths "
         f"label/speaker/name, got {first}: make a manifest with temporal-shift ser prepare"
     )
 
@@ -95,6 +95,6 @@ def _ambiguity(root: Path, example: Path) -> str:
     return (
         f"the corpus folder {root} must have labels in the first of its two levels of folders (names of emotions, or "
         f"keys of label_map) to be read by reader: auto, got {example.as_posix()}: if {one!r} is a speaker and "
-        f"{other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a manifest by "
-        f'temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
+        f"{other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a manifest "
+        f'with temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
     )

@@ -58,7 +58,7 @@ def _recordings(root: Path, problems: list[str]) -> Iterator[Path]:
             continue
         other = first.setdefault((status.st_dev, status.st_ino), folder)
         if other is not folder:
-            problems.append(f"the folders {other} and {folder} are one folder: remove the link to it")
+            problems.append(f"the folders {other} and {folder} are the same folder: remove the link")
             continue
         for path in entries:
             if path.name.startswith((".", "__MACOSX")):

@@ -165,20 +165,21 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     first_line = text.lstrip().partition("\n")[0]
     if first_line and (first_line[0] != "{" or ('"label"' in first_line and '"sha256"' not in first_line)):
         raise RecipeError(
-            f"the manifest {path} must be JSON lines as prepare writes them, got another file: make a manifest of a "
-            f"table by temporal-shift ser prepare table {path}"
+            f"the manifest {path} must be JSON lines written by prepare, got another file: to make a manifest from a "
+            f"table, run temporal-shift ser prepare table {path}"
         )
     folder = path.resolve().parent
     utterances: list[Utterance] = []
     first: dict[str, str] = {}  # the line of each id
     problems: list[str] = []
     for where, utterance in json_lines(text, path, Utterance, problems):
-        problems += [f"{where}: {reason}" for reason in _does_not_fit(utterance, labels, first)]
+        problems += [f"{where}: {reason}" for reason in _problems_of(utterance, labels, first)]
         first.setdefault(utterance.id, where)
         utterances.append(replace(utterance, path=folder / utterance.path))
         if check_audio and not utterances[-1].path.is_file():
-            what = "got the folder" if utterances[-1].path.is_dir() else "there is no file"
-            problems.append(f"{where}: path must be an audio file, {what} {utterances[-1].path}")
+            audio = utterances[-1].path
+            got = f"got the folder {audio}" if audio.is_dir() else f"but {audio} does not exist"
+            problems.append(f"{where}: path must be an audio file, {got}")
     problems += [f"{path}: {problem}" for problem in alike_names(utterances, labels or ())]
     raise_problems(problems)
     if not utterances:
@@ -205,10 +206,10 @@ def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
     ]
 
 
-def _does_not_fit(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, str]) -> list[str]:
+def _problems_of(utterance: Utterance, labels: Sequence[str] | None, first: Mapping[str, str]) -> list[str]:
     reasons = []
     if utterance.id in first:
-        reasons.append(f"the utterance {utterance.id} occurs already in {first[utterance.id]}")
+        reasons.append(f"the utterance {utterance.id} already occurs in {first[utterance.id]}")
     if labels is not None and utterance.label not in labels:
         reasons.append(f"label must be one of {', '.join(labels)}, got {utterance.label!r}")
     elif labels is None and is_missing(utterance.label):

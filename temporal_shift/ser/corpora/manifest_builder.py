@@ -129,7 +129,7 @@ def read_utterance(
         with suppress(OSError):  # an unreadable file, or a file in /proc
             if path.is_file() and 0 < path.stat().st_size < 1024 and path.read_bytes().startswith(_LFS):
                 raise RecipeError(
-                    f"{path} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'"
+                    f"{path} is a git-lfs pointer, not audio: fetch the file with 'git lfs pull'"
                 ) from None
         raise
     return Utterance(
@@ -154,7 +154,7 @@ def _classified(
     rows: Sequence[Row], corpus: config.Corpus, own: LabelMap | None
 ) -> tuple[list[tuple[Row, str]], tuple[str, ...]]:
     if not rows:
-        raise RecipeError(f"{corpus.path} contains no speech for the reader {corpus.reader}")
+        raise RecipeError(f"{corpus.path} contains no speech that can be read by the reader {corpus.reader}")
     classes, labels = classes_of(Counter(row.label for row in rows), own, corpus.label_map)
     kept = [(row, label) for row in rows if (label := classes[row.label]) is not None]
     if not kept:
@@ -165,7 +165,7 @@ def _classified(
 def _repeated_ids(rows: Sequence[Row]) -> list[str]:
     first: dict[str, Row] = {}
     return [
-        f"{row.where or row.path}: the utterance {row.id} occurs already in {other.where or other.path}"
+        f"{row.where or row.path}: the utterance {row.id} already occurs in {other.where or other.path}"
         for row in rows
         if (other := first.setdefault(row.id, row)) is not row
     ]

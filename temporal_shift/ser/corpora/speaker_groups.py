@@ -51,5 +51,5 @@ def uses_sessions(corpus: config.Corpus, has_sessions: bool, source: str) -> boo
         RecipeError: If ``folds: published`` is set, and the corpus has no sessions.
     """
     if corpus.folds == "published" and not has_sessions:
-        raise RecipeError(f"folds must be speakers without {source}, got published")
+        raise RecipeError(f"folds must be speakers unless there is {source}, got published")
     return has_sessions and corpus.folds != "speakers" and corpus.groups is None

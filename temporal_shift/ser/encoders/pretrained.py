@@ -161,7 +161,7 @@ def _layer(backbone: config.Backbone, output: Any) -> int | str:
     if backbone.layer == "weighted" and of_layers - {whole}:
         raise RecipeError(
             f"layer must be last or in [{-last - 1}, {last}] for {name}, got weighted: its output has the shape "
-            f"{whole}, and the layers before it {', '.join(map(str, sorted(of_layers)))}, so they have no sum"
+            f"{whole}, and the layers before it {', '.join(map(str, sorted(of_layers)))}, so they cannot be added"
         )
     if isinstance(backbone.layer, str):
         return backbone.layer

@@ -48,7 +48,7 @@ def keep_earlier_results(
     if replaced and not overwrite:
         changes = list(dict.fromkeys(change for run, before in replaced for change in _changes(root, run, before)))
         raise RecipeError(
-            f"{root} contains {counted(len(replaced), 'run')} of other settings "
+            f"{root} contains {counted(len(replaced), 'run')} with other settings "
             f"({listed(changes, most=8, separator='; ')}): choose another {option}, or replace the runs with "
             "--overwrite"
         )

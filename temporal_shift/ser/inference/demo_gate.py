@@ -135,7 +135,7 @@ class Gate:
         if not re.match(r"multipart/form-data;.*boundary=\S", headers.get("content-type", "")):
             raise RefusedError(400, "an upload must be multipart/form-data")
         if self._used() + self._reserved + length > TOTAL_BYTES:
-            raise RefusedError(507, "the space for uploads is full: try again in some minutes")
+            raise RefusedError(507, "the space for uploads is full: try again in a few minutes")
         self._reserved += length
         limited = Limited(receive, UPLOAD_BYTES)
 

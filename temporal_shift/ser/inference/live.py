@@ -24,7 +24,7 @@ from .remarks import level_of
 from .speech_stream import SpeechStream
 
 BLOCK = 0.05  # seconds per block of a reader
-PATIENCE = 10.0  # seconds without a block after which a source counts as broken
+SOUND_TIMEOUT = 10.0  # seconds without a block after which a source counts as broken
 
 Sound = Generator[tuple[Samples, float], None, None]  # blocks at 16 kHz, and the delay of each in seconds
 
@@ -104,7 +104,7 @@ def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
-        return WindowPredictor(recognizer), f"by windows of {recognizer.window:g} s, because {error}"
+        return WindowPredictor(recognizer), f"in windows of {recognizer.window:g} s, because {error}"
     return StreamPredictor(stream, recognizer.window), (
         f"streaming, because each frame of its encoder depends on {stream.past:.2g} s before and {stream.future:.2g} s "
         f"after it; an update covers {recognizer.window:g} s, up to {stream.delay:.2g} s ago"
@@ -160,8 +160,8 @@ class Inbox:
         """
         with self._changed:
             while self._waiting + self._lost < min_samples and not self._closed:
-                if not self._changed.wait(PATIENCE):
-                    raise RecipeError(f"no sound has arrived for {PATIENCE:g} s: is the device still connected?")
+                if not self._changed.wait(SOUND_TIMEOUT):
+                    raise RecipeError(f"no sound has arrived for {SOUND_TIMEOUT:g} s: is the device still connected?")
             if self._error is not None:
                 raise self._error
             samples = np.concatenate([np.zeros(0, dtype=np.float32), *self._blocks])

@@ -64,7 +64,7 @@ class ClassifierSettings(Blocks):
     num_layers: int = Field(default=0, ge=0, le=_MAX_SIZE)
 
     @model_validator(mode="after")
-    def _shift_moves_channels(self) -> ClassifierSettings:
+    def _check_shift(self) -> ClassifierSettings:
         if self.shift is not None and self.shift.n_div > self.hidden_size:
             raise ValueError(
                 f"n_div must be at most {self.hidden_size}, the encoder's channels, got {self.shift.n_div}"
@@ -72,7 +72,7 @@ class ClassifierSettings(Blocks):
         return self
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> ClassifierSettings:
+    def _check_heads(self) -> ClassifierSettings:
         if self.hidden_size % (self.num_attention_heads or 1):
             raise ValueError(
                 f"num_attention_heads must divide hidden_size {self.hidden_size}, got {self.num_attention_heads}"
@@ -104,7 +104,7 @@ class SpeechClassifierSettings(Section):
 
     @field_validator("backbone_config")
     @classmethod
-    def _numbers_are_finite(cls, found: dict[str, Any]) -> dict[str, Any]:
+    def _check_numbers(cls, found: dict[str, Any]) -> dict[str, Any]:
         pending: list[tuple[str, Any]] = list(found.items())
         while pending:
             key, value = pending.pop()
@@ -117,12 +117,12 @@ class SpeechClassifierSettings(Section):
         return found
 
     @model_validator(mode="after")
-    def _encoder_is_somewhere(self) -> SpeechClassifierSettings:
+    def _check_encoder_and_layers(self) -> SpeechClassifierSettings:
         if not self.holds_backbone and not self.backbone.get("name"):
             raise ValueError(f"backbone must have a name if holds_backbone is false, got {self.backbone}")
         if (self.layer == "weighted") != (self.classifier_config.num_layers > 0):
             raise ValueError(
-                "num_layers of classifier_config must be 0 unless layer is weighted, and positive if it is, got "
+                "classifier_config.num_layers must be positive if layer is weighted, and 0 otherwise, got "
                 f"{self.classifier_config.num_layers} with layer {self.layer}"
             )
         return self
@@ -225,11 +225,11 @@ class CheckedConfig:
         config: Any = self
         label2id = {name: index for index, name in (config.id2label or {}).items()}
         if config.label2id != label2id:  # for example after config.id2label = ...; loading would reject the file
-            warnings.warn("label2id is not the inverse of id2label, and is replaced by it", stacklevel=2)
+            warnings.warn("label2id is not the inverse of id2label; the inverse is saved instead", stacklevel=2)
             config.label2id = label2id
         known = {*self._fields(), "use_cache"}  # the Trainer sets use_cache, which only decoders use
         if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in known]:
-            warnings.warn(f"config.json has no field for {', '.join(lost)}, which are not saved", stacklevel=2)
+            warnings.warn(f"config.json has no field for {', '.join(lost)}: not saved", stacklevel=2)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
 
     @classmethod

@@ -110,7 +110,7 @@ def speech_classifier_from_shiftser(
         )
     if not 1 <= frames <= settings.num_frames:
         raise ValueError(
-            f"clip_seconds must give 1 to {settings.num_frames} frames, the classifier's, got {clip_seconds}, "
+            f"clip_seconds must give 1 to {settings.num_frames} frames, the classifier's maximum, got {clip_seconds}, "
             f"which gives {frames}"
         )
     fields = settings.to_diff_dict()
@@ -223,7 +223,7 @@ def _classifier(
         model = FrameClassifier(settings)
     if named.keys() != model.state_dict().keys():
         raise ValueError(
-            f"shift must fit the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
+            f"shift must match the names of a {kind} (placement='replace' if and only if they contain no token_mixer), "
             f"got {shift!r}"
         )
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -233,7 +233,7 @@ def _classifier(
         if named[ours].shape != shapes[ours]
     ]
     if unfit:
-        raise ValueError(f"the shapes must fit each other and the arguments: {listed(unfit)}")
+        raise ValueError(f"the shapes must match each other and the arguments: {listed(unfit)}")
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
     model.eval()  # type: ignore[no-untyped-call]
     return model

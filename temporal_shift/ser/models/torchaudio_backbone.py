@@ -58,7 +58,7 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
     unfit = [name for name, shape in expected.items() if named[name].shape != shape]
     if unfit:
         shapes = f"{tuple(expected[unfit[0]])}, got {tuple(named[unfit[0]].shape)}"
-        raise ValueError(f"the shapes of the backbone must fit each other: {unfit[0]} must be {shapes}")
+        raise ValueError(f"the shapes of the backbone must match each other: {unfit[0]} must be {shapes}")
     check_values(named)
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
     return model.eval()  # type: ignore[no-any-return]

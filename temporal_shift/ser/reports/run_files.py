@@ -100,13 +100,13 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
             raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
     kind = experiment.protocol.kind
     if any((epoch.validation is None) != (kind in ("last", "paper")) for epoch in record.epochs):
-        raise RecipeError(f"{path} must be of the protocol {kind}: {TRAIN_AGAIN}")
+        raise RecipeError(f"{path} must have the scores of the protocol {kind}, got others: {TRAIN_AGAIN}")
     if record.chosen != (chosen := choose(kind, record.epochs)):
         raise RecipeError(f"{path}: chosen must be {asdict(chosen)}, got {asdict(record.chosen)}: {TRAIN_AGAIN}")
     if run_folder(Path(), record.model, record.seed, record.fold).parts != path.parent.parts[-4:]:
         raise RecipeError(
-            f"{path} must be of the run that its folder names, got {record.model}, seed {record.seed}, fold "
-            f"{record.fold}: {TRAIN_AGAIN}"
+            f"{path} must describe the run that its folder is named after, got {record.model}, seed {record.seed}, "
+            f"fold {record.fold}: {TRAIN_AGAIN}"
         )
     model = next((each for each in experiment.models if each.name == record.model), None)
     if model is not None and (key := _other_setting(record.inputs, settings_of(experiment, model))):
@@ -131,8 +131,8 @@ def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:
             recorded, computed = getattr(epoch.test, name), float(measure(counts))
             if abs(recorded - computed) > 1e-6:
                 raise RecipeError(
-                    f"{path}: test.{name} of epoch {epoch.epoch} must be {computed:.4f}, as by test_logits.npy and "
-                    f"predictions.jsonl, got {recorded:.4f}: {TRAIN_AGAIN}"
+                    f"{path}: test.{name} of epoch {epoch.epoch} must be {computed:.4f}, the score of "
+                    f"test_logits.npy and predictions.jsonl, got {recorded:.4f}: {TRAIN_AGAIN}"
                 )
 
 

@@ -63,7 +63,7 @@ def _sentence(key: str, kind: str, message: str, value: object) -> str:
     message = message.removeprefix("Value error, ")
     if kind not in ("value_error", "assertion_error"):  # pydantic's own: Input should be ...
         message = re.sub(r"^\w+ should ", "must ", message).partition(", unable to")[0]
-        message = re.sub(r"a valid dictionary or instance of \w+", "keys and values", message)
+        message = re.sub(r"a valid dictionary or instance of \w+", "a mapping", message)
         message = re.sub(r"^Input is not a valid path.*", "must be a path", message)
         is_plain = value is None or isinstance(value, str | int | float)
         message += f", got {shortened(value)}" if is_plain else f", got {type(value).__name__}"

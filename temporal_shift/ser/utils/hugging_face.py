@@ -81,12 +81,12 @@ def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: s
     random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     random = {name for name in random if not name.endswith("masked_spec_embed")}  # used in training only
     if random:
-        raise RecipeError(f"{name} lacks {len(random)} of its weights, {min(random)} for example")
+        raise RecipeError(f"{name} lacks {len(random)} of its weights, for example {min(random)}")
     names = {_NUMBER.sub("#", key) for key in model.state_dict()}
     of_layers = [key for key in loading["unexpected_keys"] if _unnumbered(key, model.base_model_prefix) in names]
     if of_layers:
         raise RecipeError(
-            f"{name} has {len(of_layers)} weights of layers that its configuration lacks, {min(of_layers)} for example"
+            f"{name} has {len(of_layers)} weights of layers that its configuration lacks, for example {min(of_layers)}"
         )
 
 

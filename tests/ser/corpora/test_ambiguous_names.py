@@ -151,7 +151,7 @@ def test_missing_values_of_a_manifest_are_refused_by_line(audio):
     [
         (
             '{"path": "0.wav", "label": "a", "Label": "b", "speaker": "x"}',
-            "the keys 'label' and 'Label' are one column",
+            "the keys 'label' and 'Label' name the same column",
         ),
         ('{"path": "0.wav", "label": "a", "label": "b", "speaker": "x"}', "the key 'label' occurs twice"),
         ('{"path": "0.wav", "label": true, "speaker": "x"}', "'label' must be text or a finite number"),

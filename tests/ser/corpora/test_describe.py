@@ -112,9 +112,9 @@ def test_identical_recordings_are_found_with_their_differences():
     assert [[u.id for u in these] for these in found.duplicates] == [["u0", "u4"], ["u1", "u2"], ["u3", "u7"]]
     assert description.findings(found) == [
         "no speaker is in two sessions",
-        "u0 and u4 are one recording, with the labels happy and sad",
-        "u1 and u2 are one recording, with the speakers s1 and s2, the sessions Group1 and Group2",
-        "u3 and u7 are one recording",
+        "u0 and u4 are the same recording, with the labels happy and sad",
+        "u1 and u2 are the same recording, with the speakers s1 and s2, the sessions Group1 and Group2",
+        "u3 and u7 are the same recording",
     ]
 
 

@@ -90,7 +90,7 @@ def test_two_levels_that_could_both_be_labels_are_an_error(tmp_path):
 def test_a_stray_recording_in_a_known_corpus_is_named(tmp_path):
     write_emodb(tmp_path, {"W": 20})
     write(tmp_path / "wav" / "test.wav")
-    with pytest.raises(RecipeError, match=r"20 of 21 recordings are named as in emodb, wav/test\.wav is not"):
+    with pytest.raises(RecipeError, match=r"20 of 21 are named as in emodb, but wav/test\.wav is not"):
         found_in(tmp_path)
     for number in range(30):
         write(tmp_path / "wav" / f"test{number}.wav")

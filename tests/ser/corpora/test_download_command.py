@@ -129,4 +129,4 @@ def test_without_a_terminal_the_progress_is_printed_as_lines(server):
 
 
 def test_the_help_names_every_corpus():
-    assert f"Corpus: {', '.join(SOURCES)}." in " ".join(typed("download", "--help").split())
+    assert f"Corpus to download: {', '.join(SOURCES)}." in " ".join(typed("download", "--help").split())

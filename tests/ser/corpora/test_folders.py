@@ -45,7 +45,7 @@ def test_folders_that_are_linked_into_a_corpus_are_read(corpus, tmp_path):
 def test_a_folder_that_is_reached_in_two_ways_is_an_error(corpus, path, target):
     link(corpus / path, target)
     error = reading_error(reader="folder", path=corpus)
-    assert " are one folder: remove the link to it" in error
+    assert " are the same folder: remove the link" in error
     assert str(corpus / path) in error
     assert "\n" not in error
 

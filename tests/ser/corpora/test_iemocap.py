@@ -109,7 +109,7 @@ def test_a_session_without_its_label_folder_is_named(corpus):
 
 def test_sessions_without_labels_are_an_error(tmp_path):
     write_dialog(tmp_path, 1, "Ses01F_impro01", ("fru",))
-    with pytest.raises(RecipeError, match=r"EmoEvaluation/Ses\*\.txt .*happy, angry, sad, neutral$"):
+    with pytest.raises(RecipeError, match=r"EmoEvaluation/Ses\*\.txt .*happy, angry, sad, neutral, got none$"):
         read_iemocap(tmp_path)
 
 
@@ -193,7 +193,7 @@ def test_an_utterance_labelled_twice_in_a_file_is_named(corpus):
     path = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     relabel(path, 9, "[6.2 - 8.2]\tSes01F_impro01_F000\tfru\t[2.5, 2.5, 2.5]")
     assert reading_error(corpus) == (
-        f"{path}, line 9: the utterance Ses01F_impro01_F000 occurs already in {path}, line 3"
+        f"{path}, line 9: the utterance Ses01F_impro01_F000 already occurs in {path}, line 3"
     )
 
 
@@ -201,7 +201,7 @@ def test_an_utterance_labelled_in_two_files_is_named(corpus):
     path, other = (corpus / f"Session1/dialog/EmoEvaluation/Ses01{name}.txt" for name in ("F_impro01", "M_script01_1b"))
     relabel(other, 9, "[6.2 - 8.2]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]")
     assert reading_error(corpus) == (
-        f"{other}, line 9: the utterance Ses01F_impro01_F000 occurs already in {path}, line 3"
+        f"{other}, line 9: the utterance Ses01F_impro01_F000 already occurs in {path}, line 3"
     )
 
 
@@ -216,7 +216,7 @@ def test_all_problems_of_a_corpus_are_in_one_message(corpus):
     assert reading_error(corpus).split("\n") == [
         "4 problems:",
         f"{one}, line 3: must be '[start - end]<tab>utterance<tab>emotion<tab>...'",
-        f"{one}, line 15: the utterance Ses01F_impro01_M000 occurs already in {one}, line 9",
+        f"{one}, line 15: the utterance Ses01F_impro01_M000 already occurs in {one}, line 9",
         f"{other}, line 3: the utterance Ses02M_script01_1b_F000 is labelled but has no audio file {missing}",
         f"the corpus has no {corpus}/Session3/dialog/EmoEvaluation, where the labels of Session3 should be",
     ]

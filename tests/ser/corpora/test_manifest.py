@@ -161,7 +161,7 @@ def test_a_line_that_is_not_an_object_is_named(tmp_path, four_sessions, broken):
         ({"style": "sung"}, "style must be 'improvised', 'scripted' or '', got 'sung'"),
         ({"colour": "red"}, "the key 'colour' is not known"),
         ({"label": "bored"}, "label must be one of happy, sad, got 'bored'"),
-        ({"id": "s3M0"}, "the utterance s3M0 occurs already in .*, line 2"),
+        ({"id": "s3M0"}, "the utterance s3M0 already occurs in .*, line 2"),
     ],
 )
 def test_an_invalid_value_is_named_with_its_line(tmp_path, four_sessions, values, reason):
@@ -205,7 +205,7 @@ def test_a_run_needs_every_audio_file_of_its_manifest(tmp_path):
         read_corpus(config.Corpus(reader="manifest", path=path))
     assert str(raised.value).split("\n")[1:] == [
         f"{path}, line 3: path must be an audio file, got the folder {tmp_path}/s2F0.wav",
-        f"{path}, line 4: path must be an audio file, there is no file {tmp_path}/s2M0.wav",
+        f"{path}, line 4: path must be an audio file, but {tmp_path}/s2M0.wav does not exist",
     ]
     assert len(read_manifest(path).utterances) == 4  # a description needs no audio
 
@@ -246,7 +246,7 @@ def test_all_problems_are_in_one_message(tmp_path, four_sessions):
         f"{path}, line 2: not a JSON object",
         f"{path}, line 4: samples must be greater than 0, got -1",
         f"{path}, line 4: the key 'colour' is not known: is it misspelt?",
-        f"{path}, line 8: the utterance s3F0 occurs already in {path}, line 1",
+        f"{path}, line 8: the utterance s3F0 already occurs in {path}, line 1",
         f"{path}, line 8: label must be one of happy, sad, got 'bored'",
     ]
 

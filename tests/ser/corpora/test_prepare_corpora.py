@@ -46,7 +46,7 @@ def test_the_counts_of_the_whole_emodb_equal_the_published_ones(here):
     Path("two.yaml").write_text("W: high\nF: high\nA: high\nT: low\nL: low\nN: null\nE: null\n")
     printed = typed("prepare", "emodb", here / "corpus", "--label-map", "two.yaml", "--out", "two.jsonl")
     assert "differs" not in printed
-    assert "not compared with the published counts: two.yaml makes other classes\n" in printed
+    assert "not compared with the published counts, because two.yaml defines other classes\n" in printed
     rows = [json.loads(line) for line in Path("two.jsonl").read_text().splitlines()]
     assert sum(row["label"] == "high" for row in rows) == EMODB["W"] + EMODB["F"] + EMODB["A"]
     assert {row["session"] for row in map(json.loads, Path("manifest.jsonl").read_text().splitlines())} == {

@@ -180,7 +180,7 @@ def test_files_with_other_names_and_damaged_files_are_in_one_message(tmp_path):
         f"the file {strange} is not named like 03a01Fa.wav",
         f"the audio file {broken} cannot be read: Format not recognised",
         f"the audio file {empty} is empty",
-        f"{pointer} is a pointer of git-lfs and not audio: fetch it with 'git lfs pull'",
+        f"{pointer} is a git-lfs pointer, not audio: fetch the file with 'git lfs pull'",
     ]
 
 
@@ -203,7 +203,10 @@ def test_names_with_digits_of_another_script_are_an_error(tmp_path):
 
 def test_a_corpus_with_only_songs_is_an_error(tmp_path):
     write(tmp_path / "Actor_01" / "03-02-05-01-01-01-01.wav")
-    assert reading_error(reader="ravdess", path=tmp_path) == f"{tmp_path} contains no speech for the reader ravdess"
+    assert (
+        reading_error(reader="ravdess", path=tmp_path)
+        == f"{tmp_path} contains no speech that can be read by the reader ravdess"
+    )
 
 
 def test_an_unknown_code_is_an_error(tmp_path):

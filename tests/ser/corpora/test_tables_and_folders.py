@@ -104,16 +104,16 @@ def test_missing_columns_and_ambiguous_names_are_errors(tmp_path):
     options = {"reader": "table", "path": tmp_path / "data.tsv"}
     said = reading_error(**options, columns={**NEMO_COLUMNS, "speaker": "who"})
     assert re.search(r"data\.tsv, line 1: the table must have the column who, got file_id, emotion, ", said)
-    assert "must have the column day of session" in reading_error(**options, columns={**NEMO_COLUMNS, "session": "day"})
+    assert "columns.session must be a column of" in reading_error(**options, columns={**NEMO_COLUMNS, "session": "day"})
     for name in ("WR0_surprised_64.wav", "WR0_surprised_64.flac"):
         write(tmp_path / name)
     said = reading_error(**options, columns=NEMO_COLUMNS)
     assert (
-        "line 2: 'WR0_surprised_64' must be one recording, got WR0_surprised_64.wav and WR0_surprised_64.flac" in said
+        "line 2: 'WR0_surprised_64' must name one recording, got WR0_surprised_64.wav and WR0_surprised_64.flac" in said
     )
     with pytest.raises(RecipeError, match=r"columns.*'label', .*got 'emotion'"):
         config.Corpus.checked(**options, columns={"emotion": "label"})
-    with pytest.raises(RecipeError, match=r"column of path .*got 'x' twice"):
+    with pytest.raises(RecipeError, match=r"columns must name .*got 'x' twice"):
         config.Corpus.checked(**options, columns={"path": "x", "label": "X"})
     with pytest.raises(RecipeError, match=r"reader must be one of table if columns is set, got emodb"):
         config.Corpus.checked(reader="emodb", path=tmp_path, columns=NEMO_COLUMNS)
@@ -135,7 +135,7 @@ def test_a_column_session_defines_the_folds_unless_groups_are_set(audio):
 def test_published_folds_of_a_table_without_sessions_are_an_error(tmp_path):
     path = write_table(tmp_path)
     error = reading_error(reader="table", path=path, folds="published")
-    assert re.search(rf"folds must be speakers without a column session in {path}, got published", error)
+    assert re.search(rf"folds must be speakers unless there is a column session in {path}, got published", error)
 
 
 def test_all_problems_of_a_table_are_in_one_message_by_line(audio):
@@ -150,7 +150,7 @@ def test_all_problems_of_a_table_are_in_one_message_by_line(audio):
             f"{path}, line 8: a row must have at most 3 cells, got 4",
             f"{path}, line 2: 'label' is empty",
             f"{path}, line 2: 'speaker' is empty",
-            f"{path}, line 7: the utterance b occurs already in {path}, line 3",
+            f"{path}, line 7: the utterance b already occurs in {path}, line 3",
             f"{path}, line 4: there is no audio file {audio}/gone\n.wav",
             f"{path}, line 6: the audio file {audio}/broken.wav cannot be read: Format not recognised",
         ]
@@ -196,7 +196,7 @@ def test_a_missing_binary_or_empty_table_is_an_error(tmp_path):
         reading_error(reader="table", path=path) == f"the table {path} must be UTF-8 text, got UTF-16: save it as UTF-8"
     )
     path.write_text("path,label,speaker\n")
-    assert reading_error(reader="table", path=path) == f"{path} contains no speech for the reader table"
+    assert reading_error(reader="table", path=path) == f"{path} contains no speech that can be read by the reader table"
 
 
 def test_labels_of_a_table_are_mapped_in_the_order_of_the_map(tmp_path):
@@ -241,7 +241,7 @@ def test_a_long_name_with_many_fields_is_matched_without_backtracking(tmp_path):
     write(tmp_path / f"anna_happy_{'x_' * 30}x.wav")
     (only,) = read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=pattern)).utterances
     assert (only.speaker, only.label) == ("anna", "happy")
-    with pytest.raises(RecipeError, match=r"pattern must fit the recordings below .*anna_happy_"):
+    with pytest.raises(RecipeError, match=r"pattern must match the recordings in .*anna_happy_"):
         read_corpus(config.Corpus(reader="folder", path=tmp_path, pattern=f"{pattern}.end"))
 
 
@@ -253,7 +253,7 @@ def test_a_field_session_defines_the_folds_unless_groups_are_set(tmp_path):
     assert groups_of(manifest) == {f"day{day}": {f"a{day}", f"b{day}"} for day in (1, 2, 3)}
     assert [fold.name for fold in make_folds(manifest, "heldout")] == ["day1", "day2", "day3"]
     assert set(groups_of(read_corpus(config.Corpus(**options, groups=2)))) == {"Group1", "Group2"}
-    assert "folds must be speakers without a field {session} in the pattern, got published" in reading_error(
+    assert "folds must be speakers unless there is a field {session} in the pattern, got published" in reading_error(
         reader="folder", path=tmp_path, pattern="{day}/{speaker}_{label}", folds="published"
     )
 
@@ -263,10 +263,10 @@ def test_files_that_do_not_fit_the_pattern_are_named(tmp_path):
     stray = [write(tmp_path / "happy" / name) for name in ("extra.wav", "stray.flac")]
     assert reading_error(reader="folder", path=tmp_path).split("\n") == [
         "2 problems:",
-        *(f"the file {path} does not fit '{{label}}/{{speaker}}/{{name}}'" for path in stray),
+        *(f"the file {path} does not match '{{label}}/{{speaker}}/{{name}}'" for path in stray),
     ]
     assert reading_error(reader="folder", path=tmp_path, pattern="{speaker}_{label}") == (
-        f"pattern must fit the recordings below {tmp_path}, such as {tmp_path}/happy/anna/1.wav, "
+        f"pattern must match the recordings in {tmp_path}, such as {tmp_path}/happy/anna/1.wav, "
         "got '{speaker}_{label}'"
     )
 

@@ -189,7 +189,7 @@ def test_ls_of_a_missing_folder_is_an_error_and_of_an_empty_one_an_empty_table(t
 
 def test_verify_reports_intact_caches(root):
     done = command("verify", "--cache", root)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "all files are whole\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "all files are intact\n", "")
 
 
 def test_verify_names_every_file_that_is_missing_or_broken_and_exits_with_1(root):
@@ -199,7 +199,9 @@ def test_verify_names_every_file_that_is_missing_or_broken_and_exits_with_1(root
     before = snapshot(root)
     done = command("verify", "--cache", root)
     assert done.exit_code == 1
-    assert sorted(done.stdout.splitlines()) == sorted([f"broken: {last.files[1]}", f"broken: {weighted.files[0]}"])
+    assert sorted(done.stdout.splitlines()) == sorted(
+        [f"missing or damaged: {last.files[1]}", f"missing or damaged: {weighted.files[0]}"]
+    )
     assert done.stderr == ""
     assert snapshot(root) == before
 
@@ -209,7 +211,7 @@ def test_verify_of_one_cache_checks_only_that_one(root):
     flip_a_byte(last.files[1])
     assert command("verify", weighted.name[:8], "--cache", root).exit_code == 0
     done = command("verify", last.name, "--cache", root)
-    assert (done.exit_code, done.stdout) == (1, f"broken: {last.files[1]}\n")
+    assert (done.exit_code, done.stdout) == (1, f"missing or damaged: {last.files[1]}\n")
 
 
 def test_rm_deletes_one_cache_and_prints_its_size(root):

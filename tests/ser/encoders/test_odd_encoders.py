@@ -47,7 +47,7 @@ def changed(encoder: Path, folder: Path, **settings: object) -> config.Backbone:
         ("sew-d", "norm_rel_ebd", "evil", r"norm_rel_ebd must be layer_norm or none, got 'evil'$"),
         ("sew-d", "max_position_embeddings", -3, r"max_position_embeddings must be in \[1, .*, got -3$"),
         ("whisper", "encoder_layers", 1, r"weights of layers .*layers\.1"),
-        ("hubert", "num_hidden_layers", 4, r"lacks \d+ of its weights, encoder\.layers\.3"),
+        ("hubert", "num_hidden_layers", 4, r"lacks \d+ of its weights, for example encoder\.layers\.3"),
         ("hubert", "num_hidden_layers", -1, r"num_hidden_layers must be in \[1, .*, got -1$"),
         ("whisper", "encoder_layers", -1, r"encoder_layers must be in \[1, .*, got -1$"),
         ("hubert", "num_hidden_layers", 10**6, r"num_hidden_layers .* at most \d+, .* got 1000000$"),

@@ -161,7 +161,7 @@ def test_results_of_other_settings_are_not_replaced(folder):
     text = (folder / "experiment.yaml").read_text().replace("0.005", "0.001")
     (folder / "experiment.yaml").write_text(text)
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
-    assert re.search(r"runs of other settings \(training\.learning_rate: 0\.005 -> 0\.001", printed)
+    assert re.search(r"runs with other settings \(training\.learning_rate: 0\.005 -> 0\.001", printed)
     assert "--results" in printed
     assert "--out" not in printed
     assert not (folder / "again").exists()
@@ -190,7 +190,7 @@ def test_a_model_with_another_number_of_epochs_is_not_replaced(folder):
     record["inputs"]["epochs"] += 1  # as with fewer seeds
     path.write_text(json.dumps(record))
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
-    assert re.search(r"1 run of other settings \(epochs: \d -> \d\)", printed)
+    assert re.search(r"1 run with other settings \(epochs: \d -> \d\)", printed)
     typed(folder, "--all-speakers", "--overwrite", "--out", folder / "again")
     assert provenance_of(folder / "again") == provenance_of(folder / "model")
 

@@ -102,7 +102,7 @@ def test_a_slow_model_skips_updates_and_does_not_fall_behind():
     found, predictor = fake_updates(1.2, of=60)
     assert [update.seconds for update in found[:4]] == pytest.approx(
         [0.5, 1.7, 2.9, 4.1]
-    )  # each time, the latest sound
+    )  # each update covers the latest sound
     assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound arrived while it was busy
     assert len(found) + found[-1].skipped == 120
     assert {round(update.rtf, 6) for update in found} == {2.4}
@@ -130,7 +130,7 @@ def test_updates_by_windows_equal_those_of_latest(windows):
     blocks = np.split(wave, range(BLOCK, len(wave), BLOCK))
     predictor, way = live.predictor_of(windows)
     assert (
-        way == "by windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) depend on the whole clip"
+        way == "in windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) depend on the whole clip"
     )
     clock = FakeClock()
     found = list(live.updates(predictor, FakeInbox(clock, wave), 0.3, clock))
@@ -214,13 +214,13 @@ def test_a_terminal_gets_bars_and_figures():
     view, summary = Drawing(LABELS, console), live.Summary()
     update = live.Update(1.5, (0.7, 0.1, 0.1, 0.1), -20.0, 0.048, 0.09, 2)
     summary.add(update)
-    view.begin("Shiftformer", "by windows of 2.5 s")
+    view.begin("Shiftformer", "in windows of 2.5 s")
     with view.shown():
         view.show(update, summary)
     view.end(summary)
     text = console.export_text()
     for piece in (
-        "Shiftformer, by windows",
+        "Shiftformer, in windows",
         "happy ",
         "70.0 %",
         "━━━",

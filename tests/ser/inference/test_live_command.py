@@ -50,7 +50,7 @@ def typed(monkeypatch, tmp_path, folder):
 
 def test_a_recording_is_printed_as_lines(typed, folder):
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav").splitlines()
-    assert lines[0].startswith("windows, by windows of 0.5 s, because")
+    assert lines[0].startswith("windows, in windows of 0.5 s, because")
     heard = [float(line.split()[0]) for line in lines[1:-1]]
     assert heard[0] >= 0.5
     assert heard == sorted(set(heard))
@@ -229,7 +229,7 @@ def test_a_device_that_cannot_be_read_or_vanishes_is_a_one_line_error(typed, fol
 
 
 def test_a_source_that_stops_sending_is_an_error(monkeypatch):
-    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    monkeypatch.setattr(live, "SOUND_TIMEOUT", 0.05)
     with pytest.raises(RecipeError, match=r"no sound has arrived for 0\.05 s"):
         live.Inbox(10).take(1)
 

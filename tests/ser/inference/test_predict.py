@@ -91,7 +91,7 @@ def broken_files() -> dict[str, str]:
         Path(name).touch()
         reasons[name] = f"the audio file {name} cannot be read: it has 0 bytes"
     reasons[halved(write("truncated1.wav", sound(1, 1.0)))] = (
-        "the audio file truncated1.wav is cut off: its header states 1.00 s, it has 0.50 s"
+        "the audio file truncated1.wav is cut off: its header states 1.00 s, but it contains 0.50 s"
     )
     reasons[halved(write("truncated2.flac", sound(1, 1.0)))] = (
         "the audio file truncated2.flac is cut off or damaged: flac decoder lost sync"
@@ -111,7 +111,7 @@ def broken_files() -> dict[str, str]:
         )
     for name in ("fast1.wav", "fast2.wav"):
         reasons[halved(write(name, soxr.resample(sound(3, 1.0), RATE, 96000), 96000, subtype="PCM_24"))] = (
-            f"the audio file {name} is cut off: its header states 1.00 s, it has 0.50 s"
+            f"the audio file {name} is cut off: its header states 1.00 s, but it contains 0.50 s"
         )
     for name, channel in (("wide1.wav", 0), ("wide2.wav", 7)):
         wave = np.stack([sound(4, 0.5)] * 8, axis=1)

@@ -26,7 +26,7 @@ NAN, INFINITY = math.nan, math.inf
 
 FIELDS = [  # a key, invalid values, and a part of the message
     ("average", (1.5, 0, -1, 10**9, "x", None, NAN, INFINITY, [1]), "average must be"),
-    ("layer", (1.5, "evil", None, [1], {}), "layer must be last, weighted or a whole number"),
+    ("layer", (1.5, "evil", None, [1], {}), "layer must be last, weighted or an integer"),
     ("layer", ("weighted",), "num_layers .* layer weighted"),
     ("clip_seconds", (0, -1, 10**9, 1e308, "x", None, NAN, INFINITY), "clip_seconds must be"),
     ("normalize", (2, "x", None, []), "normalize must be"),
@@ -86,7 +86,7 @@ FOLDERS = [  # found by comparison with the weights
     ("backbone_config.conv_stride", [1, 1], "conv_stride .* frames"),
     ("backbone_config.hidden_act", "evil", "configuration .* is invalid: 'evil' is not known"),
     ("classifier_config.blocks", "lstm", "placement must be"),
-    ("classifier_config.shift", None, "lacks .* of its weights, classifier"),
+    ("classifier_config.shift", None, "lacks .* of its weights, for example classifier"),
 ]
 
 
@@ -158,8 +158,8 @@ def test_a_configuration_that_does_not_fit_the_weights_is_refused_without_memory
     [
         (lambda weight: weight.to(torch.int32), r"weights .* must be floating-point numbers, got int32"),
         (lambda weight: weight.fill_(NAN), r"weights .* must be finite, got NaN .* classifier\.head\.bias"),
-        (lambda weight: weight[:3].clone(), r"lacks 1 of its weights, classifier\.head\.bias"),
-        (None, r"lacks 1 of its weights, classifier\.head\.bias"),
+        (lambda weight: weight[:3].clone(), r"lacks 1 of its weights, for example classifier\.head\.bias"),
+        (None, r"lacks 1 of its weights, for example classifier\.head\.bias"),
     ],
 )
 def test_invalid_weights_are_refused(change, message, folder):

@@ -406,7 +406,7 @@ def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
 def test_sizes_that_do_not_fit_are_refused_before_a_model_is_built():
     state_dict = weights("Transformer")
     state_dict["specaugment.masked_spec_embed"] = torch.zeros(1_000_000)  # a model of this width needs 100 TB
-    with raises(ValueError, "shapes must fit each other", "head.weight must be (5, 1000000), got (5, 32)"):
+    with raises(ValueError, "shapes must match each other", "head.weight must be (5, 1000000), got (5, 32)"):
         from_shiftser(state_dict)
 
 

@@ -315,7 +315,7 @@ def other_features(path):
     [
         (other_settings, r"Session2/run\.json must have the settings of experiment\.json.*training\.batch_size"),
         (other_features, r"same features.*CNN, fold Session1.*CNN, fold Session2"),
-        (copy_of_another_fold, r"Session2/run\.json must be of the run.*Session1"),
+        (copy_of_another_fold, r"Session2/run\.json must describe the run.*got .*Session1"),
         (better_score, r"test\.wa of epoch 3 must be 0\..*got 0\.9900"),
         (loss_not_a_number, r"loss must be a finite number"),
         (other_choice, r"chosen must be "),

@@ -43,8 +43,8 @@ def read_folder(corpus: config.Corpus) -> Manifest:
             session = found["session"] if sessions else ""
             rows.append(Row(relative.with_suffix("").as_posix(), path, found["label"], found["speaker"], session))
     if misfits and not rows:
-        raise RecipeError(f"pattern must fit the recordings below {root}, such as {misfits[0]}, got {pattern!r}")
-    return make_manifest(rows, [f"the file {path} does not fit {pattern!r}" for path in misfits], corpus)
+        raise RecipeError(f"pattern must match the recordings in {root}, such as {misfits[0]}, got {pattern!r}")
+    return make_manifest(rows, [f"the file {path} does not match {pattern!r}" for path in misfits], corpus)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -101,7 +101,10 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
                 problems.append(f"{line}: {error}")
     raise_problems(problems)
     if not utterances:
-        raise RecipeError(f"{root}/Session*/dialog/EmoEvaluation/Ses*.txt label no utterance as {', '.join(labels)}")
+        raise RecipeError(
+            f"{root}/Session*/dialog/EmoEvaluation/Ses*.txt must contain utterances with the labels "
+            f"{', '.join(labels)}, got none"
+        )
     return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
 
 
@@ -128,7 +131,7 @@ def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     if vote is None:
         raise RecipeError("must be '[start - end]<tab>utterance<tab>emotion<tab>...'")
     if vote["id"] in first:
-        raise RecipeError(f"the utterance {vote['id']} occurs already in {first[vote['id']]}")
+        raise RecipeError(f"the utterance {vote['id']} already occurs in {first[vote['id']]}")
     first[vote["id"]] = line
     if float(vote["end"]) < float(vote["start"]):
         raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")

@@ -47,7 +47,9 @@ def read_table(corpus: config.Corpus) -> Manifest:
     used = [*_NEEDED, *(["id"] if given["id"] in columns else []), *(["session"] if sessions else [])]
     for column in corpus.columns or {}:
         if records and given[column] not in columns:
-            raise RecipeError(f"{path} must have the column {given[column]} of {column}, got {', '.join(columns)}")
+            raise RecipeError(
+                f"columns.{column} must be a column of {path} ({', '.join(columns)}), got {given[column]!r}"
+            )
     folder = (corpus.audio or path.parent).resolve()
     rows = []
     for where, cells in records:
@@ -59,7 +61,7 @@ def read_table(corpus: config.Corpus) -> Manifest:
         audio, *others = _audio(folder / found["path"])
         if others:
             names = " and ".join(path.name for path in (audio, *others))
-            problems.append(f"{where}: {found['path']!r} must be one recording, got {names}")
+            problems.append(f"{where}: {found['path']!r} must name one recording, got {names}")
         id = found.get("id") or PurePath(found["path"]).with_suffix("").as_posix()
         rows.append(Row(id, audio, found["label"], found["speaker"], found.get("session", ""), where))
     return make_manifest(rows, problems, corpus)
@@ -113,7 +115,7 @@ def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
         for key, value in found.items():
             name = _name(key)
             if name in given:
-                problems.append(f"{where}: the keys {given[name]!r} and {key!r} are one column: leave one out")
+                problems.append(f"{where}: the keys {given[name]!r} and {key!r} name the same column: remove one")
             cells[name], given[name] = value, key
         yield where, cells
 
