@@ -109,13 +109,8 @@ def test_a_run_prints_its_notes_once_at_the_start(encoders, tmp_path, monkeypatc
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     monkeypatch.chdir(tmp_path)
-    command = [
-        "ser",
-        "run",
-        "experiment.yaml",
-        "--cache",
-        "experiment.yaml",
-    ]  # not a folder: the command stops before it encodes
+    # the cache is not a folder, so the command stops before it encodes
+    command = ["ser", "run", "experiment.yaml", "--cache", "experiment.yaml"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 2
     assert done.output.count("note: the backbone") == done.output.count("states do_normalize: true") == 1

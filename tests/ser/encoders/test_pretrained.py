@@ -264,7 +264,9 @@ def test_missing_weights_are_an_error_and_never_random(folders, tmp_path):
     load_backbone(settings(folder), 0.5)
     del weights["encoder.layers.1.attention.q_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(RecipeError, match=r"lacks 1 of its weights, for example encoder\.layers\.1\.attention\.q_proj\.w"):
+    with pytest.raises(
+        RecipeError, match=r"lacks 1 of its weights, for example encoder\.layers\.1\.attention\.q_proj\.w"
+    ):
         load_backbone(settings(folder), 0.5)
 
 
