@@ -103,7 +103,7 @@ def ablation_table(models: Sequence[Model], metrics: dict[str, Any]) -> Table:
         )
         for model, shift, ua, pair in sorted(_shifted(models, metrics), key=lambda each: -each[2])
     ]
-    header = ("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "to no shift", "95 %", "p, Holm")
+    header = ("Blocks", "placement", "proportion", "direction", "stride", "UA, %", "minus no shift", "95 %", "p, Holm")
     return Table(header, rows)
 
 
