@@ -184,7 +184,7 @@ def test_the_page_on_corpora_lists_all_readers_with_their_counts_and_classes():
     for module, name in ((ravdess, "ravdess"), (cremad, "cremad"), (emodb, "emodb")):
         assert rows[name][1] == str(module.PUBLISHED.utterances)
         assert rows[name][2] == ", ".join(shipped_map(name).values())
-        assert rows[name][3] == f"groups of {module.PUBLISHED.speakers} speakers"
+        assert rows[name][3] == f"speaker groups ({module.PUBLISHED.speakers} speakers)"
     assert rows["iemocap"][1] == str(iemocap.PUBLISHED.utterances)
 
 
