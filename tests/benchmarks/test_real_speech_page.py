@@ -56,7 +56,7 @@ def test_the_weighted_sum_scores_lower_for_all_models_but_the_transformer():
         for found in real_speech_tables.experiments(record_of(name))
     )
     assert [name for name in last if summed[name] > last[name]] == ["Transformer"]
-    assert "The sum scores lower for all models but the Transformer" in page_text()
+    assert "With the sum, the UA is lower for all models but the Transformer" in page_text()
 
 
 def test_no_shift_model_differs_significantly_from_its_own_baseline(compared):
