@@ -211,7 +211,7 @@ def _protocol(provenance: dict[str, Any]) -> str:
         speakers = counted(provenance["corpus"]["speakers"], "speaker")
         return (
             f"This model itself was not tested: it was trained on all {speakers}. "
-            "The results are those of a cross-validation: models with the same settings, each tested on speakers "
+            "The results come from a cross-validation: models with the same settings, each tested on speakers "
             f"that it was not trained on. {PROTOCOLS[provenance['protocol']]}"
         )
     return (

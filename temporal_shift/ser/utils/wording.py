@@ -9,13 +9,13 @@ _SESSIONS = "If the corpus has no sessions, a session is a group of speakers."
 
 PROTOCOLS = {
     "heldout": "Leave one session out: each fold tests on one session, the next session (after the last, the first) "
-    "chose the epoch by its best UA, and the model was trained on the others. The test session chose nothing. "
-    f"{_SESSIONS}",
+    "chose the epoch by its best UA, and the model was trained on the others. The test session was not used for "
+    f"either. {_SESSIONS}",
     "speaker": "Leave one speaker out: each fold tests on one speaker, the other speakers of the session (if there are "
     "none, those of the next session) chose the epoch by their best UA, and the model was trained on the others. The "
-    f"tested speaker chose nothing. {_SESSIONS}",
+    f"tested speaker was not used for either. {_SESSIONS}",
     "last": "Leave one session out: each fold tests on one session after a fixed number of epochs, and the model was "
-    f"trained on the others. Nothing chose an epoch. {_SESSIONS}",
+    f"trained on the others. No epoch was chosen. {_SESSIONS}",
     "paper": "The published protocol: each fold tests on one session, the model was trained on the others, and the "
     "test session itself chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best "
     f"of all epochs on the test session. Expect lower ones on new speakers. {_SESSIONS}",

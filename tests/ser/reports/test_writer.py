@@ -103,7 +103,7 @@ def test_both_reports_contain_the_experiment_and_its_results(reported):
         for wanted in (
             f"{100 * ua['mean']:.1f} ± {100 * ua['fold_sd']:.1f}",
             "The corpus is made up.",
-            "The test session chose nothing.",
+            "The test session was not used for either.",
             "the next session (after the last, the first) chose the epoch by its best UA",
             "Session1, Session2, Session3, Session4, Session5.",
             "frozen output of facebook/hubert-base-ls960, layer: last",
@@ -137,9 +137,9 @@ def test_a_report_of_several_seeds_has_the_deviation_over_seeds(reported_as):
 @pytest.mark.parametrize(
     ("protocol", "sentence"),
     [
-        ("heldout", "The test session chose nothing."),
-        ("speaker", "The tested speaker chose nothing."),
-        ("last", "Nothing chose an epoch."),
+        ("heldout", "The test session was not used for either."),
+        ("speaker", "The tested speaker was not used for either."),
+        ("last", "No epoch was chosen."),
         ("paper", "the test session itself chose the epoch, once for WA and once for UA"),
     ],
 )
