@@ -182,7 +182,7 @@ class Corpus(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(sentences_of(error)[0]) from None
+            raise RecipeError(sentences_of(error, cls)[0]) from None
 
     def below(self, folder: Path) -> Corpus:
         """Return a copy with the relative paths resolved against a folder."""
@@ -478,7 +478,7 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {sentences_of(error)[0]}") from None
+        raise RecipeError(f"{path}: {sentences_of(error, Experiment)[0]}") from None
     folder, backbone = path.resolve().parent, experiment.backbone
     if (folder / backbone.name).is_dir():  # else the name is on the hub
         backbone = backbone.model_copy(update={"name": str(folder / backbone.name)})

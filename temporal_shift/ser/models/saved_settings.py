@@ -139,7 +139,7 @@ def validate(settings: type[Settings], values: Mapping[str, Any], section: str =
     try:
         return settings.model_validate(dict(values))
     except ValidationError as error:
-        raise RecipeError(f"{section}{sentences_of(error)[0]}") from None
+        raise RecipeError(f"{section}{sentences_of(error, settings)[0]}") from None
 
 
 def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
 _SHOWN = 20  # problems in one message
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names
+_MISSING = ("missing", "missing_argument")
 
 
 class RecipeError(ValueError):
@@ -26,10 +29,16 @@ def reason_of(error: Exception) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
-def sentences_of(error: ValidationError) -> list[str]:
-    """One sentence for each problem that pydantic found, with its key."""
+def sentences_of(error: ValidationError, settings: type[BaseModel] | None = None) -> list[str]:
+    """One sentence for each problem that pydantic found, with its key; missing keys last.
+
+    Args:
+        settings: The class that was validated. Default: ``None``, without proposals for unknown keys.
+    """
+    problems = sorted(error.errors(), key=lambda each: each["type"] in _MISSING)  # a misspelt key explains them
     return [
-        _sentence(".".join(map(str, each["loc"])), each["type"], each["msg"], each["input"]) for each in error.errors()
+        _sentence(_key(each["loc"]), each["type"], each["msg"], each["input"], _similar_key(settings, each["loc"]))
+        for each in problems
     ]
 
 
@@ -53,12 +62,29 @@ def shortened(value: object, limit: int = 60) -> str:
     return repr(value)
 
 
-def _sentence(key: str, kind: str, message: str, value: object) -> str:
+def _key(place: Sequence[int | str]) -> str:
+    """A place in nested settings as text: ``models[1].shift.n_div``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def _similar_key(settings: type[BaseModel] | None, place: Sequence[int | str]) -> str | None:
+    """The key of the section at ``place`` that is most similar to the last part of ``place``."""
+    *sections, key = place or ("",)
+    for section in sections:
+        if settings is not None and isinstance(section, str):
+            field = settings.model_fields.get(section)
+            kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+            settings = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+    return next(iter(get_close_matches(str(key), settings.model_fields if settings else (), n=1)), None)
+
+
+def _sentence(key: str, kind: str, message: str, value: object, similar_key: str | None) -> str:
     if not key and kind in ("json_invalid", "dataclass_type", "dict_type"):
         return "not a JSON object"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"the key {key!r} is not known: is it misspelt?"
-    if kind in ("missing", "missing_argument"):
+    if kind in _UNKNOWN_KEY:
+        hint = "is it misspelt?" if similar_key is None else f"did you mean {similar_key!r}?"
+        return f"the key {key!r} is not known: {hint}"
+    if kind in _MISSING:
         return f"the key {key!r} is missing"
     message = message.removeprefix("Value error, ")
     if kind not in ("value_error", "assertion_error"):  # pydantic's own: Input should be ...

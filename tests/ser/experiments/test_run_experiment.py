@@ -270,7 +270,7 @@ def in_process(*arguments: object) -> Result:
         ),
         (
             {"training": {"epoch": 3}},
-            "error: {tmp_path}/experiment.yaml: the key 'training.epoch' is not known: is it misspelt?",
+            "error: {tmp_path}/experiment.yaml: the key 'training.epoch' is not known: did you mean 'epochs'?",
         ),
         (
             {"training": {"batch_size": 8, "gradient_accumulation": 3}},
@@ -278,7 +278,15 @@ def in_process(*arguments: object) -> Result:
         ),
         (
             {"models": [{"name": "m", "blocks": "lstm", "shift": {"placement": "replace", "n_div": 4}}]},
-            "error: {tmp_path}/experiment.yaml: models.0: placement must be inplace for lstm, got replace",
+            "error: {tmp_path}/experiment.yaml: models[0]: placement must be inplace for lstm, got replace",
+        ),
+        (
+            {"models": [{"name": "m", "blocks": "lstm", "shift": {"placement": "inplace", "ndiv": 4}}]},
+            "error: {tmp_path}/experiment.yaml: the key 'models[0].shift.ndiv' is not known: did you mean 'n_div'?",
+        ),
+        (
+            {"models": [{"name": "m", "block": "lstm"}]},
+            "error: {tmp_path}/experiment.yaml: the key 'models[0].block' is not known: did you mean 'blocks'?",
         ),
         ({"models": []}, "error: {tmp_path}/experiment.yaml: models must have at least 1 item"),
         ({"protocol": {"kind": "best"}}, "error: {tmp_path}/experiment.yaml: protocol.kind must be 'heldout'"),

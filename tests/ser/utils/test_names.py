@@ -37,8 +37,8 @@ def test_experiments_models_and_baselines_follow_the_rule(name):
     good = {"name": "x", "corpus": {"path": "."}, "models": [{"name": "m", "blocks": "conv"}]}
     for values, key in (
         ({**good, "name": name}, "name"),
-        ({**good, "models": [{"name": name, "blocks": "conv"}]}, "models.0.name"),
-        ({**good, "models": [{"name": "m", "blocks": "conv", "baseline": name}]}, "models.0.baseline.0"),
+        ({**good, "models": [{"name": name, "blocks": "conv"}]}, "models[0].name"),
+        ({**good, "models": [{"name": "m", "blocks": "conv", "baseline": name}]}, "models[0].baseline[0]"),
     ):
         with pytest.raises(ValidationError) as raised:
             config.Experiment.model_validate(values)
