@@ -142,6 +142,13 @@ def test_a_broken_link_fails_the_build(tmp_path):
         assert re.search(rf"WARNING .*'{re.escape(link)}'.*{wrong}", built.stdout), built.stdout
 
 
+def test_columns_of_long_texts_are_wide_and_intervals_do_not_wrap(site):
+    settings = (site / "settings" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<th style="--characters: 22; ">meaning</th>', settings)
+    experiments = (site / "real-speech" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<span class="numbers">\[[−+][\d.]+, [−+][\d.]+\]</span>', experiments)
+
+
 @pytest.fixture
 def shoot_site(monkeypatch):
     """The module docs/figures/shoot_site.py, which opens the site in Chromium."""
