@@ -67,8 +67,8 @@ def temporal_shift(
             Default: ``False``.
 
     Returns:
-        A tensor of ``x``'s shape, dtype and device: a new one, or ``x`` if ``inplace``. Nothing of ``x`` is saved for
-        the backward pass.
+        A new tensor of ``x``'s shape, dtype and device, or ``x`` if ``inplace``. Nothing of ``x`` is saved for the
+        backward pass.
 
     Raises:
         TypeError: If ``x`` is not a dense tensor (for nested, quantized and distributed tensors the message says what
