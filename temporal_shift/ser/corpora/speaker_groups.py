@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from .. import config
 from ..utils.errors import RecipeError
@@ -40,6 +41,11 @@ def group_speakers(
         same[group] += utterances[speaker]
         found[speaker] = f"Group{group + 1:0{len(str(count))}d}"  # Group02 sorts before Group10
     return found
+
+
+def are_speaker_groups(sessions: Iterable[str]) -> bool:
+    """Whether all sessions have the names that :func:`group_speakers` gives."""
+    return all(re.fullmatch("Group[0-9]+", session) for session in sessions)
 
 
 def uses_sessions(corpus: config.Corpus, has_sessions: bool, source: str) -> bool:

@@ -20,7 +20,9 @@ from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
 from ..corpora.manifest import Manifest, Utterance
+from ..corpora.speaker_groups import are_speaker_groups
 from ..utils.errors import RecipeError
+from ..utils.wording import listed
 
 Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
 
@@ -44,9 +46,7 @@ def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
     sessions = sorted({utterance.session for utterance in manifest.utterances})
     minimum = 2 if kind in ("paper", "last") else 3
     if len(sessions) < minimum:
-        raise RecipeError(
-            f"the corpus must have at least {minimum} sessions for the protocol {kind!r}, got {len(sessions)}"
-        )
+        raise RecipeError(_too_few(manifest, sessions, minimum, kind))
     following = dict(zip(sessions, sessions[1:] + sessions[:1], strict=True))
     if kind == "speaker":
         folds = _speaker_folds(manifest, following)
@@ -57,6 +57,16 @@ def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
     for fold in folds:
         _check_speakers(manifest, fold)
     return folds
+
+
+def _too_few(manifest: Manifest, sessions: list[str], minimum: int, kind: Kind) -> str:
+    speakers = sorted(manifest.count("speaker"))
+    what, got = "sessions", str(len(sessions))
+    if are_speaker_groups(sessions):
+        what = "groups of speakers"
+        if len(speakers) < minimum:
+            what, got = "speakers", f"{len(speakers)} ({listed(speakers)})"
+    return f"the corpus must have at least {minimum} {what} for the protocol {kind!r}, got {got}"
 
 
 def _speaker_folds(manifest: Manifest, following: dict[str, str]) -> list[Fold]:

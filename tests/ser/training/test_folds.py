@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +10,7 @@ import pytest
 
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
+from temporal_shift.ser.corpora.speaker_groups import group_speakers
 from temporal_shift.ser.training.folds import Kind, make_folds
 from temporal_shift.ser.utils.errors import RecipeError
 
@@ -136,6 +138,21 @@ def test_a_protocol_with_validation_needs_three_sessions(kind, sessions):
     manifest = manifest_of(*(utterance(session, "F") for session in range(sessions)))
     with pytest.raises(RecipeError, match=f"at least 3 sessions for the protocol '{kind}', got {sessions}"):
         make_folds(manifest, kind)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "got"),
+    [
+        (["a1", "a2"], r"3 speakers for .*'heldout', got 2 \(a1, a2\)$"),
+        (["a1", "a2", "a3"], "3 groups of speakers .* 2$"),
+    ],
+)
+def test_the_error_counts_speakers_if_the_corpus_has_no_sessions(speakers, got):
+    spoken = [replace(utterance(1, "F", number), speaker=speaker) for number, speaker in enumerate(speakers)]
+    groups = group_speakers(dict.fromkeys(speakers, 1), groups=2)
+    manifest = manifest_of(*(replace(each, session=groups[each.speaker]) for each in spoken))
+    with pytest.raises(RecipeError, match=f"at least {got}"):
+        make_folds(manifest, "heldout")
 
 
 @pytest.mark.parametrize("kind", ["last", "paper"])
