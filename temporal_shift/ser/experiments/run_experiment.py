@@ -130,6 +130,9 @@ def run_experiment(
             info = _run_info(experiment, manifest, key, identity)
             metrics = write_report(root, summary, info, more, caveats=caveats)
             console.print(report_tables.results(metrics).for_terminal())
+            if metrics["pairs"]:
+                console.print("Each model and its baseline: difference of UA in points")
+                console.print(report_tables.differences(metrics["pairs"]).for_terminal())
             console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
             _warn(console, sentences.constant_models(metrics))

@@ -39,6 +39,12 @@ def pairs(found: Sequence[dict[str, Any]]) -> Table:
     return Table(header, rows)
 
 
+def differences(found: Sequence[dict[str, Any]]) -> Table:
+    """The first columns of :func:`pairs`, for a terminal of 80 columns."""
+    whole = pairs(found)
+    return Table(whole.header[:4], [row[:4] for row in whole.rows])
+
+
 def selection(metrics: dict[str, Any]) -> Table:
     """What the published protocol would have reported for the same runs, and the selection bias."""
     rows = []
