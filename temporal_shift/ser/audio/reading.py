@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,8 @@ _SLACK = 0.01  # seconds that the file may lack: some writers count the header a
 _UNEXPLAINED = 0.1  # seconds of unknown bytes after the sound that are ignored: too short for speech
 _NO_LENGTH = 0x7FFF0000  # samples; decoders report a larger length if they do not know it
 _BLOCK = 1 << 18  # samples, over all channels, that are decoded at once
+
+_CONVERTIBLE = {".3gp", ".aac", ".amr", ".m4a", ".mov", ".mp4", ".webm", ".wma"}  # by ffmpeg; libsndfile reads none
 
 Source: TypeAlias = Path | BinaryIO
 
@@ -286,7 +289,16 @@ def _open_at_once(path: str, flags: int) -> int:
 def _unreadable(source: Source, error: Exception) -> RecipeError:
     if isinstance(error, FileNotFoundError):
         return RecipeError(f"there is no audio file {_name(source)}")
-    return RecipeError(f"the audio file {_name(source)} cannot be read: {_reason(error)}")
+    return RecipeError(f"the audio file {_name(source)} cannot be read: {_reason(error)}{_conversion(source, error)}")
+
+
+def _conversion(source: Source, error: Exception) -> str:
+    """A hint for a file whose name states a format that libsndfile lacks."""
+    if not isinstance(source, Path) or isinstance(error, OSError) or source.suffix.lower() not in _CONVERTIBLE:
+        return ""
+    names = (str(source), str(source.with_suffix(".wav")))
+    before, after = (shlex.quote(f"./{name}" if name.startswith("-") else name) for name in names)
+    return f"; convert it first, for example with ffmpeg -i {before} {after}"
 
 
 def _reason(error: Exception) -> str:

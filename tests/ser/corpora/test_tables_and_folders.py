@@ -273,9 +273,10 @@ def test_files_that_do_not_fit_the_pattern_are_named(tmp_path):
 
 def test_recordings_that_libsndfile_cannot_read_are_errors(tmp_path):
     write_folder(tmp_path)
-    film = write(tmp_path / "happy" / "anna" / "3.m4a", b"no")
+    film = write(tmp_path / "happy" / "anna" / "my film.M4A", b"no")
     assert reading_error(reader="folder", path=tmp_path) == (
-        f"the audio file {film} cannot be read: Format not recognised"
+        f"the audio file {film} cannot be read: Format not recognised; convert it first, for example with ffmpeg -i "
+        f"'{film}' '{film.with_suffix('.wav')}'"
     )
 
 
