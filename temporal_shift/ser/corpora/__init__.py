@@ -94,10 +94,10 @@ def published_of(corpus: config.Corpus) -> PublishedCounts | None:
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
     """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published.
 
-    A manifest, a table or a folder is compared with a published corpus if all its ids have that corpus's format. A
-    corpus with a ``note`` is not compared.
+    A manifest is compared with a published corpus if all its ids have that corpus's format. A table, a folder and a
+    corpus with a ``note`` are not compared.
     """
-    if corpus.note:
+    if corpus.note or corpus.reader in ("table", "folder"):
         return corpus_caveats(manifest)
     if corpus.reader in PUBLISHED:
         return corpus_caveats(manifest, published_of(corpus))

@@ -23,7 +23,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
         if {label for _, label in published.cells} == set(manifest.labels):  # else the classes differ
             differences += published.differences(manifest)
         if differences:
-            found.append(f"This is not the corpus as published: {listed(differences, separator='; ')}.")
+            found.append(f"This is not {published.name} as published: {listed(differences, separator='; ')}.")
     return found
 
 

@@ -59,14 +59,17 @@ class PublishedAudio:
 class PublishedCounts:
     """``cells`` are utterances by session and class; the session is empty in a corpus without sessions."""
 
+    name: str  # of the corpus
     speakers: int
     cells: Mapping[tuple[str, str], int]
     audio: PublishedAudio
 
     @classmethod
-    def by_class(cls, speakers: int, utterances: Mapping[str, int], audio: PublishedAudio) -> PublishedCounts:
+    def by_class(
+        cls, name: str, speakers: int, utterances: Mapping[str, int], audio: PublishedAudio
+    ) -> PublishedCounts:
         """The counts of a corpus without sessions."""
-        return cls(speakers, {("", label): count for label, count in utterances.items()}, audio)
+        return cls(name, speakers, {("", label): count for label, count in utterances.items()}, audio)
 
     @property
     def utterances(self) -> int:

@@ -195,14 +195,14 @@ def test_reproduce_compares_with_the_published_results_and_says_that_both_are_op
         *("reproduce", "--iemocap", folder / "corpus", "--backbone", folder / "backbone", "--epochs", 1),
         *("--model", "Shiftformer", "-o", "out"),
     )
-    assert "warning: This is not the corpus as published: " in printed
+    assert "warning: This is not IEMOCAP as published: " in printed
     for setting in ("features", "finetune"):
         row = next(line for line in printed.splitlines() if line.startswith(f"{setting}, Shiftformer"))
         assert f" {FIGURES[setting, 'Shiftformer']['ua']} " in row
         page = Path("out", setting, "report.html").read_text()
         assert "Comparison with the published results" in page
         assert "optimistic" in page
-        assert re.search("- |<li>This is not the corpus as published: .*the corpus has 48 utterances", page)
+        assert re.search("- |<li>This is not IEMOCAP as published: .*the corpus has 48 utterances", page)
         assert read_results(Path("out", setting)).experiment.setting == setting
     assert "(optimistic)" in printed
     table = Path("out/table.md").read_text()

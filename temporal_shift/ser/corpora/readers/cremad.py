@@ -15,6 +15,7 @@ from ..published_counts import PublishedAudio, PublishedCounts
 NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
+    "CREMA-D",
     91,
     {"angry": 1271, "disgust": 1271, "fearful": 1271, "happy": 1271, "neutral": 1087, "sad": 1271},
     PublishedAudio(16_000, hours=5.3, seconds=(1.268, 5.005)),

@@ -18,6 +18,7 @@ _GENDERS = {
 }
 
 PUBLISHED = PublishedCounts.by_class(
+    "EmoDB",
     10,
     {"angry": 127, "bored": 81, "disgust": 46, "fearful": 69, "happy": 71, "sad": 62, "neutral": 79},
     PublishedAudio(16_000, hours=0.4, seconds=(1.2255, 8.97825)),  # EmoBox, data/emodb/data.seg.audmap

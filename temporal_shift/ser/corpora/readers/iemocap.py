@@ -29,6 +29,7 @@ _BY_SESSION = {  # utterances, in the order of LABELS
     "Session5": (442, 170, 245, 384),
 }
 PUBLISHED = PublishedCounts(
+    "IEMOCAP",
     10,
     {
         (session, label): count

@@ -15,6 +15,7 @@ from ..published_counts import PublishedAudio, PublishedCounts
 NAME = re.compile(r"(?P<modality>\d\d)-(?P<channel>\d\d)-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
+    "RAVDESS",
     24,
     {
         "neutral": 96,
