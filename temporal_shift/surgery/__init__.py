@@ -311,6 +311,8 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
             chosen.setdefault(module, name)
     if not chosen:
         known, hint = _names([name for name, _ in names if name], where)
+        if any(type(module).__name__ == where for _, module in names):
+            hint = f"; {where!r} is the name of a class: pass the class itself"
         raise ValueError(f"where must match a module of {type(model).__name__} ({known}), got {where!r}{hint}")
     return [(name, module) for module, name in chosen.items()]
 

@@ -568,6 +568,8 @@ def test_similar_names_are_suggested(where, meant):
     for act in (add_temporal_shift, remove_temporal_shift):
         with pytest.raises(ValueError, match=rf"where must.*got {re.escape(repr(where))}; did you mean {meant}\?$"):
             act(model, where)
+        with pytest.raises(ValueError, match="got 'Block'; 'Block' is the name of a class: pass the class itself"):
+            act(model, "Block")
 
 
 def test_an_error_does_not_change_the_model():
