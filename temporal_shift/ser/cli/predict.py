@@ -146,7 +146,7 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
         sink.write(outcome.json())
     elif format is Format.csv:
         sink.write(outcome.csv(windows))
-    else:
+    elif outcome.answers:
         in_terminal = sink is sys.stdout.buffer and sys.stdout.isatty()
         text = io.StringIO()
         console = Console(file=text, force_terminal=in_terminal, width=None if in_terminal else _UNLIMITED)

@@ -40,6 +40,7 @@ from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
+from ..utils.wording import joined
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .model_card import model_card
 from .saved_settings import HuggingFaceSettings, SpeechClassifierSettings
@@ -325,7 +326,15 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     check_folder_or_hub_name(name, "model")
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
-        raise RecipeError(f"the model folder {folder} has no config.json")
+        below = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        hint = (
+            f"; its subfolders {joined(below)} do"
+            if len(below) > 1
+            else f"; its subfolder {below[0]} does"
+            if below
+            else ""
+        )
+        raise RecipeError(f"the model folder {folder} has no config.json{hint}")
     if folder.is_dir() and revision is not None:
         raise RecipeError(f"revision must not be given with a model folder, got {revision!r}")
     if folder.is_dir():

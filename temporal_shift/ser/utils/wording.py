@@ -41,6 +41,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def joined(names: Sequence[str], most: int = 5) -> str:
+    """The names as ``a, b and c``; of more than ``most`` names, the first and how many more there are."""
+    names = [*names[:most], f"{len(names) - most} more"] if len(names) > most else names
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -296,6 +296,7 @@ def test_push_to_hub_uploads_the_card(monkeypatch):
     [
         ("missing", r"^there is no model folder .*nowhere$"),
         ("empty", r"^the model folder .* has no config\.json$"),
+        ("parent", r"^the model folder .* has no config\.json; its subfolders one and two do$"),
         ("another", r"^the model .* must be one that `temporal-shift ser package` .*, got the type wav2vec2$"),
         ("short", r"^the model .* lacks 1 of its weights, for example classifier\.head\.bias$"),
         ("text", r"^the model .* cannot be loaded: "),
@@ -316,6 +317,9 @@ def test_a_model_that_cannot_be_loaded_is_a_one_line_error(broken, sentence, fol
         save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     if broken == "text":
         (tmp_path / "model.safetensors").write_text("no tensors")
+    for below in ("one", "two") if broken == "parent" else ():
+        (tmp_path / below).mkdir()
+        (tmp_path / below / "config.json").touch()
     with pytest.raises(RecipeError, match=sentence) as raised:
         load_speech_classifier(str(name))
     assert "\n" not in str(raised.value)
