@@ -23,7 +23,7 @@ def report() -> str:
     }
     try:
         import torch
-    except Exception as error:  # a broken installation is what may have to be reported
+    except Exception as error:  # report a broken installation, too
         rows["PyTorch"] = f"cannot be imported: {_one_line(error)}"
     else:
         rows |= {"PyTorch": torch.__version__, **_gpus(torch), "Triton": _triton(torch)}

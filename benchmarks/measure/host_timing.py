@@ -21,7 +21,7 @@ def host_time(functions: Functions, *, seconds: float, device: str) -> Samples:
     """
     on_gpu = device == "cuda"
     if not on_gpu:
-        hold_freed_memory()  # like the allocator of a GPU
+        hold_freed_memory()  # like PyTorch's allocator for a GPU
     clock = time.perf_counter_ns if on_gpu else time.thread_time_ns
     synchronize = torch.cuda.synchronize if on_gpu else lambda: None
     samples: Samples = {name: [] for name in functions}

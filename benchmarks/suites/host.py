@@ -50,7 +50,7 @@ class Identity(torch.autograd.Function):
 
 
 class LegacyIdentity(torch.autograd.Function):
-    """The same without ``setup_context``, which makes fewer Python calls."""
+    """The identity without ``setup_context``: PyTorch makes fewer Python calls."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

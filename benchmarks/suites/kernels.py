@@ -152,7 +152,7 @@ def _count(variants: list[Variant]) -> list[tuple[Variant, Row]]:
 
 
 def _in_processes(work: Any, arguments: list[tuple[Any, ...]], *, interpret: bool) -> Iterator[tuple[Variant, Row]]:
-    """Yield results in completion order. Triton reads TRITON_INTERPRET on import."""
+    """Yield the results of new processes, because Triton reads TRITON_INTERPRET on import; in completion order."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {"TRITON_INTERPRET": str(int(interpret)), "TRITON_CACHE_DIR": cache}
         spawn = multiprocessing.get_context("spawn")

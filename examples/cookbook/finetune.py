@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--revision", default="main", help="revision of the model on the hub")
     parser.add_argument("--held-out", help="speaker group to test on (default: the last)")
     parser.add_argument("--n-div", type=int, default=8, help="one in n-div channels moves")
-    parser.add_argument("--stride", type=int, default=1, help="frames that they move; 0: no shift")
+    parser.add_argument(
+        "--stride", type=int, default=1, help="number of frames by which the channels move; 0: no shift"
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--batch-size", type=int, default=8)

@@ -276,7 +276,7 @@ def render(out: Path, seed: int) -> None:
         path.write_bytes(ogg(wave, index + 1))
         start = clock.get(dialog, 0.0) + rng.uniform(0.2, 1.5)
         clock[dialog] = stop = start + len(wave) / RATE
-        activation = np.clip(round(2 * (3 + prosody.arousal)) / 2, 1, 5)  # in halves, as in IEMOCAP
+        activation = np.clip(round(2 * (3 + prosody.arousal)) / 2, 1, 5)  # in steps of 0.5, as in IEMOCAP
         annotations.setdefault(folder / "dialog" / "EmoEvaluation" / f"{dialog}.txt", []).append(
             f"[{start:.4f} - {stop:.4f}]\t{name}\t{emotion.label}\t[{emotion.valence:.4f}, {activation:.4f}, 3.0000]\n"
         )

@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 is_tracing: Callable[[], bool] = torch._C._is_tracing  # whether TorchScript's tracer, or the ONNX exporter on it, runs
-is_observed: Callable[[], int] = torch._C._len_torch_dispatch_stack  # whether a TorchDispatchMode records operations
+is_observed: Callable[[], int] = torch._C._len_torch_dispatch_stack  # whether a TorchDispatchMode is active
 has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for the tensors of batched derivatives
 _is_compiling = torch.compiler.is_compiling
 _are_transforms_active = torch._C._are_functorch_transforms_active

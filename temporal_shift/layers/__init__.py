@@ -1,4 +1,4 @@
-"""The layers: the shift before any module, and the blocks of the paper's three models."""
+"""The shift as a layer before any module, and convolutional, recurrent and Transformer layers with a shift."""
 
 from .conv import ShiftConv
 from .recurrent import ShiftGRU, ShiftLSTM

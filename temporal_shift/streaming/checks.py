@@ -88,7 +88,8 @@ def check_against_whole(net: nn.Module, live: Any) -> None:
         streamed = torch.cat(found, dim=time_dim)
     if streamed.shape != whole.shape or not _close(streamed, whole):
         raise ValueError(
-            f"{type(net).__name__} cannot stream: for a random sequence, the output in chunks differs from the whole"
+            f"{type(net).__name__} cannot stream: for a random sequence, the outputs of its chunks differ from the "
+            "output of the whole sequence"
         )
 
 

@@ -154,7 +154,7 @@ class ChainedStream:
     def state(self, states: tuple[Any, ...]) -> None:
         if not isinstance(states, (tuple, list)) or len(states) != len(self.stages):
             given = f"{len(states)} parts" if isinstance(states, (tuple, list)) else type(states).__name__
-            raise ValueError(f"state must be the state of a stream of this net, {len(self.stages)} parts, got {given}")
+            raise ValueError(f"state must be that of a stream of this net, with {len(self.stages)} parts, got {given}")
         for stage, state in zip(self.stages, states, strict=True):
             stage.state = state
 

@@ -70,7 +70,8 @@ class ShiftStream:
         )
         if padding_mode == "circular":
             raise ValueError(
-                "padding_mode must be 'zeros' or 'replicate' to stream, got 'circular': its first frame reads the last"
+                "padding_mode must be 'zeros' or 'replicate' to stream, got 'circular', in which the first frame "
+                "reads the last"
             )
         self._arguments = (n_div, stride, bidirectional, padding_mode, groups, None, time_dim, channel_dim)
         self.time_dim = time_dim
@@ -120,7 +121,7 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
         return (*(size for dim, size in enumerate(x.shape) if dim != geometry.time_dim), x.dtype, x.device)
 
     if not isinstance(state, Tensor):
-        raise TypeError(f"state must be the state of a stream, a torch.Tensor, got {type(state).__name__}")
+        raise TypeError(f"state must be a torch.Tensor from another stream, got {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
             f"chunk must have the dtype, the device and, except for the frames, the shape of the state "

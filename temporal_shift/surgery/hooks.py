@@ -138,7 +138,7 @@ class ForgetInput(Hook):
 
 
 def site_of(module: nn.Module) -> Site | None:
-    """The shift that a module has."""
+    """The shift that was added to a module, if any."""
     hooks = torch_private.pre_hooks(module)[0].values()
     return next((hook.site for hook in hooks if isinstance(hook, Hook)), None)
 

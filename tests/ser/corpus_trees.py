@@ -66,7 +66,7 @@ def write(path: Path, content: bytes | None = None) -> Path:
 
 
 def write_ravdess(root: Path, actors: Iterable[int] = range(1, 25)) -> None:
-    """``Actor_*`` with all their speech, and one song and one video each."""
+    """``Actor_*`` folders with all speech recordings of an actor, one song and one video."""
     for actor in actors:
         folder = root / f"Actor_{actor:02d}"
         for emotion, intensity, statement, repetition in itertools.product(range(1, 9), (1, 2), (1, 2), (1, 2)):

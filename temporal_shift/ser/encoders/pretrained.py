@@ -139,7 +139,7 @@ class PretrainedEncoder(FrameEncoder):
         shape = self.frames_of(output).shape[1:]
         self.frames: int = shape[-2]
         self.hidden_size: int = shape[-1]
-        self.layers: int = shape[0] if self.layer == "weighted" else 0  # 0 unless the layers are weighted
+        self.layers: int = shape[0] if self.layer == "weighted" else 0
 
     @property
     def shape(self) -> tuple[int, ...]:

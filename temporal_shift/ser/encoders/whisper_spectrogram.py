@@ -32,7 +32,7 @@ def log_mel(waves: Tensor, bins: int) -> Tensor:
     padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
     places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
     transform, filters = (table.to(waves.device) for table in _tables(bins))
-    parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real parts and imaginary ones)
+    parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real and imaginary parts)
     # constant sizes: with dynamic=True a compiler treats the table's sizes as unknown
     power = parts.square().unflatten(-1, (2, WINDOW // 2 + 1)).sum(dim=-2)
     mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)

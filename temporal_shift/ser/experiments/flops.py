@@ -96,7 +96,7 @@ def of_model(model: Model, frames: Shape, labels: Sequence[str]) -> Cost:
 
 
 def cost(function: Callable[[Tensor], Tensor], x: Tensor) -> Cost:
-    """The cost of a function. Its backward pass includes ``x`` if that requires a gradient."""
+    """The cost of a function. The backward pass includes the gradient of ``x`` if ``x`` requires one."""
     with torch.no_grad():
         forward = counted(lambda: function(x.detach()))
     return Cost(forward, counted(lambda: function(x).sum().backward()))

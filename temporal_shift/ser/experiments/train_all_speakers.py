@@ -44,7 +44,8 @@ def train_all_speakers(
 
     The training on all utterances uses the experiment's settings and its first seed. It stops after the median (rounded
     up) of the epochs that the model's cross-validation runs chose on their validation parts; with the protocol
-    ``last``, after ``training.epochs``. Finished runs are kept, and a stopped command continues.
+    ``last``, after ``training.epochs``. Finished runs are kept, and the same command continues where it
+    stopped.
 
     Args:
         experiment: The experiment.

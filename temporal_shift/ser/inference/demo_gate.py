@@ -131,7 +131,7 @@ class Gate:
         stated = headers.get("content-length", "")
         length = int(stated) if stated.isascii() and stated.isdigit() else UPLOAD_BYTES
         if length > UPLOAD_BYTES:
-            raise RefusedError(413, f"an upload must be at most {UPLOAD_BYTES >> 20} MB")
+            raise RefusedError(413, f"an upload must be at most {UPLOAD_BYTES >> 20} MiB")
         if not re.match(r"multipart/form-data;.*boundary=\S", headers.get("content-type", "")):
             raise RefusedError(400, "an upload must be multipart/form-data")
         if self._used() + self._reserved + length > TOTAL_BYTES:

@@ -162,7 +162,7 @@ def validate_labels(
     """The names of the classes, as ``id2label`` and ``label2id``. Each argument is optional.
 
     Raises:
-        RecipeError: If they do not number two or more different names from 0, or contradict each other.
+        RecipeError: If they are not two or more different names with the indices 0, 1, ..., or contradict each other.
     """
     for key, given in (("id2label", id2label), ("label2id", label2id)):
         if given is not None and not isinstance(given, Mapping):
@@ -181,7 +181,7 @@ def validate_labels(
         raise RecipeError(f"id2label must have different names, got {', '.join(name for _, name in pairs)}")
     if not 2 <= len(pairs) <= _MAX_CLASSES or {index for index, _ in pairs} != set(range(len(pairs))):
         raise RecipeError(
-            f"id2label must number 2 to {_MAX_CLASSES} classes from 0 on, got "
+            f"id2label must have 2 to {_MAX_CLASSES} classes with the indices 0, 1, 2, ..., got the indices "
             f"{shortened(', '.join(str(index) for index, _ in pairs))}"
         )
     if num_labels is not None and num_labels != len(pairs):
@@ -194,7 +194,7 @@ def validate_labels(
 def _index(key: object) -> int:
     text = str(key)
     if isinstance(key, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RecipeError(f"id2label must number the classes from 0 on, got {shortened(key)}")
+        raise RecipeError(f"id2label must have the indices 0, 1, 2, ..., got {shortened(key)}")
     return int(text)
 
 

@@ -161,8 +161,8 @@ class SpeechClassifier(PreTrainedModel):
         }
         if input_values.dim() != 2 or not input_values.is_floating_point():
             raise ValueError(
-                "input_values must be floating point of shape (batch, samples), got "
-                f"{input_values.dtype} of {tuple(input_values.shape)}"
+                "input_values must be a floating-point tensor of shape (batch, samples), got "
+                f"{input_values.dtype} of shape {tuple(input_values.shape)}"
             )
         frames = self.backbone(self._encoder_input(input_values), **wanted)
         encoded: Any = None

@@ -12,7 +12,7 @@ from ..utils.wording import listed
 
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # of the base models' convolutions
 _HEAD_CHANNELS = 64  # of the base models; checkpoints store neither this nor the strides
-_PARTS = {  # torchaudio's to Hugging Face's
+_PARTS = {  # torchaudio's prefixes of names to Hugging Face's
     "encoder.feature_projection.": "feature_projection.",
     "encoder.transformer.": "encoder.",
 }
@@ -72,7 +72,7 @@ def frames_of(samples: int) -> int:
 
 
 def check_values(named: Mapping[str, Tensor]) -> None:
-    """Raise a ``ValueError`` if a tensor is not dense, not of at least 16 bits floating point, or not finite."""
+    """Raise a ``ValueError`` unless all tensors are dense, finite, and floating point of at least 16 bits."""
     for name, tensor in named.items():
         if not tensor.is_floating_point() or tensor.itemsize < 2:
             raise ValueError(
@@ -101,7 +101,7 @@ def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
             raise ValueError(f"{name} of the backbone must have {dims} dimensions, got {tuple(named[name].shape)}")
     kernels = tuple(named[name].shape[2] for name in _FEATURES)
     if kernels != KERNELS:
-        raise ValueError(f"the kernels of the backbone's convolutions must be {KERNELS}, got {kernels}")
+        raise ValueError(f"the kernel sizes of the backbone's convolutions must be {KERNELS}, got {kernels}")
     hidden_size = named[_PROJECTION].shape[0]
     _, grouped, positions = named[f"{_POSITIONS}parametrizations.weight.original1"].shape
     if hidden_size % _HEAD_CHANNELS or hidden_size % grouped:

@@ -95,7 +95,7 @@ def _over_seeds(model: Seeds, measure: Measure, classes: int, seed: int) -> Floa
     seeds = len(by_seed)
     if seeds == 1:
         return np.zeros(RESAMPLES)
-    generator = np.random.default_rng([seed, seeds])  # independent draws for models with other numbers of seeds
+    generator = np.random.default_rng([seed, seeds])  # models with different numbers of seeds get independent draws
     times = generator.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=RESAMPLES)
     return np.asarray(times @ (by_seed - by_seed.mean()) / (seeds - 1))
 

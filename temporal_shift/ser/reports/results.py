@@ -75,8 +75,9 @@ def read_results(root: Path) -> Results:
             for fold, run in zip(plan.folds, of_seed, strict=True):
                 if not run.has_test_part_of(reference.setdefault(fold, run)):
                     raise RecipeError(
-                        f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the test "
-                        f"utterances of {plan.experiment.models[0].name}: {TRAIN_AGAIN}"
+                        f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the same "
+                        f"utterances, speakers and labels as the runs of {plan.experiment.models[0].name}, got others: "
+                        f"{TRAIN_AGAIN}"
                     )
     _check_disjoint(root, reference)
     _check_same_inputs(root, [run for seeds in runs.values() for of_seed in seeds for run in of_seed])

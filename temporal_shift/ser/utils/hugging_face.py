@@ -1,4 +1,4 @@
-"""Load with Hugging Face's libraries, without their reports, and check that all weights were loaded."""
+"""Load models with Hugging Face's libraries, without their log messages, and check that all weights were loaded."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def quiet(*loggers: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Hide the libraries' reports and loading bars, but not the hub's download bars: a download can take minutes."""
+    """Hide log messages and loading bars, but not the hub's download bars: a download can take minutes."""
     loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
     disable_progress_bar()
     if download_bars:

@@ -116,11 +116,11 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[str]:
-    """A sentence that lists the names that look alike; none if there are none.
+    """A list of one sentence about the names that look alike; an empty list if no names do.
 
     Args:
         what: The names in the plural, for the message.
-        advice: How to resolve it.
+        advice: How to solve the problem, for the message.
     """
     groups = look_alikes(names)
     if not groups:

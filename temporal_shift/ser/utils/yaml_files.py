@@ -68,7 +68,7 @@ class _Check:
         self.sizes: dict[int, int] = {}  # by the node's id; 0: its children are being counted
 
     def size(self, node: yaml.Node) -> int:
-        """The number of nodes with all aliases expanded; raises :class:`RecipeError` for what is not allowed."""
+        """The number of nodes with all aliases expanded. Raises :class:`RecipeError` if a node is not allowed."""
         if id(node) in self.sizes:
             if not self.sizes[id(node)]:
                 self.fail(node, "an alias must not contain itself")

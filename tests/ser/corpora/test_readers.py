@@ -130,7 +130,7 @@ def test_crema_d_has_7442_clips_of_91_actors_in_six_emotions(tmp_path):
     assert {u.speaker for u in manifest.utterances} == {str(number) for number in range(1001, 1092)}
     assert PUBLISHED["cremad"].differences(manifest) == []
     sizes = Counter(u.session for u in manifest.utterances)
-    assert max(sizes.values()) - min(sizes.values()) <= 82  # one actor's
+    assert max(sizes.values()) - min(sizes.values()) <= 82  # the number of utterances of one actor
 
 
 def test_crema_d_is_read_with_its_old_file_name_and_from_the_audio_folder(tmp_path):

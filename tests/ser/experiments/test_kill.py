@@ -37,7 +37,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Three sessions of 100 utterances, five files of features, and one model."""
+    """Three sessions of 100 utterances each, five shards of features, and one model."""
     return write_experiment(
         tmp_path_factory.mktemp("experiment"),
         100,

@@ -127,7 +127,7 @@ def test_the_table_and_the_path_of_the_report_are_printed(finished):
 
 @pytest.fixture
 def results(finished, tmp_path, monkeypatch) -> Path:
-    """A copy of the results in the working directory, to continue or to damage."""
+    """A copy of the results in the working directory, which tests may continue or damage."""
     shutil.copytree(finished[0] / "results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "results"
@@ -173,7 +173,7 @@ def test_a_killed_command_leaves_no_worker_and_continues_to_the_same_metrics(fin
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/small/runs/*/*/*/run.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)  # not its two workers, which must notice
+    os.kill(process.pid, signal.SIGKILL)  # its two workers must notice and exit
     process.wait()
     while alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -59,7 +59,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(trained, tmp_path) -> Path:
-    """A copy, to damage or to continue."""
+    """A copy of the trained folder, which tests may damage or continue."""
     return shutil.copytree(trained, tmp_path / "train")
 
 

@@ -42,7 +42,7 @@ class FakeClock:
 
 
 class FakeInbox(live.Inbox):
-    """An inbox that receives a wave by the clock; waiting advances the clock."""
+    """An inbox that receives a wave in the time of a fake clock; waiting advances the clock."""
 
     def __init__(self, clock: FakeClock, wave: np.ndarray) -> None:
         super().__init__(16000, clock)

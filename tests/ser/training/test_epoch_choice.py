@@ -12,7 +12,7 @@ from temporal_shift.ser.training.epoch_choice import Chosen, Epoch, Scores, best
 
 
 def curve(*epochs: tuple[float, float, float]) -> list[Epoch]:
-    """Epochs by validation UA, test WA and test UA; validation WA is the opposite of its UA."""
+    """Epochs with the given validation UA, test WA and test UA. Validation WA is 1 minus validation UA."""
     return [
         Epoch(number, 1.0, Scores(1.0, 1 - validation, validation), Scores(1.0, wa, ua))
         for number, (validation, wa, ua) in enumerate(epochs, start=1)
