@@ -92,7 +92,7 @@ class _TransformedShift(_Shift):
     def jvp(ctx: Any, x: Tensor, residual: Tensor | None, *no_tangents: None) -> Tensor:
         geometry, *_ = ctx.saved
         tangent = shift(x, None, _saved_bounds(ctx, geometry), geometry)
-        return tangent if residual is None else tangent + residual  # only one of them may be batched
+        return tangent if residual is None else tangent + residual  # not in place: vmap may batch only one of them
 
     @staticmethod
     def vmap(

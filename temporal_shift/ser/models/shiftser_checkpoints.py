@@ -41,7 +41,8 @@ def from_shiftser(
             use :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
             for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It is required for a CNN or
-            ShiftCNN, which have the same names, and for other shifts than the paper's: checkpoints do not store it.
+            ShiftCNN, which have the same weight names, and for other shifts than the paper's: checkpoints do not store
+            it.
         position: ShiftSER's option ``MODEL.Trans.POSITION`` with which a Transformer was trained. It must be
             ``"relative_key_query"``, ShiftSER's default. A checkpoint trained with ``"relative_key"`` has the same
             names and shapes, so without this argument a Transformer is converted with a warning.
@@ -174,7 +175,9 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     _check_names(state_dict, kind, ours_to_theirs[kind])
     if kind == "LSTM":  # a ShiftLSTM has the same names
         if shift == "by name":
-            raise ValueError("shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same names")
+            raise ValueError(
+                "shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same weight names"
+            )
         kind = "LSTM" if shift is None else "ShiftLSTM"
     converted = {ours_to_theirs[kind][name]: tensor for name, tensor in state_dict.items()}
     return {name: tensor.unsqueeze(-1) if name in POINTWISE else tensor for name, tensor in converted.items()}
@@ -263,7 +266,7 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
 def _shift_of(kind: str) -> dict[str, Any] | None:
     if kind == "CNN":
         raise ValueError(
-            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same names (the paper's is "
+            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same weight names (the paper's is "
             "{'placement': 'residual', 'n_div': 16})"
         )
     if kind == "ShiftLSTM":

@@ -23,7 +23,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 
 from ..tiny import TINY
 
-COUNT = 70  # a whole file of 64 utterances and one of 6
+COUNT = 70  # a full shard of 64 utterances and one of 6
 FEATURES = config.Features(clip_seconds=0.1)
 
 
