@@ -203,7 +203,7 @@ def test_a_classifier_alone_may_have_its_prefix():
         ),
         (
             lambda names: {**names, "pretrain.feature_extractor.conv_layers.1.conv.weight": torch.zeros(16, 16, 4)},
-            r"kernels.*must be \(10, 3, 3, 3, 3, 2, 2\), got \(10, 4,",
+            r"kernel sizes.*must be \(10, 3, 3, 3, 3, 2, 2\), got \(10, 4,",
         ),
         (
             lambda names: {**names, "pretrain.encoder.feature_projection.projection.weight": torch.zeros(16)},
