@@ -8,8 +8,7 @@ from xml.sax.saxutils import escape
 
 from temporal_shift.ser.utils.atomic_files import atomic_write
 
-from ..measure import measurements, record_file
-from ..measure.measurements import Line
+from ..measure import record_file
 
 CHARACTER, PADDING = 6.6, 7  # pixels, for 11 px sans-serif
 
@@ -28,21 +27,14 @@ def found() -> dict[str, tuple[str, str]]:
     """Label and value of each badge."""
     about = metadata("temporal-shift")
     torch = next(need for need in about.get_all("Requires-Dist") if need.startswith("torch>="))
-    lines = [line for path in sorted(record_file.FOLDER.glob("*.jsonl")) for line in record_file.read(path)]
-    goals = measurements.of_kind(lines, "goal")
-    wheel = _line(lines, "wheel")
+    lines = record_file.read(record_file.FOLDER / "package.jsonl")
+    wheel = next(line for line in lines if line["what"] == "wheel")
     return {
         "python": ("Python", about["Requires-Python"].replace(">=", "≥ ")),
         "torch": ("PyTorch", torch.removeprefix("torch").replace(">=", "≥ ")),
         "licence": ("licence", about["License-Expression"]),
         "wheel": (f"wheel at {wheel['commit'][:7]}", f"{wheel['figures']['bytes'] / 1e3:.0f} kB"),
-        "import": ("import time", f"{_line(lines, 'import temporal_shift')['ratio_to_floor']:.2f} × torch"),
-        "goals": ("speed and size goals", f"{sum(goal['held'] for goal in goals)} of {len(goals)} met"),
     }
-
-
-def _line(lines: list[Line], what: str) -> Line:
-    return next(line for line in lines if line["what"] == what)
 
 
 def drawn(label: str, value: str) -> str:

@@ -20,13 +20,7 @@ _SPEED = (  # name in README, operation, setting, shape, timer on a GPU
     ("ShiftTransformerLayer, forward and backward", "ShiftTransformerLayer", _STEP, [8, 374, 768], None),
 )
 _ALTERNATIVES = ("slice assignment", "pad and cat", "nn.LSTM", "nn.TransformerEncoderLayer")
-_PAIRS = (
-    "ShiftCNN − CNN",
-    "ShiftLSTM − LSTM",
-    "Shiftformer − Identity mixer",
-    "Shiftformer − Transformer",
-    "Shiftformer − Linear",
-)
+_PAIRS = ("ShiftCNN − CNN", "ShiftLSTM − LSTM", "Shiftformer − Identity mixer", "Shiftformer − Transformer")
 
 
 def speed(lines: Iterable[Line]) -> Table:
