@@ -42,7 +42,7 @@ def commands() -> list[str]:
     lines += [
         line for path in REAL_SPEECH.parent.glob("*.yaml") for line in path.read_text().splitlines() if "# " in line
     ]
-    found = [re.search(r"(?:temporal-shift|-m temporal_shift) (.*)", line) for line in lines]
+    found = [re.search(r"(?:(?<!/)temporal-shift|-m temporal_shift) (.*)", line) for line in lines]
     return [match[1] for match in found if match]
 
 
