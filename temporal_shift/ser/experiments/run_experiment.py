@@ -287,14 +287,14 @@ def progress_bar(console: Console) -> Progress:
 
 def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, object]:
     seconds = [utterance.seconds for utterance in manifest.utterances]
-    clip = experiment.features.clip_seconds
+    clip, styles = experiment.features.clip_seconds, manifest.count("style")
     padding = 1 - sum(min(each, clip) for each in seconds) / (clip * len(seconds))
     return {
         "note": experiment.corpus.note,
         "utterances": len(seconds),
         "speakers": len(manifest.count("speaker")),
         "sessions": len(manifest.count("session")),
-        "style": {style or "unknown": count for style, count in manifest.count("style").items()},
+        **({"style": {style or "unknown": count for style, count in styles.items()}} if any(styles) else {}),
         "classes": dict(manifest.count("label")),
         "minutes": round(manifest.minutes, 1),
         "cut at the clip's end": sum(each > clip for each in seconds),

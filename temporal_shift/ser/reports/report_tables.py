@@ -46,7 +46,7 @@ def differences(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def selection(metrics: dict[str, Any]) -> Table:
-    """What the published protocol would have reported for the same runs, and the selection bias."""
+    """What the paper's protocol would have reported for the same runs, and the selection bias."""
     rows = []
     for model in metrics["models"]:
         best, last, bias = (model[key] for key in ("best_test_epoch", "last_epoch", "selection_bias"))

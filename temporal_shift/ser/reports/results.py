@@ -143,7 +143,7 @@ def _with_training(results: Results, found: dict[str, Any]) -> dict[str, Any]:
         "parameters": results.runs[name][0][0].record.parameters,
         **found,
         "epochs": results.by_seed_and_fold(name, lambda record: asdict(record.chosen)),
-        "best_test_epoch": best,  # what the published protocol would report
+        "best_test_epoch": best,  # what the paper's protocol would report
         "last_epoch": last,
         "selection_bias": {key: best[key] - honest[key] for key in ("wa", "ua")},
     }

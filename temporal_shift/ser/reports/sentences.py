@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import config
+from ..corpora.speaker_groups import are_speaker_groups
 from ..utils.table import percent
-from ..utils.wording import PROTOCOLS, counted, is_optimistic
+from ..utils.wording import PROTOCOLS, counted, is_optimistic, joined, listed, with_speaker_groups
 
 _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
@@ -35,19 +36,31 @@ def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
     models, folds, seeds = (len(metrics[key]) for key in ("models", "folds", "seeds"))
     backbone = Path(experiment.backbone.name)
     name = backbone.name if backbone.is_absolute() else backbone
-    source = "frozen output of" if experiment.setting == "features" else "output of a fine-tuned"
+    layer = {"last": "the last layer", "weighted": "a weighted sum of the layers"}.get(
+        str(experiment.backbone.layer), f"hidden state {experiment.backbone.layer}"
+    )
+    labels = joined(metrics["labels"], most=len(metrics["labels"]))
+    encoder = "the frozen" if experiment.setting == "features" else "a fine-tuned"
     return (
         f"{counted(models, 'model')} classified {metrics['utterances']} utterances of "
-        f"{counted(metrics['speakers'], 'speaker')} as {', '.join(metrics['labels'])}, from the {source} {name}, "
-        f"layer: {experiment.backbone.layer}. "
+        f"{counted(metrics['speakers'], 'speaker')} as {labels}, from {layer} of {encoder} {name}. "
         f"Each was trained for {counted(experiment.training.epochs, 'epoch')} in {counted(folds, 'fold')} with "
         f"{'seed' if seeds == 1 else 'seeds'} {', '.join(map(str, metrics['seeds']))}: "
         f"{counted(models * folds * seeds, 'run')} in total."
     )
 
 
-def protocol(metrics: dict[str, Any]) -> str:
-    return f"{PROTOCOLS[metrics['protocol']]} The folds, named by their test part: {', '.join(metrics['folds'])}."
+def protocol(metrics: dict[str, Any], speakers: Mapping[str, Sequence[str]]) -> str:
+    """The protocol and its folds.
+
+    Args:
+        speakers: The tested speakers of each fold.
+    """
+    text, folds = PROTOCOLS[metrics["protocol"]], metrics["folds"]
+    if are_speaker_groups(folds):
+        text = with_speaker_groups(text)
+        folds = [f"{fold} ({listed(speakers[fold])})" for fold in folds]
+    return f"{text} The folds, named by their test part: {', '.join(folds)}."
 
 
 def reading(metrics: dict[str, Any]) -> str:
@@ -71,7 +84,7 @@ def selection(metrics: dict[str, Any]) -> str:
     }.get(metrics["protocol"], "of the epoch that the validation part chose, as in this report")
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
     return (
-        "The published protocol chooses the epoch of each fold on its test part, once for WA and once for UA. The "
+        "The paper's protocol chooses the epoch of each fold on its test part, once for WA and once for UA. The "
         f"table shows the results of the same runs under this rule. The bias is the difference from those {honest}: "
         f"{percent(sum(bias) / len(bias))} points of UA on average over models."
     )

@@ -94,6 +94,8 @@ def _sections(
     more: list[Section],
 ) -> list[Section]:
     seconds = sum(run.record.seconds for seeds in results.runs.values() for runs in seeds for run in runs)
+    tested = zip(results.plan.folds, next(iter(results.runs.values()))[0], strict=True)
+    speakers = {fold: sorted(map(str, {*run.speakers})) for fold, run in tested}
     facts = {name: value for name, value in corpus_summary.items() if name != "note"}
     settings = yaml.safe_dump(results.experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     ua = Picture("ua", "UA of every model and fold", to_png(plots.ua_by_model(results, metrics)))
@@ -102,7 +104,7 @@ def _sections(
     time = f"{seconds / 60:.1f} minutes, all runs"
     return [
         Section("What was run", sentences.what_was_run(results.experiment, metrics)),
-        Section("Protocol", sentences.protocol(metrics)),
+        Section("Protocol", sentences.protocol(metrics, speakers)),
         Section("Results", sentences.reading(metrics), report_tables.results(metrics), picture=ua),
         *more,
         *([pairs] if metrics["pairs"] else []),

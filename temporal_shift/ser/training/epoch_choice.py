@@ -58,7 +58,7 @@ def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
 
 
 def best_test_epochs(epochs: Sequence[Epoch]) -> Chosen:
-    """The published protocol's choice: the best test epoch, for WA and UA separately."""
+    """The choice of the paper's protocol: the best test epoch, for WA and UA separately."""
     by_wa = max(epochs, key=lambda epoch: epoch.test.wa)
     by_ua = max(epochs, key=lambda epoch: epoch.test.ua)
     return Chosen(by_wa.epoch, by_ua.epoch)

@@ -16,10 +16,16 @@ PROTOCOLS = {
     f"tested speaker was not used for either. {_SESSIONS}",
     "last": "Leave one session out: each fold tests on one session after a fixed number of epochs, and the model was "
     f"trained on the others. No epoch was chosen. {_SESSIONS}",
-    "paper": "The published protocol: each fold tests on one session, the model was trained on the others, and the "
+    "paper": "The paper's protocol: each fold tests on one session, the model was trained on the others, and the "
     "test session itself chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best "
     f"of all epochs on the test session. Expect lower ones on new speakers. {_SESSIONS}",
 }
+
+
+def with_speaker_groups(protocol: str) -> str:
+    """A text of :data:`PROTOCOLS` for a corpus without sessions."""
+    text = protocol.removesuffix(f" {_SESSIONS}").replace("test session", "test group")
+    return text.replace("session", "group of speakers")
 
 
 def is_optimistic(metrics: dict[str, Any]) -> bool:

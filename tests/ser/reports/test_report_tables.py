@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from temporal_shift.ser.reports import report_tables
+from temporal_shift.ser.reports import report_tables, sentences
 from temporal_shift.ser.utils.table import Table, millions, signed
 
 FIGURE = {"mean": 0.5, "fold_sd": 0.04, "seed_sd": None, "interval": [0.4, 0.6]}
@@ -124,3 +124,11 @@ def test_a_table_without_the_numbers_of_parameters_leaves_their_cells_empty():
     without = summary()
     del without["models"][0]["parameters"]
     assert report_tables.results(without).rows[0][:3] == ("CNN", "", "55.0 ± 4.0")
+
+
+def test_the_protocol_names_groups_of_speakers_and_their_speakers():
+    metrics = {"protocol": "heldout", "folds": ["Group1", "Group2"]}
+    text = sentences.protocol(metrics, {"Group1": ["a1", "a4"], "Group2": list("bcdefgh")})
+    assert text.startswith("Leave one group of speakers out: each fold tests on one group of speakers, ")
+    assert text.endswith(" Group1 (a1, a4), Group2 (b, c, d, e, f and 2 more).")
+    assert "session" not in text

@@ -106,7 +106,7 @@ def test_both_reports_contain_the_experiment_and_its_results(reported):
             "The test session was not used for either.",
             "the next session (after the last, the first) chose the epoch by its best UA",
             "Session1, Session2, Session3, Session4, Session5.",
-            "frozen output of facebook/hubert-base-ls960, layer: last",
+            " from the last layer of the frozen facebook/hubert-base-ls960. ",
             "in 5 folds with seed 7: 35 runs in total",
             "binomial standard error of WA on 400 utterances",
             "Shiftformer − Identity mixer",
