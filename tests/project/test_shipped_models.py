@@ -72,7 +72,8 @@ def test_readme_has_the_scores_of_the_shipped_models_on_their_corpus_and_on_anot
     records = [ROOT / real_speech.FOLDER / f"cross-{name.lower()}-ravdess.jsonl" for name in NAMES]
     other = [record_file.read(path)[0]["ua"] for path in records]
     for figures in ([each["ua"]["mean"] for each in scores], other):
-        assert "is {:.0f} % and {:.0f} %".format(*(100 * share for share in figures)) in readme
+        first, second = (f"{100 * share:.0f} %" for share in figures)
+        assert re.search(f"reach (a UA of )?{first} and {second}", readme)
 
 
 def test_the_shipped_models_are_small_and_contain_no_path_of_the_machine_that_trained_them():
