@@ -221,7 +221,7 @@ def test_padding_affects_no_valid_frame_and_no_gradient(case: Case, stride, trai
 
 
 def results(case: Case, layer: nn.Module, x: torch.Tensor, padding: torch.Tensor, poison: float):
-    """The output without its padding, and the gradients for a loss with ``poison`` in the padding."""
+    """The output with zeros in the padding, and the gradients for an upstream gradient of ``poison`` in the padding."""
     x = x.clone().requires_grad_()
     y = case.ragged(layer, x, LENGTHS)
     if not case.zeroes_padding:

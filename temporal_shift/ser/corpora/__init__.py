@@ -82,7 +82,9 @@ def _read_manifest(corpus: config.Corpus) -> Manifest:
     classes, labels = classes_of(manifest.count("label"), None, corpus.label_map)
     kept = [replace(each, label=label) for each in manifest.utterances if (label := classes[each.label]) is not None]
     if not kept:
-        raise RecipeError(f"the label map leaves out all labels of {corpus.path}: {', '.join(sorted(classes))}")
+        raise RecipeError(
+            f"the label map must keep at least one label of {corpus.path}, got null for {', '.join(sorted(classes))}"
+        )
     return Manifest(tuple(kept), labels)
 
 

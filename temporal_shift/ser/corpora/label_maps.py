@@ -99,5 +99,5 @@ def _checked(found: Any, name: str) -> dict[str, str | None]:
         if not isinstance(code, str) or not (label is None or (isinstance(label, str) and label)):
             raise RecipeError(f"the class of {code!r} in the label map {name} must be a name or null, got {label!r}")
     if not any(found.values()):
-        raise RecipeError(f"the label map {name} must keep at least one class")
+        raise RecipeError(f"the label map {name} must keep at least one class, got none")
     return found

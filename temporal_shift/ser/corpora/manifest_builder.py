@@ -158,7 +158,9 @@ def _classified(
     classes, labels = classes_of(Counter(row.label for row in rows), own, corpus.label_map)
     kept = [(row, label) for row in rows if (label := classes[row.label]) is not None]
     if not kept:
-        raise RecipeError(f"the label map leaves out all labels of {corpus.path}: {', '.join(sorted(classes))}")
+        raise RecipeError(
+            f"the label map must keep at least one label of {corpus.path}, got null for {', '.join(sorted(classes))}"
+        )
     return kept, labels
 
 

@@ -110,7 +110,7 @@ def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples:
     except Exception as error:  # some families validate only here
         raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
     stored = sum(weight.numel() for weight in weights.values())
-    if described > 2 * stored:  # check_all_loaded reports a few missing weights
+    if described > 2 * stored:  # check_all_loaded reports smaller gaps
         raise RecipeError(f"the configuration of {name} describes {described} parameters, but it has {stored}")
 
 

@@ -40,7 +40,7 @@ class Cost:
 
 
 def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: int = 1) -> tuple[Cost, Shape]:
-    """The cost of an encoder on a clip (its convolutions are not trained), and the shape of its frames.
+    """The cost of an encoder on a clip, with its input convolutions frozen, and the shape of its frames.
 
     Args:
         settings: The encoder's Hugging Face configuration.

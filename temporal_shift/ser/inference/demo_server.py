@@ -28,7 +28,7 @@ from .recognizer import Recognizer
 
 _QUEUE = 16  # recordings that wait for a prediction; more are refused
 _CONNECTIONS = 128
-_FILE_EVENTS, _EXAMPLE_EVENTS = (0, 1), (2,)  # of the page
+_FILE_EVENTS, _EXAMPLE_EVENTS = (0, 1), (2,)  # numbers of the page's Gradio events
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,9 @@ def speech_classifier_from_shiftser(
     """
     downstream, backbone = _parts(state_dict)
     if not backbone:
-        raise ValueError("state_dict must contain a backbone, whose names start with pretrain., got none")
+        raise ValueError(
+            "state_dict must contain the weights of a backbone (names that start with pretrain.), got none"
+        )
     if not isinstance(clip_seconds, (int, float)) or not 0 < clip_seconds < math.inf:
         raise ValueError(f"clip_seconds must be positive and finite, got {clip_seconds!r}")
     encoder = from_torchaudio(backbone)
@@ -200,7 +202,7 @@ def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
     )
     if backbone and not downstream:
         raise ValueError(
-            "state_dict must contain a downstream model, whose names start with model., got a backbone only"
+            "state_dict must contain the weights of a classifier (names that start with model.), got a backbone only"
         )
     return downstream, backbone
 

@@ -37,7 +37,10 @@ _MIN_CELL = 0.35  # inches of a cell with text
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The style of a model: the hue shows its blocks; dark and filled with a shift, light without, grey at stride 0."""
+    """The style of a model. Each kind of blocks has a hue, dark and filled with a shift, light and open without one.
+
+    Stride 0 is grey.
+    """
 
     colour: str
     fill: str

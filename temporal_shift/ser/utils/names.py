@@ -62,7 +62,8 @@ def check_name(value: str, argument: str) -> str:
     if not name:
         raise RecipeError(f"{argument} must not be empty, got {shortened(value)}".lstrip())
     if any(unicodedata.category(character) in _CONTROLS for character in name):
-        raise RecipeError(f"{argument} must be one line of UTF-8 text, got {shortened(value)}".lstrip())
+        expected = "one line of UTF-8 text without control characters"
+        raise RecipeError(f"{argument} must be {expected}, got {shortened(value)}".lstrip())
     if len(name.encode()) > MAX_BYTES:
         raise RecipeError(f"{argument} must have at most {MAX_BYTES} bytes in UTF-8, got {shortened(value)}".lstrip())
     return name
@@ -144,7 +145,7 @@ def clean_label_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
         if clean.setdefault(code, target) != target:
             raise RecipeError(f"the label {code!r} must have one class, got {clean[code]!r} and {target!r}")
     if not any(clean.values()):
-        raise RecipeError("label_map must keep at least one class")
+        raise RecipeError("label_map must keep at least one class, got none")
     alike = [
         code for group in look_alikes(clean) if len({clean[code] for code in group} - {None}) > 1 for code in group
     ]

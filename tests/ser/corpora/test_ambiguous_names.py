@@ -72,7 +72,7 @@ def test_labels_that_look_alike_are_resolved_by_the_label_map(audio):
         ({"01": "a", "1": "b"}, "must not look alike, got '01' and '1'"),
         ({"x": "happy", "y": "Happy"}, "must not look alike, got 'happy' and 'Happy'"),
         ({"sad": "a", "sad\u200b": "b"}, "'sad' must have one class, got 'a' and 'b'"),
-        ({"x": "a\nb"}, r"class of 'x' must be one line of UTF-8 text, got 'a\\nb'"),
+        ({"x": "a\nb"}, r"class of 'x' must be one line of UTF-8 text without control characters, got 'a\\nb'"),
         ({"x": "\u200b", "y": "a"}, "class of 'x' must not be empty"),
         ({"x": "nan", "y": "a"}, "class of 'x' must be a name, or null to leave it out, got 'nan'"),
     ],

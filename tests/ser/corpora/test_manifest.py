@@ -150,7 +150,7 @@ def test_a_line_that_is_not_an_object_is_named(tmp_path, four_sessions, broken):
         ({"end": float("inf")}, "end must be a finite number"),
         ({"start": -1.0}, r"start must be greater than or equal to 0, got -1\.0"),
         ({"label": "\u200b"}, "label must not be empty"),
-        ({"label": "a\nb"}, r"label must be one line of UTF-8 text, got 'a\\nb'"),
+        ({"label": "a\nb"}, r"label must be one line of UTF-8 text without control characters, got 'a\\nb'"),
         ({"speaker": "nan"}, "speaker must not be a missing value, got 'nan'"),
         ({"speaker": ["x"]}, "speaker must be a valid string, got list"),
         ({"samples": "20000"}, "samples must be .* integer, got '20000'"),

@@ -207,7 +207,7 @@ def test_labels_of_a_table_are_mapped_in_the_order_of_the_map(tmp_path):
         "the label map lacks 'happy' (5 utterances): give each a class, or null to leave it out"
     )
     assert reading_error(reader="table", path=path, label_map={"sad": None, "happy": None, "x": "x"}) == (
-        f"the label map leaves out all labels of {path}: happy, sad"
+        f"the label map must keep at least one label of {path}, got null for happy, sad"
     )
 
 

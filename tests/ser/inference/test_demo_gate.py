@@ -18,7 +18,7 @@ from .test_speech_stream import noise
 
 pytest.importorskip("gradio")
 
-from starlette.testclient import TestClient  # of gradio
+from starlette.testclient import TestClient  # a dependency of gradio, so imported after importorskip
 
 from temporal_shift.ser.inference.demo_server import Access, application
 
