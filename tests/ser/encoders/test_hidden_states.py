@@ -78,7 +78,7 @@ def test_the_shape_matches_the_selected_layer(case, clips, tmp_path):
         encoder = load(tmp_path, layer)
         assert encoder.shape == of_layers
         assert torch.equal(encoder.encode(clips), output.hidden_states[layer])
-    with pytest.raises(RecipeError, match=r"layer must be .*\[-4, 3\].*, got weighted: .*no sum$"):
+    with pytest.raises(RecipeError, match=r"layer must be .*\[-4, 3\].*, got weighted: .*cannot be added$"):
         load(tmp_path, "weighted")
     with pytest.raises(RecipeError, match=r"layer must be .*\[-4, 3\].*, got 4$"):
         load(tmp_path, 4)
