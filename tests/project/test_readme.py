@@ -99,7 +99,7 @@ def test_no_difference_in_the_results_is_marked_as_significant():
 
 
 def test_the_transformer_has_the_stated_multiple_of_the_shiftformers_parameters():
-    (stated,) = re.findall(r"which has\s+([0-9.]+) times as many parameters", README)
+    (stated,) = re.findall(r"which\s+has\s+([0-9.]+) times as many parameters", README)
     for path in (ROOT / "benchmarks" / "records" / "real-speech").glob("*-tiny.jsonl"):
         sizes = {line["model"]: line["parameters"] for line in record_file.read(path) if line["kind"] == "model"}
         assert f"{sizes['Transformer'] / sizes['Shiftformer']:.1f}" == stated

@@ -120,6 +120,7 @@ def run_experiment(
             keep_earlier_results(root, experiment, runs, overwrite=overwrite, option=option)
             plan.write(root)
             write_manifest(manifest, root / "manifest.jsonl")
+            console.print(f"results folder: {root.resolve()}", **_PLAIN)
         if experiment.setting == "features":
             features = _features(experiment, manifest, identity, cache, console, world)
             runs = [replace(run, cache=features) for run in runs]

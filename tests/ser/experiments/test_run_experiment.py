@@ -116,6 +116,7 @@ def test_the_report_describes_the_corpus_and_the_versions(finished):
 def test_the_table_and_the_path_of_the_report_are_printed(finished):
     _, printed = finished
     assert "small: 48 utterances, 6 speakers" in printed
+    assert re.search(r"results folder: /.*small\n", printed)
     assert "ShiftCNN" in printed
     assert "chance" in printed
     assert "Selection bias: points gained by choosing the epoch on the test part" in printed
