@@ -92,9 +92,9 @@ def test_an_invalid_experiment_file_is_an_error_with_its_line(tmp_path, content,
         ),
         (
             "models: [{name: m, blocks: lstm, shift: {placement: inplace, n_div: 1, bidirectional: true}}]",
-            r"models\.0\.shift: n_div must be at least 2 if bidirectional is true, got 1",
+            r"models\[0\]\.shift: n_div must be at least 2 if bidirectional is true, got 1",
         ),
-        ("models: [m]", r"models\.0 must be a mapping, got 'm'"),
+        ("models: [m]", r"models\[0\] must be a mapping, got 'm'"),
         ("models: {name: m, blocks: conv}", "models must be a valid list, got dict"),
     ],
 )

@@ -175,7 +175,7 @@ def test_an_option_of_another_reader_is_an_error(here):
     with pytest.raises(RecipeError, match=r"reader must be one of ravdess, .*, folder if groups is set, got manifest"):
         config.read_experiment(path)
     path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
-    with pytest.raises(RecipeError, match=r"corpus\.label_map: .*at least one class$"):
+    with pytest.raises(RecipeError, match=r"corpus\.label_map: .*at least one class, got none$"):
         config.read_experiment(path)
 
 
