@@ -1,6 +1,6 @@
 """The settings of an experiment: every key of its YAML file, with the paper's values as defaults.
 
-``docs/settings.md`` is generated from the descriptions here: ``python docs/hooks/settings.py``.
+``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``.
 """
 
 from __future__ import annotations

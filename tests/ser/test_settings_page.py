@@ -24,7 +24,7 @@ def test_every_setting_has_a_description_and_is_on_the_page(section):
 
 
 def test_the_page_of_the_settings_is_the_output_of_its_script():
-    assert runpy.run_path(str(DOCS / "hooks" / "settings.py"))["page"]() == PAGE, "run python docs/hooks/settings.py"
+    assert runpy.run_path(str(DOCS / "generate_settings.py"))["page"]() == PAGE, "run python docs/generate_settings.py"
 
 
 def test_the_example_on_the_page_is_a_valid_experiment(tmp_path):
