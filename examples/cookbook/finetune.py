@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description="Fine-tune a Hugging Face speech model with temporal shifts.")
     parser.add_argument("model", help="model folder or hub name")
     parser.add_argument("corpus", type=Path, help="CSV file (path, label, speaker) or corpus folder")
-    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("out", type=Path, help="folder to write; new or empty")
     parser.add_argument("--revision", default="main", help="revision of the model on the hub")
     parser.add_argument("--held-out", help="speaker group to test on (default: the last)")
     parser.add_argument("--n-div", type=int, default=8, help="one in n-div channels moves")
@@ -66,12 +66,14 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         "--stride", type=int, default=1, help="number of frames by which the channels move; 0: no shift"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
-    parser.add_argument("--epochs", type=float, default=10)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=5e-5)
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--epochs", type=float, default=10, help="training epochs")
+    parser.add_argument("--batch-size", type=int, default=8, help="clips per training step")
+    parser.add_argument("--learning-rate", type=float, default=5e-5, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=42, help="seed of the weights and the order of clips")
     given = parser.parse_args(arguments)
 
+    if given.out.exists() and any(given.out.iterdir()):
+        parser.error(f"out must be a new or empty folder, got {given.out}")
     manifest = read_corpus(Corpus.checked(reader="auto", path=given.corpus))
     groups = sorted({each.session for each in manifest.utterances})
     held_out = given.held_out or groups[-1]
@@ -82,6 +84,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         given.model,
         revision=given.revision,
         use_safetensors=True,
+        trust_remote_code=False,  # no code of the model runs
         num_labels=len(manifest.labels),
         id2label=dict(enumerate(manifest.labels)),
         label2id={label: index for index, label in enumerate(manifest.labels)},
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     layer = type(model.base_model.encoder.layers[0])
     add_temporal_shift(model, layer, placement="residual", branch="dropout", n_div=given.n_div, stride=given.stride)
 
-    extractor = AutoFeatureExtractor.from_pretrained(given.model, revision=given.revision)
+    extractor = AutoFeatureExtractor.from_pretrained(given.model, revision=given.revision, trust_remote_code=False)
     train, test = (
         Clips(
             [each for each in manifest.utterances if (each.session == held_out) == is_test],

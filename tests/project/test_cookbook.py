@@ -92,6 +92,12 @@ def test_fine_tuning_rejects_an_unknown_speaker_group(pretrained, corpus, tmp_pa
     assert "--held-out must be one of at least two groups, got Group9" in capsys.readouterr().err
 
 
+def test_fine_tuning_overwrites_no_files(pretrained, corpus, capsys):
+    with pytest.raises(SystemExit):
+        script("cookbook/finetune.py").main([str(pretrained), str(corpus), str(pretrained)])
+    assert f"out must be a new or empty folder, got {pretrained}" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("model")
