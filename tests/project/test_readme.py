@@ -66,7 +66,7 @@ def test_the_shipped_model_predicts_with_the_command_of_readme(monkeypatch):
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch) -> Path:
-    """A folder with README's experiment, the examples that it names, and a CSV corpus of six speakers."""
+    """A folder with README's experiment, the examples that it names, and a CSV corpus of five speakers."""
     (yaml,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "my-corpus.yaml").write_text(yaml)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -90,6 +90,8 @@ def test_the_experiment_on_an_own_corpus_runs_as_written(clone):
     assert done.exit_code == 0, done.output
     assert (clone / "results" / "my-corpus" / "report.html").exists()
     assert "ShiftLSTM" in done.output
+    assert re.search(r"one group of speakers: Group1: Ses\w+; Group2: ", done.output)
+    assert re.search(r"10 of 10 runs finished: .*\(.* s\)", done.output)
 
 
 def test_no_difference_in_the_results_is_marked_as_significant():

@@ -16,7 +16,7 @@ from ..encoders.families import encoder_config
 from ..encoders.feature_cache import batch_size
 from ..encoders.model_files import ModelFiles
 from ..training.run_record import Run
-from ..utils.wording import counted
+from ..utils.wording import counted, duration
 from . import speed
 from .flops import Cost, Shape, of_encoder, of_model
 
@@ -187,14 +187,6 @@ def _overhead(kind: _Kind, measured: speed.Speed, shape: Shape) -> float:
         + kind.steps * (measured.optimizer + _STEP_SECONDS)
         + (kind.trained + kind.tested) * read
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds in two units: ``40 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _flop(number: float) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from ..corpora import caveats as corpus_caveats
 from ..corpora import read_corpus
 from ..corpora.detection import with_reader
 from ..corpora.manifest import Manifest, write_manifest
+from ..corpora.speaker_groups import are_speaker_groups
 from ..encoders.feature_cache import FeatureCache, cached_features, feature_inputs, key_of, missing_utterances
 from ..encoders.preprocessor import notes
 from ..reports import report_tables, sentences
@@ -30,11 +31,11 @@ from ..reports.results import Results
 from ..reports.run_files import Plan
 from ..reports.writer import Section, write_report
 from ..training.fold_caveats import fold_caveats
-from ..training.folds import make_folds
+from ..training.folds import Fold, make_folds
 from ..training.run_record import Run, run_folder
 from ..utils.distributed import World
 from ..utils.folder_lock import only_command_in
-from ..utils.wording import counted
+from ..utils.wording import counted, duration, listed
 from .results_folder import keep_earlier_results
 
 _PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}  # names can contain brackets
@@ -96,6 +97,7 @@ def run_experiment(
         *fold_caveats(manifest, folds, experiment.protocol.kind, experiment.corpus.groups),
     ]
     _print_plan(console, plan, summary)
+    _print_speaker_groups(console, manifest, folds)
     _warn(console, caveats)
     if dry_run and (not world.is_first or not _has_encoder(experiment, console)):
         return {}
@@ -136,7 +138,7 @@ def run_experiment(
                 console.print(report_tables.differences(metrics["pairs"]).for_terminal())
             console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
-            _warn(console, sentences.constant_models(metrics))
+            _warn(console, [*sentences.constant_models(metrics), *sentences.disagreeing_tests(metrics)])
             console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
         world.wait()
     return metrics
@@ -150,6 +152,15 @@ def _print_plan(console: Console, plan: Plan, summary: dict[str, object]) -> Non
         f"{counted(models * folds * seeds, 'run')}",
         **_PLAIN,
     )
+
+
+def _print_speaker_groups(console: Console, manifest: Manifest, folds: Sequence[Fold]) -> None:
+    """The tested speakers of each fold, if the folds are groups of speakers; messages name the groups."""
+    if not are_speaker_groups(fold.name for fold in folds):
+        return
+    tested = {fold.name: sorted({manifest.utterances[index].speaker for index in fold.test}) for fold in folds}
+    groups = "; ".join(f"{name}: {listed(speakers)}" for name, speakers in tested.items())
+    console.print(f"each fold tests one group of speakers: {groups}", **_PLAIN)
 
 
 def _has_encoder(experiment: Experiment, console: Console) -> bool:
@@ -238,13 +249,17 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
     waiting = [
         run for run, done in zip(runs, world.from_first([run.is_done() for run in runs]), strict=True) if not done
     ]
-    finished = len(runs) - len(waiting)
+    earlier = finished = len(runs) - len(waiting)
+    started = time.perf_counter()
 
     def on_done(run: Run) -> None:
         nonlocal finished
         finished += 1
-        if not console.is_terminal:
-            console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name}", **_PLAIN)
+        if not console.is_terminal:  # a terminal has the bar
+            elapsed = time.perf_counter() - started
+            left = elapsed / (finished - earlier) * (len(runs) - finished)
+            times = f"{duration(elapsed)}, about {duration(left)} left" if left else duration(elapsed)
+            console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name} ({times})", **_PLAIN)
 
     with progress_bar(console) as progress:
         task = progress.add_task("epochs", total=len(runs) * epochs, completed=finished * epochs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..corpora.manifest import Manifest
+from ..corpora.speaker_groups import are_speaker_groups
 from ..utils.errors import RecipeError
 from ..utils.wording import counted, listed
 from .folds import Fold, Kind
@@ -55,7 +56,7 @@ def _missing_classes(manifest: Manifest, folds: Sequence[Fold], part: str, prese
                 missing.setdefault(label, []).append(fold.name)
     name = "training" if part == "train" else part
     return [
-        f"The {name} part of {counted(len(names), 'fold')} of {len(folds)} ({listed(names)}) has no utterance of "
+        f"The {name} part of {len(names)} of {counted(len(folds), 'fold')} ({listed(names)}) has no utterance of "
         f"{label}: {_CONSEQUENCE[part]}."
         for label, names in missing.items()
     ]
@@ -65,10 +66,13 @@ def _single_speakers(manifest: Manifest, folds: Sequence[Fold]) -> list[str]:
     names = [fold.name for fold in folds if len({manifest.utterances[index].speaker for index in fold.test}) == 1]
     if not names:
         return []
-    return [
-        f"The test part of {counted(len(names), 'fold')} of {len(folds)} ({listed(names)}) has one speaker: the "
+    caveat = (
+        f"The test part of {len(names)} of {counted(len(folds), 'fold')} ({listed(names)}) has one speaker, so the "
         "intervals do not show how much speakers differ within a fold."
-    ]
+    )
+    if are_speaker_groups(fold.name for fold in folds):
+        caveat += " With a smaller number of groups, each fold tests more speakers, and trains on fewer."
+    return [caveat]
 
 
 def _classes(manifest: Manifest, indices: Sequence[int]) -> list[str]:

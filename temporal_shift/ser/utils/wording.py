@@ -8,17 +8,17 @@ from typing import Any
 _SESSIONS = "If the corpus has no sessions, a session is a group of speakers."
 
 PROTOCOLS = {
-    "heldout": "Leave one session out: each fold tests on one session, the next session (after the last, the first) "
-    "chose the epoch by its best UA, and the model was trained on the others. The test session was not used for "
-    f"either. {_SESSIONS}",
-    "speaker": "Leave one speaker out: each fold tests on one speaker, the other speakers of the session (if there are "
-    "none, those of the next session) chose the epoch by their best UA, and the model was trained on the others. The "
-    f"tested speaker was not used for either. {_SESSIONS}",
-    "last": "Leave one session out: each fold tests on one session after a fixed number of epochs, and the model was "
-    f"trained on the others. No epoch was chosen. {_SESSIONS}",
-    "paper": "The paper's protocol: each fold tests on one session, the model was trained on the others, and the "
-    "test session itself chose the epoch, once for WA and once for UA. These figures are optimistic: they are the best "
-    f"of all epochs on the test session. Expect lower ones on new speakers. {_SESSIONS}",
+    "heldout": "Leave one session out: each fold tests on one session, chooses the epoch with the best UA on the next "
+    "session (after the last, the first), and trains on the remaining sessions. The test session is used for neither "
+    f"training nor this choice. {_SESSIONS}",
+    "speaker": "Leave one speaker out: each fold tests on one speaker, chooses the epoch with the best UA on the other "
+    "speakers of the session (if there are none, on the next session), and trains on the remaining sessions. The "
+    f"tested speaker is used for neither training nor this choice. {_SESSIONS}",
+    "last": "Leave one session out: each fold tests on one session and trains on the others for a fixed number of "
+    f"epochs. No epoch is chosen. {_SESSIONS}",
+    "paper": "The paper's protocol: each fold tests on one session and trains on the others. The test session itself "
+    "chooses the epoch, once for WA and once for UA, so these results are optimistic: expect lower ones on new "
+    f"speakers. {_SESSIONS}",
 }
 
 
@@ -45,6 +45,14 @@ def printable_lines(text: str) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in two units: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def joined(names: Sequence[str], most: int = 5) -> str:

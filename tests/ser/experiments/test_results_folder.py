@@ -150,7 +150,7 @@ def test_without_a_terminal_each_finished_run_prints_a_line(folder, results):
     shutil.rmtree(results / "runs" / "CNN" / "seed-42" / "Session2")
     code, printed, _ = run(folder, results)
     assert code == 0
-    assert "3 of 3 runs finished: CNN, fold Session2, seed 42\n" in printed
+    assert re.search(r"3 of 3 runs finished: CNN, fold Session2, seed 42 \(\d+ s\)\n", printed)
     assert printed.count("finished: ") == 1
 
 

@@ -132,3 +132,13 @@ def test_the_protocol_names_groups_of_speakers_and_their_speakers():
     assert text.startswith("Leave one group of speakers out: each fold tests on one group of speakers, ")
     assert text.endswith(" Group1 (a1, a4), Group2 (b, c, d, e, f and 2 more).")
     assert "session" not in text
+
+
+@pytest.mark.parametrize(
+    ("by_error", "by_speaker", "is_caveat"), [(0.01, 0.25, True), (0.01, 0.03, False), (0.2, 0.25, False)]
+)
+def test_a_difference_that_only_one_test_calls_significant_has_a_caveat(by_error, by_speaker, is_caveat):
+    pair = {**PAIR, "holm_p": by_error, "sign_flip_p": by_speaker}
+    found = sentences.disagreeing_tests({"pairs": [pair]})
+    assert len(found) == is_caveat
+    assert all("ShiftCNN − CNN" in caveat and "0.010" in caveat and "0.250" in caveat for caveat in found)

@@ -103,8 +103,8 @@ def test_both_reports_contain_the_experiment_and_its_results(reported):
         for wanted in (
             f"{100 * ua['mean']:.1f} ± {100 * ua['fold_sd']:.1f}",
             "The corpus is made up.",
-            "The test session was not used for either.",
-            "the next session (after the last, the first) chose the epoch by its best UA",
+            "The test session is used for neither training nor this choice.",
+            "chooses the epoch with the best UA on the next session (after the last, the first)",
             "Session1, Session2, Session3, Session4, Session5.",
             " from the last layer of the frozen facebook/hubert-base-ls960. ",
             "in 5 folds with seed 7: 35 runs in total",
@@ -137,10 +137,10 @@ def test_a_report_of_several_seeds_has_the_deviation_over_seeds(reported_as):
 @pytest.mark.parametrize(
     ("protocol", "sentence"),
     [
-        ("heldout", "The test session was not used for either."),
-        ("speaker", "The tested speaker was not used for either."),
-        ("last", "No epoch was chosen."),
-        ("paper", "the test session itself chose the epoch, once for WA and once for UA"),
+        ("heldout", "The test session is used for neither training nor this choice."),
+        ("speaker", "The tested speaker is used for neither training nor this choice."),
+        ("last", "No epoch is chosen."),
+        ("paper", "The test session itself chooses the epoch, once for WA and once for UA"),
     ],
 )
 def test_a_report_says_what_chose_the_epoch(reported_as, protocol, sentence):
@@ -168,7 +168,7 @@ def test_results_of_the_protocol_paper_are_called_optimistic_everywhere(reported
         assert [name for name, text in texts.items() if "optimistic" not in text] == []
         assert texts["terminal"].count("(optimistic)") == 2
         assert "| WA, % (optimistic) |" in texts["markdown"]
-        assert "These figures are optimistic" in texts["html"]
+        assert "so these results are optimistic" in texts["html"]
         assert texts["plot"] == "test UA at the best test epoch of each fold (optimistic), %"
 
 
@@ -197,7 +197,7 @@ def test_learning_curves_show_the_validation_part_or_else_the_test_part(reported
     for protocol in ("heldout", "speaker", "last", "paper"):
         figure = plots.learning_curves(read_results(reported_as(1, protocol)))
         labels[protocol] = figure.axes[0].get_ylabel()
-        text = "no validation part" if protocol in ("last", "paper") else "neither trained on nor tested"
+        text = "no validation part" if protocol in ("last", "paper") else "used for neither training nor testing"
         assert text in (reported_as(1, protocol) / "report.md").read_text()
     assert labels == {
         "heldout": "validation UA, %",

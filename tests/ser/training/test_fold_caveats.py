@@ -67,9 +67,9 @@ THREE = ("happy", "sad", "angry")
 @pytest.mark.parametrize(
     ("sessions", "kind", "words"),
     [
-        (["happy sad", "happy sad angry", "happy sad"], "last", ["training part of 1 fold of 3 (S2)", "angry"]),
-        (["happy sad", "happy sad angry", "angry sad happy"], "last", ["test part of 1 fold of 3 (S1)", "angry"]),
-        (["happy sad", "happy sad angry", "angry sad happy"], "heldout", ["validation part of 1 fold of 3 (S3)"]),
+        (["happy sad", "happy sad angry", "happy sad"], "last", ["training part of 1 of 3 folds (S2)", "angry"]),
+        (["happy sad", "happy sad angry", "angry sad happy"], "last", ["test part of 1 of 3 folds (S1)", "angry"]),
+        (["happy sad", "happy sad angry", "angry sad happy"], "heldout", ["validation part of 1 of 3 folds (S3)"]),
         (["happy sad", "happy sad", "sad happy"], "last", ["No utterance has the label angry"]),
     ],
 )
@@ -81,6 +81,6 @@ def test_a_class_that_a_part_lacks_is_a_caveat(sessions, kind, words):
 def test_folds_of_one_speaker_and_fewer_folds_than_groups_are_caveats():
     manifest = manifest_of([{name: "happy sad"} for name in "abc"])
     (one,) = caveats_of(manifest)
-    assert "3 folds of 3 (S1, S2, S3) has one speaker" in one
+    assert "3 of 3 folds (S1, S2, S3) has one speaker" in one
     assert caveats_of(manifest, "speaker") == []
     assert any("groups is 5" in caveat and "3 sessions" in caveat for caveat in caveats_of(manifest, groups=5))
