@@ -139,7 +139,7 @@ def measure(path: Source, channel: Channel = "mean") -> Measured:
         return Measured(recording.samples_read, recording.rate, mix.channels, mix.correlation, mix.cancels)
 
 
-class _Decoder(soundfile.SoundFile):  # type: ignore[misc]
+class _Decoder(soundfile.SoundFile):
     """One part of a file, read once from start to end."""
 
     def seekable(self) -> bool:

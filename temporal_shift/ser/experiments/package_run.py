@@ -154,7 +154,7 @@ def trained_model(
     with torch.no_grad():
         for parameter in classifier.head.parameters():
             parameter.div_(applied)
-    whole.eval()  # type: ignore[no-untyped-call]
+    whole.eval()
     return whole
 
 

@@ -71,7 +71,7 @@ class Recognizer:
 
     def __init__(self, model: SpeechClassifier) -> None:
         self.model = model
-        self.model.eval()  # type: ignore[no-untyped-call]
+        self.model.eval()
         self.labels = model.labels
         self.window: float = model.config.clip_seconds
 

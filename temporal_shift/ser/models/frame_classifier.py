@@ -134,7 +134,7 @@ class FrameClassifier(PreTrainedModel):
         pooled = encoded * (2 if config.pooling == "mean_std" else 1)
         self.head = nn.Linear(pooled, len(config.id2label or {}))
         self._is_loaded = self.head.weight.is_meta  # from_pretrained builds the model on the meta device
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def forward(
         self, frames: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | int | None = None

@@ -24,10 +24,10 @@ from .speech_classifier import SpeechClassifier
 class SpeechClassificationPipeline(AudioClassificationPipeline):
     """The class of ``pipeline("audio-classification", ...)`` once this module is imported."""
 
-    def preprocess(self, inputs: Any) -> Any:  # type: ignore[override]
+    def preprocess(self, inputs: Any) -> Any:
         if isinstance(self.model, SpeechClassifier):
             inputs = self._wave(inputs)
-        return super().preprocess(inputs)  # type: ignore[no-untyped-call]
+        return super().preprocess(inputs)
 
     def _wave(self, inputs: Any) -> Any:
         """Convert a file, its bytes, or an array with or without its rate to an array at 16 kHz; keep a URL."""

@@ -123,7 +123,7 @@ def speech_classifier_from_shiftser(
             SpeechClassifierConfig(encoder.config.to_dict(), fields, clip_seconds=clip_seconds, **names)
         )
     model.backbone.model, model.classifier = encoder, classifier
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model
 
 
@@ -240,7 +240,7 @@ def _classifier(
     if unfit:
         raise ValueError(f"the shapes must match each other and the arguments: {listed(unfit)}")
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model
 
 

@@ -93,7 +93,7 @@ class SpeechClassifier(PreTrainedModel):
         config._attn_implementation = self.backbone.model.config._attn_implementation
         self.classifier = FrameClassifier(_classifier_config(config))
         self.classifier.config._attn_implementation = config._attn_implementation
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
         restore_temporal_shifts(self, config.temporal_shifts)
         if self.classifier.head.weight.is_meta:  # in from_pretrained, where the check needs no memory
             self._check_shapes()
@@ -184,7 +184,7 @@ class SpeechClassifier(PreTrainedModel):
         was_training = self.training
         try:
             with torch.device("meta"), torch.no_grad():
-                self.eval()  # type: ignore[no-untyped-call]
+                self.eval()
                 shape = tuple(self(torch.zeros(1, self.config.clip_samples), return_dict=True).logits.shape)
         except Exception as error:  # mismatched parts can fail in any way
             raise RecipeError(
@@ -254,7 +254,7 @@ class SpeechClassifier(PreTrainedModel):
         model.name_or_path = model.config.name_or_path = str(name)
         return loaded
 
-    def save_pretrained(  # type: ignore[override]
+    def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
         *,
@@ -296,7 +296,7 @@ class SpeechClassifier(PreTrainedModel):
         feature_extractor().save_pretrained(save_directory)
         write_bytes(Path(save_directory) / "README.md", card.encode())
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:  # type: ignore[override]
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload what :meth:`save_pretrained` saves, including the model card, to the hub; return its URL.
 
         Args:

@@ -61,7 +61,7 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
         raise ValueError(f"the shapes of the backbone must match each other: {unfit[0]} must be {shapes}")
     check_values(named)
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 def frames_of(samples: int) -> int:

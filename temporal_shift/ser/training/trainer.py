@@ -117,7 +117,7 @@ class RecipeTrainer(Trainer):
             return super().create_scheduler(num_training_steps, optimizer)
         setting, steps = self.run.experiment.setting, self.batches.steps
         factor = published_factor(setting, settings.epochs, steps, self.args.learning_rate)
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
