@@ -1,4 +1,4 @@
-"""The temporal shift for PyTorch, as a function and as layers."""
+"""The temporal shift for PyTorch: functions, layers, streams, and functions that add shifts to a model."""
 
 from typing import TYPE_CHECKING
 

@@ -25,16 +25,19 @@ def main() -> None:
         sys.exit(2)
     try:
         app()
-    except OSError as error:  # from --help and --version; commands handle their own
+    except OSError as error:  # --help or --version cannot be printed; commands handle their own errors
         discard_output()
         print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 
 def _open_closed_streams() -> None:
-    """Open the standard streams that the caller has closed (``<&-``): Python sets them to ``None``."""
+    """Open the null device as standard error and input if they are closed (``<&-``); exit if standard output is closed.
+
+    Python sets a closed stream to ``None``.
+    """
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the end
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # stays open until the process ends
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115
     if sys.stdout is None:

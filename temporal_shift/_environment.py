@@ -1,4 +1,4 @@
-"""What ``temporal-shift env`` prints: the versions and devices that a bug report needs. Only torch is required."""
+"""What ``temporal-shift env`` prints: the versions and devices that a bug report needs. It works without any extra."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOR_DEVELOPERS = {"dev", "dev-all", "docs", "test"}
 
 
 def report() -> str:
-    """Return the environment as text, one line per name and value."""
+    """Return the environment as text, with a name and a value in each line."""
     rows = {
         "temporal-shift": __version__,
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -36,7 +36,7 @@ def report() -> str:
 
 def _gpus(torch: ModuleType) -> dict[str, str]:
     rocm = torch.version.hip
-    platform = f"ROCm {rocm}" if rocm else f"CUDA {torch.version.cuda}" if torch.version.cuda else "none (a CPU build)"
+    platform = f"ROCm {rocm}" if rocm else f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA, no ROCm"
     try:
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     except Exception as error:
@@ -45,7 +45,7 @@ def _gpus(torch: ModuleType) -> dict[str, str]:
 
 
 def _triton(torch: ModuleType) -> str:
-    """Return Triton's version, and the GPUs for which it can compile and launch a kernel."""
+    """Describe Triton: its version, and the GPUs on which it can compile and launch a kernel, or what is missing."""
     if find_spec("triton") is None:
         return "not installed"
     try:

@@ -1,4 +1,4 @@
-"""The package's extras: the packages that they require, and the command that installs one."""
+"""The package's extras: the packages that they require, and the command that installs an extra."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def not_installed(package: str, extra: str) -> str:
 
 
 def install_command(extra: str, package: Path = Path(__file__).parent) -> str:
-    """The ``pip install`` command for an extra, from where this package came: a clone, a URL or the package index.
+    """The ``pip install`` command for an extra, from the clone, URL or package index that this package came from.
 
     Args:
         extra: The extra, such as ``"ser"``.
         package: The folder of the imported package.
     """
     clone = package.parent
-    with suppress(OSError):  # no such file, or no current folder
+    with suppress(OSError):  # there is no such file, or the current folder was deleted
         if f'name = "{NAME}"' in (clone / "pyproject.toml").read_text(encoding="utf-8"):
             return f'pip install -e "{"." if clone == Path.cwd() else clone}[{extra}]"'
     url = _installed_from()
@@ -43,7 +43,7 @@ def packages_of_extras() -> dict[str, list[str]]:
 
 
 def _installed_from() -> str | None:
-    """The URL that pip installed this package from (PEP 610), as pip accepts it; ``None`` for the package index."""
+    """The URL that pip installed this package from (PEP 610), or ``None``: the package index, or unknown."""
     try:
         origin = json.loads(distribution(NAME).read_text("direct_url.json") or "null")
     except PackageNotFoundError:

@@ -12,8 +12,8 @@ def lazy_exports(
 
     Args:
         package: The package's ``__name__``.
-        exports: The modules of the package, each with the names that the package exports from it.
-        register: Modules that are imported before the first export, for their side effects.
+        exports: For each module of the package, the names that the package exports from it.
+        register: Modules that are imported before an exported name is, for their side effects.
     """
     namespace = vars(sys.modules[package])
     module_of = {name: module for module, names in exports.items() for name in names}

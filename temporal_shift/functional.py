@@ -46,40 +46,42 @@ def temporal_shift(
         x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``; any dtype, any strides.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
-        stride: Frames by which they move. Negative values swap past and future, 0 is the identity, and with ``L``
-            or more the moved channels contain only padding. Default: 1.
+        stride: Frames by which they move, in ``[-2**62, 2**62]``. Negative values swap past and future, and 0 moves
+            nothing. With ``L`` or more frames, the moved channels contain only padding, unless it is ``"circular"``.
+            Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default, as in the paper), ``"replicate"`` (the
             first or last frame), or ``"circular"`` (the other end).
-        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``: from channel 0
-            on, each group of ``channels`` reads ``frames`` earlier (later if negative); the rest does not move.
-            ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the token shift of RWKV. Default: ``None``.
+        groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. From channel 0
+            on, each group has this number of channels, which read ``frames`` frames earlier (later if negative). The
+            other channels do not move. ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the token shift
+            of RWKV. Default: ``None``.
         lengths: Frames of each sequence, ``(B,)``, int32 or int64, on ``x``'s device. ``B`` is the first dim of ``x``
             that is neither time nor channels; ``lengths`` can have any number of these dims, from none to all. A frame
-            at or past the length of its sequence is padding: it is not read, and it is zero in the output. Default:
-            ``None``, all frames are valid.
+            at or past the length of its sequence is padding: no other frame reads it, and it is zero in the output.
+            Default: ``None``, all frames are valid.
         cu_seqlens: Boundaries of sequences that are packed along time, ``(N + 1,)`` from 0 to ``L``, int32 or int64, on
             ``x``'s device: ``x`` is ``(..., L_1 + ... + L_N, D)``, and each sequence is shifted on its own. Default:
             ``None``.
         time_dim: The dim of the frames. Default: -2.
         channel_dim: The dim of the channels. Default: -1.
-        inplace: Whether to write to ``x``. Only channels that move are written (with ``lengths``, also the padding).
-            Default: ``False``.
+        inplace: Whether to write to ``x``. Only the channels that move change (with ``lengths`` or ``cu_seqlens``, also
+            the padding). Default: ``False``.
 
     Returns:
-        A new tensor of ``x``'s shape, dtype and device, or ``x`` if ``inplace``. Nothing of ``x`` is saved for the
-        backward pass.
+        A new tensor of ``x``'s shape, dtype and device, or ``x`` if ``inplace``. In eager mode, ``x`` is not saved for
+        the backward pass.
 
     Raises:
-        TypeError: If ``x`` is not a dense tensor (for nested, quantized and distributed tensors the message says what
-            to pass), or an argument has the wrong type.
-        ValueError: If ``n_div`` or ``groups`` do not fit the channels, or ``groups`` is passed with an argument that it
-            replaces. If ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths``
-            and ``cu_seqlens`` are both passed, do not fit ``x``, or are on another device. In eager mode on the CPU, if
-            a length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Elsewhere the values are
-            not checked, because this would stall the device: they are clamped, and frames outside all sequences are
-            padding.) With ``inplace``, if elements of ``x`` share memory, or it is a leaf that requires grad or a view
-            of one.
+        TypeError: If ``x`` is not a dense tensor, or an argument has the wrong type.
+        ValueError: If ``x`` has fewer than 2 dims. If ``n_div`` or ``groups`` do not fit the channels, ``groups`` is
+            passed with an argument that it replaces, or a number of frames is outside ``[-2**62, 2**62]``. If
+            ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths`` and
+            ``cu_seqlens`` are both passed, do not fit ``x``, or are on another device. In eager mode on the CPU, if a
+            length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Otherwise the values are
+            not checked: they are clamped, and frames outside all sequences are padding.) With ``inplace``, if elements
+            of ``x`` share memory, if ``x`` is a leaf that requires grad or a view of such a leaf, if it is an inference
+            tensor outside inference mode, or if ``torch.func.vmap`` batches another argument and not ``x``.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -115,9 +117,9 @@ def temporal_shift_add(
 ) -> Tensor:
     r"""Add ``residual`` to the shift of ``x``: :math:`y = \text{shift}(x) + r`.
 
-    On a GPU, it reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also writes
-    and reads the shifted tensor. On a CPU, it shifts and then adds in place, if the dtypes allow. If at most an eighth
-    of the channels moves, and without ``lengths``, it adds the tensors and computes these channels again.
+    The Triton kernel reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also
+    writes and reads the shifted tensor. On a CPU, it shifts and then adds in place, if the dtypes allow. If at most an
+    eighth of the channels move, and without ``lengths``, it adds the tensors and computes these channels again.
 
     ::
 
@@ -126,8 +128,8 @@ def temporal_shift_add(
         c1   d e f                p q r           d+p  e+q  f+r       unchanged
 
     Args:
-        x: Input. It and all other arguments except ``residual`` are those of :func:`temporal_shift`.
-        residual: The tensor to add. Its shape is that of ``x`` or broadcasts to it; it is on ``x``'s device.
+        x: Input, ``(..., L, D)``. It and the keyword arguments mean the same as in :func:`temporal_shift`.
+        residual: The tensor to add, on ``x``'s device. It must broadcast to the shape of ``x``.
 
     Returns:
         A new tensor of ``x``'s shape and the dtype of ``x + residual``.
@@ -144,7 +146,7 @@ def temporal_shift_add(
                  [31., 44.],
                  [53., 66.]]])
     """
-    if residual is None:  # _shift() takes None for no residual
+    if residual is None:  # for _shift(), None means no residual
         arguments.check_kind(residual, "residual")
     return _shift(
         x, residual, n_div, stride, bidirectional, padding_mode, groups, lengths, cu_seqlens, time_dim, channel_dim
@@ -165,7 +167,7 @@ def _shift(
     channel_dim: int,
     inplace: bool = False,
 ) -> Tensor:
-    """Validate the arguments and compute the shift: as a graph for compilers, by a backend otherwise."""
+    """Validate the arguments and compute the shift: as a graph if a compiler traces the call, else by a backend."""
     traced = is_traced()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = arguments.resolve(
@@ -183,6 +185,6 @@ def _shift(
         arguments.check_residual(x, residual)
         if residual.shape != x.shape:  # convert first: 0-dim tensors count less in type promotion
             residual = residual.to(torch.result_type(x, residual)).expand(x.shape)
-    if traced:  # compilers cannot fuse an autograd.Function
+    if traced:  # compilers can fuse the graph, but not an eager kernel
         return graph.shift(x, residual, bounds, geometry)
     return dispatch.shift(x, residual, bounds, geometry)

@@ -31,7 +31,7 @@ def resolve(
 ) -> ShiftGeometry:
     """Return the geometry of a shift of ``x``.
 
-    A short shift takes a few microseconds, so valid arguments cost one cache lookup. Validation runs on a miss.
+    Valid arguments cost one cache lookup, so that a short shift is fast. Validation runs on a miss.
     """
     if type(x) is not Tensor or x.layout != torch.strided or x.is_quantized:
         check_kind(x, "x")
@@ -81,7 +81,7 @@ def check_options(
     padding_mode: str,
     groups: tuple[tuple[int, int], ...] | None,
 ) -> tuple[int, int, bool]:
-    """Check the options of a shift without its input. Return the first three, with defaults in place of ``None``."""
+    """Check the options of a shift. Return the first three, with defaults in place of ``None``."""
     if groups is not None:
         given = {"n_div": n_div, "stride": stride, "bidirectional": bidirectional}
         replaced = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
@@ -144,7 +144,7 @@ def _dims(dims: int, time_dim: int, channel_dim: int) -> tuple[int, int]:
 
 def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(groups, (list, tuple)):
-        raise TypeError(f"groups must be a list of (channels, frames), got {type(groups).__name__}")
+        raise TypeError(f"groups must be a list or tuple of (channels, frames), got {type(groups).__name__}")
     for group in groups:
         if not isinstance(group, (list, tuple)) or len(group) != 2:
             raise TypeError(f"groups must contain pairs (channels, frames), got {group!r}")
@@ -154,7 +154,7 @@ def _as_pairs(groups: object) -> tuple[tuple[int, int], ...]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Raise unless ``x`` is a dense tensor of plain numbers on one device."""
+    """Raise a ``TypeError`` unless ``x`` is a dense, local tensor that is not quantized."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
     distributed = sys.modules.get("torch.distributed.tensor")  # if it is not imported, there is no DTensor
@@ -177,7 +177,7 @@ def check_kind(x: Any, name: str) -> None:
 
 
 def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Check shape, dtype and device of ``lengths`` or ``cu_seqlens``, and return it. The backends check the values."""
+    """Check the shape, dtype and device of ``lengths`` or ``cu_seqlens``, and return it, without reading its values."""
     if lengths is not None and cu_seqlens is not None:
         raise ValueError("lengths and cu_seqlens are mutually exclusive, got both")
     name, bounds = ("lengths", lengths) if lengths is not None else ("cu_seqlens", cu_seqlens)
@@ -196,9 +196,9 @@ def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, g
     sequence_dims = (geometry.time_dim, geometry.channel_dim)
     batch = tuple(size for dim, size in enumerate(x.shape) if dim not in sequence_dims)
     if tuple(bounds.shape) != batch[: bounds.dim()]:
+        allowed = " or ".join(str(batch[:dims]) for dims in range(len(batch) + 1))
         raise ValueError(
-            f"lengths must have shape {batch[:1]}, one length per sequence of x {tuple(x.shape)}, got "
-            f"{tuple(bounds.shape)}"
+            f"lengths must have the first batch dims of x {tuple(x.shape)}, shape {allowed}, got {tuple(bounds.shape)}"
         )
     return bounds
 
@@ -219,11 +219,11 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 
 def check_writable(x: Tensor) -> None:
-    """Raise unless torch allows a write to ``x``. Called before anything is written."""
+    """Raise a ``ValueError`` unless torch allows a write to ``x``. Call it before anything is written."""
     if not x.is_contiguous() and _overlaps(x):
         raise ValueError(
-            f"x must not share memory between elements if inplace, got shape {tuple(x.shape)} with strides "
-            f"{x.stride()}: pass x.clone()"
+            f"elements of x must not share memory if inplace, got shape {tuple(x.shape)} with strides {x.stride()}: "
+            "pass x.clone()"
         )
     if x.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError("x must not be an inference tensor if inplace outside inference mode: pass x.clone()")
@@ -247,7 +247,7 @@ def _overlaps(x: Tensor) -> bool:
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
-    """Raise unless ``residual`` broadcasts to ``x``."""
+    """Raise unless ``residual`` is a dense tensor on the device of ``x`` that broadcasts to ``x``."""
     if type(residual) is not Tensor or residual.layout != torch.strided or residual.is_quantized:
         check_kind(residual, "residual")
     if residual.device != x.device:
@@ -262,7 +262,7 @@ def _broadcasts(small: Tensor, large: Tensor) -> bool:
 
 
 def check_whole(name: str, value: object) -> None:
-    """Raise unless an argument is an int or a ``torch.SymInt``. A bool is rejected."""
+    """Raise a ``TypeError`` unless an argument is an int or a ``torch.SymInt``. A bool is rejected."""
     if not isinstance(value, (int, torch.SymInt)) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
 
@@ -274,6 +274,6 @@ def _check_frames(name: str, value: object) -> None:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Raise unless an argument is a bool."""
+    """Raise a ``TypeError`` unless an argument is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, got {value!r}")

@@ -1,6 +1,6 @@
-"""The shift as strided copies: the backend for the CPU and for devices without Triton.
+"""The shift as strided copies: the eager backend if no kernel computes the shift and the bounds, if any, can be read.
 
-It copies the whole tensor and then overwrites each group that moves: one copy of its frames and one fill of its edge.
+``shift`` copies ``x`` and then overwrites the groups that move, one sequence at a time. ``shift_`` only overwrites.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .geometry import ShiftGeometry
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, plus ``residual`` if given, as a new tensor.
 
-    If few channels move, it adds the tensors and computes these channels again. Otherwise it shifts and adds in place.
+    If few channels move, and without ``lengths``, it adds the tensors and computes these channels again. Otherwise it
+    adds the residual to the shift, in place if possible.
     """
     if residual is not None and geometry.ragged != "lengths" and _moves_few(x, geometry):
         y = x + residual
@@ -45,7 +46,7 @@ def _moves_few(x: Tensor, geometry: ShiftGeometry) -> bool:
 
 
 def _move_groups(y: Tensor, x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> None:
-    """Write the channels that move from ``x`` to ``y``, and zeros to the padding of ``y``. ``x`` may be ``y``."""
+    """Write the shift of ``x`` to the channels of ``y`` that move, and zeros to its padding. ``y`` may be ``x``."""
     in_place = x is y
     length = x.shape[geometry.time_dim]
     sequences = [(0, 0, length)]  # index in the batch, start, end
@@ -82,7 +83,7 @@ def _move(y: Tensor, x: Tensor, start: int, end: int, frames: int, geometry: Shi
         frames, mode = -frames, "zeros"
     elif mode == "circular":
         frames %= length
-    edge = min(abs(frames), length)  # frames that read outside the sequence
+    edge = min(abs(frames), length)  # number of frames that read outside the sequence
     kept = length - edge
     to, first, outside = (edge, 0, 0) if frames > 0 else (0, edge, kept)
     if kept > 0:

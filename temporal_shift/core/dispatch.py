@@ -1,6 +1,6 @@
 """The eager shift: the choice of the backend, and the autograd functions.
 
-The functions are differentiable to any order, and work under every transform of ``torch.func``.
+The functions are differentiable to any order, and work under the transforms of ``torch.func`` except ``functionalize``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Shift(torch.autograd.Function):
 
 
 class _TransformedShift(_Shift):
-    """Like :class:`_Shift`, for forward-mode autograd and ``torch.func``, which need a ``setup_context``."""
+    """Like :class:`_Shift`, for forward-mode autograd, and for ``torch.func``, which requires ``setup_context``."""
 
     @staticmethod
     def forward(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:  # type: ignore[override]
@@ -170,7 +170,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
 def _transposed(ctx: Any, grad: Tensor) -> Tensor:
     geometry, *_ = ctx.saved
     bounds = _saved_bounds(ctx, geometry)
-    if is_traced():  # by compiled autograd; its dynamic sizes do not work with the graph for bounds
+    if is_traced():  # compiled autograd: its dynamic sizes do not work with the graph if there are bounds
         return (shift if geometry.ragged else graph.shift)(grad, None, bounds, geometry.adjoint(cached=False))
     return shift(grad, None, bounds, geometry.adjoint())
 
@@ -181,7 +181,7 @@ def _cast(grad: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _saved_bounds(ctx: Any, geometry: ShiftGeometry) -> Tensor | None:
-    """The saved bounds. Call it once: activation checkpointing unpacks a saved tensor on each access."""
+    """The saved bounds, if any. Call it once: activation checkpointing raises if a saved tensor is unpacked twice."""
     return None if geometry.ragged is None else ctx.saved_tensors[0]
 
 
@@ -192,7 +192,11 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
-    """Triton on its devices; strided copies if the bounds can be read without a synchronization; else the graph."""
+    """Choose the kernel if it computes the shift, else strided copies unless the bounds are unreadable, else the graph.
+
+    Raises:
+        ValueError: If the values of bounds that the copies read are wrong.
+    """
     if x.device.type in triton_devices and _are_plain(x, residual, bounds) and _has_triton():
         from . import triton  # not at import time: the CPU does not need it
 
@@ -200,7 +204,7 @@ def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry
             return triton
     if bounds is None:
         return cpu
-    if not bounds.is_cpu or type(bounds) is not Tensor:  # reading them would stall the device
+    if not bounds.is_cpu or type(bounds) is not Tensor:  # reading them would stall the device or may be impossible
         return graph
     check_values(bounds, geometry.ragged, x.shape[geometry.time_dim])
     return cpu

@@ -10,7 +10,7 @@ PADDING_MODES = ("zeros", "replicate", "circular")
 
 
 class ChannelGroup(NamedTuple):
-    """Channels ``start:stop`` read ``frames`` earlier (later if negative)."""
+    """Channels ``start:stop``, which read ``frames`` frames earlier (later if negative)."""
 
     start: int
     stop: int
@@ -75,9 +75,9 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
     min_ = 2 if bidirectional else 1
     condition = " and bidirectional=True" if bidirectional else ""
     if channels < min_:
-        raise ValueError(f"x must have at least {min_} channels with n_div{condition}, got {channels}")
+        raise ValueError(f"the number of channels must be at least {min_} with n_div{condition}, got {channels}")
     if not min_ <= n_div <= channels:
-        raise ValueError(f"n_div must be in [{min_}, {channels}] for {channels} channels{condition}, got {n_div}")
+        raise ValueError(f"n_div must be in [{min_}, {channels}] for {_counted(channels)}{condition}, got {n_div}")
     width = channels // n_div
     frames = (stride, -stride) if bidirectional else (stride,)
     return _covering(channels, ((width, step) for step in frames))
@@ -95,15 +95,19 @@ def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Ch
             raise ValueError(f"the channels of a group must be at least 0, got {count} in groups={list(groups)}")
     total = sum(count for count, _ in groups)
     if total > channels:
-        raise ValueError(f"groups must have at most {channels} channels in all, got {total} in {list(groups)}")
+        raise ValueError(f"groups must have at most {_counted(channels)} in all, got {total} in {list(groups)}")
     return _covering(channels, groups)
+
+
+def _counted(channels: int) -> str:
+    return f"{channels} channel" if channels == 1 else f"{channels} channels"
 
 
 def _covering(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[ChannelGroup, ...]:
     covering: list[ChannelGroup] = []  # no _replace here: Dynamo of torch 2.6 does not support it
     start = 0
     for count, frames in groups:
-        if covering and covering[-1].frames == frames:  # merge neighbours that move alike
+        if covering and covering[-1].frames == frames:  # merge neighbours that move by the same number of frames
             covering[-1] = ChannelGroup(covering[-1].start, start + count, frames)
         elif count > 0:
             covering.append(ChannelGroup(start, start + count, frames))

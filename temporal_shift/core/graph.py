@@ -1,10 +1,11 @@
 """The shift as a graph of PyTorch operations, for torch.compile, torch.export and ONNX.
 
-On a GPU, Inductor fuses these operations with their neighbours, which a custom op or an ``autograd.Function`` would
-prevent. On a CPU, it writes the result of ``cat`` to memory. No branch depends on the number of frames, so one graph
-works for every length.
+On a GPU, Inductor fuses these operations with their neighbours, which it cannot do with a custom op. On a CPU, it
+writes the result of ``cat`` to memory. The graph depends on the number of frames only for an empty sequence and for
+steps of more than 1024 frames. Otherwise one graph works for every length.
 
-It is also the eager backend if the bounds are on a device and no kernel computes the shift.
+It is also the eager backend if no kernel computes the shift and the values of the bounds cannot be read, because they
+are not on the CPU or are in a tensor subclass.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to the channels of ``x`` that move, and zeros to its padding."""
+    """Write the shift of ``x`` to ``x``. Without bounds, only the channels that move are written."""
     if not torch.compiler.is_compiling() and is_tracing():  # the legacy ONNX exporter ignores writes to a part of x
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
@@ -43,7 +44,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 
 def _part(x: Tensor, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
-    """The channels of one group."""
+    """The channels of one group, as a view of ``x`` or ``x`` itself."""
     if group.channels < x.shape[geometry.channel_dim]:
         return x.narrow(geometry.channel_dim, group.start, group.channels)
     return x
@@ -92,7 +93,7 @@ def _replicated(x: Tensor, frames: int, time: int) -> Tensor:
 
 
 def _clamped(frames: int, length: int) -> int:
-    """Limit a step to the length. A short step stays as it is, so that the graph does not depend on the length."""
+    """Limit a step above 1024 to the length. Shorter steps stay, so that the graph does not depend on the length."""
     return frames if abs(frames) <= _MAX_PADDING else max(-length, min(frames, length))
 
 
@@ -116,7 +117,7 @@ def _sequence_of_each_frame(x: Tensor, bounds: Tensor, geometry: ShiftGeometry) 
     length = x.shape[time]
     ends = bounds.long().clamp(0, length)
     ended = torch.zeros(length + 1, dtype=torch.int64, device=x.device).scatter_add(0, ends, torch.ones_like(ends))
-    sequence = ended.cumsum(0)[:length]  # ends at or before each frame, including the start of the first sequence
+    sequence = ended.cumsum(0)[:length]  # number of boundaries at or before each frame
     last = ends.shape[0] - 1
     begin, end = ends[(sequence - 1).clamp(0, last)], ends[sequence.clamp(0, last)]
     return _along(begin, time, x.dim()), _along(end, time, x.dim())

@@ -1,7 +1,7 @@
 """All private or undocumented torch APIs that the package uses, with their purpose.
 
-No other module accesses a private attribute of torch. ``tests/core/test_torch_private.py`` names each API and fails if
-torch removes it.
+Other modules use only the private methods and attributes in ``INHERITED`` and ``READ_FROM_ATTENTION``.
+``tests/core/test_torch_private.py`` names each API and fails if torch removes it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.utils.hooks import RemovableHandle
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-is_tracing: Callable[[], bool] = torch._C._is_tracing  # whether TorchScript's tracer, or the ONNX exporter on it, runs
+is_tracing: Callable[[], bool] = torch._C._is_tracing  # whether TorchScript's tracer runs, also in the ONNX exporter
 is_observed: Callable[[], int] = torch._C._len_torch_dispatch_stack  # whether a TorchDispatchMode is active
-has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for the tensors of batched derivatives
+has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for tensors in batched derivatives
 _is_compiling = torch.compiler.is_compiling
 _are_transforms_active = torch._C._are_functorch_transforms_active
 
@@ -37,7 +37,7 @@ INHERITED: tuple[tuple[type, str, str], ...] = (
 READ_FROM_ATTENTION: tuple[tuple[str, str], ...] = (
     ("_qkv_same_embed_dim", "False disables torch's fused path, which computes torch's own attention"),
     ("in_proj_bias", "None disables torch's fused path"),
-    ("batch_first", "where the batch dim is"),
+    ("batch_first", "whether the batch is the first dim"),
 )
 
 
@@ -67,27 +67,27 @@ def is_view(x: Tensor) -> bool:
 
 
 def is_view_of_leaf(x: Tensor) -> bool:
-    """Whether ``x`` is a view of a leaf of the autograd graph. Autograd forbids writing to such a view."""
+    """Whether ``x`` is a view of a leaf. Autograd forbids writing to such a view if the leaf requires grad."""
     return x._is_view() and x._base is not None and x._base.is_leaf
 
 
 def ragged_dim(nested: Any) -> int:
-    """The dim of a jagged nested tensor with a different size in each sequence."""
+    """The dim of a jagged nested tensor that may have a different size in each sequence."""
     return nested._ragged_idx  # type: ignore[no-any-return]
 
 
 def pre_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch cannot list them."""
+    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch does not list them."""
     return module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs
 
 
 def forward_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    """The forward hooks of ``module`` by key, then the tables of their options. torch cannot list them."""
+    """The forward hooks of ``module`` by key, then the tables of their options. torch does not list them."""
     return module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called
 
 
 def all_hooks(module: nn.Module) -> list[Any]:
-    """All hooks that a call of ``module`` or its backward pass runs."""
+    """The hooks of ``module`` that run in its forward or backward pass."""
     backward = module._backward_pre_hooks, module._backward_hooks
     tables: tuple[dict[int, Any], ...] = pre_hooks(module)[0], forward_hooks(module)[0], *backward
     return [hook for table in tables for hook in table.values()]
@@ -99,7 +99,7 @@ def reserve_hook_key(key: int) -> None:
 
 
 def forget_compiled() -> None:
-    """Compile again at the next call, because Dynamo does not notice added or removed hooks."""
+    """Discard compiled code, because Dynamo does not notice added or removed hooks."""
     if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled, and the import would take seconds
         torch.compiler.reset()
 

@@ -1,7 +1,7 @@
-"""The fused GPU kernel. Each element is read once and written once.
+"""The GPU backend. One kernel shifts and adds the residual, so ``shift`` writes no intermediate result.
 
-Imported on the first shift of a CUDA or ROCm tensor. With ``TRITON_INTERPRET=1`` the kernel also runs on CPU tensors,
-slowly, which allows tests without a GPU. Nothing here synchronizes with the device.
+Imported on the first shift of a CUDA or ROCm tensor, or by ``temporal-shift env``. With ``TRITON_INTERPRET=1`` the
+kernel also runs on CPU tensors, slowly, for tests without a GPU. A shift does not wait for the device.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .probe import works_on
 from .tiles import Described
 
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_MAX_READERS = 32  # frames whose gradients one thread adds up
+_MAX_READERS = 32  # frames that may read one border frame; a thread adds up their gradients
 _MANY = 2**31
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether the kernel supports the shift. It moves every dtype and sums real floating-point numbers."""
+    """Whether the kernel supports the shift. It moves items of 1 to 8 bytes, and sums real floats of 2 to 8 bytes."""
     if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
         return False  # empty, or a zero tensor of forward-mode autograd
     frames = x.shape[geometry.time_dim]
@@ -51,7 +51,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to ``x``: shift the channels that move and copy them back; zero the padding."""
+    """Write the shift of ``x`` to ``x``: shift the channels that move, copy them back, and zero the padding."""
     for start, channels, of_run, at_rest in _runs(geometry):
         part = x.narrow(geometry.channel_dim, start, channels)
         if x.is_conj() or x.is_neg():
@@ -61,13 +61,13 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
         else:
             _write(part, shift(part, None, bounds, of_run), None, None, at_rest)
     if not x.is_inference():
-        torch.autograd.graph.increment_version(x)  # autograd refuses to use an x that was saved before
+        torch.autograd.graph.increment_version(x)  # then autograd raises if it needs an x that it saved before
     return x
 
 
 @lru_cache(maxsize=1024)
 def _runs(geometry: ShiftGeometry) -> list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]]:
-    """The runs of channels that are written in place: first channel, number, shift, and the copy of the result.
+    """The runs of channels that are written in place: first channel, number of channels, shift, and copy of the result.
 
     Channels that do not move are written only if there may be padding.
     """
@@ -91,7 +91,7 @@ def _write(
     geometry: ShiftGeometry,
     only_padding: bool = False,
 ) -> None:
-    """Write the shift of ``x``, plus ``residual`` if given, to ``y``."""
+    """Write the shift of ``x``, plus ``residual`` if given, to ``y``, or only zeros to its padding."""
     if x.numel() == 0:
         return
     if x.is_conj() or x.is_neg():
@@ -125,7 +125,7 @@ def _described(x: Tensor) -> Described:
 def _launch(
     launches: tuple[Launch, ...], y: Tensor, x: Tensor, residual: Tensor | None, bounds: Tensor | None, device: int
 ) -> None:
-    """Run the kernel. Only the first run of a launch uses Triton's lookup of the compiled kernel."""
+    """Run the kernel. Only the first run of a launch on a device uses Triton's lookup of the compiled kernel."""
     tensors = x, y, x if residual is None else residual, x if bounds is None else bounds
     for launch in launches:
         ready = launch.ready.get(device)

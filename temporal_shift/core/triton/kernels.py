@@ -1,10 +1,12 @@
-"""The GPU kernel. A thread moves whole vectors: up to 16 bytes that are contiguous in memory.
+"""The GPU kernel.
 
 Names: ``x`` is the input, ``y`` the output, ``r`` the residual; ``b`` a batch index, ``t`` a frame, ``c`` a channel. A
 sequence is the frames ``begin:end``. A group of channels reads ``step`` frames earlier.
 
-An element of the batch is a list of rows of vectors. If channels are contiguous, a row is a frame; if frames are, a row
-is a channel. A program takes a block of consecutive vectors, which may start and end within a row.
+An element of the batch is a list of rows, and a row is a list of vectors. If channels are contiguous, a row is a frame,
+a vector has up to 16 bytes, and a program moves consecutive vectors, which may start and end within a row. If frames
+are contiguous, a row is a channel, a vector has up to 256 elements, and a program moves a vector of each of several
+rows.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def _of_group(c, stop_0, stop_1, stop_2, of_0, of_1, of_2, of_3):
 
 @triton.jit
 def _strided(ptr, outer, b, of_outer, of_inner, of_t, of_c, UNIT: tl.constexpr, TIME_ROWS: tl.constexpr):
-    """The address of an element of the batch, and the strides of frames and channels, with the alignment of UNIT."""
+    """The address and the strides of an element of the batch. Triton infers their alignment from the factor UNIT."""
     if UNIT == 0:
         ptr += outer * of_outer + b * of_inner
     else:
@@ -68,7 +70,7 @@ def _strided(ptr, outer, b, of_outer, of_inner, of_t, of_c, UNIT: tl.constexpr, 
 
 @triton.jit
 def _earlier(
-    x_ptr,  # of each channel
+    x_ptr,  # the address of each channel
     x_t,
     t,
     step,
@@ -81,9 +83,9 @@ def _earlier(
     SUM: tl.constexpr,
     OFFSET: tl.constexpr,
 ):
-    """Load for each frame the value ``step`` frames earlier, or compute the transpose of that map."""
+    """Load the value ``step`` frames earlier for each frame, or compute the transpose of this map."""
     if PADDING == REPLICATE_TRANSPOSED:
-        # A frame gets the gradient of its reader; a border frame also gets those of all frames that read beyond it.
+        # A frame gets the gradient of its reader. The border frame gets the sum for all frames that read it or beyond.
         source = t + step
         sign = tl.where(step > 0, 1, -1)
         border = tl.where(step > 0, begin, end - 1)
@@ -137,10 +139,10 @@ def shift_kernel(
     bounds_ptr,
     tiles,  # programs for each element of the batch
     inner,  # size of the second batch dim
-    rows,
-    row_vectors,
+    rows,  # rows of an element of the batch
+    row_vectors,  # vectors in a row
     frames,
-    sequences,  # packed sequences, else 1
+    sequences,  # number of packed sequences; 1 if they are not packed
     halvings,  # steps of the binary search in cu_seqlens
     stop_0,  # end of each group of channels but the last
     stop_1,
@@ -149,7 +151,7 @@ def shift_kernel(
     step_1,
     step_2,
     step_3,
-    x_outer,  # strides, in units of X_UNIT elements
+    x_outer,  # strides of x, in units of X_UNIT elements or words; y and r likewise
     x_inner,
     x_t,
     x_c,
@@ -175,10 +177,10 @@ def shift_kernel(
     X_UNIT: tl.constexpr,  # a power of two that divides the strides of x; 0 if its rows are not contiguous
     Y_UNIT: tl.constexpr,
     R_UNIT: tl.constexpr,
-    PACK: tl.constexpr,  # frames in an element: more than 1 if a row is a channel that is moved as words
-    WORD: tl.constexpr,  # their dtype
-    VECTOR: tl.constexpr,  # elements, or words
-    BLOCK: tl.constexpr,  # vectors
+    PACK: tl.constexpr,  # frames in a word; 1 if x is not moved as words
+    WORD: tl.constexpr,  # dtype of a word
+    VECTOR: tl.constexpr,  # elements in a vector; words if PACK > 1
+    BLOCK: tl.constexpr,  # vectors in a program
 ):
     b = tl.program_id(0) // tiles
     tile = tl.program_id(0) - b * tiles
@@ -188,7 +190,7 @@ def shift_kernel(
         b = b % inner
     b = b.to(tl.int64)
     if TIME_ROWS:
-        # Vectors of consecutive rows, counted from the start of the first row, so that lanes divide 32-bit integers.
+        # Vectors are counted from the start of the program's first row, so that threads divide 32-bit integers.
         start = tile.to(OFFSET) * BLOCK
         first_row = start // row_vectors
         vector = (start - first_row * row_vectors).to(tl.int32) + tl.arange(0, BLOCK)
@@ -198,7 +200,7 @@ def shift_kernel(
         c = first_c + tl.expand_dims(tl.arange(0, VECTOR), 0)
         written = t < rows
     else:
-        # A piece of each of several rows.
+        # One vector of each of several rows.
         first_row = tile // row_vectors
         c = tl.expand_dims(first_row * BLOCK + tl.arange(0, BLOCK), 1)
         t = tl.expand_dims((tile - first_row * row_vectors) * VECTOR + tl.arange(0, VECTOR), 0)

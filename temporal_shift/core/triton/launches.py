@@ -1,4 +1,4 @@
-"""The launches of a shift: tiles, grid and arguments. They depend on shapes, strides and alignment, and are cached."""
+"""The launches of a shift: tiles, grid and arguments. They are cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tiles import WARPS, Described, Operand, tile_of
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
-_GROUPS = 4  # per launch; more groups take more launches
+_GROUPS = 4  # groups of channels in a launch; more groups take more launches
 _FAR = 2**31 - 1  # the end of an unused group, beyond every channel
 _NEAR = 2**30  # limit for 32-bit offsets; the last tile may reach beyond the tensor
 
@@ -28,8 +28,10 @@ _NEAR = 2**30  # limit for 32-bit offsets; the last tile may reach beyond the te
 class Launch:
     """The settings of one run of the kernel. Its tensors are x, y, the residual and the bounds, in this order.
 
-    ``offsets`` are bytes from the start of each tensor; ``dtypes`` are the dtypes that the tensors are viewed as.
-    ``ready`` contains, for each device, the launcher of the compiled kernel and its arguments after the tensors.
+    ``grid`` is the number of programs in three dims, and ``offsets`` are bytes from the start of each tensor.
+    ``dtypes`` are the dtypes that the tensors are viewed as, or ``None``. ``arguments`` are the integers after the
+    tensors, and ``constants`` the constants of the kernel and the options of Triton. ``ready`` contains, for each
+    device, the launcher of the compiled kernel and its arguments after the tensors.
     """
 
     grid: tuple[int, int, int]
@@ -51,7 +53,7 @@ def plan(
     bounds_size: int = 0,
     only_padding: bool = False,
 ) -> tuple[Launch, ...]:
-    """The launches that write the shift of ``x``, plus the residual, to ``y``."""
+    """The launches that write the shift of ``x``, plus the residual, to ``y``, or only zeros to its padding."""
     sums = residual is not None or geometry.transposed
     mode = kernels.REPLICATE_TRANSPOSED if geometry.transposed else _PADDING[geometry.padding_mode]
     of_call = {

@@ -1,4 +1,4 @@
-"""The memory layout of tensors in the form of the kernels: two batch dims, frames, channels."""
+"""The memory layout of tensors with the dims that the kernel takes: two batch dims, frames and channels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 
 from ..geometry import ChannelGroup, ShiftGeometry
 
-Strides = tuple[int, ...]  # of one dim, in each tensor
+Strides = tuple[int, ...]  # the stride of one dim in each tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes and strides after dims are merged. ``batch`` contains (size, strides), outermost first."""
+    """Sizes and strides of several tensors after dims are merged.
+
+    ``batch`` contains the size and the strides of each batch dim, outermost first. ``frames`` and ``channels`` are the
+    sizes of the other dims, ``time`` and ``channel`` their strides. ``groups`` cover the channels, and ``offset`` is
+    the position of the first element in each tensor.
+    """
 
     batch: tuple[tuple[int, Strides], ...]
     frames: int

@@ -1,4 +1,4 @@
-"""Check whether Triton works on a device. It needs a C compiler and a supported GPU."""
+"""Check whether Triton works on a device. Triton needs a C compiler and a supported GPU."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ _known: dict[torch.device, bool] = {}
 
 @triton.jit
 def probe_kernel(ptr):
-    """A kernel that shows whether Triton can compile and launch."""
+    """A minimal kernel, which works if Triton can compile and launch."""
     tl.store(ptr, 1)
 
 
 def works_on(device: torch.device) -> bool:
-    """Whether Triton can compile for a device and launch there. Checked once; a failure is a ``RuntimeWarning``."""
+    """Whether Triton can compile for a device and launch there. On failure, it warns with a ``RuntimeWarning``.
+
+    Each device is checked once. During the capture of a CUDA graph, a device that was not checked counts as working.
+    """
     if device not in _known:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             return True  # a failure could be caused by the capture

@@ -16,8 +16,8 @@ Described: TypeAlias = tuple[
 ]  # an Operand as a plain tuple, which is faster to create
 
 WARPS = 4
-_THREADS = 32 * WARPS  # twice as many on AMD, each with half of the elements
-_WIDEST = 16  # bytes per access
+_THREADS = 32 * WARPS  # twice as many on AMD GPUs with 64 threads in a warp
+_WIDEST = 16  # bytes that a thread accesses at once
 
 
 class Operand(NamedTuple):
@@ -32,21 +32,21 @@ class Operand(NamedTuple):
 class Tile:
     """How an element of the batch is divided among programs."""
 
-    rows_are_frames: bool  # else channels
-    units: list[int]  # of x, y, the residual: a power of two that divides strides; 0 if a row is not contiguous
+    rows_are_frames: bool  # False if rows are channels
+    units: list[int]  # for x, y, the residual: a power of two that divides the strides; 0 if rows have gaps
     rows: int
     row_vectors: int
-    vector: int  # elements of a vector, or words
-    block: int  # vectors of a program
+    vector: int  # elements in a vector; words if pack > 1
+    block: int  # vectors in a program
     programs: int
     split: bool = False  # whether a vector may contain channels of two groups
-    pack: int = 1  # frames of a word
+    pack: int = 1  # frames in a word; 1 if frames are not moved as words
 
 
 def tile_of(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
-    """The tile of x, y and the residual, by one heuristic: nothing is tuned at run time.
+    """The tile of x, y and the residual. It follows from a heuristic; there is no autotuning.
 
-    Rows are frames if channels, rather than frames, are neighbours in ``y``.
+    Rows are frames unless the frames of ``y`` have a smaller stride than its channels.
     """
     if part.channel[1] <= part.time[1]:
         return _of_frames(part, tensors)
@@ -56,7 +56,7 @@ def tile_of(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
 def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
     """A vector has up to 16 bytes, limited by the alignment of the rows of ``y``, and channels of at most two groups.
 
-    Vectors of 8 bytes with one group are preferred to wider ones with two. Each thread has 32 bytes.
+    Vectors of at least 8 bytes with one group are preferred to wider vectors with two. A program has up to 4096 bytes.
     """
     itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     units = [_unit(part, i, tensors, _WIDEST // itemsize, part.channel, part.time) for i in range(3)]
@@ -74,10 +74,10 @@ def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
 
 
 def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
-    """A vector is a long piece of a row, and neighbouring threads take neighbouring elements, 16 bytes each.
+    """A vector has up to 256 consecutive elements or words of a row. Neighbouring threads move neighbouring elements.
 
-    A shift by one frame is not aligned. If ``can_pack``, frames are moved as words of 4 or 8 bytes, each combined from
-    two words.
+    A program has up to 2048 bytes. A shift by one frame is not aligned: if ``can_pack`` and the alignment of the rows
+    allows it, frames are moved as words of 4 or 8 bytes, and each word is combined from two words.
     """
     itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     pack = 1
