@@ -38,18 +38,19 @@ class ShiftConv(nn.Module):
 
     Shape:
         Input and output: ``(B, L, D)`` or ``(L, D)``. With the keyword argument ``lengths``, ``(B,)``, frames at or
-        past the length of a sequence are padding: no other frame reads them, and they are zero in the output.
+        past the length of a sequence are padding: no other frame reads them, and they are zero in the output. For
+        ``(L, D)``, ``lengths`` has the shape ``()``.
 
     Raises:
-        TypeError: If an argument has the wrong type; when called, if ``x`` is nested.
-        ValueError: If ``placement`` is unknown, ``kernel_size`` is even, or ``n_div`` does not fit ``dim``; when
-            called, as :func:`temporal_shift.temporal_shift`.
+        TypeError: If an argument has the wrong type; when called, if ``x`` is not a dense tensor.
+        ValueError: If ``placement`` is unknown, ``kernel_size`` is even or less than 1, or ``n_div`` does not fit
+            ``dim``; when called, if ``x`` does not have 2 or 3 dims, and as :func:`temporal_shift.temporal_shift`.
 
     Example:
         >>> ShiftConv(32)(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023; the block is that of Liu et al., "A ConvNet for the 2020s", CVPR 2022.
+    Source: Shen, Liu, Zhou, ICASSP 2023; the block follows Liu et al., "A ConvNet for the 2020s", CVPR 2022.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class ShiftConv(nn.Module):
         return y if lengths is None else _zero_padding(y, lengths)
 
     def _branch(self, x: Tensor) -> Tensor:
-        x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D), for the linear layers
+        x = self.depthwise(x.transpose(-1, -2)).transpose(-1, -2)  # (B, L, D), as the linear layers expect
         return self.contract(F.gelu(self.expand(self.norm(x))))  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
@@ -121,5 +122,5 @@ class _DepthwiseConv(nn.Conv1d):
 
 
 def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Set the padding to zero, by a shift that moves no channel."""
+    """Set the padding to zero, with a shift that moves no channel."""
     return temporal_shift(x, groups=[], lengths=lengths)

@@ -21,7 +21,7 @@ _CHANNELS_FIRST = (
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveAvgPool1d,
 )
-# The channels are dim 1, but any other dim may be the frames.
+# Modules for images: the channels are dim 1, but the frames may be any other dim.
 _OF_IMAGES = (
     nn.Conv2d,
     nn.Conv3d,
@@ -51,7 +51,11 @@ def check_shift(
 
 
 def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_dim: int | None) -> tuple[int, int]:
-    """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects."""
+    """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects.
+
+    Raises:
+        ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`).
+    """
     if time_dim is not None and channel_dim is not None:
         return time_dim, channel_dim
     unknown = layout_of(None)
@@ -63,7 +67,8 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
     """The time and the channel dim that ``net`` expects, from its class or, for a stack, from its first module.
 
     Raises:
-        ValueError: If the class is ambiguous: a module for images, or a stack that overrides ``forward``.
+        ValueError: If the class is ambiguous: a module for images, or a stack that overrides ``forward`` and has a
+            first module that does not expect ``(..., L, D)``.
     """
     if isinstance(net, nn.Sequential) and len(net) > 0:
         layout = layout_of(net[0])
@@ -87,7 +92,7 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
 
 
 def check_sequences(name: str, x: Any) -> None:
-    """Raise unless ``x`` is nested, or has the 2 dims of a sequence or the 3 dims of a batch."""
+    """Raise unless ``x`` is a nested tensor, or has the 2 dims of a sequence or the 3 dims of a batch."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
     if not x.is_nested and x.dim() not in (2, 3):
@@ -95,5 +100,5 @@ def check_sequences(name: str, x: Any) -> None:
 
 
 def time_dim_of(x: Tensor, batch_first: bool) -> int:
-    """The time dim of the input of torch's sequence layers: ``(L, D)``, ``(B, L, D)`` or ``(L, B, D)``."""
+    """The time dim of ``x``, the input of a torch layer: ``(L, D)``, ``(L, B, D)``, or ``(B, L, D)`` if batch first."""
     return 1 if batch_first and x.dim() == 3 else 0

@@ -15,11 +15,17 @@ from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
-_MASKED = -1e4  # the weight after a softmax is 0; common masks contain -1e4, -1e9 or the smallest number
+_MASKED = -1e4  # exp(-1e4) is 0; common masks contain -1e4, -1e9 or the smallest number
 
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
-    """:func:`temporal_shift` of a tensor, or of each sequence of a ``PackedSequence`` or a nested tensor."""
+    """:func:`temporal_shift` of a tensor, or of each sequence of a ``PackedSequence`` or a nested tensor.
+
+    Raises:
+        TypeError: If ``x`` is neither a tensor nor a ``PackedSequence``, or as :func:`temporal_shift`.
+        ValueError: If ``lengths``, ``cu_seqlens`` or ``inplace`` is given for a ``PackedSequence`` or a nested tensor;
+            if ``channel_dim`` is not the last dim of a ``PackedSequence``; or as :func:`temporal_shift`.
+    """
     if isinstance(x, Tensor) and not x.is_nested:
         return temporal_shift(x, **arguments)
     if not isinstance(x, (Tensor, PackedSequence)):
@@ -46,7 +52,11 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
     """Set the masked frames of ``x``, ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``, to zero.
 
     The mask is ``(B, L)`` or ``(L,)``: bool, with true for padding, or values that torch adds to attention scores, with
-    -10,000 or less for padding. Gradients are exactly zero in the masked frames.
+    -10,000 or less for padding. Gradients are exactly zero in the masked frames. ``time_dim`` is the dim of ``L``.
+
+    Raises:
+        TypeError: If the mask is not a tensor, or neither bool nor floating point.
+        ValueError: If the mask has another shape, or is on another device than ``x``.
     """
     if not isinstance(key_padding_mask, Tensor):
         raise TypeError(f"the padding mask must be a torch.Tensor, got {type(key_padding_mask).__name__}")
@@ -88,7 +98,7 @@ def apply_padded(nested: Tensor, batch_first: bool, function: Callable[[Tensor, 
 
 def _shift_packed(packed: PackedSequence, arguments: dict[str, Any]) -> PackedSequence:
     if arguments.get("channel_dim", -1) not in (-1, 2):
-        raise ValueError(f"channel_dim must be -1 for a PackedSequence, got {arguments['channel_dim']}")
+        raise ValueError(f"channel_dim must be -1 or 2 for a PackedSequence, got {arguments['channel_dim']}")
     longest_first = PackedSequence(packed.data, packed.batch_sizes)
     padded, lengths = pad_packed_sequence(longest_first)  # (L, B, D)
     arguments |= {"time_dim": 0, "channel_dim": -1, "lengths": lengths.to(padded.device)}
@@ -117,9 +127,9 @@ def _nested_like(nested: Tensor, sequences: list[Tensor]) -> Tensor:
 
 
 def _offsets(nested: Any) -> Tensor | None:
-    """The offsets of a jagged tensor whose sequences are contiguous in the first dim of its values, else ``None``.
+    """The offsets of a jagged tensor if its sequences are contiguous in the first dim of its values, else ``None``.
 
-    The same object and not a copy, because torch adds two nested tensors only if they share it.
+    The result is not a copy, because torch adds two nested tensors only if they share their offsets.
     """
     if nested.layout == torch.jagged and ragged_dim(nested) == 1 and nested.lengths() is None:
         return nested.offsets()  # type: ignore[no-any-return]

@@ -57,16 +57,20 @@ class _ShiftRNN(nn.RNNBase):
         return f"{super().extra_repr()}, {shift}{every}"
 
     def stream(self, state: Any = None) -> ChainedStream:
-        """Create a stream of this layer.
+        """Create a stream of this layer, which returns the output without the last hidden state.
 
-        The concatenated outputs equal the output for the whole sequence up to rounding (in eval mode, if there is
-        dropout between layers).
+        Call it with chunks ``(l, B, D)``, ``(B, l, D)`` with ``batch_first``, or ``(l, D)``, for any ``l``. Call its
+        ``flush()`` at the end of the sequence. The concatenated outputs equal the output for the whole sequence up to
+        rounding (in eval mode, if there is dropout between layers). They are late by ``delay`` frames, as many as the
+        shifts read ahead in all, and ``flush()`` returns the last frames.
 
         Args:
             state: The ``state`` of another stream of this layer, to continue from. Default: ``None``, a new sequence.
 
         Raises:
-            ValueError: If the layer is ``bidirectional``: its backward direction begins with the last frame.
+            ValueError: If the layer is ``bidirectional``: its backward direction begins with the last frame. If it has
+                hooks, or its class overrides ``forward`` without ``stream``. If ``state`` does not have one part for
+                each stage.
         """
         check_streamable(self)
         if self.bidirectional:
@@ -134,7 +138,7 @@ class _ShiftRNN(nn.RNNBase):
         return _with_data(x, y), state[0] if self.mode == "GRU" else tuple(state)
 
     def _as_a_batch(self, function: Callable[..., tuple[Any, Any]], x: Tensor, hx: Any) -> tuple[Any, Any]:
-        """One sequence, ``(L, D)``, as a batch of one."""
+        """Call ``function`` with one sequence, ``(L, D)``, as a batch of one."""
         batch_dim = 0 if self.batch_first else 1
         y, state = function(x.unsqueeze(batch_dim), _each(hx, lambda part: part.unsqueeze(1)))
         return y.squeeze(batch_dim), _each(state, lambda part: part.squeeze(1))
@@ -151,11 +155,11 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 
     It is a subclass of ``nn.LSTM`` with the same arguments, parameters and ``state_dict``, so each loads the
     checkpoints of the other. ``bidirectional`` is the direction of the LSTM, not of the shift. With ``stride=0``, the
-    output is that of ``nn.LSTM`` bit for bit. Like ``nn.LSTM``, it is traced by Dynamo only with
+    output equals the output of ``nn.LSTM`` bit for bit. Dynamo traces it, like ``nn.LSTM``, only with
     ``torch._dynamo.config.allow_rnn``.
 
     Args:
-        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` are those of ``nn.LSTM``.
+        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in ``nn.LSTM``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
         stride: Frames by which they move; with 0 nothing moves. Default: 1.
         bidirectional_shift: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
@@ -166,7 +170,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         ``PackedSequence``, in which each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument has the wrong type; when called, if the input is nested.
+        TypeError: If an argument has the wrong type; when called, if the input is a nested tensor.
         ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer.
 
     Example:
@@ -206,11 +210,11 @@ class ShiftGRU(_ShiftRNN, nn.GRU):
     r"""An ``nn.GRU`` with an input that is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
 
     It is a subclass of ``nn.GRU`` with the same arguments, parameters and ``state_dict``. The paper has no GRU; the
-    defaults of the shift are those of :class:`ShiftLSTM`.
+    shift has the same defaults as in :class:`ShiftLSTM`.
 
     Args:
-        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` are those of ``nn.GRU``.
-        n_div: It and the remaining arguments are those of :class:`ShiftLSTM`.
+        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in ``nn.GRU``.
+        n_div: As in :class:`ShiftLSTM`, like the remaining arguments. Default: 4.
 
     Shape:
         As in ``nn.GRU``.
@@ -271,5 +275,5 @@ def _data(x: Any) -> Tensor:
 
 
 def _with_data(x: Any, data: Tensor) -> Any:
-    """``data`` as a ``PackedSequence`` like ``x``, or as it is if ``x`` is a tensor."""
+    """``data`` as a ``PackedSequence`` like ``x``, or ``data`` itself if ``x`` is a tensor."""
     return x._replace(data=data) if isinstance(x, PackedSequence) else data

@@ -34,7 +34,9 @@ class RelativeSelfAttention(nn.Module):
         bool, with true for masked positions, or are added to the scores.
 
     Raises:
-        ValueError: If ``nhead`` does not divide ``d_model``, or a sequence is longer than ``max_frames``.
+        TypeError: When called, if ``key_padding_mask`` is not a tensor, or neither bool nor floating point.
+        ValueError: If ``nhead`` is less than 1 or does not divide ``d_model``, or ``max_frames`` is less than 1; when
+            called, if a sequence is longer than ``max_frames``, or ``key_padding_mask`` does not fit ``x``.
 
     Example:
         >>> RelativeSelfAttention(32, 4, max_frames=50, batch_first=True)(torch.randn(2, 50, 32)).shape
@@ -58,7 +60,7 @@ class RelativeSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         if nhead < 1 or d_model % nhead:
-            raise ValueError(f"nhead must divide d_model={d_model}, got {nhead}")
+            raise ValueError(f"nhead must be at least 1 and divide d_model={d_model}, got {nhead}")
         if max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self.num_heads = nhead
@@ -101,15 +103,15 @@ class RelativeSelfAttention(nn.Module):
 def relative_attention(
     q: Tensor, k: Tensor, v: Tensor, table: Tensor, bias: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Attention with relative positions.
+    """Return attention with relative positions, ``(B, H, L, d)``.
 
     Args:
         q: Queries, ``(B, H, L, d)``.
         k: Keys, likewise.
         v: Values, likewise.
         table: Relative positions, ``(2L - 1, d)``: row ``i - j + L - 1`` belongs to query ``i`` and key ``j``.
-        bias: Added to the scores, ``(B or 1, H or 1, L or 1, L)``.
-        dropout: Probability of setting a weight to zero.
+        bias: Added to the scores, ``(B or 1, H or 1, L or 1, L)``. Default: ``None``.
+        dropout: Probability of setting a weight to zero. Default: 0.
     """
     # Queries are in reverse order, so that query L - 1 - n and key j need row n + j of the flipped table.
     q, scaled_k = q.flip(-2) / math.sqrt(q.shape[-1]), k / math.sqrt(q.shape[-1])
@@ -127,7 +129,7 @@ def _skewed(products: Tensor) -> Tensor:
 
 
 def _bias(mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
-    """Both masks as one that is added to the scores. It is finite, so that a fully masked row does not become NaN."""
+    """Both masks as one bias for the scores, if any. It is finite, so that a fully masked row does not become NaN."""
     heads, length = q.shape[1:3]
     bias = None
     if mask is not None:

@@ -27,25 +27,27 @@ class TemporalShift(nn.Module):
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
             ``None``.
-        time_dim: The dim of the frames. Default: the one that ``net`` expects: -1 for ``nn.Conv1d`` and other
-            one-dimensional convolutions, norms and pooling layers; 0 for torch's recurrent, attention and Transformer
-            layers without ``batch_first``; the one of the first module for an ``nn.Sequential``; otherwise -2. Both
-            dims must be given for ``nn.Conv2d`` and other modules for images, and for an ``nn.Sequential`` that
-            overrides ``forward`` if its first module expects another layout than ``(..., L, D)``.
-        channel_dim: The dim of the channels. Default: -2 for one-dimensional convolutions, norms and pooling layers,
-            otherwise -1.
+        time_dim: The dim of the frames. Default: the dim that ``net`` expects: -1 for one-dimensional convolutions,
+            batch and instance norms, max and average pooling, and for ``nn.GroupNorm``; 0 for torch's recurrent,
+            attention and Transformer layers without ``batch_first``; for an ``nn.Sequential``, the dim that its first
+            module expects; otherwise -2. Both dims must be given for convolutions and batch norms of images, and for
+            an ``nn.Sequential`` that overrides ``forward`` if its first module expects another layout than
+            ``(..., L, D)``.
+        channel_dim: The dim of the channels. Default: the dim that ``net`` expects: -2 if ``time_dim`` is -1 by
+            default, otherwise -1.
         inplace: Whether the input is overwritten. Streams ignore it and never write to a chunk. Default: ``False``.
 
     Shape:
-        The input is ``(B, L, D)`` or the layout that ``net`` expects; the output is that of ``net``. The keyword
-        arguments ``lengths`` and ``cu_seqlens`` are those of :func:`temporal_shift.temporal_shift`; they are not passed
-        to ``net``. In a ``PackedSequence`` or a nested tensor, each sequence is shifted on its own.
+        The input is ``(B, L, D)`` or the layout that ``net`` expects; the output is what ``net`` returns. The keyword
+        arguments ``lengths`` and ``cu_seqlens`` mean the same as in :func:`temporal_shift.temporal_shift`; they are not
+        passed to ``net``. In a ``PackedSequence`` or a nested tensor, each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: As :func:`temporal_shift.temporal_shift`, at construction if possible, otherwise when called. When
-            called with a ``PackedSequence`` or a nested tensor, if ``inplace``, or if ``lengths`` or ``cu_seqlens`` is
-            passed; with a ``PackedSequence``, if ``channel_dim`` is not the last.
+        TypeError: If an argument has the wrong type; when called, if there are other arguments and ``net`` is ``None``.
+        ValueError: If a dim must be given and is ``None``. As :func:`temporal_shift.temporal_shift`, at construction if
+            possible, otherwise when called. When called with a ``PackedSequence`` or a nested tensor, if ``inplace``,
+            or if ``lengths`` or ``cu_seqlens`` is passed; with a ``PackedSequence``, if ``channel_dim`` is not the last
+            dim.
 
     Example:
         >>> layer = TemporalShift(nn.Conv1d(16, 32, 3, padding=1), n_div=4)
@@ -99,12 +101,22 @@ class TemporalShift(nn.Module):
     def stream(self, state: Any = None) -> ShiftStream | ChainedStream:
         """Create a stream of this module.
 
+        Call it with chunks that have the layout of the input and any number of frames. Call its ``flush()`` at the end
+        of the sequence. The concatenated outputs equal the output for the whole sequence: bit for bit without ``net``,
+        otherwise up to rounding (in eval mode, if there is dropout). They are late by ``delay`` frames, as many as the
+        shifts read ahead in all, and ``flush()`` returns the last frames.
+
         Args:
             state: The ``state`` of another stream of this module, to continue from. Default: ``None``, a new sequence.
 
+        Returns:
+            A :class:`.ShiftStream` if ``net`` is ``None``, otherwise a :class:`.ChainedStream`.
+
         Raises:
-            ValueError: If ``padding_mode`` is ``"circular"``, in which the first frame reads the last, or if ``net``
-                may read other frames (see :func:`temporal_shift.streaming.stream`).
+            ValueError: If ``padding_mode`` is ``"circular"``, in which the first frame reads the last. If ``net`` may
+                read other frames or expects another ``time_dim`` (see :func:`temporal_shift.streaming.stream`). If a
+                module has hooks, or its class overrides ``forward`` without ``stream``. If ``net`` is given and
+                ``state`` does not have one part for each stage.
         """
         check_streamable(self)
         if self.net is None:

@@ -29,16 +29,16 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
       y = \text{norm}_2(h + \text{FF}(h))`;
     - ``placement="inplace"``: the ordinary layer on :math:`\text{shift}(x)`.
 
-    With ``norm_first``, the norms are inside the branches, as in torch. The call and the arguments up to ``dtype`` are
-    those of ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"``, the parameters are also the same,
-    and with ``stride=0`` the output is that of torch's layer bit for bit, except in the padding, where it is zero. With
-    ``"replace"``, the ``state_dict`` contains only the feed-forward part and ``norm2``. The paper's settings are
+    With ``norm_first``, the norms are inside the branches, as in torch. The layer is called like
+    ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"``, it has the same parameters, and with
+    ``stride=0`` its output equals the output of torch's layer bit for bit, except in the padding, where it is zero.
+    With ``"replace"``, the ``state_dict`` contains only the feed-forward part and ``norm2``. The paper's settings are
     ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
 
     Args:
-        d_model: Channels, ``D``. It and the other arguments up to ``dtype`` are those of
+        d_model: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in
             ``nn.TransformerEncoderLayer``.
-        nhead: Attention heads. With ``"replace"`` it is checked and not used.
+        nhead: Attention heads. With ``"replace"``, it must divide ``d_model`` but has no effect.
         placement: ``"replace"`` (default, the paper's best), ``"residual"`` or ``"inplace"``.
         n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
         stride: Frames by which they move; with 0 nothing moves. Default: 1.
@@ -48,14 +48,14 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
         Frames that ``src_key_padding_mask`` marks as padding count as zeros: no other frame reads them, and the output
         and all gradients are zero there. ``src_mask`` limits the attention. ``"replace"`` has no attention, and accepts
-        only a causal mask with ``is_causal=True`` and a shift that reads only the past, which is causal.
+        a ``src_mask`` only with ``is_causal=True`` and a shift that reads only the past.
 
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
-            ``"replace"`` gets a ``src_mask`` that is not causal; if ``is_causal`` and the shift reads the future; if
-            ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, or is passed with a
-            nested ``src``.
+            ``"replace"`` gets a ``src_mask`` without ``is_causal``; if ``is_causal`` and the shift reads the future; if
+            ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, is on another device, or
+            is passed with a nested ``src``.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -120,7 +120,10 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
                 f"stride={self.stride}, bidirectional={self.bidirectional}"
             )
         if self.placement == "replace" and src_mask is not None and not is_causal:
-            raise ValueError('src_mask must be None or causal with placement="replace", which has no attention')
+            raise ValueError(
+                'src_mask must be None with placement="replace", which has no attention, unless is_causal=True, got a '
+                f"{type(src_mask).__name__}"
+            )
         check_sequences("src", src)
         if src.is_nested:
             return self._of_nested(src, src_mask, src_key_padding_mask, is_causal)
@@ -134,14 +137,17 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
     def stream(self, state: Any = None) -> ChainedStream:
         """Create a stream of this layer.
 
-        The concatenated outputs equal the output for the whole sequence up to rounding (in eval mode, if there is
-        dropout). With ``bidirectional``, they are ``stride`` frames late, and ``flush()`` returns the last ones.
+        Call it with chunks ``(l, B, D)``, ``(B, l, D)`` with ``batch_first``, or ``(l, D)``, for any ``l``. Call its
+        ``flush()`` at the end of the sequence. The concatenated outputs equal the output for the whole sequence up to
+        rounding (in eval mode, if there is dropout). They are late by ``delay`` frames, as many as the shift reads
+        ahead, and ``flush()`` returns the last frames.
 
         Args:
             state: The ``state`` of another stream of this layer, to continue from. Default: ``None``, a new sequence.
 
         Raises:
-            ValueError: If ``placement`` is not ``"replace"``: attention reads all frames.
+            ValueError: If ``placement`` is not ``"replace"``: attention reads all frames. If the layer has hooks, or
+                its class overrides ``forward`` without ``stream``. If ``state`` does not have one part for each stage.
         """
         check_streamable(self)
         if self.placement != "replace":
@@ -206,12 +212,12 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
 class RelativeTransformerLayer(ShiftTransformerLayer):
     r"""The Transformer layer of the paper's baseline: relative positions in the scores, and no output projection.
 
-    Post-norm: :math:`h = \text{norm}_1(x + \text{attn}(x)),\; y = \text{norm}_2(h + \text{FF}(h))`, with
-    :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's settings are
+    With post-norm and ``stride=0``: :math:`h = \text{norm}_1(x + \text{attn}(x)),\; y = \text{norm}_2(h +
+    \text{FF}(h))`, with :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's settings are
     ``RelativeTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, max_frames=374)``.
 
     Args:
-        d_model: Channels, ``D``. It and the arguments that are not listed here are those of
+        d_model: Channels, ``D``. It and the arguments that are not listed here mean the same as in
             :class:`ShiftTransformerLayer`.
         max_frames: Maximum length of a sequence, in frames. The table has ``2 * max_frames - 1`` relative positions.
         placement: ``"inplace"`` (default) or ``"residual"``: the shift is before or beside the attention.
@@ -222,7 +228,8 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
 
     Raises:
         TypeError: As :class:`ShiftTransformerLayer`.
-        ValueError: As :class:`ShiftTransformerLayer`, and when called if a sequence is longer than ``max_frames``.
+        ValueError: As :class:`ShiftTransformerLayer`, and if ``max_frames`` is less than 1; when called, if a sequence
+            is longer than ``max_frames``, or if ``is_causal`` without a ``src_mask``.
 
     Example:
         >>> layer = RelativeTransformerLayer(32, 4, batch_first=True, max_frames=50)

@@ -1,4 +1,7 @@
-"""Streams: run layers on a sequence in chunks. The concatenated outputs equal the output for the whole sequence."""
+"""Streams, which run layers on a sequence in chunks.
+
+The concatenated outputs equal the output for the whole sequence, up to rounding.
+"""
 
 from .nets import ChainedStream, FramewiseStream, RecurrentStream, RunningMean, Stage, stream
 from .shift import ShiftStream

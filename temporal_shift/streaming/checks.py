@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core import torch_private
 
 _MAX_STEP = 1024  # frames; the memory of a stream is proportional to the step of its shift
-_WIDTHS = ("in_features", "input_size", "normalized_shape")  # attributes of modules with the channels of their input
+_WIDTHS = ("in_features", "input_size", "normalized_shape")  # attributes with the number of input channels of a module
 
 
 def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -31,9 +31,14 @@ def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def check_streamable(net: nn.Module) -> None:
-    """Raise a ``ValueError`` if ``net`` has a hook, or overrides ``forward`` without overriding ``stream``."""
+    """Raise an error if ``net`` is not a module, has a hook, or overrides ``forward`` without ``stream``.
+
+    Raises:
+        TypeError: If ``net`` is not an ``nn.Module``.
+        ValueError: If ``net`` or a submodule has a hook, or if ``net`` overrides ``forward`` and inherits ``stream``.
+    """
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a torch.nn.Module, got {net!r}")
+        raise TypeError(f"net must be a torch.nn.Module, got {type(net).__name__}")
     for name, module in net.named_modules():
         hooks = torch_private.all_hooks(module)
         if not hooks:
@@ -71,7 +76,7 @@ def check_against_whole(net: nn.Module, live: Any) -> None:
 
     ``live`` is a new stream of ``net``. The net runs in eval mode, without autograd and autocast; its training mode,
     its buffers and the random state are restored. Nothing is checked if the net is on the meta device, if it shifts by
-    more than 1024 frames, or if it raises an error for the sequence, because its number of channels is unknown.
+    more than 1024 frames, or if it raises an error for the sequence, for example for a wrong number of channels.
     """
     if max(map(_step, net.modules())) > _MAX_STEP:
         return
@@ -81,7 +86,7 @@ def check_against_whole(net: nn.Module, live: Any) -> None:
     with _undisturbed(net, x.device):
         try:
             whole = _frames_of(net(x.clone()))
-        except Exception:  # a wrong number of channels, or a recurrent layer in a stack, which also returns its state
+        except Exception:  # for a wrong number of channels, or because a recurrent layer in a stack returns a tuple
             return
         chunks = x.split([3, 1, x.shape[time_dim] - 4], dim=time_dim)
         found = [*(live(chunk.clone()) for chunk in chunks), *([live.flush()] if live.delay else [])]

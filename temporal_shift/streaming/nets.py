@@ -27,7 +27,10 @@ _FRAMEWISE = (
 
 
 class Stage(Protocol):
-    """The interface of a part of a stream. ``state`` is all that it remembers; a stage of the same net can use it."""
+    """The interface of a part of a stream.
+
+    ``state`` is what the stage remembers between chunks. Another stage of the same net can continue from it.
+    """
 
     state: Any
 
@@ -39,7 +42,10 @@ class Stage(Protocol):
         """Take the next frames of the input and return the next frames of the output."""
 
     def flush(self) -> Tensor | None:
-        """End the sequence: return the remaining frames, or ``None`` if there is no delay, and reset the state."""
+        """End the sequence: return the remaining frames, if any, and reset the state.
+
+        Without remaining frames, it may return ``None`` or an empty tensor.
+        """
 
 
 def stream(net: nn.Module, state: Any = None) -> ChainedStream:
@@ -50,25 +56,29 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         input    x0 x1 | x2 x3 x4 | flush()      (two bidirectional Shiftformer layers, stride 1: a delay of two frames)
         output   .     | y0 y1 y2 | y3 y4
 
-    If ``net`` is in eval mode, the concatenated outputs equal the output for the whole sequence up to rounding. This is
-    checked with a short random sequence when the stream is created; the net and the random state do not change.
+    If ``net`` is in eval mode, the concatenated outputs equal the output for the whole sequence up to rounding. Without
+    ``state``, a new stream is checked with a short random sequence, if ``net`` accepts it, is not on the meta device,
+    and shifts by at most 1024 frames. The net and the random state do not change.
 
     Args:
-        net: A layer that streams (:class:`~temporal_shift.TemporalShift`, :class:`~temporal_shift.ShiftLSTM`,
-            :class:`~temporal_shift.ShiftGRU`, :class:`~temporal_shift.ShiftTransformerLayer`), a module that works
-            frame by frame (``nn.Linear``, ``nn.LayerNorm``, activations, ``nn.Dropout``), or an ``nn.Sequential`` or
-            ``nn.TransformerEncoder`` of these. Subclasses must inherit ``forward``. Hooks that are registered later are
+        net: A module with a method ``stream()`` (:class:`~temporal_shift.TemporalShift`,
+            :class:`~temporal_shift.ShiftLSTM`, :class:`~temporal_shift.ShiftGRU`,
+            :class:`~temporal_shift.ShiftTransformerLayer`), a module that works frame by frame (``nn.Linear``,
+            ``nn.LayerNorm`` or ``nn.RMSNorm`` over the channels, ``nn.ReLU``, ``nn.GELU``, ``nn.SiLU``, ``nn.Tanh``,
+            ``nn.Sigmoid``, ``nn.Dropout``, ``nn.Identity``), or an ``nn.Sequential`` or ``nn.TransformerEncoder`` of
+            these. Subclasses must inherit ``forward`` or define ``stream()``. Hooks that are registered later are
             ignored.
         state: The ``state`` of another stream of the same net, to continue from. Default: ``None``, a new sequence.
 
     Returns:
         A stream. Call it with a chunk, ``(B, l, D)`` with any ``l`` or the layout that ``net`` expects, and call its
-        ``flush()`` at the end of the sequence.
+        ``flush()`` at the end of the sequence. Its ``delay`` is the number of frames by which the output is late.
 
     Raises:
         TypeError: If ``net`` is not an ``nn.Module``.
-        ValueError: If a part of ``net`` cannot stream, has hooks or overrides ``forward``, or if the output for the
-            random sequence differs between chunks and the whole.
+        ValueError: If a part of ``net`` cannot stream, has hooks, or overrides ``forward`` without ``stream``; if the
+            time dims of its layers differ, or are -1 in a net of several layers; if the output for the random sequence
+            differs between chunks and the whole; or if ``state`` does not have one part for each stage.
 
     Example:
         >>> block = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -80,13 +90,13 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         True
     """
     live = chained(stages_of(net), state)
-    if state is None:  # otherwise checked before; a server may create a stream for each chunk
+    if state is None:  # a server may create a stream from a state for each chunk, so that must be fast
         check_against_whole(net, chained(stages_of(net)))
     return live
 
 
 class ChainedStream:
-    """A chain of stages: each gets the output of the previous one. :func:`stream` creates one.
+    """A chain of stages, in which each stage gets the output of the previous stage. :func:`stream` creates a chain.
 
     Args:
         stages: The stages, first to last.
@@ -116,9 +126,11 @@ class ChainedStream:
     def __call__(self, chunk: Tensor) -> Tensor:
         """Take the next frames of the input and return the next frames of the output.
 
+        The chunk has the layout that the net expects, and any number of frames. After an error, the state is unchanged.
+
         Raises:
-            TypeError: As :class:`ShiftStream`.
-            ValueError: As :class:`ShiftStream`.
+            TypeError: As :class:`ShiftStream` when called.
+            ValueError: As :class:`ShiftStream` when called.
         """
         before = self.state
         try:
@@ -133,8 +145,8 @@ class ChainedStream:
         """End the sequence: return the remaining frames of the output and reset the state.
 
         Raises:
-            ValueError: If no part of the net shifts, or there was no chunk, not even an empty one: the shape of a frame
-                is unknown.
+            ValueError: If no stage has a shift, or if there was no chunk (an empty one suffices), so that the shape of
+                a frame is unknown.
         """
         rest: Tensor | None = None
         for stage in self.stages:
@@ -143,7 +155,7 @@ class ChainedStream:
             parts += [] if own is None else [own]
             rest = torch.cat(parts, dim=self.time_dim) if parts else None
         if rest is None:
-            raise ValueError("flush() needs a net with a shift, got a net without")
+            raise ValueError("flush() needs a net with a shift: other nets have no remaining frames")
         return rest
 
     @property
@@ -153,8 +165,9 @@ class ChainedStream:
     @state.setter
     def state(self, states: tuple[Any, ...]) -> None:
         if not isinstance(states, (tuple, list)) or len(states) != len(self.stages):
-            given = f"{len(states)} parts" if isinstance(states, (tuple, list)) else type(states).__name__
-            raise ValueError(f"state must be that of a stream of this net, with {len(self.stages)} parts, got {given}")
+            kind, length = type(states).__name__, len(self.stages)
+            given = f"a {kind} of length {len(states)}" if isinstance(states, (tuple, list)) else f"a {kind}"
+            raise ValueError(f"state must be a tuple of length {length} from a stream of the same net, got {given}")
         for stage, state in zip(self.stages, states, strict=True):
             stage.state = state
 
@@ -167,7 +180,7 @@ class FramewiseStream:
     """The stage of a net that computes each frame on its own: it has no state and no delay.
 
     Args:
-        net: The net, from a chunk of frames to as many frames.
+        net: A function of a chunk that returns a tensor with the same number of frames.
 
     Example:
         >>> FramewiseStream(nn.ReLU())(torch.tensor([[[-1.0], [2.0]]]))
@@ -189,10 +202,10 @@ class FramewiseStream:
 
 
 class RecurrentStream:
-    """The stage of a recurrent layer in the forward direction.
+    """The stage of a recurrent layer in the forward direction. It has no delay.
 
     Args:
-        step: A function of frames and a state (``None`` at first) that returns outputs and a state, like ``nn.LSTM``.
+        step: A function of a chunk and a state (``None`` at first) that returns outputs and a state, like ``nn.LSTM``.
         width: Channels of the output.
         time_dim: The dim of the frames.
 
@@ -235,10 +248,10 @@ class RunningMean:
 
     Raises:
         TypeError: If ``time_dim`` is not an int.
-        ValueError: If ``state`` is not the state of a mean.
+        ValueError: If ``state`` is not a pair of a tensor and an int that is at least 0.
 
     Attributes:
-        state: The sum of the frames and their number, or ``None`` before the first chunk.
+        state: The sum of the frames and their number, ``(Tensor, int)``, or ``None`` before the first chunk.
 
     Example:
         >>> mean = RunningMean()
@@ -254,7 +267,9 @@ class RunningMean:
         self.state = state
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Add frames and return the mean, in their dtype. It is NaN before the first frame.
+        """Add frames, ``(..., l, D)`` with any ``l``, and return the mean, ``(..., D)``, in their dtype.
+
+        The mean is NaN before the first frame.
 
         Raises:
             TypeError: If the frames are not a tensor, or neither floating point nor complex.
@@ -285,7 +300,18 @@ class RunningMean:
 def _check_state(state: Any) -> None:
     is_pair = isinstance(state, (tuple, list)) and len(state) == 2
     if not is_pair or not isinstance(state[0], Tensor) or not isinstance(state[1], int) or state[1] < 0:
-        raise ValueError(f"state must be (sum of frames, number of frames), got {state!r}")
+        raise ValueError(f"state must be (sum of frames: Tensor, number of frames: int >= 0), got {_kind(state)}")
+
+
+def _kind(value: Any) -> str:
+    """A number, or the type of another value; both of them for the parts of a pair."""
+    if isinstance(value, (tuple, list)):
+        return (
+            f"({', '.join(map(_kind, value))})"
+            if len(value) == 2
+            else f"a {type(value).__name__} of length {len(value)}"
+        )
+    return repr(value) if isinstance(value, (int, float)) else type(value).__name__
 
 
 def _shown(x: Tensor, name: str) -> object:
@@ -293,7 +319,12 @@ def _shown(x: Tensor, name: str) -> object:
 
 
 def stages_of(net: nn.Module) -> list[Stage]:
-    """The stages of a net. Raise a ``ValueError`` if a part of it cannot stream."""
+    """The stages of a net, from its own ``stream()`` or its class.
+
+    Raises:
+        TypeError: If ``net`` is not an ``nn.Module``.
+        ValueError: If a part of ``net`` cannot stream.
+    """
     check_streamable(net)
     if has_stream(net):
         own = net.stream()  # type: ignore[operator]

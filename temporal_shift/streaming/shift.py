@@ -15,8 +15,8 @@ class ShiftStream:
     r"""A temporal shift of a sequence in chunks. :meth:`.TemporalShift.stream` creates one.
 
     Let :math:`y = \text{shift}(x)` be the shift of the whole sequence. After :math:`n` frames of ``x`` the stream has
-    returned the first :math:`n - d` frames of ``y``. The delay :math:`d` is how far the shift reads into the future:
-    for ``stride`` >= 0, it is 0 in one direction and ``stride`` if ``bidirectional``. :meth:`flush` returns the rest.
+    returned the first :math:`n - d` frames of ``y``, if any. The delay :math:`d` is how far the shift reads into the
+    future: ``abs(stride)`` frames if ``bidirectional`` or ``stride < 0``, otherwise 0. :meth:`flush` returns the rest.
 
     ::
 
@@ -26,7 +26,7 @@ class ShiftStream:
     The concatenated outputs equal ``y`` bit for bit, for chunks of any length, including 0.
 
     Args:
-        n_div: It and the other arguments up to ``channel_dim`` are those of :func:`temporal_shift.temporal_shift`.
+        n_div: As in :func:`temporal_shift.temporal_shift`, like the other arguments up to ``channel_dim``. Default: 8.
         state: The ``state`` of another stream of the same shift, to continue from. Default: ``None``, a new sequence.
 
     Attributes:
@@ -35,7 +35,7 @@ class ShiftStream:
         delay: Delay of the output, in frames.
 
     Raises:
-        TypeError: If an argument has the wrong type.
+        TypeError: If an argument has the wrong type; for ``state``, when called.
         ValueError: If ``padding_mode`` is ``"circular"``, or as :func:`temporal_shift.temporal_shift`.
 
     Example:
@@ -81,9 +81,9 @@ class ShiftStream:
         """Take the next frames of the input, ``(..., l, D)`` with any ``l``, and return the next frames of the output.
 
         Raises:
-            TypeError: As :func:`temporal_shift.temporal_shift`.
-            ValueError: As :func:`temporal_shift.temporal_shift`, and if the chunk differs from the previous ones in
-                anything except its length.
+            TypeError: As :func:`temporal_shift.temporal_shift`, and if the state is not a tensor.
+            ValueError: As :func:`temporal_shift.temporal_shift`, and if the chunk and the state differ in dtype, device
+                or shape (except the number of frames), or if the state has too few or too many frames.
         """
         geometry = arguments.resolve(chunk, *self._arguments)
         state = None if self.state is None else _checked(self.state, chunk, geometry)
@@ -96,7 +96,7 @@ class ShiftStream:
         """End the sequence: return the remaining frames of the output, with padding as their future, and reset.
 
         Raises:
-            ValueError: If there was no chunk, not even an empty one: the shape of a frame is unknown.
+            ValueError: If there was no chunk (an empty one suffices), so that the shape of a frame is unknown.
         """
         if self.state is None:
             raise ValueError("flush() must come after the first chunk, which may be empty")
@@ -124,7 +124,7 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
         raise TypeError(f"state must be a torch.Tensor from another stream, got {type(state).__name__}")
     if state.dim() != chunk.dim() or kind(state) != kind(chunk):
         raise ValueError(
-            f"chunk must have the dtype, the device and, except for the frames, the shape of the state "
+            "chunk must have the dtype, the device and, except for the frames, the shape of the state "
             f"({state.dtype}, {state.device}, {tuple(state.shape)}), got {chunk.dtype}, {chunk.device}, "
             f"{tuple(chunk.shape)}"
         )
@@ -132,7 +132,8 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
     minimum = 0 if geometry.padding_mode == "replicate" else past
     if not minimum <= state.shape[geometry.time_dim] <= past + future:
         raise ValueError(
-            f"state must have {minimum} to {past + future} frames for this shift, got {state.shape[geometry.time_dim]}"
+            f"state must have a number of frames in [{minimum}, {past + future}] for this shift, got "
+            f"{state.shape[geometry.time_dim]}"
         )
     return state
 

@@ -54,7 +54,7 @@ def add_temporal_shift(
 
     - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name comes from the paper: ``x`` is not overwritten;
     - ``placement="residual"``: :math:`f(x) + \text{shift}(x) - x`. A model that adds this to ``x`` computes
-      :math:`\text{shift}(x) + f(x)`, up to rounding. Channels that do not move equal those of :math:`f(x)` bit for bit.
+      :math:`\text{shift}(x) + f(x)`, up to rounding. In channels that do not move, the output is unchanged.
 
     If a norm or another module lies between ``x`` and the sum, ``where`` chooses the block with the skip connection,
     and ``branch`` names the submodule of the block to which :math:`\text{shift}(x) - x` is added. This should be the
@@ -64,11 +64,11 @@ def add_temporal_shift(
 
     Weights of the Temporal Shift Module (Lin et al., ICCV 2019, mit-han-lab/temporal-shift-module) need
     ``stride=-1, bidirectional=True, n_div=8``: there the first group of channels reads the future and the second the
-    past. Its "residual shift" is ``placement="inplace"`` on the first convolution of each block. Its keys
-    ``conv1.net.weight`` are those of ``TemporalShift(conv1)``; this function leaves the key ``conv1.weight``.
+    past. Its "residual shift" is ``placement="inplace"`` on the first convolution of each block. Its checkpoints have
+    the key ``conv1.net.weight``, like ``TemporalShift(conv1)``; this function keeps the key ``conv1.weight``.
 
     Args:
-        model: Any model. It is changed and returned.
+        model: An ``nn.Module``. It is changed and returned.
         where: The modules: a class or a tuple of classes; a regular expression for whole names in
             ``model.named_modules()``, like PEFT's ``target_modules``; or a function of name and module.
         placement: ``"inplace"`` (default) or ``"residual"``.
@@ -80,34 +80,35 @@ def add_temporal_shift(
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
             ``None``.
-        time_dim: The dim of the frames. Default: the one that the class of the chosen module or, if it is unknown, of
+        time_dim: The dim of the frames. Default: the dim that the class of the chosen module or, if it is unknown, of
             ``branch`` expects, as in :class:`TemporalShift`.
-        channel_dim: The dim of the channels. Default: as ``time_dim``.
+        channel_dim: The dim of the channels. Default: as for ``time_dim``.
 
     Shape:
         ``x`` is the first argument of a chosen module (only the query of ``nn.MultiheadAttention``), by position or by
         the name of the first parameter of its ``forward``: a tensor, a ``PackedSequence`` or a nested tensor. With
-        ``"residual"``, the output of ``branch`` has the shape of ``x``, or is a tuple with a first element of that
-        shape; its dtype becomes that of the sum with ``x``.
+        ``"residual"``, the output of ``branch`` has the shape of ``x``, or is a tuple with a first element of this
+        shape; its dtype becomes the dtype of the sum with ``x``.
 
         Frames that a ``src_key_padding_mask`` (or ``tgt_key_padding_mask``) of the chosen module marks are shifted as
-        zeros, so no other frame reads them. Other padding is unknown to the shift: if it reads only the past (one
-        direction, ``stride`` > 0, not ``"circular"``), it moves no trailing padding into a valid frame; a bidirectional
-        shift does.
+        zeros, so no other frame reads them. Other padding is unknown to the shift. A shift that reads only the past
+        (one direction, ``stride`` > 0, not ``"circular"``) moves no trailing padding into a valid frame; a
+        bidirectional shift does.
 
     Returns:
         ``model``.
 
     Raises:
-        TypeError: If an argument has the wrong type. When the model is called, if the output of ``branch`` is not a
-            tensor.
-        ValueError: If ``placement`` is unknown; if ``where`` matches no module, one that is never called (such as an
-            ``nn.ModuleList`` or the ``out_proj`` of an ``nn.MultiheadAttention``), or one that already has a shift; if
-            ``branch`` is passed without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model then
-            does not change. When the model is called: as :func:`temporal_shift.temporal_shift`; if the output of
-            ``branch`` does not have the shape of ``x``; if a module does not call its ``branch``; if activation
-            checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging Face's layers do (this
-            works without ``branch``).
+        TypeError: If an argument has the wrong type. When the model is called, if the output of ``branch`` is neither
+            a tensor nor a tuple with a tensor first, or as :func:`temporal_shift.temporal_shift`.
+        ValueError: If ``placement`` is unknown; if ``where`` is not a valid regular expression, or matches no module,
+            one that is never called (such as an ``nn.ModuleList`` or the ``out_proj`` of an ``nn.MultiheadAttention``),
+            or one that already has a shift; if ``branch`` is passed without ``"residual"`` or is not a submodule; as
+            :class:`TemporalShift`. The model then does not change. When the model is called: as
+            :func:`temporal_shift.temporal_shift`; if a module gets no first argument; if a padding mask does not fit
+            ``x``; if the output of ``branch`` does not have the shape of ``x``; if a module does not call its
+            ``branch``; if activation checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging
+            Face's layers do (this works without ``branch``).
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
@@ -178,7 +179,7 @@ def remove_temporal_shift(model: Model, where: Where | None = None) -> Model:
 
     Raises:
         TypeError: If ``where`` has the wrong type.
-        ValueError: If ``where`` matches no module.
+        ValueError: If ``where`` is not a valid regular expression or matches no module.
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), nn.Linear)
@@ -205,7 +206,7 @@ def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
         model: The model or a copy of it.
 
     Returns:
-        The shift of each chosen module, by the name of the module.
+        A dict from the name of each chosen module to its shift.
 
     Example:
         >>> find_temporal_shifts(add_temporal_shift(nn.Sequential(nn.Conv1d(8, 8, 3)), nn.Conv1d, n_div=4))
@@ -217,14 +218,14 @@ def find_temporal_shifts(model: nn.Module) -> dict[str, TemporalShift]:
 def temporal_shift_settings(model: nn.Module) -> dict[str, dict[str, Any]]:
     """Return the settings of the shifts, to save them: a ``state_dict`` does not contain the shifts.
 
-    A Hugging Face model warns if it is saved before this function was called.
+    A Hugging Face model that does not save the shifts itself warns if its ``state_dict`` is read before this call.
 
     Args:
         model: The model or a copy of it.
 
     Returns:
-        The arguments of :func:`add_temporal_shift` for each chosen module, by the name of the module, as plain values
-        that JSON and YAML can store.
+        A dict from the name of each chosen module to the arguments of :func:`add_temporal_shift`, as plain values that
+        JSON and YAML can store.
 
     Example:
         >>> model = add_temporal_shift(nn.Sequential(nn.Linear(8, 8)), nn.Linear, n_div=4)
@@ -242,7 +243,7 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
 
     Args:
         model: A model without shifts in the named modules. It is changed and returned.
-        settings: The arguments of :func:`add_temporal_shift` for each module, by the name of the module.
+        settings: A dict from the names of modules to dicts of arguments of :func:`add_temporal_shift`.
 
     Returns:
         ``model``.
@@ -259,7 +260,9 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
         {'0': TemporalShift(n_div=4, stride=1, bidirectional=True)}
     """
     if not isinstance(settings, dict):
-        raise TypeError(f"settings must be a dict of the names of modules, got {type(settings).__name__}")
+        raise TypeError(
+            f"settings must be a dict from names of modules to dicts of arguments, got {type(settings).__name__}"
+        )
     names = [name for name, _ in model.named_modules(remove_duplicate=False)]
     added: list[str] = []
     try:
@@ -268,12 +271,12 @@ def restore_temporal_shifts(model: Model, settings: dict[str, dict[str, Any]]) -
                 known, hint = _names(names[1:], re.escape(str(name)))
                 raise ValueError(f"settings must name modules of {type(model).__name__} ({known}), got {name!r}{hint}")
             if not isinstance(arguments, dict):
-                raise TypeError(f"settings must have a dict for {name!r}, got {type(arguments).__name__}")
+                raise TypeError(f"settings must have a dict of arguments for {name!r}, got {type(arguments).__name__}")
             if unknown := [given for given in arguments if given not in _SETTINGS]:
                 raise ValueError(f"settings of {name!r} must be among {', '.join(_SETTINGS)}, got {unknown[0]!r}")
             add_temporal_shift(model, re.escape(name), **arguments)
             added.append(name)
-        temporal_shift_settings(model)  # marks the settings as saved
+        temporal_shift_settings(model)  # so that the model does not warn about unsaved shifts
     except (TypeError, ValueError):
         for name in added:
             remove_temporal_shift(model, re.escape(name))
@@ -291,9 +294,10 @@ def _choose(model: nn.Module, where: Any) -> list[tuple[str, nn.Module]]:
     by_class = bool(classes) and all(isinstance(one, type) and issubclass(one, nn.Module) for one in classes)
     by_function = callable(where) and not isinstance(where, (type, nn.Module))
     if not (by_class or by_function or isinstance(where, str)):
+        given = type(where).__name__ if isinstance(where, (nn.Module, torch.Tensor)) else repr(where)
         raise TypeError(
             "where must be a class of modules, a tuple of classes, a regular expression for names, or a function of "
-            f"name and module, got {where!r}"
+            f"name and module, got {given}"
         )
     if isinstance(where, str):
         try:

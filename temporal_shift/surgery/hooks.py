@@ -29,7 +29,7 @@ def named(name: str, module: nn.Module) -> str:
 
 
 class Site:
-    """The shift of a chosen module, and where its call has the input and the padding mask."""
+    """The shift of a chosen module, and the positions of the input and the padding mask in its arguments."""
 
     def __init__(self, name: str, module: nn.Module, placement: str, branch: str | None, shift: TemporalShift) -> None:
         parameters = list(inspect.signature(module.forward).parameters)
@@ -45,20 +45,30 @@ class Site:
         self.kept: dict[int, Any] = {}  # by thread, because the replicas of nn.DataParallel share their hooks
 
     def input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Tensor | None]:
-        """The input and the padding mask."""
+        """The input and the padding mask of a call. Raise a ``ValueError`` if there is no input."""
         if not args and self.first not in kwargs:
             raise ValueError(f"{self.name} must get its input as the first argument or as {self.first!r}, got neither")
         padding = args[self.mask_at] if self.mask_at < len(args) else kwargs.get(self.mask)
         return args[0] if args else kwargs[self.first], padding
 
     def shifted(self, x: Any, padding: Tensor | None) -> Any:
-        """The shifted input, with frames that ``padding`` marks as zeros."""
+        """Shift the input, after the frames that ``padding`` marks are set to zero.
+
+        Raises:
+            TypeError: If ``x`` or ``padding`` has the wrong type.
+            ValueError: If ``padding`` does not fit ``x``, or the shift does not fit ``x``.
+        """
         if padding is not None and self.shift.stride != 0 and isinstance(x, Tensor) and not x.is_nested:
             x = zero_padding(x, padding, self.shift.time_dim)
         return self.shift(x)
 
     def sum(self, output: Any, x: Any, padding: Tensor | None) -> Any:
-        """``output + shift(x) - x`` in the channels that move, ``output`` in the others."""
+        """Return ``output + shift(x) - x`` in the channels that move, and ``output`` in the others.
+
+        Raises:
+            TypeError: If ``output`` is neither a tensor nor a ``PackedSequence``, or as :meth:`shifted`.
+            ValueError: If ``output`` does not have the shape of ``x``, or as :meth:`shifted`.
+        """
         if not isinstance(output, (Tensor, PackedSequence)):
             kind = type(output).__name__
             raise TypeError(f"{self.branch} must return a tensor, or a tuple with a tensor first, got {kind}")
@@ -107,7 +117,7 @@ class KeepInput(Hook):
 
 
 class AddToOutput(Hook):
-    """Adds the shift to the output of the branch, at its first call."""
+    """Adds the shift to the output of the branch, in the first call of each forward."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> Any:
         output, site, thread = kwargs_and_output[-1], self.site, _thread()
@@ -129,7 +139,7 @@ class AddToOutput(Hook):
 
 
 class ForgetInput(Hook):
-    """Deletes a stored input that the branch did not use: it raised an error or was not called."""
+    """Deletes a stored input that was not used, because the forward raised an error or did not call the branch."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
         site, output = self.site, kwargs_and_output[-1]
@@ -150,11 +160,12 @@ def sites_of(model: nn.Module) -> list[tuple[str, Site]]:
 
 
 def warn_of_unsaved_shifts(model: nn.Module, prefix: str, keep_vars: bool) -> None:
-    """A hook of ``state_dict`` that warns if the settings of the shifts were not saved."""
+    """A hook of ``state_dict`` that warns of shifts unless :func:`temporal_shift_settings` returned their settings."""
     if unsaved := [name for name, site in sites_of(model) if not site.is_recorded]:
+        shifts = "1 temporal shift" if len(unsaved) == 1 else f"{len(unsaved)} temporal shifts"
         warnings.warn(
-            f"the state_dict of {type(model).__name__} does not contain its {len(unsaved)} temporal shifts (such as "
-            f"{unsaved[0]!r}): save temporal_shift_settings(model), too",
+            f"the state_dict of {type(model).__name__} does not contain its {shifts} (such as {unsaved[0]!r}): save "
+            "temporal_shift_settings(model), too",
             stacklevel=2,
         )
 

@@ -110,7 +110,7 @@ def test_unsupported_arguments_for_packed_and_nested_input_raise_an_error(form):
     with pytest.raises(ValueError, match=rf"lengths must be None for a {form}"):
         TemporalShift()(x, lengths=torch.tensor([5, 2]))
     if form == "PackedSequence":
-        with pytest.raises(ValueError, match=rf"channel_dim must be -1 for a {form}.*-2"):
+        with pytest.raises(ValueError, match=rf"channel_dim must be -1 or 2 for a {form}.*-2"):
             TemporalShift(time_dim=-1, channel_dim=-2)(x)
 
 

@@ -273,9 +273,9 @@ def test_a_hugging_face_model_warns_if_it_is_saved_without_its_shifts(tmp_path):
     )
     model = add_temporal_shift(transformers.HubertModel(config), r".*\.feed_forward", n_div=4)
     whole = nn.ModuleDict({"encoder": copy.deepcopy(model)})
-    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shifts .*'encoder\.layers\.0\.feed_forward'"):
+    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shift .*'encoder\.layers\.0\.feed_forward'"):
         model.save_pretrained(tmp_path)
-    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shifts"):
+    with pytest.warns(UserWarning, match=r"HubertModel .* 1 temporal shift"):
         whole.state_dict()
     settings = temporal_shift_settings(model)
     restored = restore_temporal_shifts(transformers.HubertModel.from_pretrained(tmp_path), settings)
