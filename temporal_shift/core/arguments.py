@@ -198,7 +198,7 @@ def check_bounds(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, g
     if tuple(bounds.shape) != batch[: bounds.dim()]:
         allowed = " or ".join(str(batch[:dims]) for dims in range(len(batch) + 1))
         raise ValueError(
-            f"lengths must have the first batch dims of x {tuple(x.shape)}, shape {allowed}, got {tuple(bounds.shape)}"
+            f"lengths must have shape {allowed}, the first batch dims of x {tuple(x.shape)}, got {tuple(bounds.shape)}"
         )
     return bounds
 

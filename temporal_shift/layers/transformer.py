@@ -56,6 +56,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
             ``"replace"`` gets a ``src_mask`` without ``is_causal``; if ``is_causal`` and the shift reads the future; if
             ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, is on another device, or
             is passed with a nested ``src``.
+        AssertionError: At construction, if ``nhead`` does not divide ``d_model``.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
@@ -230,6 +231,7 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
         TypeError: As :class:`ShiftTransformerLayer`.
         ValueError: As :class:`ShiftTransformerLayer`, and if ``max_frames`` is less than 1; when called, if a sequence
             is longer than ``max_frames``, or if ``is_causal`` without a ``src_mask``.
+        AssertionError: As :class:`ShiftTransformerLayer`.
 
     Example:
         >>> layer = RelativeTransformerLayer(32, 4, batch_first=True, max_frames=50)
