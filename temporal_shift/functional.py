@@ -47,8 +47,8 @@ def temporal_shift(
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
         stride: Frames by which they move, in ``[-2**62, 2**62]``. Negative values swap past and future, and 0 moves
-            nothing. With ``L`` or more frames, the moved channels contain only padding, unless it is ``"circular"``.
-            Default: 1.
+            nothing. With ``L`` or more frames, the moved channels contain only padding, unless ``padding_mode`` is
+            ``"circular"``. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
         padding_mode: What is read outside a sequence: ``"zeros"`` (default, as in the paper), ``"replicate"`` (the
             first or last frame), or ``"circular"`` (the other end).

@@ -77,12 +77,12 @@ def ragged_dim(nested: Any) -> int:
 
 
 def pre_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch does not list them."""
+    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch has no API for this."""
     return module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs
 
 
 def forward_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    """The forward hooks of ``module`` by key, then the tables of their options. torch does not list them."""
+    """The forward hooks of ``module`` by key, then the tables of their options. torch has no API for this."""
     return module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called
 
 

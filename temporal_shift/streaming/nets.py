@@ -90,7 +90,7 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         True
     """
     live = chained(stages_of(net), state)
-    if state is None:  # a server may create a stream from a state for each chunk, so that must be fast
+    if state is None:  # a server may create a stream from a state for each chunk, so this must be fast
         check_against_whole(net, chained(stages_of(net)))
     return live
 
@@ -304,7 +304,7 @@ def _check_state(state: Any) -> None:
 
 
 def _kind(value: Any) -> str:
-    """A number, or the type of another value; both of them for the parts of a pair."""
+    """Describe a value without its elements: a number, the name of a type, or the two parts of a pair."""
     if isinstance(value, (tuple, list)):
         return (
             f"({', '.join(map(_kind, value))})"

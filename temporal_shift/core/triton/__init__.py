@@ -1,4 +1,4 @@
-"""The GPU backend. One kernel shifts and adds the residual, so ``shift`` writes no intermediate result.
+"""The GPU backend. One kernel shifts and adds the residual in one pass.
 
 Imported on the first shift of a CUDA or ROCm tensor, or by ``temporal-shift env``. With ``TRITON_INTERPRET=1`` the
 kernel also runs on CPU tensors, slowly, for tests without a GPU. A shift does not wait for the device.

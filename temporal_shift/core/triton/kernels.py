@@ -5,8 +5,8 @@ sequence is the frames ``begin:end``. A group of channels reads ``step`` frames 
 
 An element of the batch is a list of rows, and a row is a list of vectors. If channels are contiguous, a row is a frame,
 a vector has up to 16 bytes, and a program moves consecutive vectors, which may start and end within a row. If frames
-are contiguous, a row is a channel, a vector has up to 256 elements, and a program moves a vector of each of several
-rows.
+are contiguous, a row is a channel, a vector has up to 256 elements or words, and a program moves a vector of each of
+several rows.
 """
 
 from __future__ import annotations
