@@ -1,4 +1,4 @@
-"""Benchmarks of the package: ``python -m benchmarks COMMAND [--help]``. Without a command, it lists them."""
+"""Benchmarks of the package: ``python -m benchmarks COMMAND``. ``python -m benchmarks --help`` lists the commands."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from importlib import import_module
 
 from . import runner
 
-COMMANDS = {  # name: (module and function, what it does); imported on use, as each needs other packages
+COMMANDS = {  # name: (module and function, summary); each is imported on use, because it may need further packages
     "all": ("runner:run_all", "run the suites op, layers, kernels, host, recipe and package"),
-    "gpu": ("gpu:main", "run the tests and the suites on a GPU, in at most ten minutes"),
+    "gpu": (
+        "gpu:main",
+        "run tests and the suites host, op, layers and training on a GPU, in about ten minutes",
+    ),
     "fusion": ("fusion:main", "list the kernels that torch.compile generates for a shift and its neighbours"),
     "compare": ("compare:main", "compare two records of one suite"),
     "real-speech": ("real_speech:main", "write the records of experiments on real speech"),
     "cross-corpus": ("cross_corpus:main", "test a model on another corpus"),
-    "pages": ("report.pages:main", "write the tables and figures of the records into README and the docs"),
+    "pages": ("report.pages:main", "write the tables, figures and badges of the records into README and the docs"),
 }
 SUITES = {
     "op": "time and memory of the shift, compared with a copy and with other implementations",
     "layers": "time and memory of the layers, compared with PyTorch's and the published ones",
     "kernels": "registers, instructions and memory traffic of the GPU kernels; needs no GPU",
-    "host": "CPU time of an eager call on a GPU; needs no GPU",
-    "recipe": "what the feature cache saves, its peak memory, and the FLOP of the paper's experiment",
+    "host": "time that the host spends on an eager call; needs no GPU",
+    "recipe": "speed and peak memory of the feature cache, overhead of the trainer, FLOP of the paper's experiment",
     "package": "import time, size of the wheel, time until the quickstart's first run",
-    "training": "a few training steps of each layer (`all` does not run it)",
+    "training": "a few training steps of ShiftConv, ShiftLSTM and ShiftTransformerLayer (`all` does not run it)",
 }
 
 

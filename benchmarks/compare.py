@@ -1,10 +1,16 @@
-"""Compare two records of one suite: which rows became slower or faster, and which differences are noise.
+"""Compare two records of one suite: which rows became slower, faster, larger or smaller, and which changes are noise.
 
-Absolute times of two runs are not comparable, as other work slows the machine. The ratio of our time to the other
-implementations in the same run is. A *change* is this ratio in B divided by the one in A. Its 95 % interval covers two
-kinds of noise: within a run, estimated by resampling the rounds, and between runs, estimated from the changes of the
-other implementations, which have the same code in both. It is corrected for the number of rows (Bonferroni). If it
-excludes 1, the row is slower or faster; otherwise the difference is noise.
+Times: other work on the machine slows all implementations of a run, so our time is first divided by the geometric mean
+of the other times in the same round. B / A is the median of these ratios in B, divided by the median in A. A row
+without other implementations is compared by its time, which is only meaningful if the machine was equally busy.
+
+The 95 % interval of B / A covers two kinds of noise: within a run, estimated by resampling the rounds, and between
+runs, estimated from the changes of the other implementations, which are assumed to have the same code in both runs. It
+is corrected for the number of rows (Bonferroni). A row is slower or faster if its interval excludes 1.
+
+Memory: B / A is the ratio of bytes. A row is larger or smaller if the bytes differ by more than a factor of 1.05.
+
+Counts that differ are listed. Other rows, such as the bandwidth, are not compared.
 """
 
 from __future__ import annotations
@@ -28,14 +34,14 @@ from .measure.measurements import Line
 from .report.tables import quantity
 
 RESAMPLES = 4000
-ERROR = 0.05  # family-wise, over all rows
-MEMORY_NOISE = 1.05  # peak memory is counted in pages and varies by a few of them
-SAME = ("suite", "what", "setting", "timer", "form", "shape", "dtype", "unit")
+ERROR = 0.05  # family-wise error rate over all rows with times
+MEMORY_NOISE = 1.05  # factor; peak memory is counted in pages and varies by a few pages
+SAME = ("suite", "what", "setting", "timer", "form", "shape", "dtype", "unit")  # fields that identify a row
 
 
 @dataclass(frozen=True)
 class Change:
-    """The ratio B / A of one row, each relative to the other implementations, with its interval."""
+    """The ratio B / A of one row, and the range of values that the noise allows."""
 
     before: Line
     after: Line
@@ -79,17 +85,26 @@ def main(argv: list[str]) -> None:
         console.print(line, highlight=False)
     worse = [change for change in changes if change.is_regression]
     better = [change for change in changes if change.ratio < 1 and change.verdict != "noise"]
-    console.print(f"{len(worse)} of {len(changes)} rows regressed, {len(better)} improved, the others are noise")
+    noise = len(changes) - len(worse) - len(better)
+    console.print(f"rows: {len(changes)} (regressed: {len(worse)}, improved: {len(better)}, noise: {noise})")
     sys.exit(1 if worse else 0)
 
 
 def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Change], list[str]]:
-    """Return notes on versions, the change of each row, and a line for each count that differs.
+    """Return notes on commits and versions, the changes of times and memory, and a line for each count that differs.
+
+    Counts of the growth of time are ignored.
 
     Raises:
-        ValueError: If the records have different devices or numbers of threads, or no row in common.
+        ValueError: If the records have no row in common, or measurements with different devices or numbers of threads.
     """
     pairs = _pairs(before, after, "measurement")
+    if not pairs and not _pairs(before, after, "count"):
+        suites = [", ".join(sorted({line["suite"] for line in lines})) or "no suite" for lines in (before, after)]
+        raise ValueError(
+            f"A and B must have a row in common (the same {', '.join(SAME)}), "
+            f"got rows of {suites[0]} in A and rows of {suites[1]} in B"
+        )
     for name in ("device", "threads") if pairs else ():
         was, is_now = ({str(line.get(name)) for line in lines} for lines in (before, after))
         if was != is_now:
@@ -102,8 +117,6 @@ def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Cha
     for name in sorted(versions[0].keys() | versions[1].keys()):
         if versions[0].get(name) != versions[1].get(name):
             notes.append(f"{name}: {versions[0].get(name)} in A, {versions[1].get(name)} in B; this affects all rows")
-    if not pairs and not _pairs(before, after, "count"):
-        raise ValueError("the records have no row in common; they must be of the same suite and settings")
     timed = [pair for pair in pairs if pair[0]["unit"] == "s"]
     return notes, [*_changes(timed), *_memory_changes(pairs)], list(_other_counts(before, after))
 
@@ -131,7 +144,7 @@ def _changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
 
 
 def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
-    """The standard deviation of the change of the other implementations, and their number."""
+    """Return the root mean square of the log changes of the other implementations, and the number of changes."""
     changes = []
     for before, after in pairs:
         for form in before["samples"].keys() & after["samples"].keys() - {before["form"]}:
@@ -144,7 +157,10 @@ def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
 
 
 def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
-    """By round, the logarithm of a form's time over the geometric mean of the others, or of its time if it is alone."""
+    """For each round, the logarithm of a form's time divided by the geometric mean of the other times.
+
+    ``without`` is a form to ignore. If there are no other times, the logarithm of the form's own time.
+    """
     samples = line["samples"]
     others = [samples[name] for name in samples if name not in (form, without)]
     rounds = zip(samples[form], *others, strict=True)
@@ -152,7 +168,7 @@ def _against_the_others(line: Line, form: str, without: str | None = None) -> li
 
 
 def _memory_changes(pairs: list[tuple[Line, Line]]) -> Iterator[Change]:
-    """Changes of memory, which has no rounds: a factor below ``MEMORY_NOISE`` is noise."""
+    """Changes of memory. There is one sample per run, so a factor of at most ``MEMORY_NOISE`` is taken as noise."""
     for before, after in pairs:
         if before["unit"] == "B" and before["median"]:
             ratio = after["median"] / before["median"]
@@ -171,12 +187,12 @@ def _other_counts(before: list[Line], after: list[Line]) -> Iterator[str]:
 
 
 def table_of(changes: list[Change]) -> Table:
-    """One row for each row that both records have."""
+    """One row per change. Memory has no interval."""
     rows = []
     for change in changes:
         line = change.before
         where = ", ".join(filter(None, (line["setting"], " x ".join(map(str, line["shape"])))))
         medians = [quantity(of["median"], of["unit"]) for of in (change.before, change.after)]
-        interval = f"[{change.low:.2f}, {change.high:.2f}]"
+        interval = "" if line["unit"] == "B" else f"[{change.low:.2f}, {change.high:.2f}]"
         rows.append((line["what"], where, *medians, f"{change.ratio:.3f}", interval, change.verdict))
-    return Table(("benchmark", "setting", "A", "B", "B / A, relative", "95 % interval", "result"), rows)
+    return Table(("benchmark", "setting", "A", "B", "B / A", "95 % interval", "result"), rows)

@@ -1,8 +1,9 @@
 """``python -m benchmarks cross-corpus``: test a model on a corpus that it was not trained on.
 
 The reader of the corpus is detected automatically. Utterances with labels that are not classes of the model are
-skipped. Each utterance is one clip, as in training. The model also predicts two sounds without speech, silence and
-white noise. The record has one line with WA, UA, ECE and the confusion counts, and one line for each sound.
+skipped. Each utterance is one clip, as in training. The model also gets two sounds without speech, silence and white
+noise. The record has one line with WA, UA, ECE and the confusion counts of the corpus, and one line with the
+probabilities for each sound.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def lines_of(model: Path, corpus: Path) -> Iterator[Line]:
     """The lines of the record of a model on a corpus.
 
     Raises:
-        RecipeError: If no utterance of the corpus has a label that is a class of the model.
+        RecipeError: If the model or the corpus cannot be read, or no label of the corpus is a class of the model.
     """
     recognizer = Recognizer.load(str(model))
     head = {
@@ -81,7 +82,7 @@ def _scores(recognizer: Recognizer, corpus: Path) -> Line:
     chosen = [each for each in everything.utterances if each.label in labels]
     if not chosen:
         raise RecipeError(
-            f"labels of the corpus must include one of {', '.join(labels)}, got {', '.join(everything.labels)}"
+            f"the labels of {corpus} must include one of {', '.join(labels)}, got {', '.join(everything.labels)}"
         )
     clips = [read_clip(each.path, recognizer.window) for each in chosen]
     batches = [np.stack(clips[start : start + _BATCH]) for start in range(0, len(clips), _BATCH)]

@@ -1,7 +1,7 @@
-"""``python -m benchmarks fusion``: list the kernels that ``torch.compile`` generates for a shift and its neighbours.
+"""``python -m benchmarks fusion``: list the kernels that ``torch.compile`` generates for shifts and other operations.
 
 Needs no GPU: the command traces each function on the CPU, moves the graph to a fake H100 and lets Inductor generate
-its code, which does not run. It uses internals of torch 2.13.
+code for it. The code does not run. The command uses internals of torch 2.13.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], int]]:
 def launches(function: Callable[..., Tensor], inputs: int) -> list[tuple[str, float | None]]:
     """The launches of the compiled function in order: Triton kernels and library calls.
 
-    A kernel comes with the number of elements that it computes, as a share of the elements of ``SHAPE``.
+    Each launch has its name and, for a kernel, the size of its index space, divided by the number of elements of
+    ``SHAPE``. A library call has ``None`` instead.
     """
     source = inductor_code(graph_of(function, [torch.randn(SHAPE) for _ in range(inputs)]))
     found = re.findall(r"(triton_\w+)\.run\((.*), stream=|(extern_kernels\.\w+)\(", source[source.index("def call") :])
@@ -151,4 +152,4 @@ def main(argv: list[str]) -> None:
     for name, (function, inputs) in cases().items():
         print(name)
         for launch, elements in launches(function, inputs):
-            print(f"    {launch}" if elements is None else f"    {launch}: {elements:.3g} of the elements of x")
+            print(f"    {launch}" if elements is None else f"    {launch}: {elements:.3g} × the elements of x")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks gpu``: run the tests and benchmarks that need a GPU, in at most ten minutes.
+"""``python -m benchmarks gpu``: run tests and benchmarks on a GPU, by default in at most ten minutes.
 
 Requires only torch, triton, numpy, pytest and hypothesis. Each step runs in a new process, so a step that fails,
 crashes or times out does not stop the others. The record and the page are rewritten after each step.
@@ -45,14 +45,14 @@ _SUMMARY = re.compile(
 
 @dataclass
 class Step:
-    """A command with its time limit in seconds and the file name of its record."""
+    """A command and its outcome."""
 
     name: str
     command: list[str]
-    limit: float
-    record: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-    outcome: str = ""
+    limit: float  # seconds
+    record: str | None = None  # file name
+    environment: dict[str, str] = field(default_factory=dict)  # additional variables
+    outcome: str = ""  # a step that already has an outcome does not run
     seconds: float = 0.0
     output: list[str] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--interpret",
         action="store_true",
-        help="run every step on a CPU with Triton's interpreter and small inputs; its times mean nothing",
+        help="try the command without a GPU: Triton's interpreter and small inputs; the times mean nothing",
     )
     options = parser.parse_args(argv)
     if unknown := set(options.steps or ()) - STEPS.keys():
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
     environment = {**record_file.environment(device), "driver": _driver()}
     steps = [step for name in options.steps or STEPS for step in STEPS[name](device, options.out)]
     say = Clock(started)
-    say(f"{environment['device']}, torch {torch.__version__}, {len(steps)} steps, at most {options.minutes:g} minutes")
+    say(f"{environment['device']}, torch {torch.__version__}, steps: {len(steps)}, time limit: {options.minutes:g} min")
     done: list[Step] = []
     for step in steps:
         done.append(step)
@@ -107,7 +107,8 @@ def main(argv: list[str]) -> None:
             step.outcome = step.outcome or "stopped"
             _write(options.out, environment, done, say)
     failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
-    say(f"{len(done) - len(failed)} of {len(done)} steps passed; record and page: {options.out / 'gpu'}.*")
+    passed = sum(step.outcome == PASSED for step in done)
+    say(f"steps: {len(done)} (passed: {passed}, failed: {len(failed)}); record and page: {options.out / 'gpu'}.*")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
@@ -177,7 +178,7 @@ def _compute_sanitizer() -> str | None:
 
 
 def _driver() -> str | None:
-    """GPU name, driver version, memory and power limit as ``nvidia-smi`` reports them."""
+    """GPU name, driver version, memory and power limit from ``nvidia-smi``, or ``None`` if it fails."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,power.limit", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
@@ -186,7 +187,7 @@ def _driver() -> str | None:
 
 
 def _run(step: Step, left: float, out: Path, say: Clock) -> None:
-    """Run a step; print its output and write it to a log file."""
+    """Run a step, print its output and write it to a log file. A step with an outcome or without time does not run."""
     if not step.outcome and left < 5:
         step.outcome = "no time left"
     if step.outcome:
@@ -249,7 +250,7 @@ def _write(out: Path, environment: Line, done: list[Step], say: Clock) -> None:
     try:
         page = page_of(environment, done, of_suites)
     except Exception as error:  # keep the record even if the page fails
-        say(f"no page: {error!r}")
+        say(f"the page was not written: {error!r}")
         return
     with atomic_write(out / "gpu.md") as file:
         file.write(page.encode())
@@ -276,9 +277,11 @@ def page_of(environment: Line, done: list[Step], of_suites: dict[str, list[Line]
     for name, lines in of_suites.items():
         goals = of_kind(lines, "goal")
         held = sum(goal["held"] for goal in goals)
-        parts.append(f"## {name}\n\n{held} of {len(goals)} goals met.")
-        if name in ("op", "layers"):
-            parts.append(f"In brackets: time / floor, and {tables.PEER} / ours, where measured.")
+        parts.append(f"## {name}\n\nGoals met: {held} of {len(goals)}.")
+        if name == "op":
+            parts.append(f"In brackets: ours / floor, and {tables.PEER} / ours, where measured.")
+        elif name == "layers":
+            parts.append("In brackets: ours / floor, where measured.")
         parts += [table.markdown() for table in tables.of_suite(lines)]
     return "\n\n".join(parts) + "\n"
 

@@ -1,8 +1,8 @@
 """``python -m benchmarks real-speech``: write the records of experiments on real speech.
 
 RESULTS is the results folder of an experiment in ``examples/real-speech``, written by ``temporal-shift ser run`` or
-``ser ablate``. The record ``OUT/NAME.jsonl`` has the name of the folder. ``python -m benchmarks pages`` then updates
-the tables in the docs.
+``temporal-shift ser ablate``. The record ``OUT/NAME.jsonl`` has the name of the folder. ``python -m benchmarks pages``
+then updates the tables in the docs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", type=Path, nargs="+", help="results folder of an experiment")
+    parser.add_argument("results", metavar="RESULTS", type=Path, nargs="+", help="results folder of an experiment")
     parser.add_argument(
         "--out", type=Path, default=real_speech.FOLDER, help="folder for the records (default: %(default)s)"
     )
@@ -34,4 +34,4 @@ def main(argv: list[str]) -> None:
             parser.error(str(error))
         path = options.out / f"{root.resolve().name}.jsonl"
         record_file.write(path, lines)
-        print(f"{path}: {sum(line['kind'] == 'run' for line in lines)} runs")
+        print(f"{path}: runs: {sum(line['kind'] == 'run' for line in lines)}")

@@ -1,4 +1,4 @@
-"""Run a suite: measure, print the tables, and write the record, the tables and the plots."""
+"""Run suites: measure, print the tables, and write the record, the tables and the plots."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .measure.devices import INTERPRETER
 from .measure.measurements import Line
 from .report import tables
 
-SUITES = ("op", "layers", "kernels", "host", "recipe", "package")  # of the command `all`
+SUITES = ("op", "layers", "kernels", "host", "recipe", "package")  # the suites that `all` runs
 OUT = Path("results/benchmarks")
 
 
 def run(suite: str, argv: list[str]) -> None:
-    """Run one suite in this process."""
+    """Run one suite in this process, with the command-line options ``argv``."""
     module = import_module(f"benchmarks.suites.{suite}")
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {suite}",
@@ -35,7 +35,7 @@ def run(suite: str, argv: list[str]) -> None:
     device = getattr(options, "device", None)
     if device == "cuda" and not torch.cuda.is_available():
         other = parser.get_default("device")
-        parser.error(f"--device must be {other} on this machine, got cuda: torch.cuda.is_available() is False")
+        parser.error(f"--device cuda requires a GPU, but torch.cuda.is_available() is False; use --device {other}")
     if device == INTERPRETER and not devices.is_interpreting():
         parser.error("--device interpreter requires TRITON_INTERPRET=1 in the environment")
     record_file.make_folder(options.out, parser)
@@ -56,7 +56,7 @@ def run(suite: str, argv: list[str]) -> None:
     tables.write(options.out / f"{name}.md", lines)
     _draw(options.out, name, lines)
     held = sum(goal["held"] for goal in goals)
-    print(f"{held} of {len(goals)} goals met; record, tables and plots: {options.out / name}.*")
+    print(f"goals met: {held} of {len(goals)}; results: {options.out / name}*")
 
 
 def _print_tables(lines: list[Line]) -> None:
@@ -65,7 +65,7 @@ def _print_tables(lines: list[Line]) -> None:
     except ImportError:
         print("\n\n".join(table.markdown() for table in tables.of_suite(lines)))
         return
-    console = Console(width=max(Console().width, 160))  # the width of the tables
+    console = Console(width=max(Console().width, 160))  # the tables are wide
     for table in tables.of_suite(lines):
         console.print(table.for_terminal(), "")
 
@@ -74,13 +74,13 @@ def _draw(folder: Path, name: str, lines: list[Line]) -> None:
     try:
         from .report import plots
     except ImportError as error:
-        print(f"no plots: {error}")
+        print(f"the plots were not drawn: {error}")
         return
     plots.write(folder, name, lines)
 
 
 def run_all(argv: list[str]) -> None:
-    """Run every suite, one after another, each in a new process."""
+    """Run the suites op, layers, kernels, host, recipe and package, each in a new process, until one fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=run_all.__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and few rounds, for a test: the figures mean nothing"
@@ -91,9 +91,9 @@ def run_all(argv: list[str]) -> None:
     started = time.monotonic()
     for suite in SUITES:
         given = ["--out", str(options.out), *(["--quick"] if options.quick else [])]
-        if subprocess.run([sys.executable, "-m", "benchmarks", suite, *given]).returncode:
-            sys.exit(f"python -m benchmarks {suite} failed; the records of the suites before it are in {options.out}")
-    print(f"all suites finished in {(time.monotonic() - started) / 60:.1f} minutes; results: {options.out}")
+        if status := subprocess.run([sys.executable, "-m", "benchmarks", suite, *given]).returncode:
+            sys.exit(f"python -m benchmarks {suite} failed with exit status {status}; later suites did not run")
+    print(f"finished in {(time.monotonic() - started) / 60:.1f} min; results: {options.out}")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:

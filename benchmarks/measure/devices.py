@@ -1,4 +1,4 @@
-"""The values of ``--device``: a CPU, a GPU, or Triton's interpreter on a CPU."""
+"""Devices of benchmarks: a CPU, a GPU, or Triton's interpreter on a CPU."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ DEVICES = ("cpu", "cuda", INTERPRETER)
 
 
 def tensor_device(device: str) -> str:
-    """Return the torch device of the tensors."""
+    """Return the torch device of the tensors; the interpreter uses tensors on the CPU."""
     return "cpu" if device == INTERPRETER else device
 
 
 def is_interpreting() -> bool:
-    """Whether Triton interprets kernels. It reads the variable when it is imported."""
+    """Whether Triton interprets kernels: ``TRITON_INTERPRET`` is 1. Triton reads the variable on import."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -26,7 +26,8 @@ def use(device: str) -> None:
     """
     if device == INTERPRETER:
         if not is_interpreting():
-            raise ValueError("TRITON_INTERPRET must be 1 in the environment for --device interpreter")
+            value = os.environ.get("TRITON_INTERPRET")
+            raise ValueError(f"TRITON_INTERPRET must be 1 for --device interpreter, got {value!r}")
         from temporal_shift.core import dispatch
 
         dispatch.triton_devices = {"cuda", "cpu"}

@@ -1,4 +1,4 @@
-"""Rows that fail: on a GPU, where time is limited, the other rows are still measured."""
+"""Handling of failed rows: on a GPU, where time is limited, the other rows are still measured."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ Found = TypeVar("Found")
 
 
 class Failures:
-    """Collects errors on a GPU and raises one at the end. On a CPU, errors are raised immediately."""
+    """Prints and collects the errors of rows, and raises one error for all of them at the end.
+
+    On the device "cpu", errors are raised immediately.
+    """
 
     def __init__(self, device: str) -> None:
         self._device = device
         self._errors: list[str] = []
 
     def caught(self, make: Callable[[], Iterable[Found]]) -> Iterator[Found]:
-        """Yield the results of ``make`` until it fails."""
+        """Yield the results of ``make`` until it fails. Its error is raised on a CPU, and collected otherwise."""
         if self._device == "cpu":
             yield from make()
             return
@@ -28,6 +31,6 @@ class Failures:
             self._errors.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
 
     def check(self) -> None:
-        """Raise a RuntimeError if anything failed."""
+        """Raise a RuntimeError if an error was collected."""
         if self._errors:
-            raise RuntimeError(f"{len(self._errors)} benchmarks failed: {'; '.join(self._errors)}")
+            raise RuntimeError(f"failed benchmarks: {len(self._errors)} ({'; '.join(self._errors)})")

@@ -1,4 +1,4 @@
-"""Lower bounds of a shift: a copy of the same size, and the memory bandwidth of the machine."""
+"""References for the time of a shift: copies of the same size, and the memory bandwidth of the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .devices import tensor_device
 from .measurements import Measurement
 from .timing import Functions, sampled
 
-BEYOND_CACHES = 256 << 20  # bytes; the last-level cache of a server has tens of MiB
+BEYOND_CACHES = 256 << 20  # bytes; larger than the last-level cache of most machines
 
 
 def bandwidth(device: str, seconds: float) -> Measurement:

@@ -1,8 +1,8 @@
-"""Three timers for calls on a GPU. Several functions take turns.
+"""Three timers for calls on a GPU. The functions take turns.
 
 - Wall clock: calls in a loop, then one synchronization. It measures the slower of host and device.
-- Device: between two CUDA events, with a cold cache. The GPU is kept busy until the host has queued the call.
-- CUDA graph: captured calls, without Python and with a warm cache.
+- Device: the time between two CUDA events, with a cold cache. The GPU is kept busy while the host queues the call.
+- CUDA graph: replayed calls, without Python and with a warm cache.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Samples = dict[str, list[float]]
 WALL, DEVICE, GRAPH = "wall clock", "device", "CUDA graph"
 GPU_TIMERS = (WALL, DEVICE, GRAPH)
 _LONG = 0.1  # seconds
-_FLUSHED = 256 << 20  # bytes; larger than the caches
+_FLUSHED = 256 << 20  # bytes; larger than a GPU's caches
 _CYCLES = 2e9  # clock cycles per second of a fast GPU
 
 
 class Machine(Protocol):
     """Interface of a GPU for the timers."""
 
-    rounds: int  # minimum
+    rounds: int  # minimum number of rounds; slow functions need only 3
     trials: int  # calls to estimate the time of a call
 
     def synchronize(self) -> None: ...
@@ -40,7 +40,7 @@ class Machine(Protocol):
 
 
 def gpu_samples(functions: Functions, timer: str, *, device: str, seconds: float) -> Samples:
-    """Seconds per call of each function. Functions that a CUDA graph cannot capture are left out of that timer."""
+    """Seconds per call of each function. The timer ``GRAPH`` leaves out functions that cannot be captured."""
     machine = InterpretedGpu() if device == INTERPRETER else Gpu()
     for function in functions.values():  # warm-up: compile, fill the allocator's cache
         for _ in range(machine.trials):
@@ -82,7 +82,7 @@ def _seconds(function: Callable[[], object], machine: Machine, calls: int) -> fl
 
 
 def _device(function: Callable[[], object], machine: Machine) -> _Way:
-    took = _seconds(function, machine, machine.trials)  # at least the time of the host
+    took = _seconds(function, machine, machine.trials)  # not less than the time of the host
 
     def run() -> float:
         machine.synchronize()
@@ -118,7 +118,7 @@ def _graph(function: Callable[[], object], machine: Machine) -> _Way | None:
 
 class Gpu:
     rounds, trials = 15, 3
-    _flushing: torch.Tensor | None = None  # one per process
+    _flushing: torch.Tensor | None = None  # one buffer per process
 
     def synchronize(self) -> None:
         torch.cuda.synchronize()
@@ -135,7 +135,7 @@ class Gpu:
         return torch.cuda.Event(enable_timing=True)
 
     def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
-        """Capture on a side stream after a warm-up. ``torch.cuda.graph`` is not used, as it empties the caches."""
+        """Capture on a side stream after a warm-up. ``torch.cuda.graph`` also empties the allocator's cache."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -153,7 +153,7 @@ class Gpu:
 
 
 class InterpretedGpu:
-    """Runs the same steps on a CPU, for tests. The figures mean nothing."""
+    """Runs the timers on a CPU, for tests. The figures mean nothing."""
 
     rounds, trials = 1, 1
 

@@ -1,4 +1,4 @@
-"""Growth of the time of a shift with each dimension: the exponent of a power law, fitted to medians."""
+"""Growth of the time of a shift with each dimension, ``n_div`` and ``stride``: a power law, fitted to medians."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ ARGUMENTS = {"n_div": (4, 8, 16, 32), "stride": (1, 2, 4, 8)}
 
 
 def measure_growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
-    """Yield a line per dimension: seconds at each size, and the exponent with its standard error."""
+    """Yield a count per dimension, then one for ``n_div`` and one for ``stride``.
+
+    Each has the seconds at each size and the exponent with its standard error. Dimensions also have those figures for a
+    clone.
+    """
     for dim, sizes in (QUICK if quick else SHAPES).items():
         with torch.inference_mode():
             inputs = {size: torch.randn(shape, device=device) for size, shape in sizes.items()}

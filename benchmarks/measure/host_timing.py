@@ -1,4 +1,4 @@
-"""The time that the host spends on a call. Several functions take turns."""
+"""The time that the host spends on a call. The functions take turns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 from .timing import Functions, Samples, hold_freed_memory
 
-BATCH = 50  # consecutive calls: few enough for the launch queue of a GPU, about a thousand
+BATCH = 50  # consecutive calls; the launch queue of a GPU holds about a thousand
 
 
 def host_time(functions: Functions, *, seconds: float, device: str) -> Samples:
     """Host seconds per call of each function: CPU time of this thread with the stub, wall-clock time with a GPU.
 
-    On a GPU, each batch of calls starts with an empty queue and does not wait for the device.
+    On a GPU, the device is synchronized before each batch of calls, and the batch does not wait for the device.
     """
     on_gpu = device == "cuda"
     if not on_gpu:

@@ -1,4 +1,4 @@
-"""Results of a suite: measurements with samples, exact counts, and goals with a bound."""
+"""Results of a suite: measurements with samples, counts without samples, and goals with a bound."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Line = dict[str, Any]  # one line of a record
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound on a figure. ``what`` is the ratio or the unit."""
+    """A bound on a figure."""
 
-    what: str
+    what: str  # name of the figure
     measured: float
     bound: float
     least: bool = False  # True: a lower bound, False: an upper bound
@@ -34,7 +34,7 @@ class Goal:
 
 @dataclass
 class Measurement:
-    """Samples of several forms, ours among them. Samples with the same index come from the same round."""
+    """Samples of one or several forms. Samples with the same index come from the same round."""
 
     what: str
     samples: dict[str, list[float]]
@@ -45,7 +45,7 @@ class Measurement:
     floor: str | None = None  # the form that is a lower bound, such as a copy
     figures: dict[str, float] = field(default_factory=dict)  # further results
     form: str = OURS  # the form that the row is about
-    timer: str | None = None  # on a GPU, which has several timers
+    timer: str | None = None  # the timer on a GPU; None on a CPU
     missing: Sequence[str] = ()  # forms that this timer cannot measure
     goals: list[Goal] = field(default_factory=list)
     kind = "measurement"
@@ -55,11 +55,11 @@ class Measurement:
 
     @property
     def to_floor(self) -> float:
-        """Ratio to the floor."""
+        """The median divided by the median of the floor."""
         return self.median() / self.median(self.floor)
 
     def to_peer(self, form: str) -> float:
-        """Ratio of another form to ours."""
+        """The median of another form divided by ours."""
         return self.median(form) / self.median()
 
     def line(self) -> Line:
@@ -85,7 +85,7 @@ class Measurement:
 
 @dataclass
 class Count:
-    """Figures without noise."""
+    """Figures without samples, such as sizes, FLOP or fitted exponents."""
 
     what: str
     figures: dict[str, Any]
@@ -101,13 +101,13 @@ class Count:
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """The 5th, 25th, 75th and 95th percentile."""
+    """The 5th, 25th, 75th and 95th percentiles."""
     cuts = statistics.quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
     return {name: cuts[place] for name, place in (("5", 0), ("25", 4), ("75", 14), ("95", 18))}
 
 
 def joined(values: Sequence[float]) -> list[float]:
-    """At most ``MAX_SAMPLES`` values: medians of neighbouring rounds, so samples of two forms stay paired."""
+    """Merge samples into at most ``MAX_SAMPLES`` medians of neighbouring rounds. Samples of two forms stay paired."""
     groups = min(len(values), MAX_SAMPLES)
     edges = [round(len(values) * group / groups) for group in range(groups + 1)]
     return [statistics.median(values[start:stop]) for start, stop in pairwise(edges)]

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-NO_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # larger blocks are returned to the system when freed
+NO_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # bytes; larger blocks are returned to the system when freed
 
 
 def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dict[str, int]:
-    """Peak memory of each statement in bytes, minus the memory before it; on a CPU of Linux only, else empty.
+    """Peak memory of each statement in bytes, minus the memory before it. On a CPU without Linux, the result is empty.
 
-    The statements run in a new process that returns freed memory to the system, so earlier allocations and heap
-    fragmentation do not count. Each statement runs once for warm-up.
+    ``setup`` is the code that runs before the statements. All run in a new process that returns freed memory to the
+    system, so earlier allocations and heap fragmentation do not count. Each statement runs once for warm-up.
     """
     if device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return {}
@@ -31,7 +31,7 @@ def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dic
 
 
 def report(functions: Mapping[str, Callable[[], object]], device: str) -> None:
-    """Print the peaks as JSON; runs in the new process."""
+    """Print the peaks as JSON. This function runs in the new process."""
     peak = _peak_on_gpu if device == "cuda" else _peak
     found = {}
     for name, function in functions.items():

@@ -1,7 +1,7 @@
-"""Shift slices of a larger tensor with invalid bounds: ``python -m benchmarks.measure.odd_bounds``.
+"""Shift slices of a larger tensor with valid and invalid bounds: ``python -m benchmarks.measure.odd_bounds [DEVICE]``.
 
-``python -m benchmarks gpu`` runs it, also under ``compute-sanitizer``. The exit status is 1 if memory around the tensor
-changes, or if results with valid bounds differ from the graph form on the CPU.
+``python -m benchmarks gpu`` runs this module, also under ``compute-sanitizer``. The exit status is 1 if memory around
+the tensor changes, or if results with valid bounds or none differ from the graph form on the CPU.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(device: str) -> None:
                 shifted = _as_a_graph(big[AROUND : AROUND + FRAMES], given, name, tensor)
                 expected = {"shift": shifted, "sum": shifted + big[AROUND : AROUND + FRAMES], "in place": shifted}
                 wrong += [f"{case}: {form}" for form in found if not torch.equal(found[form].cpu(), expected[form])]
-    print(f"{len(wrong)} wrong: {'; '.join(wrong)}" if wrong else "values and memory around the tensor are correct")
+    print(f"wrong: {len(wrong)} ({'; '.join(wrong)})" if wrong else "values and memory around the tensor are correct")
     sys.exit(bool(wrong))
 
 

@@ -1,7 +1,8 @@
 """Other implementations of the shift and its layers, to compare outputs and times with ours.
 
-Every shift takes ``(B, L, D)``, pads with zeros, and moves ``groups``: ``[(channels, frames), ...]`` over all channels.
-Implementations on PyPI are called; the published ones are rewritten here from the code of their papers.
+Every shift takes ``(B, L, D)``, pads with zeros, and moves ``groups``, a list of ``(channels, frames)`` over all
+channels. x-transformers is called if it is installed. The published implementations are rewritten here from the code of
+their papers.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def slice_assignment(x: Tensor, groups: Groups) -> Tensor:
 
 
 def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
-    """``shift`` of x-transformers (pads one end, crops the other) for each split, then ``cat``, as its ShiftTokens."""
+    """As ShiftTokens of x-transformers: its ``shift`` (pads one end, crops the other) of each split, then ``cat``."""
     shift = _shift_of_x_transformers()
     parts = x.split([channels for channels, _ in groups], dim=-1)
     return torch.cat([shift(part, frames) for part, (_, frames) in zip(parts, groups, strict=True)], dim=-1)
@@ -59,7 +60,7 @@ def gather(x: Tensor, groups: Groups) -> Tensor:
 
 
 class PublishedConvBlock(nn.Module):
-    """The published block of ShiftCNN: channels first, 1x1 convolutions, shift out of place on the residual."""
+    """The published block of ShiftCNN, ``(B, L, D)``: 1x1 convolutions, and an out-of-place shift of the residual."""
 
     def __init__(self, dim: int, n_div: int) -> None:
         super().__init__()

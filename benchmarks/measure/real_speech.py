@@ -1,8 +1,9 @@
 """Records of experiments on real speech. They contain the test predictions of each run; tables are computed from them.
 
 A record has a line of the kind ``experiment``, one of the kind ``model`` for each model, and one of the kind ``run``
-for each model, seed and fold. Speakers, labels and predictions are strings with one character per test utterance, in
-the order of the utterances' ids: an index into ``speakers``, ``labels`` and ``labels`` in ``DIGITS``.
+for each model, seed and fold. The speakers and labels of a fold and the predictions of a run are strings with one
+character per test utterance, in the order of the ids. The position of the character in ``DIGITS`` is an index into the
+fold's ``speakers`` or the experiment's ``labels``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def lines_of(root: Path) -> Iterator[Line]:
     """Yield the lines of the record of a results folder.
 
     Raises:
-        RecipeError: If a run is missing or invalid.
+        RecipeError: If a run or ``run_info.json`` is missing or invalid.
+        ValueError: If a fold has more speakers or classes than ``DIGITS`` has characters.
     """
     results = read_results(root)
     experiment = results.experiment
@@ -149,7 +151,7 @@ def _fold_predictions(part: dict[str, Any], run: Line) -> FoldPredictions:
 
 def _text(indices: Sequence[int]) -> str:
     if indices and max(indices) >= len(DIGITS):
-        raise ValueError(f"a fold must have at most {len(DIGITS)} speakers and classes, got {max(indices) + 1}")
+        raise ValueError(f"the index of a speaker or class must be less than {len(DIGITS)}, got {max(indices)}")
     return "".join(DIGITS[index] for index in indices)
 
 

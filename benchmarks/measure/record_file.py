@@ -1,8 +1,8 @@
-"""Records as JSON lines, each with its result, machine, versions, commit and date.
+"""Records as JSON lines.
 
-A line is a *measurement* (time or memory of our implementation, its floor and the others), a *count* (exact figures) or
-a *goal* (a bound on a figure). All lines have the same first fields, so any program that reads JSON lines can join and
-filter records.
+A line of a suite is a *measurement* (time or memory of our implementation, its floor and the others), a *count*
+(figures without samples) or a *goal* (a bound on a figure). It has the machine, versions, commit and date, so lines of
+several records can be joined and filtered. Other commands write lines of further kinds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES = ("torch", "triton", "x-transformers", "transformers")
 
 
 def environment(device: str | None = None) -> Line:
-    """Versions, commit and date; with ``device``, also its name and the number of threads."""
+    """Versions, commit and date, and the name of ``device``, if given. A CPU also has the number of threads."""
     versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
     found = {"date": date.today().isoformat(), "commit": commit(), "versions": versions}
     if device is None:
@@ -40,7 +40,7 @@ def environment(device: str | None = None) -> Line:
 
 
 def commit() -> str | None:
-    """The commit, with a plus if the code has uncommitted changes; ``None`` outside a git repository."""
+    """The commit, with a plus if the code has uncommitted changes; ``None`` if git fails."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", "temporal_shift", "benchmarks/*.py")
@@ -50,7 +50,7 @@ def commit() -> str | None:
 
 
 def make_folder(out: Path, parser: argparse.ArgumentParser) -> None:
-    """Create the folder of ``--out``. Called before measuring: an invalid folder must not cost the figures."""
+    """Create the folder of ``--out`` before measuring, so that an invalid path is reported first."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,7 +68,8 @@ def read(path: Path) -> list[Line]:
     """Read the lines of a record.
 
     Raises:
-        ValueError: If a line is invalid; the message has its number.
+        OSError: If the file cannot be read.
+        ValueError: If a line is invalid. The message has its number.
     """
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -78,7 +79,9 @@ def read(path: Path) -> list[Line]:
         except (ValueError, AttributeError):
             raise ValueError(f"{path}, line {number}: must be a JSON object, got {text[:60]!r}") from None
         if missing:
-            raise ValueError(f"{path}, line {number}: {', '.join(sorted(missing))} missing")
+            raise ValueError(
+                f"{path}, line {number}: must have suite, kind and what, got no {', '.join(sorted(missing))}"
+            )
         lines.append(line)
     return lines
 

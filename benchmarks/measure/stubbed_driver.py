@@ -33,7 +33,8 @@ class StubbedDriver:
 
     def __init__(self) -> None:
         self.utils = SimpleNamespace(
-            load_binary=lambda name, kernel, shared, device: (1, 1, 32, 0, 1024),  # registers, spills, threads
+            # module, function, registers, spills, threads
+            load_binary=lambda name, kernel, shared, device: (1, 1, 32, 0, 1024),
             unload_module=lambda module: None,
             get_device_properties=lambda device: _PROPERTIES,
             launch=_no_launch,

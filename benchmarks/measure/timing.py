@@ -1,6 +1,6 @@
 """Time several functions in one run. They take turns, so that other work on the machine slows all of them.
 
-On a CPU with ``torch.utils.benchmark``, on a GPU with the timers of :mod:`.gpu_timing`.
+A CPU is timed with ``torch.utils.benchmark``, a GPU with the timers of :mod:`.gpu_timing`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ def sampled(
 ) -> Samples:
     """Seconds per call of each function.
 
-    A round runs each function once, in random order. Fast functions are called several times in a row after a warm-up,
-    so that their own data is in the cache. There are at least 15 rounds, or 3 if a function takes longer than ``LONG``.
+    A round takes one sample of each function, in random order. A sample of a fast function is the mean of several calls
+    in a row after a warm-up, so that its own data is in the cache. On a CPU, there are at least 15 rounds, or 3 if a
+    function takes longer than ``LONG``.
 
     Args:
-        seconds: Time per function.
-        keep_freed_memory: Whether glibc keeps freed memory, for the rest of the process.
-        timer: One of ``GPU_TIMERS``; on a GPU only.
+        functions: The functions by name.
+        device: One of ``DEVICES``.
+        seconds: Time per function. Default: 1.
+        keep_freed_memory: Whether glibc keeps freed memory, for the rest of the process; CPU only. Default: true.
+        timer: One of ``GPU_TIMERS``, for a GPU and the interpreter. Default: ``DEVICE``.
     """
     if device != "cpu":
         return gpu_samples(functions, timer or DEVICE, device=device, seconds=seconds)
@@ -62,7 +65,7 @@ def _timer(function: Callable[[], object]) -> Timer:
 
 
 def _calls_of_a_sample(timer: Timer) -> int:
-    """The number of calls that take about a millisecond; the first ones are a warm-up."""
+    """The number of calls that take about a millisecond, at least 2; 1 if a call takes longer than ``LONG``."""
     took = timer.blocked_autorange(min_run_time=0.0).median
     if took > LONG:
         return 1

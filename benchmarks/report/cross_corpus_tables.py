@@ -31,7 +31,7 @@ def figures(lines: Iterable[Line]) -> Table:
 
 
 def confusion(lines: Iterable[Line]) -> Table:
-    """Confusion counts on another corpus."""
+    """Confusion counts of the models on another corpus."""
     rows, labels = [], ()
     for line in of_kind(lines, "cross-corpus"):
         labels = tuple(line["labels"])

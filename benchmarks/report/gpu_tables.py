@@ -15,13 +15,14 @@ def steps(lines: list[Line]) -> Table:
 
 
 def op(lines: list[Line]) -> Table:
-    """One row per form of the shift, with one column per timer."""
+    """One row per benchmark of the shift, with one column per timer."""
     return tables.by_timer(lines, lambda line: line["suite"] == "op")
 
 
 def layers(lines: list[Line]) -> Table:
-    """One row per layer, with one column per timer, and the ratio of the published layer to ours."""
-    return tables.by_timer(lines, lambda line: line["suite"] == "layers", "published")
+    """One row per layer and timer."""
+    timed = [line for line in lines if line["suite"] == "layers" and line.get("timer")]
+    return tables.measurements(timed, hidden=("setting", "quartiles"))
 
 
 def host(lines: list[Line]) -> Table:
@@ -30,7 +31,7 @@ def host(lines: list[Line]) -> Table:
 
 
 def training(lines: list[Line]) -> Table:
-    """One row per model and precision."""
+    """One row per layer and mode."""
     return tables.measurements(lines, lambda line: line["suite"] == "training", ("quartiles",))
 
 

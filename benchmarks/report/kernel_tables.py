@@ -10,8 +10,8 @@ from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import Line, of_kind
 
 HEADER = (
-    *("kernel", "padding, ends, n_div", "shape", "dtype", "registers", "spills", "shared, B", "loads, bits"),
-    *("stores, bits", "idle, %", "instr. / 16 B", "B/B written", "floor", "µs at bandwidth"),
+    *("kernel", "padding, bounds, n_div", "shape", "dtype", "registers", "spills", "shared, B", "loads, bits"),
+    *("stores, bits", "idle, %", "instr. / 16 B", "read+written, B/B", "floor, B/B", "µs at bandwidth"),
 )
 
 

@@ -110,7 +110,7 @@ def _draw_multiples(axes: Axes, line: Line, multiples: dict[str, float]) -> None
 
 
 def growth(lines: list[Line]) -> Figure:
-    """One panel per dimension: time against size, both logarithmic, of ours and of a clone."""
+    """One panel per dimension or argument: time against size, both logarithmic. Dimensions also have a clone."""
     found = [line for line in lines if line["what"] == "growth of time"]
     dims = list(dict.fromkeys(line["figures"]["dim"] for line in found))
     figure = Figure(figsize=(WIDTH, 2.0 * math.ceil(len(dims) / 2)), layout="constrained")

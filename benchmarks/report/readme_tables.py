@@ -24,7 +24,7 @@ _PAIRS = ("ShiftCNN − CNN", "ShiftLSTM − LSTM", "Shiftformer − Identity mi
 
 
 def speed(lines: Iterable[Line]) -> Table:
-    """One row per operation: its time, and the times of its floor and its alternatives as multiples of it."""
+    """One row per operation: its time, its time / the floor's, and the times of alternatives / its time."""
     measured = of_kind(list(lines), "measurement")
     rows = []
     for name, what, setting, shape, timer in _SPEED:

@@ -47,7 +47,7 @@ class Experiment:
 
     @property
     def epochs(self) -> str:
-        """How many epochs and seeds."""
+        """The numbers of epochs and seeds."""
         seeds = len(self.head["seeds"])
         return f"{self.head['training']['epochs']}, {seeds} seed{'s' * (seeds > 1)}"
 
@@ -76,7 +76,7 @@ def experiments(lines: Iterable[Line]) -> list[Experiment]:
 
 
 def figures(lines: Iterable[Line], by: By = "input") -> Table:
-    """WA and UA of each model in each experiment, with 95 % intervals, and UA at two other epochs.
+    """WA and UA of each model in each experiment, with 95 % intervals, and UA at the last and the best test epoch.
 
     ``by`` is the property of experiments in the first column.
     """

@@ -12,7 +12,7 @@ from ..measure.recipe.rows import BARE, ENCODING, EPOCH, EXPERIMENT, LOOP, PEAK,
 
 
 def epochs_table(lines: Iterable[Line]) -> Table:
-    """One row per encoder and model: median seconds of an epoch with quartiles, and the ratio."""
+    """One row per encoder and model: median seconds of both kinds of epochs with quartiles, and their ratio."""
     goals = _goals(lines)
     rows = []
     for line in _lines(lines, EPOCH):
@@ -27,7 +27,7 @@ def epochs_table(lines: Iterable[Line]) -> Table:
 
 
 def loop_table(lines: Iterable[Line]) -> Table:
-    """One row per size: an epoch of the recipe and of a bare loop, and the share of a matrix product's FLOP/s."""
+    """One row per size: epochs of the recipe and of a bare loop, and the recipe's FLOP/s / a matrix product's."""
     goals = _goals(lines)
     rows = []
     for line in _lines(lines, LOOP):
@@ -38,8 +38,8 @@ def loop_table(lines: Iterable[Line]) -> Table:
         bound = f"at most {goal['bound']:g}, {'met' if goal['held'] else 'missed'}"
         share = f"{100 * figures['share_of_gemm']:.0f} %"
         rows.append((line["setting"], utterances, *seconds, f"{figures['ratio']:.2f}", bound, share))
-    header = ("size, model", "utterances", "recipe, s", "bare loop, s", "ratio", "goal", "of a product's FLOP/s")
-    return Table(header, rows)
+    header = ("size, model", "utterances", "recipe, s", "bare loop, s", "ratio", "goal")
+    return Table((*header, "share of the product's FLOP/s"), rows)
 
 
 def _goals(lines: Iterable[Line]) -> dict[str, Line]:
@@ -70,7 +70,7 @@ def _gibibytes(size: float | None) -> str:
 
 
 def experiment_table(lines: Iterable[Line]) -> Table:
-    """One row per setting and model of the paper's experiment: FLOP, and hours at both rates."""
+    """One row per setting and model of the paper's experiment: FLOP, and hours here and on a GPU."""
     rows = []
     for line in _lines(lines, EXPERIMENT):
         row = line["figures"]
@@ -79,6 +79,7 @@ def experiment_table(lines: Iterable[Line]) -> Table:
         hours = f"{row['hours_here']:.1f}", f"{row['hours_on_gpu']:.2f}"
         total = f"{sum(row['total'].values()) / 1e15:.1f}"
         rows.append((line["setting"], *(f"{flop:.1f}" for flop in of_one), total, *hours))
-    header = ("setting, model", "GFLOP per trained utterance", "per tested one", "PFLOP in total", "hours here")
+    passes = ("GFLOP per trained utterance", "GFLOP per tested utterance")
     (rates,) = _lines(lines, RATES)
-    return Table((*header, f"at {rates['figures']['gpu'] / 1e12:g} TFLOP/s"), rows)
+    header = ("setting, model", *passes, "PFLOP in total", "hours here")
+    return Table((*header, f"hours at {rates['figures']['gpu'] / 1e12:g} TFLOP/s"), rows)

@@ -41,9 +41,9 @@ def write(path: Path, lines: list[Line]) -> None:
 def measurements(
     lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True, hidden: tuple[str, ...] = ()
 ) -> Table:
-    """One row per measurement: median, quartiles, ratio to the floor, and ratios of the other forms.
+    """One row per measurement: median, quartiles, ratio to the floor, share of bandwidth, and ratios of other forms.
 
-    Empty columns and ``hidden`` ones are left out.
+    ``wanted`` selects measurements; by default, all. Empty columns and ``hidden`` ones are left out.
     """
     header = (
         "benchmark",
@@ -80,38 +80,40 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def by_shape(lines: list[Line], wanted: Callable[[Line], bool]) -> Table:
-    """One row per shape and setting, with one column per form of ours.
+    """One row per shape and setting, with one column per kind of call.
 
-    In brackets: ratio to the floor, and ratio of ``PEER`` to ours, if measured.
+    In brackets: the ratio of ours to the floor, and the ratio of ``PEER`` to ours, if measured.
     """
     found: dict[tuple[str, str], dict[str, str]] = {}
     for line in of_kind(lines, "measurement"):
         if line["form"] == OURS and wanted(line):
             form, _, layout = line["what"].partition(", ")
             shape = ", ".join(filter(None, ("x".join(map(str, line["shape"])), layout)))
-            found.setdefault((shape, line["setting"]), {})[form] = _with_ratios(line, PEER)
+            found.setdefault((shape, line["setting"]), {})[form] = _with_ratios(line)
     forms = list(dict.fromkeys(form for cells in found.values() for form in cells))
     rows = [(*key, *(cells.get(form, "") for form in forms)) for key, cells in found.items()]
     return Table(("shape", "setting", *forms), rows)
 
 
-def _with_ratios(line: Line, peer: str) -> str:
-    ratios = (line["ratio_to_floor"], line["ratio_to_peers"].get(peer))
-    known = ", ".join(f"{ratio:.2f}" for ratio in ratios if ratio is not None)
+def _with_ratios(line: Line) -> str:
+    """The median with its ratios. A missing ratio to the floor is a dash before the other ratio."""
+    ratios = (line["ratio_to_floor"], line["ratio_to_peers"].get(PEER))
+    floor, peer = ("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
+    known = f"{floor or '–'}, {peer}" if peer else floor
     median = quantity(line["median"], line["unit"])
     return f"{median} ({known})" if known else median
 
 
-def by_timer(lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True, peer: str = PEER) -> Table:
-    """One row per measurement on a GPU, with one column per timer.
+def by_timer(lines: list[Line], wanted: Callable[[Line], bool] = lambda line: True) -> Table:
+    """One row per benchmark, setting and shape on a GPU, with one column per timer.
 
-    In brackets: ratio to the floor, and ratio of ``peer`` to ours, if measured.
+    In brackets: the ratio of ours to the floor, and the ratio of ``PEER`` to ours, if measured.
     """
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for line in of_kind(lines, "measurement"):
         if line.get("timer") and line["unit"] == "s" and wanted(line):
             row = (line["what"], line["setting"], "x".join(map(str, line["shape"])))
-            found.setdefault(row, {})[line["timer"]] = _with_ratios(line, peer)
+            found.setdefault(row, {})[line["timer"]] = _with_ratios(line)
     timers = [timer for timer in GPU_TIMERS if any(timer in cells for cells in found.values())]
     rows = [(*row, *(cells.get(timer, "not measured") for timer in timers)) for row, cells in found.items()]
     return Table(("benchmark", "setting", "shape", *timers), rows)
@@ -135,7 +137,7 @@ def counts(lines: list[Line]) -> Table:
 
 
 def memory(lines: list[Line]) -> Table:
-    """One row per layer, or per setting of the shift: peak memory, and memory kept for backward."""
+    """One row per layer, or per setting of the shift: peak memory, and memory kept for backward, each with ratios."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for line in of_kind(lines, "measurement"):
         if line["unit"] == "B":
@@ -151,7 +153,7 @@ def memory(lines: list[Line]) -> Table:
 
 
 def growth(lines: list[Line]) -> Table:
-    """One row per dimension: the exponent of time with its standard error, of ours and of a clone."""
+    """One row per dimension and argument: the exponent of the time of ours and of a clone, with standard errors."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for line in of_kind(lines, "count"):
         if line["what"] == "growth of time":
@@ -183,7 +185,7 @@ def goal_counts(lines: list[Line]) -> Table:
     """One row per suite and device: the number of goals, and how many are met."""
     found: dict[str, list[bool]] = {}
     for line in of_kind(lines, "goal"):
-        place = "" if line["threads"] else f", {line['device']}"  # a GPU has no threads
+        place = "" if line["threads"] else f", {line['device']}"  # records of a GPU have no threads
         found.setdefault(f"{line['suite']}{place}", []).append(line["held"])
     total = [held for of_suite in found.values() for held in of_suite]
     rows = [(name, str(len(held)), str(sum(held))) for name, held in [*found.items(), ("total", total)]]

@@ -2,12 +2,12 @@
 
 Without a GPU, kernels are compiled for an H100, each launch calls an empty Python function, and the figure is the
 CPU time of the calling thread. Tensors are on the CPU, so functions that would compute there get (1, 20, 64). With
-``--device cuda``, launches are real and asynchronous, every function gets (8, 374, 768), and the figure is wall-clock
-time.
+``--device cuda``, launches are real and asynchronous, the functions get (8, 374, 768), and the figure is wall-clock
+time. The rows "CPU, ..." are the CPU time of calls that do not use Triton, with (1, 20, 64), on either device.
 
 ``kernel[grid]`` launches the same compiled kernel through Triton's ``JITFunction``. ``identity`` is an
-``autograd.Function`` that returns its input, with ``setup_context`` as ``torch.func`` requires. All functions take
-turns in one run.
+``autograd.Function`` that returns its input, with ``setup_context``, as ``torch.func`` requires. The functions take
+turns.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 
 @dataclass(frozen=True)
 class Row:
-    """Functions to compare, ours among them."""
+    """Functions to compare, by form. ``shape`` is the input of ours."""
 
     what: str
     shape: tuple[int, ...]

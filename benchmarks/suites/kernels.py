@@ -8,7 +8,8 @@ Every variant is compiled for each target as for a launch on aligned tensors: ei
   the number of 16-byte units that a thread writes.
 - *Idle lanes*: the share of the lanes of all programs that move nothing.
 - *Bytes*: bytes read and written per byte of the result, counted in Triton's interpreter over several programs.
-  Repeated reads of a program count once. The floor reads each value once and writes each result once, without bounds.
+  Repeated accesses of a program count once. The floor reads each value once (except values that a shift with zero
+  padding drops) and writes each result once. It does not include bounds.
 - *Microseconds at full bandwidth*: time of the floor's bytes for ``(32, L, D)`` at the bandwidth of the data sheet.
 """
 
@@ -66,7 +67,7 @@ def measure(options: argparse.Namespace) -> Iterator[Count]:
 
 
 def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> Iterator[tuple[Variant, Row]]:
-    """Yield each variant with its tile and, for each target, the figures of :class:`.binaries.Binary`."""
+    """Yield each variant with its tile, idle share and, for each target, the figures of :class:`.binaries.Binary`."""
     alike = groupby(variants, lambda variant: (variant.form, variant.padding, variant.ragged, variant.shape))
     return _in_processes(_compile, [(list(group), tuple(targets)) for _, group in alike], interpret=False)
 
@@ -82,7 +83,7 @@ def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
 
 
 def goals_of(rows: dict[Variant, Row]) -> list[Goal]:
-    """The number of binaries or variants that violate each requirement."""
+    """Bounds on the number of binaries or variants that violate a requirement, on idle lanes, and on instructions."""
     binaries = [binary for row in rows.values() for binary in row["targets"].values()]
     channels_last = [
         b for variant, row in rows.items() if variant.layout == LAYOUTS[0] for b in row["targets"].values()

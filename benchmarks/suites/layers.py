@@ -1,9 +1,10 @@
-"""``python -m benchmarks layers``: each layer compared with PyTorch's layer, its published form and its floor.
+"""``python -m benchmarks layers``: layers compared with PyTorch's layers, with published forms and with a floor.
 
-Forward and backward with all gradients, (8, 374, 768). The floor of a layer with an MLP is the two matrix products of
-the MLP, which every implementation computes. Outputs and gradients are compared before timing.
+Each row is a forward and backward pass with all gradients for (8, 374, 768), except for one streamed frame. The floor
+of ShiftConv and ShiftTransformerLayer is the two matrix products of their MLP, which every implementation computes.
+Outputs and gradients are compared before timing; for PyTorch's layers, with ours at stride 0.
 
-By default, glibc returns the memory of every tensor above 32 MB to the system and requests it again. ``--kept`` also
+By default, glibc returns the memory of every tensor above 32 MiB to the system and requests it again. ``--kept`` also
 times the layers with freed memory kept; the difference is the cost of allocating large intermediate tensors.
 """
 
@@ -39,7 +40,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer: for each form its forward pass and the tensors that require gradients."""
+    """A layer. ``forms`` contains, for each form, its forward pass and the tensors that require gradients."""
 
     what: str
     forms: dict[str, tuple[Callable[[], Tensor], list[Tensor]]]
@@ -225,7 +226,7 @@ def _live_net() -> tuple[Tensor, Callable[[], Tensor]]:
 
 
 def _memory(found: list[LayerCase], size: tuple[int, ...], device: str) -> Iterator[Measurement]:
-    """Peak memory of a step without weights and input, and the memory that autograd saves of its forward pass."""
+    """Peak memory of a step without weights and input, and the memory that autograd saves in its forward pass."""
     setup = "import torch\nfrom benchmarks.suites.layers import cases\n"
     setup += f"with torch.device({device!r}):\n    steps = [case.steps() for case in cases({size})]"
     statements = {
@@ -267,7 +268,7 @@ def _forms_on(x: Tensor, forms: dict[str, nn.Module]) -> dict[str, tuple[Callabl
 
 
 def check_equal(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Raise an AssertionError if outputs or gradients differ."""
+    """Raise an AssertionError if outputs or gradients of x differ, beyond a tolerance."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 rounds each form differently
         y, expected = ours(x), theirs(x)
         _assert_close(y, expected, rtol=1e-4, atol=1e-5)

@@ -1,11 +1,11 @@
 """``python -m benchmarks package``: import time, size of the wheel, and time until the first result.
 
-- *Import*: torch, then all layers (``temporal_shift.surgery``), in one new process with warm file caches.
+- *Import*: torch, then all layers (``temporal_shift.surgery``). Each sample is a new process with warm file caches.
 - *Wheel, sdist*: built in an isolated environment, as ``pip`` does.
-- *Installed packages*: the size of everything that an extra installs, in the environment that runs this.
-- *First result*: from the start of ``temporal-shift ser quickstart`` until its first run is on disk, which includes
-  encoding the corpus and training and testing the first model; with ``--whole`` also until its table. The time for
-  installation is not included.
+- *Installed packages*: the size of all packages that an extra requires, torch included, in the current environment.
+- *First result*: from the start of ``temporal-shift ser quickstart`` until its first run is on disk. This includes
+  encoding the corpus, and training and testing the first model. With ``--whole``, also until ``metrics.json``. The time
+  for installation is not included.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUICKSTART = (sys.executable, "-m", "temporal_shift", "ser", "quickstart")
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--imports", type=int, default=9, help="number of timed imports (default: %(default)s)")
     parser.add_argument(
-        "--whole", action="store_true", help="also wait for the quickstart's table, which takes minutes"
+        "--whole", action="store_true", help="also wait for the quickstart's results, which takes minutes"
     )
     parser.add_argument("--quick", action="store_true", help="three imports and no quickstart")
 
@@ -112,7 +112,7 @@ def installed_bytes(extra: str) -> int | None:
 
 
 def _quickstart(whole: bool) -> Count:
-    """Seconds until the first run and, if ``whole``, the table, with an empty cache and no results."""
+    """Seconds until the first run and, if ``whole``, until all results, with an empty cache and output folder."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "results"
         command = [*QUICKSTART, "--output", str(output), "--cache", str(Path(folder) / "cache")]
@@ -128,7 +128,11 @@ def _quickstart(whole: bool) -> Count:
 
 
 def wait(process: subprocess.Popen, started: float, folder: Path, pattern: str) -> float:
-    """Seconds from ``started`` until a file matches ``pattern``."""
+    """Return the seconds from ``started`` until a file in ``folder`` matches ``pattern``.
+
+    Raises:
+        RuntimeError: If the process ends before such a file exists.
+    """
     while not any(folder.glob(pattern)):
         if process.poll() is not None and not any(folder.glob(pattern)):
             raise RuntimeError(

@@ -1,12 +1,12 @@
-"""``python -m benchmarks recipe``: what the feature cache saves, its peak memory, and FLOP of the paper's experiment.
+"""``python -m benchmarks recipe``: time and memory of the feature cache and trainer, FLOP of the paper's experiment.
 
 - *Epochs*: an epoch on cached features compared with one that encodes each utterance again, as the published code does.
   Both use the recipe's trainer: three of five sessions train, one validates and one is tested. The two take turns.
   Features are compared before timing. "By FLOP" is the ratio of their floating-point operations.
 - *Bare loop*: an epoch of the recipe's trainer compared with a plain PyTorch loop over tensors in memory, and the
-  FLOP/s of the recipe as a share of a matrix product's. Weights are compared before timing.
-- *Peak memory*: of a new process that fills the cache, including imports and the encoder's weights, for a corpus and
-  for one four times as long.
+  FLOP/s of the recipe divided by the FLOP/s of a matrix product. Weights are compared after a warm-up epoch.
+- *Peak memory*: the peak of a new process that fills the cache, including imports and the encoder's weights, for a
+  corpus and for one four times as long. Linux only.
 - *The paper's experiment*: its FLOP, and the hours at the rates measured in the epochs above and at an assumed rate of
   a GPU.
 
@@ -107,11 +107,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
-    """Yield memory and epochs of each corpus, the epochs compared with a bare loop, and the cost of the experiment."""
+    """Yield the peak memory of encoding, the epochs of bare loops, the epochs of each corpus, and the costs."""
     if (options.device == "cuda") != torch.cuda.is_available():
+        hint = "; set CUDA_VISIBLE_DEVICES= to hide the GPU" if torch.cuda.is_available() else ""
         raise SystemExit(
-            f"--device must be {'cuda' if torch.cuda.is_available() else 'cpu'}, got {options.device}: the recipe "
-            "always uses a GPU if it is available; set CUDA_VISIBLE_DEVICES= to hide it"
+            f"--device must be {'cuda' if torch.cuda.is_available() else 'cpu'}, got {options.device}: "
+            f"the recipe uses a GPU if one is available{hint}"
         )
     if options.utterances < SESSIONS:
         raise SystemExit(f"--utterances must be at least {SESSIONS}, the number of sessions, got {options.utterances}")
@@ -131,7 +132,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement | Count]:
 
 
 def quickstart(scale: Scale) -> RecipeCase:
-    """Corpus, encoder and settings of the quickstart, with its Shiftformer only."""
+    """A part of the quickstart's corpus, its encoder and settings, and only its Shiftformer."""
     experiment = config.read_experiment(QUICKSTART)
     models = [model.model_copy(update={"baseline": ()}) for model in experiment.models if model.name == "Shiftformer"]
     manifest = read_corpus(experiment.corpus)

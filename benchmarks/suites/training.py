@@ -1,6 +1,7 @@
-"""``python -m benchmarks training``: a few training steps of each layer, in fp32, with bf16 autocast, and compiled.
+"""``python -m benchmarks training``: a few training steps of ShiftConv, ShiftLSTM and ShiftTransformerLayer.
 
-A model of two layers and a linear head trains on one random batch. Its loss must decrease.
+A model of two layers and a linear head trains on one random batch, in fp32, with bf16 autocast, and compiled. Its loss
+must decrease.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measurement]:
-    """Yield a row for each layer and mode; with the slow interpreter, each layer and each mode once."""
+    """Yield a row for each layer and mode. The interpreter is slow, so it gets each layer and each mode once."""
     use(options.device)
     failures = Failures(options.device)
     rows = zip(LAYERS, MODES, strict=True) if options.device == INTERPRETER else product(LAYERS, MODES)

@@ -90,7 +90,7 @@ def test_a_failed_write_keeps_the_previous_record(tmp_path):
     [
         ('{"suite": "op"', r"line 2: must be a JSON object, got '\{\"suite\": \"op\"'"),
         ("[1]", r"line 2: must be a JSON object, got '\[1\]'"),
-        ('{"suite": "op"}', "line 2: kind, what missing"),
+        ('{"suite": "op"}', "line 2: must have suite, kind and what, got no kind, what"),
     ],
 )
 def test_an_invalid_line_is_an_error_with_its_number(tmp_path, text, message):

@@ -38,12 +38,12 @@ def test_a_suite_writes_a_record_tables_and_figures(tmp_path, capsys, monkeypatc
     assert text.count("| met |") + text.count("| missed |") == len(goals)
     pictures = {f"op-cpu-{name}-{theme}.svg" for name in ("times", "growth") for theme in ("light", "dark")}
     assert pictures <= {path.name for path in tmp_path.iterdir()}
-    assert f"of {len(goals)} goals met" in capsys.readouterr().out
+    assert f"of {len(goals)}; results: " in capsys.readouterr().out
 
 
 def test_an_implementation_with_another_output_is_an_error(monkeypatch):
     monkeypatch.setitem(op.PEERS, "wrong", lambda x, groups: peers.gather(x, groups) + 1)
-    with pytest.raises(AssertionError, match="the output of wrong must equal ours; nothing is timed"):
+    with pytest.raises(AssertionError, match="the result of wrong must equal ours, got a difference of up to 1;"):
         op._forward(torch.randn(2, 16, 32), "one way", {"n_div": 16}, pytest.fail)
 
 

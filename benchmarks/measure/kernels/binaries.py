@@ -1,4 +1,4 @@
-"""Compile the kernel for several GPUs without one, and read registers, spills and access widths.
+"""Compile the kernel for several GPUs on a machine without them, and read registers, spills and access widths.
 
 The package launches onto a recorder, and Triton's ``warmup`` compiles the kernel for the recorded arguments, as for a
 launch on the GPU.
@@ -37,19 +37,15 @@ _NAMED_WIDTHS = {"ubyte": 8, "sbyte": 8, "byte": 8, "ushort": 16, "sshort": 16, 
 
 @dataclass(frozen=True)
 class Binary:
-    """Figures of the machine code. ``loads``, ``stores`` and ``index`` count instructions by width in bits.
+    """Figures of the machine code."""
 
-    ``spills`` counts spill instructions (LDL, STL) on NVIDIA and spilled registers on AMD. ``instructions`` counts all
-    instructions of the kernel, executed or not, with each loop once and without NOPs.
-    """
-
-    registers: int
-    spills: int
-    shared: int
-    instructions: int
-    loads: dict[int, int]
-    stores: dict[int, int]
-    index: dict[int, int]
+    registers: int  # per thread; vector registers on AMD
+    spills: int  # spill instructions (LDL, STL) on NVIDIA, spilled registers on AMD
+    shared: int  # bytes of shared memory
+    instructions: int  # all in the code, executed or not, without NOPs
+    loads: dict[int, int]  # width in bits: number of load instructions, without those in `index`
+    stores: dict[int, int]  # width in bits: number of store instructions
+    index: dict[int, int]  # width in bits: number of accesses to bounds and steps
 
 
 @dataclass(frozen=True)
@@ -62,17 +58,18 @@ class RecordedLaunch:
     constants: dict[str, Any]
 
     def compile(self, target: str) -> Any:
+        """Compile the kernel for one of ``TARGETS``."""
         driver.set_active(_NoDevice(target))
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
 
     def elements_per_thread(self, target: str) -> float:
-        """Elements that each thread writes."""
+        """Average number of elements that a thread writes."""
         tile = self.constants["BLOCK"] * self.constants["VECTOR"] * self.constants["PACK"]
         return tile / (self.constants["num_warps"] * TARGETS[target].warp_size)
 
 
 class _NoDevice:
-    """The part of Triton's driver that compilation needs. The device name separates the cached kernels of targets."""
+    """The part of Triton's driver that compilation needs. Kernels are cached per device, so each target is a device."""
 
     def __init__(self, target: str):
         self._target = target
@@ -108,7 +105,7 @@ def launch_of(call: Callable[[Any], None]) -> RecordedLaunch:
     return launch
 
 
-@cache  # Triton returns the same compiled kernel for dtypes of the same size
+@cache  # plain shifts of dtypes with the same size share a compiled kernel
 def read(compiled: Any) -> Binary:
     """The figures of a compiled kernel."""
     shared = compiled.metadata.shared

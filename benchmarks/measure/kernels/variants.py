@@ -1,4 +1,4 @@
-"""Every variant of the kernel: how to call it, and the minimum of memory that it must access."""
+"""Variants of the kernel: how to call them, and the floor of the bytes that they read and write."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ CHANNELS, N_DIVS = (144, 384, 512, 768, 1000), (3, 4, 5, 8, 16)
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes read and written; ``index`` are bytes of the bounds of sequences."""
+    """Bytes read and written by the kernel."""
 
-    read: int
+    read: int  # from x and the residual
     written: int
-    index: int = 0
+    index: int = 0  # read from the bounds of sequences
 
 
 @dataclass(frozen=True)
 class Variant:
-    """``form`` is plain or add; ``ragged`` is whole, lengths or packed; the other fields are as in the package."""
+    """A kind of shift and the size of its input."""
 
-    form: str
-    padding: str
-    ragged: str
-    layout: str
+    form: str  # plain or add
+    padding: str  # a padding mode, or "replicate, transposed" for its gradient
+    ragged: str  # whole, lengths or packed
+    layout: str  # one of LAYOUTS
     dtype: str
     frames: int
     channels: int = 768
@@ -51,7 +51,7 @@ class Variant:
         return (8, *lengths)
 
     def call(self, backend: ModuleType, sequences: list[int], frames: int, channels: int, stride: int, device: str):
-        """Run one bidirectional shift. Packed sequences have no padding."""
+        """Run a bidirectional shift of sequences with these lengths. Unless packed, they are padded to ``frames``."""
         packed = self.ragged == "packed"
         batch = () if packed else (len(sequences),)
         x = self._tensor(batch, sum(sequences) if packed else frames, channels, device)
@@ -60,9 +60,10 @@ class Variant:
         backend.shift(x, torch.ones_like(x) if self.form == "add" else None, bounds, geometry)
 
     def floor(self, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-        """Each needed value is read once, each result is written once.
+        """Each value of x in a sequence is read once, each result is written once; a sum reads the whole residual.
 
-        Zeros from outside a sequence are not read. Padding frames are written but not read.
+        With the padding mode ``zeros``, values that leave the sequence are not read. Padding frames are written, but
+        not read from x.
         """
         groups = groups_of_share(channels, self.n_div, stride, True)
         lost = abs(stride) if self.padding == "zeros" else 0
@@ -75,7 +76,7 @@ class Variant:
 
     @property
     def index_dtype(self) -> torch.dtype:
-        """The dtype of lengths. It has another size than x, which distinguishes accesses to the two."""
+        """The dtype of bounds: not as wide as x, to distinguish accesses to the two."""
         return torch.int32 if self.itemsize == 8 else torch.int64
 
     def _tensor(self, batch: tuple[int, ...], frames: int, channels: int, device: str) -> Tensor:
@@ -96,7 +97,10 @@ class Variant:
 
 
 def every_variant() -> list[Variant]:
-    """All variants that the package can launch, then other shapes. Other dtypes have one of these sizes."""
+    """Each form, padding, kind of bounds and layout with the main dtypes, then plain shifts of other shapes.
+
+    Sums and gradients of ``replicate`` leave out float64. Other dtypes are not included.
+    """
     paddings = ("zeros", "replicate", "circular")
     forms = [(form, padding) for form in ("plain", "add") for padding in paddings]
     forms.insert(3, ("plain", "replicate, transposed"))
@@ -115,9 +119,9 @@ def every_variant() -> list[Variant]:
 
 
 def traffic(variant: Variant, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-    """The bytes that the kernel reads and writes in Triton's interpreter. Repeated reads of a program count once.
+    """The bytes that the kernel reads and writes in Triton's interpreter. Repeated accesses of a program count once.
 
-    The process must have been started with ``TRITON_INTERPRET=1``.
+    ``TRITON_INTERPRET`` must be 1 before Triton is imported.
     """
     from temporal_shift.core import triton as backend
 

@@ -43,17 +43,17 @@ GEMM_SECONDS = 0.2  # per round
 
 @dataclass(frozen=True)
 class LoopCase:
-    """A size of the comparison: utterances, the shape of their frames, and the batch."""
+    """A size of the comparison."""
 
     name: str
-    utterances: int  # at most 64, or a multiple of 64
-    frames: Shape
-    batch: int
-    rounds: int
+    utterances: int
+    frames: Shape  # of one utterance, (L, D)
+    batch: int  # utterances per training step
+    rounds: int  # after the warm-up
 
 
 def measurement_of(case: LoopCase, model: config.Model, folder: Path) -> Measurement:
-    """The epochs of both loops, with their ratio and the FLOP/s as a share of the matrix product's."""
+    """The epochs of both loops, with their ratio, and the recipe's FLOP/s divided by the FLOP/s of a matrix product."""
     run = _run(case, model, folder)
     torch.manual_seed(0)
     classifier = frame_classifier(model, case.frames, LABELS, run.experiment.spec_augment)
@@ -126,7 +126,7 @@ class BareLoop:
 class _Turns(TrainerCallback):
     """Times the recipe's epochs, and before each of them an epoch of the bare loop and matrix products.
 
-    The first round warms up. After it, both models must have the same weights; otherwise nothing is timed.
+    The first round is a warm-up. If the weights of the two models differ after it, an error stops the measurement.
     """
 
     def __init__(self, bare: BareLoop, case: LoopCase) -> None:
@@ -149,17 +149,20 @@ class _Turns(TrainerCallback):
 
     def on_log(self, *_: Any, logs: dict[str, float], model: nn.Module, **__: Any) -> None:
         if "test_loss" not in logs:
-            return  # the last log of an epoch
+            return  # only the last log of an epoch has it
         self.recipe.append(time.perf_counter() - self.started)
         if len(self.recipe) == 1:
             check_weights(model, self.loop.model)
 
 
 def check_weights(recipe: nn.Module, bare: nn.Module) -> None:
-    """Raise an AssertionError if the two loops trained different weights."""
+    """Raise an AssertionError if the two loops trained different weights, beyond a tolerance."""
     for (name, ours), theirs in zip(recipe.named_parameters(), bare.parameters(), strict=True):
         if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5):
-            raise AssertionError(f"{name} differs between the recipe and the bare loop: nothing is timed")
+            difference = (ours - theirs).abs().max().item()
+            raise AssertionError(
+                f"{name} differs between the recipe and the bare loop by up to {difference:.2g}; nothing is timed"
+            )
 
 
 def gemm_rate(case: LoopCase) -> float:

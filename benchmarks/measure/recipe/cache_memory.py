@@ -16,7 +16,7 @@ from ..measurements import OURS, Goal, Measurement
 from .rows import PEAK
 
 LONGER = 4  # size of the longer corpus / size of the shorter one
-ENOUGH = 40  # utterances, more than a batch of the encoder
+ENOUGH = 40  # utterances; a batch of the encoder has at most 16
 MAX_GIBIBYTES, MAX_GROWTH = 2, 1.1
 
 
@@ -33,8 +33,8 @@ class Peak:
 def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
     """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long; on Linux only.
 
-    The shorter one is a part of the corpus. If that part would be smaller than a batch of the encoder, the shorter one
-    is the corpus and the longer one repeats its files.
+    The shorter one is a part of the corpus. If this part would have fewer than ``ENOUGH`` utterances, the shorter one
+    is the corpus, and the longer one repeats its files.
     """
     if not Path("/proc/self/status").exists():
         return
@@ -79,7 +79,7 @@ print(json.dumps({"resident": resident, "on_gpu": on_gpu}))
 
 
 def measurements_of(peaks: Sequence[Peak]) -> list[Measurement]:
-    """The peaks of both corpora as lines of the record, with a goal for their ratio."""
+    """A measurement for each peak, with goals for the peaks and for the ratio of the two corpora."""
     rows = []
     for peak in peaks:
         figures = {"utterances": peak.utterances, **({} if peak.on_gpu is None else {"on_gpu": peak.on_gpu})}

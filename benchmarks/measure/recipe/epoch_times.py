@@ -69,7 +69,10 @@ class Epochs:
         return Goal(what, self.ratio, MIN_RATIO, least=True)
 
     def measurement(self, by_flop: float | None) -> Measurement:
-        """As a line of the record; a sample of ours is the median of the cached epochs of a round."""
+        """The row of the record. A sample of ours is the median of the cached epochs of a round.
+
+        ``by_flop`` is the ratio of the FLOP of the two kinds of epochs, if it is known.
+        """
         cached = self.seconds[CACHED]
         rounds = [cached[start : start + CACHED_A_ROUND] for start in range(0, len(cached), CACHED_A_ROUND)]
         samples = {OURS: [statistics.median(of_round) for of_round in rounds], ENCODING: self.seconds[ENCODING]}
@@ -83,7 +86,11 @@ Encode = Callable[[Sequence[int]], Tensor]
 
 
 def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
-    """Time the epochs of each model; cached and encoding epochs take turns."""
+    """Time the epochs of each model. Cached and encoding epochs take turns in random order.
+
+    Raises:
+        AssertionError: If the encoded frames differ from the cached ones.
+    """
     experiment = case.experiment
     settings = experiment.features
     cache = cached_features(case.manifest, experiment.backbone, settings, folder / "cache")
@@ -126,15 +133,21 @@ def _encode_with(backbone: PretrainedEncoder, manifest: Manifest, clip_seconds: 
 
 
 def check_cache(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
-    """Raise an AssertionError if encoding in file order differs from the cache.
+    """Raise an AssertionError if frames that are encoded in file order differ from the cache.
 
-    On a CPU, the frames must be identical; a GPU may choose another algorithm for the same convolution.
+    Without a GPU, they must be equal. On a GPU, ``rtol`` and ``atol`` are 2e-3, because it may choose another algorithm
+    for the same convolution.
     """
     tolerance = 2e-3 if torch.cuda.is_available() else 0.0
     found = encode(range(len(cache))).to(dtype).float()
     for index, frames in enumerate(found):
-        if not torch.allclose(frames, torch.from_numpy(cache[index]), rtol=tolerance, atol=tolerance):
-            raise AssertionError(f"frames of utterance {index} must equal the cached ones; nothing is timed")
+        cached = torch.from_numpy(cache[index])
+        if not torch.allclose(frames, cached, rtol=tolerance, atol=tolerance):
+            difference = (frames.cpu() - cached).abs().max().item()
+            raise AssertionError(
+                f"the frames of utterance {index} and the cached ones must not differ (rtol and atol {tolerance:g}), "
+                f"got a difference of up to {difference:.2g}; nothing is timed"
+            )
 
 
 def _timed(run: Run, turns: Sequence[str], encode: Encode) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""FLOP of the paper's experiment, and its time at measured rates."""
+"""FLOP of the paper's experiment, and its time at measured rates and at an assumed rate of a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """FLOP per second."""
+    """Measured FLOP per second."""
 
     encoding: float
     training: Mapping[str, float]  # by kind of blocks, over a whole epoch
@@ -32,7 +32,7 @@ class FlopCounts:
     """The costs of encoders and models, each counted once.
 
     Args:
-        clip_seconds: Length of the encoders' input.
+        clip_seconds: Length of the encoders' input in seconds.
         encoder: Changes to the configuration of a base encoder.
     """
 
@@ -49,13 +49,16 @@ class FlopCounts:
 
 
 def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu: float) -> dict[str, Any]:
-    """FLOP of one model of the paper's experiment, for all folds and epochs, and hours at two rates.
+    """FLOP of one model of the paper's experiment, for all folds and epochs, and its hours here and on a GPU.
 
     Cached frames are encoded once for all folds. Assumptions: training an encoder reaches the FLOP/s of encoding, and a
     model without a shift reaches the FLOP/s of the model with one.
 
     Args:
-        gpu: FLOP per second of a GPU.
+        experiment: The published experiment with one model.
+        counts: Costs of one utterance.
+        rates: Measured FLOP per second, for the hours here.
+        gpu: Assumed FLOP per second of a GPU.
     """
     (model,) = experiment.models
     encoder, frames = counts.encoders[experiment.backbone.name]
