@@ -18,8 +18,9 @@ PAGE = Path(__file__).parent / "settings.md"
 _HEAD = """\
 # Settings
 
-Every key of an experiment's YAML file. `temporal-shift ser run FILE` validates the file before anything runs: an
-unknown key or an invalid value is an error that names the key. This file has all required keys and a few others:
+This page lists every key of an experiment's YAML file. `temporal-shift ser run FILE` validates the file before anything
+runs: an unknown key or an invalid value is an error that names the key. This file has all required keys and a few
+others:
 
 ```yaml
 name: my-experiment
@@ -38,7 +39,7 @@ models:
 _MORE = {  # section: links
     "corpus": "[Your own corpus](corpora.md) describes the readers and the folds.",
     "features": "The frames are stored in the [feature cache](reproduce.md#the-feature-cache).",
-    "protocol": "[Protocols](reproduce.md#protocols-and-selection-bias) compares them.",
+    "protocol": "[Protocols](reproduce.md#protocols-and-selection-bias) compares the protocols.",
     "models.shift": "[The idea](idea.md) explains the placements.",
 }
 

@@ -16,13 +16,15 @@ def chromium() -> Iterator[Browser]:
     """Headless Chromium without background network requests.
 
     Raises:
-        FileNotFoundError: If Chromium is not installed.
+        FileNotFoundError: If the browser does not exist.
     """
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
             raise FileNotFoundError(
-                "Chromium is not installed: run apt install chromium, or playwright install chromium"
+                f"CHROMIUM must be the path of Chromium, got {path}; without it, run playwright install chromium"
+                if "CHROMIUM" in os.environ
+                else f"{path} does not exist; run apt install chromium, or playwright install chromium"
             )
         args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=path, args=args)

@@ -1,7 +1,7 @@
 """Draw the tensors inside a layer for each placement of the shift, recorded by hooks.
 
 ``python docs/figures/draw_placements.py [FOLDER]``. The layer is a ``ShiftTransformerLayer``, which has all three
-placements. The cells are those of ``draw_shift.py``.
+placements. The cells are drawn as in ``draw_shift.py``.
 """
 
 from __future__ import annotations

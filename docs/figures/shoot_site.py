@@ -1,8 +1,9 @@
 """Check the site in Chromium: ``python docs/figures/shoot_site.py PICTURES [SITE]``, in a clone.
 
-It takes screenshots of a few pages, in both colour schemes and in the widths of a desktop and a phone. It reports every
-page that is wider than a phone, logs an error to the console, or requests something from another host. ``SITE`` is the
-output folder of ``mkdocs build``. Default: build the site. Requires the extra ``docs``, Playwright and Chromium.
+It takes screenshots of a few pages, in both colour schemes and in the widths of a desktop and a phone. It reports each
+page that is wider than a phone, logs an error to the console, or requests something from another host. Pages that show
+a file of the repository are not checked. ``SITE`` is the output folder of ``mkdocs build``. Default: build the site.
+Requires the extra ``docs``, Playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(pictures: Path, site: Path | None = None) -> int:
         with served(site) as address:
             shoot(browser, address, pictures)
             found = faults(browser, address, pages_of(site))
-    print("\n".join(found) or "every page fits a phone, logs no error and requests nothing from another host")
+    print("\n".join(found) or "the checked pages fit a phone, log no error and request nothing from another host")
     return len(found)
 
 

@@ -1,7 +1,7 @@
 """Helpers of the drawing scripts: colours, cells, text, and the light and dark SVG files.
 
-A figure has one axes in points, from the top left. It is narrow, so that its text is readable on a phone, and has no
-background, so that it fits light and dark pages.
+A figure has one axes in points, with the origin at the top left. It is narrow, so that its text is readable on a phone,
+and has no background, so that it fits light and dark pages.
 """
 
 from __future__ import annotations

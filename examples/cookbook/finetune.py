@@ -2,8 +2,9 @@
 
 python examples/cookbook/finetune.py facebook/wav2vec2-base corpus.csv my-model --revision refs/pr/2
 
-``corpus.csv`` has the columns path, label and speaker; a folder of a corpus that the package reads works, too. The
-model is of the family of wav2vec 2.0 (HuBERT, WavLM, ...). ``--stride 0`` fine-tunes it without a shift, to compare.
+``corpus.csv`` has the columns path, label and speaker. The folder of a corpus that the package reads works, too. The
+model must be of the wav2vec 2.0 family, such as HuBERT or WavLM. ``--stride 0`` fine-tunes it without a shift, to
+compare.
 """
 
 from __future__ import annotations
@@ -76,19 +77,21 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         parser.error(f"out must be a new or empty folder, got {given.out}")
     manifest = read_corpus(Corpus.checked(reader="auto", path=given.corpus))
     groups = sorted({each.session for each in manifest.utterances})
+    if len(groups) < 2:
+        parser.error(f"the corpus must have at least two groups of speakers, got {', '.join(groups)}")
     held_out = given.held_out or groups[-1]
-    if held_out not in groups or len(groups) < 2:
-        parser.error(f"--held-out must be one of at least two groups, got {held_out}: the groups are {groups}")
+    if held_out not in groups:
+        parser.error(f"--held-out must be one of {', '.join(groups)}, got {held_out}")
     set_seed(given.seed)
     model = AutoModelForAudioClassification.from_pretrained(
         given.model,
         revision=given.revision,
         use_safetensors=True,
-        trust_remote_code=False,  # no code of the model runs
+        trust_remote_code=False,  # run no code from the model's repository
         num_labels=len(manifest.labels),
         id2label=dict(enumerate(manifest.labels)),
         label2id={label: index for index, label in enumerate(manifest.labels)},
-        ignore_mismatched_sizes=True,  # a model that was fine-tuned for other classes
+        ignore_mismatched_sizes=True,  # allow a model that was fine-tuned for other classes
     )
     model.freeze_feature_encoder()  # the convolutions on the waveform
     layer = type(model.base_model.encoder.layers[0])
@@ -110,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         per_device_train_batch_size=given.batch_size,
         per_device_eval_batch_size=given.batch_size,
         learning_rate=given.learning_rate,
-        warmup_steps=0.1,  # of all steps
+        warmup_steps=0.1,  # share of all steps
         seed=given.seed,
         save_strategy="no",
         report_to=[],

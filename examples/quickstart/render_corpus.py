@@ -6,13 +6,13 @@
 espeak-ng (GPL-3, shipped as a shared library by the wheel ``espeakng-loader``) speaks each sentence; NumPy shapes the
 sound. The classes are a 2x2 grid. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) moves the
 means of cues that overlap widely: rate, pitch, range, loudness, spectral tilt. *Direction* is only the order of events
-in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows
-loudness or loudness follows brightness::
+in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows loudness or
+loudness follows brightness::
 
     ang, sad (+1)   loud -> bright -> soft -> dull -> loud ...
     hap, neu (-1)   loud -> dull -> soft -> bright -> loud ...
 
-One is the other in reverse: over an utterance, both have the same distribution of loudness and of brightness.
+Each direction is the other in reverse: over whole turns, both have the same distributions of loudness and brightness.
 """
 
 import argparse
@@ -83,7 +83,7 @@ SKIPPED = [Emotion("fru", 0.5, +1, 2.0), Emotion("xxx", 0.0, -1, 2.5)]
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A voice with its habits. Offsets are in the units of ``Prosody``."""
+    """A speaker. ``pitch``, ``rate``, ``gain`` and ``tilt`` are offsets in the units of ``Prosody``."""
 
     session: int
     gender: str
@@ -92,7 +92,7 @@ class Speaker:
     rate: float
     gain: float
     tilt: float
-    noise: float
+    noise: float  # mean, as in Prosody
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Prosody:
     tilt: float  # coefficient of the filter 1 + tilt z^-1: below 0 bright, above 0 dull
     swing: float  # change of loudness within a turn, dB; its sign is the direction
     noise: float  # dB below the mean level of speech
-    arousal: float
+    arousal: float  # the emotion's arousal with scatter
 
     @classmethod
     def draw(cls, rng: np.random.Generator, speaker: Speaker, emotion: Emotion) -> "Prosody":
@@ -132,9 +132,10 @@ class Espeak:
 
     def __init__(self) -> None:
         self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        self._rate = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), 0)
+        data = str(espeakng_loader.get_data_path())
+        self._rate = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
         if self._rate <= 0:
-            raise RuntimeError(f"espeak_Initialize returned {self._rate}: no data at {espeakng_loader.get_data_path()}")
+            raise RuntimeError(f"espeak_Initialize must return a sample rate, got {self._rate}; is {data} complete?")
         self._lib.espeak_Info.restype = ctypes.c_char_p
         self.version = self._lib.espeak_Info(None).decode()
         self._chunks: list[np.ndarray] = []
@@ -151,7 +152,7 @@ class Espeak:
         """Speech at 16 kHz in [-1, 1] with the rate, pitch and range of ``prosody``, without silence around it."""
         self._chunks.clear()
         if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {voice!r}")
+            raise ValueError(f"voice must be a voice of espeak-ng, got {voice!r}")
         for number, value in ((1, prosody.rate), (3, prosody.pitch), (4, prosody.range)):  # espeak_PARAMETER
             self._lib.espeak_SetParameter(number, round(value), 0)
         self._lib.espeak_ng_SetRandSeed(ctypes.c_long(seed))  # else the breath noise is not reproducible
@@ -163,7 +164,7 @@ class Espeak:
 
 
 def circling_phase(samples: int, direction: float, rng: np.random.Generator) -> np.ndarray:
-    """A phase in radians that makes a turn in each ``TURN`` seconds, in reverse if ``direction < 0``."""
+    """A phase in radians with turns of random lengths in ``TURN``, reversed unless ``direction > 0``."""
     turns = rng.uniform(*TURN, size=2 + int(samples / RATE / TURN[0])) * RATE
     ends = np.concatenate([[0], np.cumsum(turns)]) - rng.uniform(0, turns[0])
     phase = 2 * np.pi * np.interp(np.arange(samples), ends, np.arange(len(ends)))
@@ -292,7 +293,7 @@ def render(out: Path, seed: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the corpus")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of all random choices (default: %(default)s)")
     args = parser.parse_args()
     render(args.out, args.seed)

@@ -3,8 +3,8 @@
 pip install onnxruntime soundfile soxr
 temporal-shift ser export FOLDER MODEL.onnx  # where temporal-shift is installed
 
-Files of any sample rate: they are resampled, and their channels averaged. The probabilities are those of
-``temporal-shift ser predict``. Use that command for files that may be damaged: it also detects cut-off recordings.
+Files can have any sample rate and number of channels. The probabilities equal the output of ``temporal-shift ser
+predict``, up to rounding. Use that command for files that may be damaged: it also detects cut-off recordings.
 """
 
 import json

@@ -56,7 +56,7 @@ def test_only_the_repository_of_the_project_publishes():
     ("tag", "repository", "problem"),
     [
         ("v9.9.9", REPOSITORY, f"the tag must be v{temporal_shift.__version__}, got v9.9.9"),
-        ("", "fork/temporal-shift", "[project.urls] Repository must be that of fork/temporal-shift"),
+        ("", "fork/temporal-shift", "Repository in pyproject.toml must be https://github.com/fork/temporal-shift"),
     ],
 )
 def test_the_release_script_refuses_another_tag_or_repository(tag, repository, problem):
