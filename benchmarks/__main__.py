@@ -9,11 +9,8 @@ from . import runner
 
 COMMANDS = {  # name: (module and function, summary); each is imported on use, because it may need further packages
     "all": ("runner:run_all", "run the suites op, layers, kernels, host, recipe and package"),
-    "gpu": (
-        "gpu:main",
-        "run tests and the suites host, op, layers and training on a GPU, in about ten minutes",
-    ),
-    "fusion": ("fusion:main", "list the kernels that torch.compile generates for a shift and its neighbours"),
+    "gpu": ("gpu:main", "run tests and the suites host, op, layers and training on a GPU"),
+    "fusion": ("fusion:main", "list the kernels that torch.compile generates for shifts and other operations"),
     "compare": ("compare:main", "compare two records of one suite"),
     "real-speech": ("real_speech:main", "write the records of experiments on real speech"),
     "cross-corpus": ("cross_corpus:main", "test a model on another corpus"),
@@ -21,7 +18,7 @@ COMMANDS = {  # name: (module and function, summary); each is imported on use, b
 }
 SUITES = {
     "op": "time and memory of the shift, compared with a copy and with other implementations",
-    "layers": "time and memory of the layers, compared with PyTorch's and the published ones",
+    "layers": "time and memory of layers, compared with PyTorch's layers and published ones",
     "kernels": "registers, instructions and memory traffic of the GPU kernels; needs no GPU",
     "host": "time that the host spends on an eager call; needs no GPU",
     "recipe": "speed and peak memory of the feature cache, overhead of the trainer, FLOP of the paper's experiment",

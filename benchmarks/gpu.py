@@ -108,7 +108,7 @@ def main(argv: list[str]) -> None:
             _write(options.out, environment, done, say)
     failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
     passed = sum(step.outcome == PASSED for step in done)
-    say(f"steps: {len(done)} (passed: {passed}, failed: {len(failed)}); record and page: {options.out / 'gpu'}.*")
+    say(f"steps: {len(done)} (passed: {passed}, failed or stopped: {len(failed)}); results: {options.out / 'gpu'}.*")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

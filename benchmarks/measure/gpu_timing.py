@@ -135,7 +135,10 @@ class Gpu:
         return torch.cuda.Event(enable_timing=True)
 
     def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
-        """Capture on a side stream after a warm-up. ``torch.cuda.graph`` also empties the allocator's cache."""
+        """Capture on a side stream after a warm-up.
+
+        ``torch.cuda.graph`` is not used, because it empties the allocator's cache.
+        """
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

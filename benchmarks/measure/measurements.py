@@ -45,7 +45,7 @@ class Measurement:
     floor: str | None = None  # the form that is a lower bound, such as a copy
     figures: dict[str, float] = field(default_factory=dict)  # further results
     form: str = OURS  # the form that the row is about
-    timer: str | None = None  # the timer on a GPU; None on a CPU
+    timer: str | None = None  # if the device has several timers
     missing: Sequence[str] = ()  # forms that this timer cannot measure
     goals: list[Goal] = field(default_factory=list)
     kind = "measurement"

@@ -1,8 +1,9 @@
 """``python -m benchmarks layers``: layers compared with PyTorch's layers, with published forms and with a floor.
 
-Each row is a forward and backward pass with all gradients for (8, 374, 768), except for one streamed frame. The floor
-of ShiftConv and ShiftTransformerLayer is the two matrix products of their MLP, which every implementation computes.
-Outputs and gradients are compared before timing; for PyTorch's layers, with ours at stride 0.
+The layers are timed forward and backward with all gradients, (8, 374, 768). A streamed frame is timed forward. The
+floor of ShiftConv and ShiftTransformerLayer is the two matrix products of their MLP, which every implementation
+computes. Outputs and gradients are compared before timing: with PyTorch's layers at stride 0. Peak memory, and the
+memory that autograd keeps for the backward pass, are measured after the times.
 
 By default, glibc returns the memory of every tensor above 32 MiB to the system and requests it again. ``--kept`` also
 times the layers with freed memory kept; the difference is the cost of allocating large intermediate tensors.

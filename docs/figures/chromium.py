@@ -22,9 +22,7 @@ def chromium() -> Iterator[Browser]:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
             raise FileNotFoundError(
-                f"CHROMIUM must be the path of Chromium, got {path}; without it, run playwright install chromium"
-                if "CHROMIUM" in os.environ
-                else f"{path} does not exist; run apt install chromium, or playwright install chromium"
+                f"no Chromium at {path}; set CHROMIUM, or run apt install chromium or playwright install chromium"
             )
         args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=path, args=args)

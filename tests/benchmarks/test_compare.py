@@ -92,6 +92,10 @@ def test_records_without_a_row_in_common_are_an_error(tmp_path, capsys):
     error = " ".join(capsys.readouterr().err.split())
     assert "A and B must have a row in common" in error
     assert "got rows of op in A and rows of op in B" in error
+    record_file.write(b, [])
+    with pytest.raises(SystemExit):
+        compare.main([str(a), str(b)])
+    assert "rows of no suite in B" in " ".join(capsys.readouterr().err.split())
 
 
 def test_memory_and_counts_are_compared(tmp_path, capsys):

@@ -76,7 +76,7 @@ class Variant:
 
     @property
     def index_dtype(self) -> torch.dtype:
-        """The dtype of bounds: not as wide as x, to distinguish accesses to the two."""
+        """The dtype of bounds. Its size differs from x's, to distinguish accesses to the two."""
         return torch.int32 if self.itemsize == 8 else torch.int64
 
     def _tensor(self, batch: tuple[int, ...], frames: int, channels: int, device: str) -> Tensor:
