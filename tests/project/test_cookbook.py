@@ -206,7 +206,9 @@ def test_the_settings_in_the_page_match_the_scripts():
     app = script_text("serve/app.py")
     assert "MAX_BYTES = 20_000_000" in app
     assert "MAX_SECONDS = 300" in app
-    assert "an upload above 20 MB status 413, a recording above 5 minutes status 400" in " ".join(PAGE.split())
+    page = " ".join(PAGE.split())
+    assert "is longer than 5 minutes, it answers with status 400" in page
+    assert "larger than 20 MB or does not state its length, it answers with status 413" in page
 
 
 def script_text(path: str) -> str:
