@@ -10,12 +10,12 @@ import torch
 from hypothesis import settings
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, so set before any test
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it at its first import
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # parallel workers share the cores
     threads = max(1, (os.cpu_count() or 1) // int(workers))
     torch.set_num_threads(threads)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # of the processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for processes that tests start
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
@@ -38,7 +38,7 @@ def pytest_unconfigure():
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Fill uninitialized memory with NaN, so that elements that are not written are found."""
+    """Fill uninitialized floating-point memory with NaN, so that a test finds elements that are not written."""
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         allocate = getattr(owner, name)
 
@@ -51,7 +51,7 @@ def poisoned(monkeypatch):
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Run torch on one thread. Small nets gain nothing from more, and threads of a busy machine wait for each other."""
+    """Run torch on one thread. Small nets are not faster on more, and threads wait for each other on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def frames_of_channels(channels: int, n_div: int, stride: int, bidirectional: bool, groups: Any) -> list[int]:
-    """The number of frames by which each channel reads earlier."""
+    """For each channel, the number of frames by which it reads earlier; negative numbers read later."""
     if groups is None:
         width = channels // n_div
         groups = [(width, stride), (width, -stride)] if bidirectional else [(width, stride)]
@@ -19,7 +19,7 @@ def frames_of_channels(channels: int, n_div: int, stride: int, bidirectional: bo
 
 
 def source_of(t: int, frames: int, begin: int, end: int, padding_mode: str) -> int | None:
-    """The frame of the sequence ``begin:end`` that is read at ``t``. ``None`` means that the output is zero."""
+    """The frame of the sequence ``begin:end`` that frame ``t`` reads, or ``None`` if the output is zero."""
     source = t - frames
     if begin <= source < end:
         return source
@@ -41,7 +41,7 @@ def reads(
     lengths: Any = None,
     cu_seqlens: Any = None,
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The indices ``(output, input)`` of every element of ``(..., L, D)`` that is read from a frame.
+    """The indices ``(output, input)`` of every output element of ``(..., L, D)`` that reads an input element.
 
     The ends of the sequences are clamped to ``[0, L]``.
     """
@@ -74,7 +74,7 @@ def temporal_shift(x: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **a
 def temporal_shift_gradient(
     grad: np.ndarray, time_dim: int = -2, channel_dim: int = -1, **arguments: Any
 ) -> np.ndarray:
-    """The gradient of the shift: each output gradient is added to the input element that the output reads."""
+    """The gradient of the shift: each output gradient is added to the gradient of the element that the output reads."""
     moved = np.moveaxis(grad, (time_dim, channel_dim), (-2, -1))
     back = np.zeros_like(moved)
     for output, source in reads(moved.shape, **arguments):

@@ -1,4 +1,4 @@
-"""An environment in which Python finds only the packages that ``python -m benchmarks gpu`` requires."""
+"""An environment that hides installed packages that ``python -m benchmarks gpu`` does not require."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PathFinder.find_spec = classmethod(find_spec)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment variables of a process that finds these packages only; writes a module to ``folder``."""
+    """Return the environment of a process that cannot import ``REFUSED``. Writes ``sitecustomize.py`` to ``folder``."""
     (folder / "sitecustomize.py").write_text(HIDING)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRITON_INTERPRET", "PYTEST_"))}
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

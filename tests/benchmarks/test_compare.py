@@ -14,7 +14,7 @@ ROWS = 20
 
 
 def record(path, seed, *, slower=None, factor=1.0, within=0.03, between=0.02, drift=1.0, **other):
-    """Write the record of a run with noise in each round, and noise that all rounds of a form share."""
+    """Write the record of a run. ``within`` is the noise of each round, ``between`` the noise of each form."""
     random = np.random.default_rng(seed)
     head = {"suite": "op", **record_file.environment("cpu"), **other}
     lines = []

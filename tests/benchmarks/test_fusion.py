@@ -13,7 +13,7 @@ from benchmarks import fusion
 from benchmarks.__main__ import main
 
 pytestmark = pytest.mark.skipif(
-    not torch.__version__.startswith("2.13."), reason="reads the code of Inductor by internals of torch 2.13"
+    not torch.__version__.startswith("2.13."), reason="reads Inductor's code through internals of torch 2.13"
 )
 
 

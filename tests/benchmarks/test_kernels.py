@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or is older than what the report reads")
+pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or has no module knobs")
 pytest.importorskip("rich", reason="the benchmarks print with rich")
 
 from benchmarks.measure.kernels.variants import Variant, every_variant
@@ -33,14 +33,14 @@ def moves_words(variant: Variant) -> bool:
 
 
 def counted_variants() -> list[Variant]:
-    """Every kernel in every layout. Dtypes alternate: a dtype only changes the size of a word and of a tile."""
+    """Every third variant in float32 and every third in float16, so that the test is short."""
     words, halves = ([each for each in every_variant() if each.dtype == dtype] for dtype in ("float32", "float16"))
     return words[::3] + halves[1::3]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_process():
-    """Compile in one process: starting more takes longer, because each imports torch."""
+    """Compile in this process: starting others takes longer, because each imports torch."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("os.cpu_count", lambda: 1)
         yield
@@ -73,7 +73,7 @@ def test_every_access_to_aligned_frames_is_128_bits_wide_or_64_if_groups_end_the
 
 
 def test_no_kernel_reads_or_writes_a_byte_above_the_floor():
-    """Exceptions: whole words at the end of a row of frames, and whole vectors where two groups meet."""
+    """Skips kernels that copy words of several frames, and other ``n_div`` than 4: both may access more bytes."""
     variants = [variant for variant in counted_variants() if variant.n_div == 4 and not moves_words(variant)]
     touched = {variant: row["bytes"] for variant, row in kernels.counted(variants)}
     assert len(touched) == len(variants)

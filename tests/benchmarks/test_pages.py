@@ -56,7 +56,7 @@ def test_the_reasons_for_missed_goals_match_the_record():
     for layer in ("ShiftConv", "ShiftTransformerLayer"):
         missed = [line for what, line in lines.items() if line["kind"] == "goal" and not line["held"] and layer in what]
         assert missed
-        # even a layer that consists of the two products only would miss these goals
+        # a layer that only computes the two products would miss these goals, too
         assert all(goal["measured"] * lines[layer]["ratio_to_floor"] < goal["bound"] for goal in missed)
 
 

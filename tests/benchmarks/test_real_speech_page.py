@@ -66,7 +66,7 @@ def test_no_shift_model_differs_significantly_from_its_own_baseline(compared):
     pairs = [pair for _, pair in with_holm(every)]
     own = [pair for pair in pairs if is_own(pair)]
     assert len(own) == 3 * 5 + 4 * 2
-    assert min(pair["holm_p"] for pair in corrected(own)) > 0.05  # also without the other comparisons
+    assert min(pair["holm_p"] for pair in corrected(own)) > 0.05  # with a correction for these comparisons only
     conclusion = page_text().partition("## ")[0]
     low, high, low_end, high_end = range_of(pair for _, pair in compared[1] if is_own(pair))
     assert f"differences are between {low} and {high} points and their 95 % intervals between {low_end}" in conclusion

@@ -54,7 +54,7 @@ def test_an_lstm_has_four_gates_of_its_input_and_its_state_in_each_frame_and_dir
     D, H, L = 12, 20, 9
     counted = of_layer(lambda: lstm(D, H, batch_first=True, bidirectional=directions == 2), 1, L, D)
     assert counted.forward == directions * L * 2 * 4 * H * (D + H)
-    # the initial state needs no gradient: one product with four gates less per direction
+    # the initial state needs no gradient: per direction, one product with four gates is not computed
     assert counted.training == 3 * counted.forward - directions * 2 * 4 * H * H
 
 
@@ -126,7 +126,7 @@ def test_an_encoding_epoch_encodes_each_utterance_once_and_a_cached_epoch_none(c
         PretrainedEncoder, "encode", lambda self, clips: encoded.append(len(clips)) or encode(self, clips)
     )
     (row,) = epoch_times.epochs_of(only(case, "Shiftformer"), tmp_path, rounds=2)
-    assert sum(encoded) == N + 2 * N  # compared, then two epochs
+    assert sum(encoded) == N + 2 * N  # each utterance once for the comparison, and once in each of two epochs
     assert {way: len(seconds) for way, seconds in row.seconds.items()} == {"cached": 4, "encoding": 2}
     assert row.trained + row.tested == N
 
@@ -141,7 +141,7 @@ def test_the_peak_is_measured_in_a_process_that_fills_the_cache(case, tmp_path, 
     if peak is None:
         pytest.skip("peak memory is measured only on Linux")
     assert peak.utterances == N
-    assert 50 << 20 < peak.resident < 2 << 30  # torch and transformers at the least
+    assert 50 << 20 < peak.resident < 2 << 30  # bytes; torch and transformers need at least 50 MiB
     monkeypatch.setattr("temporal_shift.ser.encoders.feature_cache._encode", None)
     assert len(cached_features(case.manifest, case.experiment.backbone, case.experiment.features, tmp_path / "cache"))
 

@@ -19,7 +19,7 @@ def test_functions_take_turns_and_have_equal_numbers_of_samples():
     assert {len(of_one) for of_one in samples.values()} == {15}
     assert all(value > 0 for of_one in samples.values() for value in of_one)
     changes = sum(a != b for a, b in pairwise(order))
-    assert changes >= 2 * 15  # at least two per round
+    assert changes >= 2 * 15  # at least two changes of the function per round
     assert min(Counter(order).values()) > 15
 
 

@@ -17,7 +17,7 @@ PADDING_MODES = ("zeros", "replicate", "circular")
 
 
 def examples(number: int) -> int:
-    """The number of examples of a hypothesis test; the environment variable ``TEST_EXAMPLES`` multiplies it."""
+    """``number`` examples of a Hypothesis test, times the environment variable ``TEST_EXAMPLES`` (default 1)."""
     return number * int(os.environ.get("TEST_EXAMPLES", "1"))
 
 
@@ -37,13 +37,13 @@ class Sample:
 
 
 def numbered(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A tensor with different neighbours and values that every dtype represents exactly."""
+    """1, 2, 3 and so on modulo 251, which each number dtype of ``DTYPES`` represents exactly. For bool: is it even?"""
     values = torch.arange(1, int(np.prod(shape)) + 1).reshape(shape) % 251
     return values % 2 == 0 if dtype == torch.bool else values.to(dtype)
 
 
 def small(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """A tensor of small integers, with sums that are exact in every dtype."""
+    """A tensor of integers from 0 to 10, so that sums of a few of them are exact."""
     return (torch.arange(int(np.prod(shape))).reshape(shape) * 7 % 11).to(dtype)
 
 
@@ -72,7 +72,7 @@ def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample
 
 @st.composite
 def movements(draw: st.DrawFn, channels: int) -> dict[str, Any]:
-    """The channels that move, as a share or as groups."""
+    """The channels that move, given by ``n_div`` or by ``groups``."""
     if draw(st.booleans()):
         bidirectional = draw(st.booleans())
         n_div, stride = draw(st.integers(1 + bidirectional, channels)), draw(st.integers(-9, 9))
@@ -101,7 +101,7 @@ def sequences(draw: st.DrawFn, batch: list[int], frames: int) -> dict[str, Any]:
 
 @st.composite
 def any_bounds(draw: st.DrawFn, batch: list[int], frames: int, ascending: bool = False) -> dict[str, Any]:
-    """``lengths`` or ``cu_seqlens`` with any values: negative, too large, with gaps at both ends.
+    """``lengths`` or ``cu_seqlens`` with any values: negative, too large, or with gaps at both ends.
 
     Without ``ascending``, ``cu_seqlens`` may be unsorted; then the result is unspecified.
     """
@@ -133,11 +133,11 @@ def layouts(draw: st.DrawFn, x: torch.Tensor) -> torch.Tensor:
 
 
 BOTH_WAYS = {"n_div": 3, "stride": 2, "bidirectional": True}
-MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # past and future, and a group that does not move
+MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # groups that read the past, the future, or do not move
 
 
 def kinds() -> list[Sample]:
-    """A movement with all branches, for each padding mode and each kind of bounds; then four layouts."""
+    """``MULTI_STEP`` with each padding mode and each kind of bounds, then shifts in both directions in four layouts."""
     sequences = [
         (numbered((2, 7, 9)), {}),
         (numbered((3, 7, 9)), {"lengths": torch.tensor([7, 1, 0])}),
@@ -157,7 +157,7 @@ def kinds() -> list[Sample]:
 
 
 def gallery() -> list[Sample]:
-    """``kinds()`` and other movements, each with every padding mode and every kind of bounds once."""
+    """``kinds()``, then a one-way and a two-way shift with each mode and kind of bounds once, and special cases."""
     x, lengths, cu_seqlens = numbered((3, 7, 9)), torch.tensor([7, 1, 0]), torch.tensor([0, 3, 3, 4, 7])
     packed = {"cu_seqlens": cu_seqlens.int()}
     return [
@@ -178,9 +178,10 @@ def gallery() -> list[Sample]:
 
 
 def grid() -> list[Sample]:
-    """Odd sizes, ``n_div`` that does not divide ``D``, strides up to and beyond ``L``, ``L`` of 0 and 1, layouts.
+    """Lengths from 0 to 33, with strides up to and beyond the length; then ``layout_cases()`` and ``gallery()``.
 
-    Every stride is combined with every length and mode. The splits of the channels alternate.
+    Each length has its strides with every padding mode. The splits of the channels rotate: ``n_div`` need not divide
+    ``D``.
     """
     splits = itertools.cycle(
         (channels, {"n_div": n_div, "bidirectional": bidirectional})
@@ -197,7 +198,7 @@ def grid() -> list[Sample]:
 
 
 def layout_cases() -> list[Sample]:
-    """All kinds of strides and alignments, and tensors that need several tiles or launches."""
+    """Tensors of different strides and alignments, and tensors that need several tiles or launches."""
     x = numbered((2, 3, 10, 14))
     layouts = [
         Sample(x[..., ::2], BOTH_WAYS),

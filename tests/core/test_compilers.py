@@ -17,7 +17,7 @@ from tests.versions import TORCH, not_on_torch_2_6
 from .samples import PADDING_MODES, Sample, gallery, small
 
 GALLERY = gallery()
-# Each mode without bounds, and each mode and both kinds of bounds: the graph differs with bounds.
+# Each mode without and with bounds, and each kind of bounds: the graph differs with bounds.
 MODES_AND_KINDS = [(mode, None) for mode in PADDING_MODES]
 MODES_AND_KINDS += [("zeros", "lengths"), ("zeros", "cu_seqlens"), ("replicate", "lengths"), ("circular", "cu_seqlens")]
 each_mode_and_kind = pytest.mark.parametrize(("padding_mode", "kind"), MODES_AND_KINDS)
@@ -257,7 +257,7 @@ def test_the_legacy_onnx_exporter_with_dynamic_length_equals_eager_on_other_leng
 
 
 def onnx_session(module, arguments, options, folder):
-    """An onnxruntime session of the exported module, and a function that returns its feed for inputs."""
+    """An onnxruntime session of the exported module, and a function from inputs to the feed of the session."""
     onnxruntime = pytest.importorskip("onnxruntime")
     path = folder / "shift.onnx"
     torch.onnx.export(module, arguments, path, **{"dynamo": True, "verbose": False, **options})

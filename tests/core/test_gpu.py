@@ -89,7 +89,7 @@ def test_a_cuda_graph_of_every_sample_replays_with_new_values():
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        all_shifts()  # compiles
+        all_shifts()  # compiles the kernels before the capture
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,7 +1,7 @@
-"""Rows of docs/comparison.md: the shifts that other packages publish, their features, and their bugs.
+"""Tests for the rows of docs/comparison.md: this package computes what others publish, and lacks their bugs.
 
-SER = ShiftSER, TSM = Temporal Shift Module, FLA = flash-linear-attention's token shift, XT = x-transformers,
-RWKV = its time shift, AS-MLP = its axial shift.
+Prefixes of names of tests: ``ser`` is ShiftSER, ``tsm`` the Temporal Shift Module, ``fla`` the token shift of
+flash-linear-attention, ``xt`` x-transformers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def test_as_mlps_axial_shift_is_one_call(dim):
     assert torch.equal(temporal_shift(x, groups=groups, time_dim=dim, channel_dim=1), theirs)
 
 
-# The rows of the comparison, in order.
+# The features in the rows of the comparison, in order.
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_streaming_equals_offline_exactly(chunk):
 
 
 def test_autograd_detects_an_in_place_shift_of_a_saved_tensor():
-    h = torch.randn(1, 4, 8, requires_grad=True).exp()  # its backward needs its output
+    h = torch.randn(1, 4, 8, requires_grad=True).exp()  # the backward of exp needs its output
     version = h._version
     loss = temporal_shift(h, inplace=True).sum()
     assert h._version > version
@@ -229,7 +229,7 @@ def test_install_needs_no_compiler():
     assert not sources & {".c", ".cc", ".cpp", ".cu", ".cuh", ".hip", ".pyx", ".rs", ".so"}
 
 
-# Bugs of other packages.
+# Bugs that other packages have and this one does not.
 
 
 def test_ser_replicate_padding_does_not_change_the_input_and_reads_only_the_edge():

@@ -43,7 +43,7 @@ USED = [
 
 @pytest.mark.parametrize(("owner", "name", "purpose"), USED, ids=[name for _, name, _ in USED])
 def test_torch_has_the_private_api(owner, name, purpose):
-    owner = nn.Linear(1, 1) if owner is nn.Module else owner  # set by __init__
+    owner = nn.Linear(1, 1) if owner is nn.Module else owner  # an instance: __init__ sets the attributes
     try:
         attrgetter(name)(owner)
     except AttributeError:

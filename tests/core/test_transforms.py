@@ -25,7 +25,7 @@ def each(samples: list[Sample]) -> pytest.MarkDecorator:
 
 
 each_sample, each_kind = each(gallery()), each(kinds())
-# Each padding mode, each kind of bounds and two layouts once, for tests in which mode and kind are independent.
+# Each padding mode with another kind of bounds, and two layouts, for tests in which mode and kind are independent.
 each_mode_and_kind = each([kinds()[i] for i in (0, 4, 8, 10, 12)])
 
 
@@ -232,6 +232,6 @@ def test_a_compiled_backward_pass_gives_the_same_gradient(sample: Sample):
     expected = torch.autograd.grad((temporal_shift(x, **sample.arguments) * weight).sum(), x)[0]
     y = (temporal_shift(x, **sample.arguments) * weight).sum()
     with compiled_autograd._enable(torch.compile(backend="eager")), warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*lru_cache")  # Dynamo ignores caches
+        warnings.filterwarnings("error", message=".*lru_cache")  # Dynamo warns if it traces a cached function
         y.backward()
     assert torch.allclose(x.grad, expected)

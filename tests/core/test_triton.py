@@ -1,4 +1,4 @@
-"""The Triton kernel equals the CPU backend. Without a GPU, it runs in Triton's interpreter."""
+"""The Triton kernel gives the same result as the CPU backend. Without a GPU, it runs in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEWEST_FRAMES = 2 if pytest.importorskip("triton").__version__.startswith("3.2."
 
 @pytest.fixture
 def run_on_triton(monkeypatch):
-    """A function after which eager shifts on any device use the kernel, if it supports them."""
+    """A function. After its call, eager shifts on CPU and CUDA tensors use the kernel, if it supports them."""
 
     def run():
         monkeypatch.setattr(dispatch, "triton_devices", {"cpu", "cuda"})
@@ -56,7 +56,7 @@ def test_the_kernel_equals_the_cpu_on_every_case_of_the_grid(run_on_triton, pois
 
 
 def test_the_gradient_of_the_kernel_equals_the_cpu(run_on_triton, poisoned):
-    """For every case of the grid in which the gradient is not a shift; the test above covers the others."""
+    """With replicate padding, the gradient is not a shift. In the other cases, the test above covers the kernel."""
 
     def gradient(sample):
         x = sample.x.detach().requires_grad_()
@@ -80,7 +80,7 @@ def test_the_kernel_in_place_equals_the_cpu_on_every_layout(run_on_triton):
 def test_the_fused_sum_equals_the_cpu_on_every_sample(run_on_triton, poisoned, dtype):
     def added(sample):
         x = sample.x.to(dtype)
-        residual = small(tuple(x.shape), torch.float32) / 3  # on the CPU: a GPU multiplies by 1/3 instead
+        residual = small(tuple(x.shape), torch.float32) / 3  # divided on the CPU: a GPU multiplies by 1/3
         return temporal_shift_add(x, residual.to(x.device), **sample.arguments)
 
     assert_equal_on_triton(gallery(), added, run_on_triton)

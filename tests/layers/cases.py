@@ -1,4 +1,4 @@
-"""Every layer, the plain layer that it is compared with, and the form in which it takes lengths."""
+"""Every layer, the plain layer that tests compare it with, and the form in which it takes lengths."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ LENGTHS = torch.tensor([9, 5, 1, 0])
 
 @dataclass(frozen=True)
 class Case:
-    """``make(**options)`` creates a layer with a shift, and ``plain()`` the layer without one."""
+    """A layer with a shift, the plain layer without one, and what tests need to know about them."""
 
     name: str
-    make: Callable[..., nn.Module]
+    make: Callable[..., nn.Module]  # from options to a layer with a shift
     plain: Callable[[], nn.Module]
     ragged: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None  # the output for (B, L, D) and lengths
     channels_first: bool = False
     recurrent: bool = False
-    prefix: str = ""  # of names in the state_dict
-    repr: str = "n_div=4, stride=1"
-    min_frames: int = 0
+    prefix: str = ""  # of the plain layer's names in the state_dict of the layer
+    repr: str = "n_div=4, stride=1"  # a part of the repr
+    min_frames: int = 0  # the shortest valid input
     nested: bool = False  # whether it takes nested tensors
     zeroes_padding: bool = True  # false if a net after the shift does not get the lengths
 
@@ -52,7 +52,7 @@ class Case:
 
 
 class ConvBlock(nn.Module):
-    """ConvNeXt's block over time, with a convolution over images of one row."""
+    """ConvNeXt's block over time. Its depthwise convolution treats the input as images of one row."""
 
     def __init__(self) -> None:
         super().__init__()

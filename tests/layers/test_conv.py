@@ -1,4 +1,4 @@
-"""ShiftConv equals the block written with torch's modules."""
+"""ShiftConv gives the same output as the block written with torch's modules."""
 
 from __future__ import annotations
 

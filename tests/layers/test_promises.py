@@ -1,4 +1,4 @@
-"""Properties of all layers. Some are tested for one layer of each class, because torch provides them."""
+"""Properties of all layers. Tests of properties that torch provides use one layer of each class."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_a_nested_tensor_is_processed_sequence_by_sequence_or_raises_an_error(ca
     alone = [layer(x) for x in sequences]
     torch.testing.assert_close(output.unbind(), tuple(alone))
     torch.testing.assert_close(found, gradient_of(alone, weights, sequences, layer))
-    with torch.no_grad():  # torch's fused path, in eval mode
+    with torch.no_grad():  # in eval mode, torch then uses its fused path
         torch.testing.assert_close(layer(nested).unbind(), tuple(alone))
 
 

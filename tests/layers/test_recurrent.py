@@ -42,7 +42,7 @@ each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU
 
 
 def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
-    """Both kinds with all options. A GRU has no projection."""
+    """``ShiftLSTM`` and ``ShiftGRU`` with all options. A GRU has no projection."""
     cases = [
         (*pair, options)
         for pair, options in itertools.product(PAIRS, all_options)
@@ -54,7 +54,7 @@ def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def spread(all_options: list[dict[str, Any]], **axes: list[Any]) -> pytest.MarkDecorator:
-    """Both kinds with all options, each combined with one value of every axis, so that every value occurs."""
+    """``ShiftLSTM`` and ``ShiftGRU`` with all options, each with one value per axis, so that every value occurs."""
     cases = []
     for number, (pair, options) in enumerate(itertools.product(PAIRS, all_options)):
         if pair[1] is nn.LSTM or "proj_size" not in options:  # a GRU has no projection
@@ -71,7 +71,7 @@ def layer_pair(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[s
 
 
 def seeded(function: Callable[..., Any], *args: Any) -> Any:
-    """The output with a fixed seed for dropout."""
+    """The output of ``function`` with a fixed seed for dropout."""
     torch.manual_seed(7)
     return function(*args)
 
@@ -100,7 +100,7 @@ def inputs(form: str) -> Any:
 
 
 def initial_state(layer: nn.RNNBase, form: str, **changed: int) -> Any:
-    """A state of the right shape, except for what ``changed`` says."""
+    """A state of the right shape, except for the sizes in ``changed``: ``rows`` or ``batch``."""
     rows = changed.get("rows", layer.num_layers * (2 if layer.bidirectional else 1))
     batch = [] if form == "unbatched" else [changed.get("batch", 3)]
     h = torch.randn(rows, *batch, layer.proj_size or layer.hidden_size)
@@ -112,7 +112,7 @@ def of_each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def chain(layer: Any, torchs: type[nn.RNNBase]) -> Callable[..., Any]:
-    """torch's layers with the same weights, one by one, each after a shift."""
+    """A function that shifts before each of the layers, and runs torch's layers with the same weights one by one."""
     kept = {name: getattr(layer, name) for name in ("bias", "batch_first", "bidirectional")}
     kept |= {"proj_size": layer.proj_size} if torchs is nn.LSTM else {}
     singles = []

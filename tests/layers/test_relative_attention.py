@@ -1,4 +1,4 @@
-"""Relative attention equals its formula in loops and the published form."""
+"""Relative attention gives the result of its formula in loops and of the published form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def inputs(length: int, batch: int = 2, heads: int = 3, dim: int = 4) -> list[Tensor]:
-    """Queries, keys and values that are not contiguous, as after a projection, and a table."""
+    """Queries, keys and values, which are not contiguous, as after a projection; and a table of relative positions."""
     projected = torch.randn(batch, length, 3 * heads * dim, dtype=torch.float64)
     q, k, v = rearrange(projected, "b l (three h d) -> three b h l d", three=3, h=heads)
     return [x.requires_grad_() for x in (q, k, v, torch.randn(2 * length - 1, dim, dtype=torch.float64))]

@@ -1,4 +1,4 @@
-"""Training: in place of torch's layers, in two processes, and on a task that requires mixing frames."""
+"""Training of the layers: in place of torch's layers, in two processes, and on a task that requires mixing frames."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def losses(model: nn.Module) -> list[float]:
     """The training and evaluation losses of 20 steps."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     found = []
-    torch.manual_seed(1)  # for dropout
+    torch.manual_seed(1)  # dropout draws from this seed
     for sequences, labels in buckets():
         loss = F.cross_entropy(model.train()(sequences), labels)
         optimizer.zero_grad()
@@ -144,7 +144,7 @@ def test_a_model_learns_the_order_of_two_events_only_with_a_shift(stride, min_, 
     assert min_ <= accuracy <= max_
 
 
-@pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides")  # of a convolution
+@pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides")  # for weights of a convolution
 def test_two_processes_give_the_same_gradients_as_one(tmp_path):
     arguments = str(tmp_path / "meeting"), str(tmp_path / "gradients.pt")
     command = [sys.executable, "-m", "tests.layers.two_processes", "1", *arguments]

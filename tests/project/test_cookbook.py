@@ -43,7 +43,7 @@ def script(path: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """A table of twelve clips by three speakers: a low and a high tone."""
+    """A table of twelve clips by three speakers; each clip is a low or a high tone."""
     folder = tmp_path_factory.mktemp("corpus")
     lines = ["path,label,speaker"]
     for number in range(12):
@@ -154,7 +154,7 @@ def test_the_server_limits_the_size_of_uploads_and_the_length_of_recordings(clie
     monkeypatch.setattr(client.module, "MAX_BYTES", 10_000)
     answer = posted(client, wav(np.zeros(8000)))
     assert (answer.status_code, answer.json()["detail"][:42]) == (413, "Content-Length must be at most 10000, got ")
-    chunked = client.post("/predict", content=iter([b"x" * 99]))  # no length
+    chunked = client.post("/predict", content=iter([b"x" * 99]))  # without the header Content-Length
     assert chunked.status_code == 413
 
 

@@ -35,7 +35,7 @@ RECORD = record_file.read(ROOT / "benchmarks" / "records" / "recipe-cpu.jsonl")
 
 
 def commands() -> list[str]:
-    """All commands of this package in shell blocks, without the program name."""
+    """The arguments of this package's commands in shell blocks, after ``torchrun`` in prose, and in YAML comments."""
     blocks = [block for page in PAGES.values() for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
     inline = re.findall(r"`(torchrun[^`]*temporal_shift[^`]*)`", PAGE)
     lines = [line for block in blocks for line in block.splitlines()] + inline
@@ -47,7 +47,7 @@ def commands() -> list[str]:
 
 
 def problem_of(command: str) -> str | None:
-    """The error that the command line parser raises for a command, or None. Nothing runs."""
+    """The error that the command line parser raises for a command, or ``None``. The command does not run."""
     group, arguments = typer.main.get_command(app), shlex.split(command, comments=True)
     try:
         while hasattr(group, "commands"):
@@ -116,7 +116,7 @@ def test_the_published_figures_match_those_that_reproduce_prints():
 
 
 def test_every_link_resolves():
-    code = r"^ *```.*?^ *```|`[^`\n]*`"  # code contains brackets, too
+    code = r"^ *```.*?^ *```|`[^`\n]*`"  # code, which may contain brackets, is removed
     broken, count = [], 0
     for path, page in PAGES.items():
         prose = re.sub(code, "", page, flags=re.MULTILINE | re.DOTALL)

@@ -136,7 +136,7 @@ def test_the_drawn_reach_equals_finite_differences(script):
     torch.manual_seed(0)  # as in the script
     net, x = make().double(), torch.randn(1, drawn.FRAMES, drawn.CHANNELS).double()
     step, elements = 1e-6, x.numel()
-    moved = x + step * torch.eye(elements).double().view(elements, *x.shape[1:])  # one element in each copy
+    moved = x + step * torch.eye(elements).double().view(elements, *x.shape[1:])  # each copy changes one element
     changes = ((net(moved) - net(x))[:, drawn.FRAMES // 2] / step).square().view(drawn.FRAMES, -1).sum(dim=1)
     expected = 100 * changes / changes.sum()
     torch.testing.assert_close(torch.tensor(drawn.reach(make)).double(), expected, rtol=1e-3, atol=1e-3)

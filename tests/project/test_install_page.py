@@ -22,7 +22,7 @@ PROSE = " ".join(PAGE.split())
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-IN_WORDS = ("test", "docs", "dev", "dev-all")  # described in words: users of the package need none of them
+IN_WORDS = ("test", "docs", "dev", "dev-all")  # the page describes these in words: users do not need them
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \| .* \|$", PAGE, flags=re.MULTILINE))
 
 

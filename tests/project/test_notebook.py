@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="requires the extra dev-all")
-nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
-pytest.importorskip("ipykernel", reason="the extra test brings it")
-pytest.importorskip("transformers", reason="the extra ser")
+nbclient = pytest.importorskip("nbclient", reason="requires the extra dev-all")
+pytest.importorskip("ipykernel", reason="requires the extra dev-all")
+pytest.importorskip("transformers", reason="requires the extra ser")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "tour.ipynb"
@@ -43,7 +43,7 @@ def test_the_notebook_is_committed_without_outputs_counts_or_a_local_kernel(note
     nbformat.validate(notebook)
     assert outputs(notebook) == []
     assert [cell for cell in notebook.cells if cell.get("execution_count") is not None] == []
-    assert notebook.metadata.kernelspec.name == "python3"  # the default kernel
+    assert notebook.metadata.kernelspec.name == "python3"  # the name of the default kernel
 
 
 def test_the_sections_of_the_notebook_match_the_page(notebook):

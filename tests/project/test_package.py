@@ -1,4 +1,4 @@
-"""Importing the package, its public names, and what works without the extras."""
+"""What an import of the package loads, its public names, and what works without the extras."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 def typed_imports(package: object) -> dict[str, str]:
-    """Name -> module of the imports that type checkers read."""
+    """The imports that type checkers read, as a dictionary from name to module."""
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     return {

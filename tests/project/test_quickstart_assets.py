@@ -39,7 +39,7 @@ def test_the_iemocap_reader_reads_the_corpus_unchanged():
     assert Counter(u.speaker for u in manifest.utterances) == {f"Ses0{k}{g}": 40 for k in range(1, 6) for g in "FM"}
     folds = {kind: len(make_folds(manifest, kind)) for kind in ("heldout", "last", "paper", "speaker")}
     assert folds == {"heldout": 5, "last": 5, "paper": 5, "speaker": 10}
-    assert max(u.seconds for u in manifest.utterances) < 2.5  # the clip is longer than each utterance
+    assert max(u.seconds for u in manifest.utterances) < 2.5  # the experiment's clip_seconds: no utterance is cut
 
 
 def test_the_corpus_is_small_enough_for_a_repository():
@@ -95,7 +95,7 @@ def test_the_figures_in_the_text_of_the_page_match_the_recorded_results():
 @pytest.mark.parametrize("path", ["examples/quickstart/metrics.json", "results/quickstart/metrics.json"])
 def test_every_model_of_the_quickstart_is_above_chance(path):
     if not (ROOT / path).exists():
-        pytest.skip("no results of the quickstart")  # .ci/run runs it before the tests
+        pytest.skip("no results of the quickstart")  # .ci/run runs the quickstart before the tests
     metrics = json.loads((ROOT / path).read_text(encoding="utf-8"))
     assert len(metrics["models"]) == 7
     assert [model["name"] for model in metrics["models"] if model["ua"]["mean"] <= metrics["chance"]] == []

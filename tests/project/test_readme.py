@@ -1,4 +1,7 @@
-"""README works: its commands, YAML and links. conftest.py runs its Python, ``.ci/run`` its commands."""
+"""README.md: its length, links, extras and figures, and the commands ``ser predict`` and ``ser run``.
+
+The root's conftest.py runs its Python blocks, and ``.ci/run`` its commands for the quickstart and the tests.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_an_experiment_accepts_any_corpus_and_encoder(path, name, corpora):
 def test_the_dry_run_prints_the_number_of_runs_and_trains_nothing(corpora, tmp_path, monkeypatch):
     folder = write_experiment(tmp_path, 4)  # creates an encoder
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # test_estimate.py tests its speeds
+    monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # test_estimate.py tests the speeds
     arguments = ["--corpus", str(corpora / "emodb"), "--backbone", str(folder / "backbone"), "--dry-run"]
     (four,) = (path for path in EXAMPLES if path.stem == "four-classes")
     done = CliRunner().invoke(app, ["ser", "run", str(four), *arguments])

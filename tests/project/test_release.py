@@ -20,7 +20,7 @@ REPOSITORY = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
 
 
 def test_the_version_is_the_same_everywhere():
-    assert PROJECT["dynamic"] == ["version"]  # from temporal_shift.__version__
+    assert PROJECT["dynamic"] == ["version"]  # setuptools reads temporal_shift.__version__
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == temporal_shift.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", temporal_shift.__version__)

@@ -44,7 +44,7 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The ids of a page, the addresses that it links to, and those that it loads."""
+    """The ids of a page, the addresses that it links to, and the addresses that it loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    """Pages by address."""
+    """The parsed pages by address."""
     return {
         f"{HOST}/{path.relative_to(site).as_posix()}".removesuffix("index.html"): Page(path.read_text(encoding="utf-8"))
         for path in site.rglob("*.html")
@@ -166,7 +166,7 @@ def test_every_page_fits_a_phone_without_errors_or_requests_to_other_hosts(site,
 
 
 def modules() -> set[ModuleType]:
-    """All modules outside ``core`` and ``ser``, and the modules of ``ser`` that docs/api/ser.md documents."""
+    """All modules outside ``core`` and ``ser`` except ``__main__``, and the modules on docs/api/ser.md."""
     core = [module.name for module in pkgutil.walk_packages(temporal_shift.__path__, "temporal_shift.")]
     others = ("temporal_shift.ser", "temporal_shift.core", "temporal_shift.__main__")
     shown = re.findall(r"^::: (\S+)", API[ROOT / "docs/api/ser.md"], flags=re.MULTILINE)
@@ -176,9 +176,9 @@ def modules() -> set[ModuleType]:
 
 
 def undocumented(module: ModuleType) -> Iterator[str]:
-    """The public names of a module without a docstring.
+    """The public names of a module that have no docstring.
 
-    A method may inherit it from a base class, and a property may be described in ``Attributes`` of its class.
+    A method may inherit its docstring from a base class, and the class may describe a property in ``Attributes``.
     """
     public = {name: value for name, value in vars(module).items() if name[0] != "_" and is_defined_in(value, module)}
     yield from (f"{module.__name__}.{name}" for name, value in {"": module, **public}.items() if not value.__doc__)

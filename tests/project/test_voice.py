@@ -1,4 +1,4 @@
-"""Texts are plain technical English. The section "Writing" of CONTRIBUTING.md has examples."""
+"""No text contains an avoided phrase. The section "Writing" of CONTRIBUTING.md explains how texts are written."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ assert "calm" in shipped_map("ravdess").values()
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Build the wheel and the sdist offline, from a copy: other tests read the metadata in the clone."""
+    """Build the wheel and the sdist offline, from a copy, because other tests read the metadata in the clone."""
     dist, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("clone")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)

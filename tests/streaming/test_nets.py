@@ -1,4 +1,4 @@
-"""The stream of a net equals the net on the whole sequence."""
+"""The stream of a net gives the output of the net on the whole sequence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ chunk_lengths = st.lists(st.integers(0, 4), min_size=1, max_size=6)
 
 
 def frames(count: int, layout: str = "batch first", channels: int = 8) -> tuple[Tensor, int]:
-    """A sequence or two, and the dim of the frames."""
+    """One or two sequences in one tensor, and the dim of their frames."""
     shape, time = {
         "batch first": ((2, count, channels), 1),
         "time-major": ((count, 2, channels), 0),
@@ -71,7 +71,7 @@ def bytes_of(state: Any) -> int:
 
 @dataclass(frozen=True)
 class Net:
-    """A net that streams, for frames of 8 channels."""
+    """A net that supports streaming, with inputs of 8 channels, its delay in frames, and the layout of its input."""
 
     module: nn.Module
     delay: int
@@ -86,7 +86,7 @@ def block(**options: Any) -> ShiftTransformerLayer:
 
 
 def nets() -> dict[str, Net]:
-    """One of each kind."""
+    """One net of each kind, by name."""
     return {
         "shift": Net(TemporalShift(**BOTH_WAYS), 2),
         "shift and linear": Net(TemporalShift(nn.Linear(8, 5), padding_mode="replicate", **BOTH_WAYS), 2),

@@ -1,4 +1,4 @@
-"""The stream of a shift equals the shift of the whole sequence bit for bit."""
+"""The stream of a shift gives the output of the shift on the whole sequence, bit for bit."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_in_a_wav2vec2_model_every_chosen_layer_shifts_its_input(wav2vec2, stabl
 
 
 def checkpointed(wav2vec2, without_hooks=False, **arguments):
-    """The gradient of a tiny model with a shift, and a function that returns it with checkpointing."""
+    """The gradient of a tiny model with a shift, and a function that computes the gradient with checkpointing."""
     dropouts = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
     config = tiny_config(wav2vec2, **dict.fromkeys(dropouts, 0.0), apply_spec_augment=False)
     model = add_temporal_shift(wav2vec2.Wav2Vec2Model(config).train(), **arguments, **BOTH_WAYS)
@@ -131,7 +131,7 @@ def checkpointed(wav2vec2, without_hooks=False, **arguments):
 
     expected = gradient()
     for layer in model.encoder.layers:
-        if without_hooks:  # as in newer versions of transformers; up to 5.20, they recompute the call with its hooks
+        if without_hooks:  # as in transformers after 5.20; up to 5.20, it recomputes the call with its hooks
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         else:
             layer.gradient_checkpointing = True
