@@ -21,7 +21,7 @@ FAKE_LABELS = ("hap", "ang", "sad", "neu")
 FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))
 FAKE_SEED = 7
 FAKE_UTTERANCES = 80  # per session
-FAKE_SKILL = {  # share of utterances that the trained model does not guess
+FAKE_SKILL = {  # share of utterances that the trained model recognises; it guesses the others
     "CNN": 0.50,
     "ShiftCNN": 0.56,
     "LSTM": 0.44,
@@ -34,7 +34,7 @@ FAKE_SKILL = {  # share of utterances that the trained model does not guess
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """More threads are slower on models this small."""
+    """Run torch on one thread, because more threads are slower for small models."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def fake_experiment() -> config.Experiment:
 def fake_runs_of(
     tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.Experiment
 ) -> Callable[[int, str], Path]:
-    """The results of the first two models, by number of seeds and protocol: copy them, do not change them."""
+    """A function that returns results of the first two models. Its calls share the folders: copy, do not change."""
     roots: dict[tuple[int, str], Path] = {}
 
     def of(seeds: int = 1, protocol: str = "heldout") -> Path:
@@ -94,12 +94,12 @@ def fake_runs(tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.
 
 @pytest.fixture
 def fake_results(tmp_path: Path, fake_runs: Path) -> Path:
-    """A copy of the results folder."""
+    """A copy of ``fake_runs``, which a test may change."""
     return shutil.copytree(fake_runs, tmp_path / "results")
 
 
 def write_fake_runs(root: Path, experiment: config.Experiment) -> None:
-    """The results of an experiment on five sessions of two speakers each."""
+    """Write made-up results of an experiment on five sessions of two speakers each."""
     by_speaker = experiment.protocol.kind == "speaker"
     folds = tuple(f"{session}{sex}" for session in range(1, 6) for sex in "FM") if by_speaker else FAKE_FOLDS
     plan = Plan(experiment, FAKE_LABELS, folds)

@@ -48,7 +48,7 @@ SUBESCO_SPEAKERS = ("F_01_OISHI", "F_02_MONIKA", "M_01_DURANTO", "M_02_SIBLY", "
 
 @cache
 def noise(seed: int = 0, samples: int = 160, rate: int = 16_000, channels: int = 1, kind: str = "WAV") -> bytes:
-    """A short audio file."""
+    """The bytes of an audio file of noise. The default is 10 ms at 16 kHz."""
     file = io.BytesIO()
     wave = 0.1 * np.random.default_rng(seed).normal(size=(samples, channels))
     soundfile.write(file, wave, rate, format=kind)
@@ -56,7 +56,7 @@ def noise(seed: int = 0, samples: int = 160, rate: int = 16_000, channels: int =
 
 
 def write(path: Path, content: bytes | None = None) -> Path:
-    """A file of noise or of the given content, with a hidden file of macOS beside it."""
+    """Write a file of noise or of the given content, and a hidden file of macOS beside it. Return ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(noise() if content is None else content)
     leftover = path.with_name("._x.wav")
@@ -78,7 +78,10 @@ def write_ravdess(root: Path, actors: Iterable[int] = range(1, 25)) -> None:
 
 
 def write_cremad(root: Path, actors: Iterable[int] = range(1001, 1092), *, whole: bool = True) -> None:
-    """``AudioWAV``: each actor says twelve sentences in six ways, the first at three levels; a few are missing."""
+    """``AudioWAV``: each actor says twelve sentences in six emotions, ``IEO`` at three levels except in neutral.
+
+    If ``whole``, a few files are missing, so that the counts of all actors equal the published ones.
+    """
     missing = {emotion: 5 if emotion == "NEU" else 3 for emotion in CREMAD} if whole else {}
     for actor in actors:
         for sentence, emotion in itertools.product(CREMAD_SENTENCES, CREMAD):
@@ -121,7 +124,7 @@ def emobox_line(key: str, dataset: str, wav: str, emo: str) -> str:
 
 
 def write_emobox(root: Path, dataset: str, lines: Sequence[str], folds: Sequence[Mapping[str, Sequence[int]]]) -> Path:
-    """``data/<dataset>`` in a clone of EmoBox; a fold has the line numbers of its parts."""
+    """``data/<dataset>`` in a clone of EmoBox. A fold maps each part to indices of ``lines``."""
     folder = root / "data" / dataset
     folder.mkdir(parents=True)
     (folder / f"{dataset}.jsonl").write_text("".join(line + "\n" for line in lines))
@@ -135,7 +138,7 @@ def write_emobox(root: Path, dataset: str, lines: Sequence[str], folds: Sequence
 
 
 def write_emobox_emodb(root: Path) -> Path:
-    """EmoDB in EmoBox: five folds with all speakers in each part, and files of an older format."""
+    """EmoDB in EmoBox: five folds, all speakers in both parts of each, and files of an older format."""
     lines = []
     for speaker, (emotion, letter) in itertools.product(EMODB_SPEAKERS, EMOBOX_EMODB.items()):
         name = f"{speaker}a01{letter}a"
@@ -163,11 +166,11 @@ def write_emobox_emovo(root: Path) -> Path:
         wav = f"downloads/emovo/{actor}/{emotion}-{actor}-b1.wav"
         write(root / wav)
         lines.append(emobox_line(f"emovo-{emotion}-{actor}-b1", "emovo", wav, emotion))
-    whose = [line.split("-")[2] for line in lines]
+    actor_of = [line.split("-")[2] for line in lines]
     folds = [
         {
-            "test": [n for n, who in enumerate(whose) if who == actor],
-            "train": [n for n, who in enumerate(whose) if who != actor],
+            "test": [n for n, who in enumerate(actor_of) if who == actor],
+            "train": [n for n, who in enumerate(actor_of) if who != actor],
         }
         for actor in actors
     ]

@@ -1,6 +1,6 @@
 """A folder in the layout of IEMOCAP with silent recordings and the published counts, or one dialog of it.
 
-The counts are the published ones, repeated here so that they do not come from the reader under test.
+The counts of the four classes are the published ones. They are repeated here so that they do not come from the reader.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 LEFT_OUT = ("xxx", "fru", "sur", "fea", "oth", "dis")
 EMOTIONS = ("hap", "exc", "ang", "sad", "neu", *LEFT_OUT)
 
-COUNTS = {  # utterances by session, in the order of EMOTIONS; the sessions of LEFT_OUT are made up
+COUNTS = {  # utterances by session, in the order of EMOTIONS; the split of LEFT_OUT into sessions is made up
     1: (135, 143, 229, 194, 384, 510, 280, 22, 8, 1, 0),
     2: (117, 210, 137, 197, 362, 480, 325, 21, 8, 0, 1),
     3: (135, 151, 240, 305, 320, 530, 382, 21, 8, 1, 0),
     4: (65, 238, 327, 143, 258, 470, 481, 21, 8, 0, 1),
     5: (143, 299, 170, 245, 384, 517, 381, 22, 8, 1, 0),
 }
-IMPROVISED = {1: 577, 2: 544, 3: 612, 4: 549, 5: 661}  # of the four classes: 2943 in total, the sessions are made up
+IMPROVISED = {1: 577, 2: 544, 3: 612, 4: 549, 5: 661}  # of the four classes; only the sum of 2943 is published
 
 _IMPROVISED_DIALOGS = tuple(f"impro{number:02d}" for number in range(1, 8))
 _SCRIPTED_DIALOGS = ("script01_1", "script01_1b", "script01_2", "script01_3", "script02_1", "script02_2", "script03_1")
@@ -41,7 +41,7 @@ def write_iemocap(root: Path) -> None:
 
 
 def write_dialog(root: Path, session: int, name: str, emotions: Sequence[str]) -> None:
-    """One dialog: both speakers in turn, 10 ms of audio a turn, the evaluators' lines, macOS's leftovers.
+    """One dialog of both speakers in turn: 10 ms of silence per turn, labels, evaluations, hidden files of macOS.
 
     Turn ``k`` starts at ``k + 0.2901`` seconds and ends half a second later.
     """

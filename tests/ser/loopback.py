@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Loopback:
-    """The file, and the faults of the next answers. ``requests`` has the headers of all requests."""
+    """The file and the faults of the next answers. ``requests`` has the headers of all requests so far."""
 
     content: bytes
     url: str = ""
@@ -21,11 +21,11 @@ class Loopback:
     ranges: bool = True  # whether it supports Range
     wrong_parts: int = 0  # number of next answers to a Range that start one byte too late
     cuts: list[int] = field(default_factory=list)  # the next answers end after this many bytes
-    statuses: list[int] = field(default_factory=list)  # the next answers are errors
+    statuses: list[int] = field(default_factory=list)  # the next answers are errors with these statuses
     location: str | None = None  # all answers redirect to it
     content_type: str | None = None
     afterwards: list[Callable[[], None]] = field(default_factory=list)  # called after the next answers
-    states_length: bool = True
+    states_length: bool = True  # whether it sends Content-Length
     requests: list[dict[str, str]] = field(default_factory=list)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:

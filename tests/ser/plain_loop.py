@@ -1,4 +1,4 @@
-"""The paper's training as a plain PyTorch loop, written from its description, without Trainer, config and cache.
+"""The paper's training as a plain PyTorch loop, written from its description, without Trainer, settings or cache.
 
 It uses nothing from this package: the models are plain torch modules, the encoder is Hugging Face's.
 """
@@ -56,11 +56,11 @@ def plain_loop(
     else:
         optimizer = torch.optim.Adam(parameters, betas=(0.9, 0.999), eps=1e-8)
     for step in range(EPOCHS * steps_per_epoch):
-        rows = slice(step % steps_per_epoch * BATCH, (step % steps_per_epoch + 1) * BATCH)  # file order
+        rows = slice(step % steps_per_epoch * BATCH, (step % steps_per_epoch + 1) * BATCH)  # batches in file order
         rate = (features_rate if encoder is None else finetune_rate)(step, EPOCHS, steps_per_epoch, BASE_RATE)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(seed_of_step(step))  # for the masks and the dropout
+        torch.manual_seed(seed_of_step(step))  # masks and dropout draw from this seed
         frames = inputs[rows] if encoder is None else encoder(inputs[rows]).last_hidden_state
         loss = nn.functional.cross_entropy(classifier(frames), labels[rows])
         optimizer.zero_grad()

@@ -113,7 +113,7 @@ class ShiftBlock(nn.Module):
 
 
 class SpecAugment(nn.Module):
-    """Time masks contain a learned vector, feature masks 0. Random numbers are drawn in the order of this package."""
+    """Time masks contain a learned vector, feature masks 0. It draws random numbers in the order of this package."""
 
     def __init__(self, dim):
         super().__init__()
@@ -129,7 +129,7 @@ class SpecAugment(nn.Module):
 
 
 def spans(rows: int, size: int, prob: float, length: int, at_least: int) -> Tensor:
-    """True in spans of ``length``, ``prob * size / length`` of them in each row, rounded up or down at random."""
+    """True in ``prob * size / length`` spans of each row, rounded at random; in ``at_least`` or more if they fit."""
     mask = torch.zeros(rows, size, dtype=torch.bool)
     if length <= size:
         count = min(max(int(prob * size / length + torch.rand(()).item()), at_least), size // length)

@@ -26,7 +26,7 @@ SHIFTS: dict[str, dict[str, object]] = {
 }
 
 
-PROVENANCE = {  # as packaging writes it
+PROVENANCE = {  # with the keys that ``ser package`` writes
     "experiment": "noise",
     "model": "Tiny",
     "setting": "features",
@@ -63,6 +63,9 @@ def small_model(
     """Return a model in eval mode. Its probabilities differ from clip to clip.
 
     Args:
+        family: A key of ``ENCODERS``.
+        blocks: A key of ``SHIFTS``.
+        shifted: Whether the classifier has a shift.
         encoder: Changes to the encoder's configuration.
         settings: Further arguments of :class:`SpeechClassifierConfig`.
     """
@@ -87,6 +90,6 @@ def small_model(
 
 
 def local_model(layer: int | str = 0, *, norm: str = "layer", **settings: object) -> SpeechClassifier:
-    """A model with local frames: only convolutions, normalised frame by frame. It has a provenance."""
+    """A model with a provenance. By default, its frames are local: only convolutions, normalised frame by frame."""
     encoder = {"feat_extract_norm": norm}
     return small_model("wav2vec2", layer=layer, encoder=encoder, **{"provenance": PROVENANCE, **settings})

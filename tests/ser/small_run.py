@@ -24,7 +24,7 @@ NO_MASKS = config.SpecAugment(time_prob=0, feature_prob=0)
 
 
 def small_run(tmp_path: Path) -> Run:
-    """A small run on frames that are noise around a mean of their class."""
+    """A small run. Its frames are noise around a mean per class."""
     generator = np.random.default_rng(0)
     utterances, frames = [], []
     for session in range(1, 5):
@@ -113,7 +113,7 @@ def outcome(run: Run) -> tuple[object, dict[str, bytes]]:
     record = json.loads((run.folder / "run.json").read_text())
     files = {path.name: path.read_bytes() for path in sorted(run.folder.iterdir())}
     assert list(files) == [name for name in FILES if run.fold.validation or not name.startswith("validation")]
-    del files["run.json"]  # which also contains the time that training took
+    del files["run.json"]  # it also contains the duration of the training
     return (record["epochs"], record["chosen"], record["parameters"]), files
 
 
@@ -133,7 +133,7 @@ def stop_after(epochs: int):
 
 
 def stopped(run: Run, epochs: int = 2) -> Run:
-    """Train until the end of an epoch, with a checkpoint after each before."""
+    """Train and stop at the end of epoch ``epochs``. Each earlier epoch writes a checkpoint."""
     run = with_(run, checkpoint_seconds=0.0)
     with pytest.raises(Stopped):
         train(run, stop_after(epochs))

@@ -1,4 +1,4 @@
-"""torchaudio's wav2vec 2.0 and HuBERT base, small, in plain torch modules with torchaudio's names and semantics."""
+"""A small version of torchaudio's wav2vec 2.0 base and HuBERT base, with its names, in plain torch modules."""
 
 from __future__ import annotations
 
@@ -141,10 +141,10 @@ class ShiftSERModel(nn.Module):
 
 
 def randomise(module: nn.Module) -> nn.Module:
-    """Randomise every parameter, including norms and biases, so that a lost one is detected."""
+    """Randomise every parameter, including norms and biases, so that tests detect a lost one."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if not name.endswith("original0"):  # lengths must be positive
+            if not name.endswith("original0"):  # original0 contains lengths of weight norm, which must be positive
                 parameter.copy_(parameter + 0.1 * torch.randn_like(parameter))
             else:
                 parameter.copy_(parameter * (0.5 + torch.rand_like(parameter)))

@@ -12,10 +12,10 @@ from temporal_shift.ser.utils.errors import RecipeError
 
 RATE = 16000
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
-STARTS_SILENT = np.concatenate([np.zeros(RATE // 4, dtype=np.float32), NOISE])  # the first MP3 frames are small ones
+STARTS_SILENT = np.concatenate([np.zeros(RATE // 4, dtype=np.float32), NOISE])  # its first MP3 frames are small
 ID3 = b"ID3\x04\x00\x00\x00\x00\x02\x00" + b"APIC" + b"\xff\xfb" * 126  # a picture that looks like frames
 MP3_FRAME = 576  # samples, at 16 kHz
-MP3_SLACK = 3 * MP3_FRAME  # an encoder's delay and padding, which its first frame would state
+MP3_SLACK = 3 * MP3_FRAME  # the delay and padding of an encoder, which only the first frame states
 
 
 def encoded(wave, rate=RATE, **how):
@@ -25,13 +25,13 @@ def encoded(wave, rate=RATE, **how):
 
 
 def mp3(mode="VARIABLE", information=True, wave=STARTS_SILENT, rate=RATE):
-    """An MP3 with or without the frame in front that states its length."""
+    """An MP3, with or without its first frame, which states its length."""
     content = encoded(wave, rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
     return content if information else content[content.index(content[:2], 32) :]
 
 
 def mp2(frames):
-    """Silence: MPEG 2, layer 2, 32 kbit/s, 16 kHz, mono. 1152 samples a frame."""
+    """Silence in MPEG 2, layer 2, 32 kbit/s, 16 kHz, mono. A frame has 1152 samples."""
     return (b"\xff\xf5\x48\xc0" + bytes(284)) * frames
 
 
@@ -42,7 +42,7 @@ def riff(code, sound):
 
 
 def resized(format, size):
-    """A second of sound, with the size of its samples in the header replaced; ``size`` maps the right one."""
+    """A second of sound. ``size`` maps the right size in bytes to the size that the header states."""
     content = encoded(NOISE, format=format, subtype="PCM_16")
     name, skip, width, order = {
         "WAV": (b"data", 4, 4, "little"),
@@ -68,7 +68,7 @@ def file(tmp_path):
 
 
 def samples(path):
-    """The decoded length, after checking that blocks, the manifest and a clip agree."""
+    """The decoded length in samples. Checks that blocks, the manifest and a clip agree."""
     total = sum(map(len, read_blocks(path, 0.3)))
     assert measure(path).samples == total
     assert np.count_nonzero(read_clip(path, 3.0)[total:]) == 0
@@ -118,7 +118,7 @@ def test_an_open_size_of_a_streaming_writer_means_the_rest_of_the_file(file, for
 
 @pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF", "AU"])
 def test_a_header_that_states_less_than_the_file_has_is_an_error(file, format):
-    path = file(resized(format, lambda right: right // 2))  # the number of samples instead of bytes
+    path = file(resized(format, lambda right: right // 2))  # states the number of samples as the number of bytes
     with pytest.raises(RecipeError, match=r"a is ambiguous: .*states (16|15)\d\d\d bytes .* 16\d\d\d more"):
         samples(path)
 
@@ -212,7 +212,7 @@ def test_a_recording_that_cannot_be_read_to_its_end_is_an_error(file, content, r
 
 def test_an_ogg_with_a_decreasing_time_is_damaged(file):
     content = encoded(NOISE, format="OGG", subtype="VORBIS")
-    last = content.rindex(b"OggS")  # states the number of samples so far, where decoders cut the sound
+    last = content.rindex(b"OggS")  # the last page states the number of samples, where decoders cut the sound
     with pytest.raises(RecipeError, match="earlier time"):
         samples(file(content[: last + 6] + (100).to_bytes(8, "little") + content[last + 14 :]))
 

@@ -157,7 +157,7 @@ def test_an_unreadable_file_is_an_error_with_path_and_reason(tmp_path):
     assert_refused(tmp_path / "a\0.wav", "cannot be read: embedded null byte")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
 def test_audio_without_read_permission_is_an_error(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", noise, 16000)
     (tmp_path / "a.wav").chmod(0)
@@ -253,7 +253,7 @@ def test_a_header_that_counts_itself_as_sound_is_accepted(tmp_path):
     assert len(whole(tmp_path / "a.wav")) == 800
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_read_like_a_file(tmp_path):
     from threading import Thread
 

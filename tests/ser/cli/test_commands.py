@@ -114,7 +114,7 @@ def test_verify_reports_that_there_are_no_caches(typed):
     assert typed("cache", "verify", "--cache", "empty") == "there are no caches in empty\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the shell is POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="requires a POSIX shell")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -68,7 +68,7 @@ def test_ctrl_c_is_exit_code_130_and_a_bug_keeps_its_traceback():
         exit_of(lambda: 1 / 0)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="requires /dev/full")
 def test_a_full_disk_and_a_closed_pipe_behind_standard_output_end_without_a_traceback():
     script = """
 import typer

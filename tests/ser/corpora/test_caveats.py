@@ -111,7 +111,7 @@ def test_copies_across_speakers_sessions_and_labels_are_a_caveat(changes, words)
     utterances = tuple(copy if each.id == "u9" else each for each in whole.utterances)
     found = caveats(Manifest(utterances, whole.labels), config.Corpus(reader="table", path=Path("t.csv")))
     if words is None:
-        assert found == []  # in one part of every fold
+        assert found == []  # both copies are in the same part of every fold
     else:
         (caveat,) = found
         for word in words:

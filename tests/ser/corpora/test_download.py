@@ -32,7 +32,7 @@ CUT = 100_000  # bytes, in the middle of the archive
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> bytes:
-    """Twenty recordings, and a file of 200 kB that does not compress."""
+    """A zip archive of twenty recordings, and of a file of 200 kB that does not compress."""
     root = tmp_path_factory.mktemp("emodb")
     write_emodb(root, SMALL)
     (root / "erkennung.txt").write_bytes(random.Random(0).randbytes(200_000))
@@ -55,7 +55,7 @@ def fetch(corpus: DownloadableCorpus, folder: Path) -> None:
 
 
 def error_of(corpus: DownloadableCorpus, folder: Path) -> str:
-    """The error of the download, which leaves only its hidden folder."""
+    """The error of the download. It leaves at most its hidden folder."""
     with pytest.raises(RecipeError) as raised:
         fetch(corpus, folder)
     assert {path.name for path in folder.parent.iterdir()} <= {f".{folder.name}.download"}
@@ -72,7 +72,7 @@ def sha256_in(folder: Path) -> str:
     return json.loads((folder / "download.json").read_text())["sha256"]
 
 
-WRITTEN = {  # the tree in each archive, the folder that contains it there, speakers and classes
+WRITTEN = {  # function that writes the files, their folder in the archive, number of speakers, some classes
     "emodb": (lambda root: write_emodb(root, SMALL), "", 10, {"angry", "happy"}),
     "ravdess": (lambda root: write_ravdess(root, (1, 2, 3, 4, 5)), "", 5, {"calm", "sad"}),
     "crema-d": (

@@ -25,7 +25,7 @@ from ..loopback import Loopback, serving
 
 @pytest.fixture
 def server(tmp_path, monkeypatch) -> Iterator[Loopback]:
-    """The publisher of EmoDB, and an empty folder to work in."""
+    """A server with an archive of EmoDB, and an empty working folder."""
     write_emodb(tmp_path / "tree", {"W": 10, "F": 10})
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "work").mkdir()
@@ -42,7 +42,7 @@ def typed(*arguments: object, code: int = 0) -> str:
 
 
 def typed_at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, *arguments: str) -> int:
-    """The exit code of a command, with an answer to its question."""
+    """The exit code of a command at a terminal, where ``answer`` is typed."""
     keyboard, terminal = os.openpty()
     os.write(keyboard, answer.encode())
     with open(terminal) as stdin:
@@ -83,7 +83,7 @@ def test_a_manifest_at_the_default_path_is_not_replaced(server):
     Path("emodb.jsonl").unlink()
     typed("download", "emodb", "emodb")
     assert Path("emodb.jsonl").read_bytes() == Path("other.jsonl").read_bytes()
-    typed("download", "emodb", "emodb")  # the same manifest again
+    typed("download", "emodb", "emodb")  # an equal manifest may be replaced
     typed("download", "emodb", "emodb", "--out", "emodb.jsonl")
 
 

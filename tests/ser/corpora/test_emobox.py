@@ -1,4 +1,4 @@
-"""EmoBox's metadata, with its irregularities."""
+"""The reader of EmoBox's metadata, which is irregular."""
 
 from __future__ import annotations
 

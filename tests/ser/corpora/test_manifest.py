@@ -207,7 +207,7 @@ def test_a_run_needs_every_audio_file_of_its_manifest(tmp_path):
         f"{path}, line 3: path must be an audio file, got the folder {tmp_path}/s2F0.wav",
         f"{path}, line 4: path must be an audio file, but {tmp_path}/s2M0.wav does not exist",
     ]
-    assert len(read_manifest(path).utterances) == 4  # a description needs no audio
+    assert len(read_manifest(path).utterances) == 4  # without check_audio, no audio is needed
 
 
 def test_every_key_is_required(tmp_path, four_sessions):

@@ -21,7 +21,7 @@ CLASSES = {"hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad", "neu": 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A tree with all utterances, shared by all tests: copy what you change."""
+    """A tree with all utterances. All tests share it: change only a copy."""
     root = tmp_path_factory.mktemp("IEMOCAP_full_release")
     write_iemocap(root)
     return root

@@ -315,7 +315,7 @@ def test_json_lines_are_detected_by_the_file_name(audio):
     assert four(read_corpus(config.Corpus(reader="table", path=path))) == FOUR
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_a_table_is_an_error_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     (tmp_path / "table.csv").write_text("path,label,speaker\na.wav,happy,anna\n")
@@ -329,7 +329,7 @@ def test_a_label_has_the_same_maximum_length_as_other_names(audio):
     assert f"{audio / 't.csv'}, line 2: label must have at most 200 bytes in UTF-8, got 'xxx" in sentence
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no such files here")
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="requires /proc/self/mem")
 def test_a_file_that_fails_while_reading_is_named_with_its_line(tmp_path):
     (tmp_path / "table.csv").write_text("path,label,speaker\n/proc/self/mem,happy,anna\n")
     with pytest.raises(RecipeError, match=r"table\.csv, line 2: the audio file /proc/self/mem cannot be read"):

@@ -1,4 +1,4 @@
-"""The worked examples of docs/corpora.md, executed on trees of the corpora's layouts."""
+"""The worked examples of docs/corpora.md, run on folders in the layouts of the corpora."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "corpora.md").read_text(encoding="u
 
 
 def executed(name: str) -> tuple[str, Manifest]:
-    """The output of the page's command of that name, and the manifest that it wrote."""
+    """The output of the page's command ``name``, and the manifest that the command wrote."""
     (command,) = re.findall(rf"<!-- command: {name} -->\n```bash\n(.*)\n```", PAGE)
     done = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
     assert done.exit_code == 0, done.output

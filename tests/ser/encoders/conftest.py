@@ -41,7 +41,7 @@ def manifest(tmp_path_factory) -> Manifest:
 def whole(manifest, backbone, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in every test: the number changes the rounding
+    torch.set_num_threads(1)  # as in every test: the number of threads changes the rounding
     cached_features(manifest, backbone, FEATURES, root)
     torch.set_num_threads(threads)
     return root

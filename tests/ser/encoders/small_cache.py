@@ -1,4 +1,4 @@
-"""A corpus of 150 short recordings: its cache has two full files and one of 22 utterances."""
+"""A corpus of 150 short recordings: its cache has two full shards and one of 22 utterances."""
 
 from __future__ import annotations
 

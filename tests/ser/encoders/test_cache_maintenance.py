@@ -29,7 +29,7 @@ FEATURES = config.Features(clip_seconds=0.1)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A folder with two caches of the same corpus: of the last layer, and of all of them, averaged in float16."""
+    """A folder with two caches of a corpus: the last layer in float32, and all layers, averaged and in float16."""
     root = tmp_path_factory.mktemp("caches")
     folder = tmp_path_factory.mktemp("hubert")
     torch.manual_seed(0)
@@ -181,7 +181,7 @@ def test_ls_of_a_missing_folder_is_an_error_and_of_an_empty_one_an_empty_table(t
     missing = command("ls", "--cache", tmp_path / "none")
     assert missing.exit_code == 2
     assert "none" in missing.stderr
-    monkeypatch.chdir(tmp_path)  # where no command has made the default folder
+    monkeypatch.chdir(tmp_path)  # where the default folder does not exist
     assert (command("ls").exit_code, command("verify").exit_code) == (0, 0)
     empty = command("ls", "--cache", tmp_path)
     assert (empty.exit_code, empty.stdout.startswith("Name")) == (0, True)

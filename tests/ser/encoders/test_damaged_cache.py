@@ -20,7 +20,7 @@ from .small_cache import FEATURES, contents, flip_a_byte, sum_of
 
 
 def resum(path: Path) -> None:
-    """Write the checksum of the current content."""
+    """Write the checksum of the file's current content to its checksum file."""
     sum_of(path).write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
 
 
@@ -71,7 +71,7 @@ HARMS = [
 
 @pytest.mark.parametrize(("harm", "number"), list(zip(HARMS, itertools.cycle((0, 2)))))
 def test_a_damaged_file_is_encoded_again(manifest, backbone, whole, root, passes, harm, number):
-    lost = {0: [16] * 4, 2: [16, 6]}[number]  # the clips of each forward pass
+    lost = {0: [16] * 4, 2: [16, 6]}[number]  # the number of clips in each forward pass
     cache = cached_features(manifest, backbone, FEATURES, root)
     harm(cache.folder / f"frames-{number:05d}.npy")
     again = cached_features(manifest, backbone, FEATURES, root)
@@ -125,7 +125,7 @@ def test_a_damaged_description_is_written_again(manifest, backbone, whole, root,
     assert contents(folder) == contents(whole / folder.name)
 
 
-FLIPS = sorted({*range(0, 140, 3), *range(128, 50_000, 4999), -1})  # of the header, and of the frames
+FLIPS = sorted({*range(0, 140, 3), *range(128, 50_000, 4999), -1})  # positions in the header, and in the frames
 
 
 def test_every_flipped_bit_and_every_truncation_is_detected(root):

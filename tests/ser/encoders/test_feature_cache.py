@@ -44,7 +44,7 @@ def test_all_layers_are_cached_for_a_weighted_sum(manifest, backbone, tmp_path):
         cached_features(few(manifest), backbone.model_copy(update={"layer": layer}), FEATURES, tmp_path)
         for layer in ("weighted", 0, "last")
     )
-    assert weighted.shape == (4, 12, 16)  # the layers, including the input of the first
+    assert weighted.shape == (4, 12, 16)  # layers, frames, channels; layer 0 is the input of the encoder's blocks
     assert weighted[2].shape == weighted.shape
     np.testing.assert_array_equal(weighted[2][0], zeroth[2])
     np.testing.assert_array_equal(weighted[2][3], last[2])
@@ -357,7 +357,7 @@ def test_audio_that_changes_while_it_is_encoded_is_an_error_and_is_never_cached(
     root = tmp_path / "cache"
     with pytest.raises(RecipeError, match=rf"^the audio file {last} does not match the manifest"):
         cached_features(Manifest(tuple(copies), manifest.labels), backbone, FEATURES, root, edit)
-    assert [path.name for path in root.rglob("*.npy")] == ["frames-00000.npy"]  # not the second, with the edited file
+    assert [path.name for path in root.rglob("*.npy")] == ["frames-00000.npy"]  # not the shard with the edited file
     last.write_bytes(manifest.utterances[69].path.read_bytes())
     assert len(cached_features(Manifest(tuple(copies), manifest.labels), backbone, FEATURES, root)) == 70
 

@@ -21,7 +21,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 
 from ..tiny import TINY
 
-CONV = {"conv_pos_kernel_size": 3}  # data2vec's
+CONV = {"conv_pos_kernel_size": 3}  # a setting of data2vec
 ADAPTER = {"add_adapter": True, "num_adapter_layers": 1}
 SQUEEZED = {"squeeze_factor": 2, "position_buckets": 8, "max_position_embeddings": 64}
 PLAIN = {family: CONV if family == "data2vec-audio" else {} for family in WAVEFORM_FAMILIES if "sew" not in family}
@@ -74,7 +74,7 @@ def test_the_shape_matches_the_selected_layer(case, clips, tmp_path):
     last = load(tmp_path, "last")
     assert last.shape == (last.frames, last.hidden_size) == of_output
     assert torch.equal(last.encode(clips), output.last_hidden_state)
-    for layer in (1, -2, 3):  # the output is not another name of the last layer
+    for layer in (1, -2, 3):  # 3 is the last layer, which is not the output
         encoder = load(tmp_path, layer)
         assert encoder.shape == of_layers
         assert torch.equal(encoder.encode(clips), output.hidden_states[layer])

@@ -1,4 +1,4 @@
-"""The expected input of an encoder, compared with the waveforms at 16 kHz that it gets."""
+"""The input that an encoder's preprocessor states, compared with the 16 kHz waveforms that the encoder gets."""
 
 from __future__ import annotations
 

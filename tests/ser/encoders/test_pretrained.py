@@ -54,7 +54,7 @@ TINY_WHISPER = {
     "decoder_attention_heads": 2,
     "decoder_ffn_dim": 32,
     "vocab_size": 8,
-    "max_source_positions": 50,  # 1 s
+    "max_source_positions": 50,  # 1 s of sound
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -140,7 +140,8 @@ def test_weighted_returns_all_hidden_states_with_the_models_output_last(folders,
     assert layers.shape == (2, *backbone.shape)
     for number, states in enumerate(output.hidden_states[:-1]):
         assert torch.equal(layers[:, number], states)
-    assert torch.equal(layers[:, -1], output.last_hidden_state)  # pre-norm, the hidden state lacks its layer norm
+    # in a pre-norm encoder, hidden_states[-1] lacks the final layer norm
+    assert torch.equal(layers[:, -1], output.last_hidden_state)
 
 
 def test_weighted_returns_all_layers_of_whisper(folders, clips):
@@ -386,6 +387,6 @@ def test_identity_differs_between_models_and_settings(folders):
 
 def test_loading_is_silent_and_leaves_the_libraries_as_they_were(folders, capfd):
     level = logging.getLogger("transformers").level
-    load_backbone(settings(folders["wav2vec2-ctc"]), 0.5)  # its unused head would be reported
+    load_backbone(settings(folders["wav2vec2-ctc"]), 0.5)  # transformers would report its unused head
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("transformers").level == level

@@ -37,7 +37,7 @@ from temporal_shift.ser.training.train_run import train
 from ..tiny import TINY
 
 CORPUS = Path(__file__).parents[3] / "examples" / "quickstart" / "corpus"
-SECONDS = 1.0  # the longest utterance has 2.5
+SECONDS = 1.0  # the longest utterance has 2.45 s
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "whisper")
 WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
 

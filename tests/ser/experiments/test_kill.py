@@ -31,7 +31,7 @@ def server():
     context.set_forkserver_preload(
         ["temporal_shift.ser.experiments.run_experiment", "temporal_shift.ser.training.train_run"]
     )
-    undisturbed(context, time.time)  # its first process waits for the imports
+    undisturbed(context, time.time)  # the server's first process waits for the imports
     return context
 
 
@@ -66,7 +66,7 @@ def encode(config: Path, root: Path, cache: Path) -> None:
 
 
 def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
-    """Encode, and get killed in the second file of five."""
+    """Encode, and kill this process in the second of five shards."""
     from temporal_shift.ser.config import read_experiment
     from temporal_shift.ser.corpora import read_corpus
     from temporal_shift.ser.encoders.feature_cache import cached_features
@@ -75,7 +75,7 @@ def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
 
     def on_progress(done: int, total: int) -> None:
         calls.append(done)
-        if len(calls) > 5:  # the start, four batches of the first file, one of the second
+        if len(calls) > 5:  # the start, four batches of the first shard, one of the second
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
@@ -84,7 +84,7 @@ def encode_until_killed(config: Path, root: Path, cache: Path) -> None:
 
 
 def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
-    """Do the work in a process; return its seconds."""
+    """Do the work in a process; return the duration in seconds."""
     started = time.perf_counter()
     process = server.Process(target=work, args=paths)
     process.start()
@@ -94,7 +94,10 @@ def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
 
 
 def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None], work, *paths: Path) -> None:
-    """Start the work and kill it, ten times; each start continues from the files of the previous one."""
+    """Start the work and kill it, until ten starts were killed. Each start finds the files of the previous one.
+
+    ``start_anew`` is called if the work finishes before the kill.
+    """
     moments = random.Random(0)
     cut = 0
     while cut < KILLS:
@@ -105,7 +108,7 @@ def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None
         process.join()
         if process.exitcode == -signal.SIGKILL:
             cut += 1
-        else:  # it finished before the kill
+        else:  # the work finished before the kill
             assert process.exitcode == 0
             start_anew()
 
@@ -146,7 +149,7 @@ def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server
     undisturbed(server, run, config, root, cache)
     assert (root / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
     for name, content in contents(tmp_path / "whole" / "runs").items():
-        if not name.endswith("run.json"):  # contains the training time
+        if not name.endswith("run.json"):  # which contains the duration of the training
             assert contents(root / "runs")[name] == content
 
 

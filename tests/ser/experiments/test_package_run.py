@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
         content = {
             "name": setting,
             "setting": setting,
-            "corpus": {"path": "corpus", "note": "Nothing but noise."},
+            "corpus": {"path": "corpus", "note": "The corpus is noise."},
             "backbone": {"name": "backbone", "layer": "weighted"},
             "features": {"clip_seconds": SECONDS, "average": 2},
             "spec_augment": {"time_length": 2, "feature_length": 4},
@@ -100,7 +100,7 @@ def test_a_packaged_model_gives_the_recorded_probabilities_in_every_format(setti
     package(results, model, tmp_path / "model", fold="Session2")
     paths, labels, expected = recorded(results, model, "Session2")
     clips = np.stack([read_clip(path, SECONDS) for path in paths])
-    assert np.ptp(expected, axis=0).max() > 1e-3  # the probabilities differ
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the probabilities of utterances differ
 
     recognizer = Recognizer.load(str(tmp_path / "model"))
     assert list(recognizer.labels) == labels
@@ -141,7 +141,7 @@ def test_a_packaged_model_is_calibrated_on_the_validation_part_of_its_run(folder
 
 def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
-    for path in results.glob("runs/*/*/*/run.json"):  # as in earlier versions
+    for path in results.glob("runs/*/*/*/run.json"):  # earlier versions did not write it
         record = json.loads(path.read_text())
         del record["files"]["validation_logits.npy"]
         path.write_text(json.dumps(record))
@@ -187,7 +187,7 @@ def test_the_card_states_the_training_data_the_test_and_the_limits(folder, tmp_p
         "with a temporal shift (replace, n_div 4, one direction, stride 1)",
         "48 utterances of 6 speakers",
         "Utterances: 16 for training, 16 to choose the epoch, 16 for testing. No speaker is in two of these parts.",
-        "Nothing but noise.",
+        "The corpus is noise.",
         "Leave one session out",
         "It does not know what anybody feels.",
         "Do not use it to judge, rank, hire",
@@ -312,7 +312,7 @@ def test_package_and_export_write_a_model_and_report_invalid_names(folder, tmp_p
     )
 
 
-# The weights that a run keeps
+# Tests of the weights that a run keeps.
 
 
 def kept(run) -> dict[str, torch.Tensor]:
@@ -365,7 +365,7 @@ def test_a_run_killed_between_its_model_and_its_record_continues_with_the_kept_w
         with pytest.raises(KeyboardInterrupt):
             train(run)
     record, _ = trained(run)
-    assert record["chosen"]["ua"] < 4  # it was kept before the last checkpoint
+    assert record["chosen"]["ua"] < 4  # the chosen epoch is before the last checkpoint
     assert run.is_done()
     assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
 

@@ -29,7 +29,7 @@ from ..published_models import SHIFTS, PublishedModel
 from ..tiny import TINY
 
 LABELS = ("happy", "angry", "sad", "neutral")
-BLOCKS = {"CNN": "conv", "ShiftCNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}  # of the others: transformer
+BLOCKS = {"CNN": "conv", "ShiftCNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}  # the other models have transformer
 STEPS, A_SESSION, SECONDS = 33, 43, 0.5  # four sessions of 43 make five batches of 32 and one of 12: past the warm-up
 
 
@@ -68,11 +68,11 @@ def cache(manifest, tmp_path_factory) -> FeatureCache:
 
 
 class Enough(BaseException):
-    """Raised when all steps to compare are done."""
+    """Raised after the last step that the test compares."""
 
 
 def of_the_trainer(run: Run, monkeypatch) -> list[tuple[float, float, float]]:
-    """Loss, rate and gradient norm of the first steps."""
+    """Loss, learning rate and gradient norm of the first ``STEPS`` steps."""
     seen: list[tuple[float, float, float]] = []
 
     class Watched(RecipeTrainer):
@@ -99,7 +99,7 @@ def seed_of_step(step: int) -> int:
 
 
 def fresh(model: str, frames: int, channels: int) -> FrameClassifier:
-    """Our model, as the Trainer starts from it."""
+    """This package's model with the weights from which the Trainer starts."""
     torch.manual_seed(42)
     blocks = BLOCKS.get(model, "transformer")
     return FrameClassifier(
@@ -144,7 +144,7 @@ def test_a_model_starts_from_the_distributions_of_the_published_one(model):
     for name, values in ours.items():
         one, other = values.flatten().sort().values, theirs[name].flatten().sort().values
         shares = [torch.searchsorted(of, torch.cat((one, other)), right=True) / len(of) for of in (one, other)]
-        # Kolmogorov-Smirnov distance; larger ones have a probability of 1e-5
+        # Kolmogorov-Smirnov distance; by chance, larger distances have a probability of 1e-5
         assert (shares[0] - shares[1]).abs().max() < 2.5 * (2 / len(one)) ** 0.5, name
 
 

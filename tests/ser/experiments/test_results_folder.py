@@ -165,7 +165,7 @@ def test_a_dry_run_prints_the_number_of_runs_and_writes_nothing(folder, tmp_path
     code, printed, _ = typed("ablate", folder / "experiment.yaml", "--seeds", "2", *arguments)
     assert code == 0
     line = printed.splitlines()[0]
-    # 3 blocks; 2 directions of 4 proportions: 8 for each block and placement
+    # 3 models without a shift; 8 shifts (2 directions, 4 proportions) for each block and placement
     assert f"{3 + (2 + 1 + 3) * 8} models x 3 folds x 2 seeds = {51 * 3 * 2} runs" in line
     assert re.search(r"estimated time .*encoding 24 utterances: .*training 306 runs", printed)
     assert re.search(r"GFLOP/s .*\(conv, inplace\).*\(transformer, replace\).*\(encoder\)", printed)

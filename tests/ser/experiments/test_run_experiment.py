@@ -24,7 +24,7 @@ from temporal_shift.ser.reports.results import Plan
 
 from ..tiny import write_experiment
 
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: results are equal only for the same number of threads
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: another number changes the rounding
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def command(*arguments: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(folder, tmp_path_factory) -> tuple[Path, str]:
-    """The folder of a finished experiment, and its output."""
+    """The working folder of a finished experiment, and its standard output."""
     cwd = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(cwd)
@@ -143,7 +143,7 @@ def test_a_second_run_encodes_and_trains_nothing(results, folder):
 
 
 def test_only_an_incomplete_run_is_trained_again_with_the_same_result(finished, results, folder):
-    """As after a kill; ``test_kill.py`` kills real processes."""
+    """Files are deleted as if a run was killed; ``test_kill.py`` kills processes."""
     runs = results / "small" / "runs"
     shutil.rmtree(runs / "CNN" / "seed-42" / "Session2")
     (runs / "CNN" / "seed-42" / "Session3" / "run.json").unlink()
@@ -259,7 +259,7 @@ def changed(folder: Path, tmp_path: Path, **sections: object) -> Path:
 
 
 def in_process(*arguments: object) -> Result:
-    """The command line in this process, which saves the imports of a new one."""
+    """Run a command in this process, which has imported the package."""
     return CliRunner().invoke(app, ["ser", *map(str, arguments)])
 
 
@@ -337,7 +337,7 @@ def test_an_invalid_option_is_a_one_line_error_and_exit_code_2(folder, tmp_path,
 
 
 def test_the_command_prints_the_error_and_exits_with_code_2(folder, tmp_path):
-    config = changed(folder, tmp_path, training={"epoch": 3})  # found before torch is imported
+    config = changed(folder, tmp_path, training={"epoch": 3})  # the command finds it before it imports torch
     done = subprocess.run(command(config), cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"error: {config}: the key 'training.epoch' is not known.*\n", done.stderr)

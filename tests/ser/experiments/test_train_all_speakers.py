@@ -44,7 +44,7 @@ def typed(folder: Path, *arguments: object, code: int = 0, model: str = "ShiftCN
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """An experiment of two models, two seeds and three folds, its results, and ``model``."""
+    """A folder with an experiment (two models, two seeds, three folds), its results, and the trained ``model``."""
     folder = write_experiment(
         tmp_path_factory.mktemp("train"),
         16,
@@ -86,7 +86,7 @@ def test_the_model_has_the_trained_weights_with_the_temperature_in_the_last_laye
     learned = load_file(trained / "results" / "all-speakers" / "ShiftCNN" / MODEL_FILE)
     temperature = metrics_of(trained)["calibration"]["temperature"]
     loss = metrics_of(trained)["calibration"]["log_loss"]
-    assert loss["after"] < loss["before"]  # otherwise it is not applied
+    assert loss["after"] < loss["before"]  # otherwise the temperature is not applied
     assert provenance_of(trained / "model")["calibration"]["temperature"] == temperature
     assert temperature != pytest.approx(1, abs=0.01)
     for name, weight in learned.items():
@@ -187,7 +187,7 @@ def test_a_model_is_not_scaled_if_scaling_does_not_lower_the_cross_validated_log
 def test_a_model_with_another_number_of_epochs_is_not_replaced(folder):
     path = folder / "results" / "all-speakers" / "ShiftCNN" / "run.json"
     record = json.loads(path.read_text())
-    record["inputs"]["epochs"] += 1  # as with fewer seeds
+    record["inputs"]["epochs"] += 1  # as if other seeds had given another number of epochs
     path.write_text(json.dumps(record))
     printed = typed(folder, "--all-speakers", "--out", folder / "again", code=2)
     assert re.search(r"1 run with other settings \(epochs: \d -> \d\)", printed)

@@ -52,7 +52,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, browser):
-    """The address of the demo of two tiny models, started by its command; it must leave no files."""
+    """The address of a demo of two tiny models, which the command started. The demo must leave no files."""
     folder = tmp_path_factory.mktemp("demo")
     local_model().save_pretrained(folder / "Shifted")
     local_model("last").save_pretrained(folder / "Plain")

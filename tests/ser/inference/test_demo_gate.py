@@ -104,7 +104,7 @@ def test_host_names_of_this_machine_are_accepted(client):
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://["},
-        {"origin": "http://127.0.0.1:9999"},  # another page of this machine
+        {"origin": "http://127.0.0.1:9999"},  # a page of another server on this machine
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
@@ -182,7 +182,7 @@ def test_routes_that_the_page_does_not_use_are_refused(gate, client, capfd, meth
         event(fn_index=-1),
         event(fn_index="0"),
         event(fn_index=True),
-        event(fn_index=2),  # the event of examples, which this page does not have
+        event(fn_index=2),  # the page without examples has no such event
         event(data=[]),
         event(data=[None, None]),
         event(data=None),
@@ -248,7 +248,7 @@ def test_space_for_uploads_is_limited_per_upload_and_in_total(gate, client, soun
     monkeypatch.setattr(demo_gate, "UPLOAD_BYTES", 5000)
     assert upload(client, bytes(6000)).status_code == 413
 
-    def unstated():  # chunked: no length
+    def unstated():  # sent in chunks, without the header Content-Length
         yield b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
         yield from [bytes(1000)] * 9
 

@@ -68,7 +68,7 @@ class FakeInbox(live.Inbox):
 
 
 class FakePredictor:
-    """Returns the first and the last of its samples, after a fixed time."""
+    """A predictor that returns the first and the last of its samples after a fixed time."""
 
     window = 0.5
 
@@ -144,7 +144,7 @@ def test_updates_by_windows_equal_those_of_latest(windows):
 def test_a_stream_ends_with_the_last_frames_of_the_recording(streaming):
     predictor, way = live.predictor_of(streaming)
     assert re.match(r"streaming, .* 0\.08 s before .* 0\.1 s after .* 0\.5 s, up to 0\.14 s ago$", way)
-    clock, wave = FakeClock(), noise(7000)  # less than a window, so all frames count
+    clock, wave = FakeClock(), noise(7000)  # shorter than a window, so all frames count
     *_, end = live.updates(predictor, FakeInbox(clock, wave), 0.1, clock)
     logits = offline(streaming.model, wave)
     assert end.probabilities == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
@@ -166,7 +166,7 @@ def test_a_recording_is_played_at_the_speed_of_its_sound():
         clock.now += seconds
 
     for _ in live.played([noise(800)] * 3, clock, sleep):
-        clock.now += 0.02  # spent elsewhere
+        clock.now += 0.02  # the time that the consumer takes
     assert slept == pytest.approx([0.05, 0.03, 0.03])
 
 

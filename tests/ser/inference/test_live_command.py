@@ -141,7 +141,7 @@ HEADSET = {"index": 3, "name": "Headset", "max_input_channels": 2, "default_samp
 
 @pytest.fixture
 def devices(monkeypatch):
-    """A system with one microphone at 48 kHz, number 3."""
+    """A fake sounddevice with one microphone at 48 kHz, which has the number 3."""
 
     class PortAudioError(Exception):
         pass

@@ -131,7 +131,7 @@ def broken_files() -> dict[str, str]:
 
 
 def whole_files() -> list[str]:
-    """180 files; every third one repeats the sound before it at 96 kHz or with eight channels."""
+    """180 files of 60 sounds: a WAV, a copy at 96 kHz or with eight channels, and a file of another format."""
     names = []
     for number in range(60):
         wave = sound(number, 0.2 + 0.02 * number)
@@ -239,7 +239,7 @@ def test_a_pattern_expands_to_the_matching_files_in_order(typed):
     names = [write(f"calls/{name}.wav", sound(1, 0.2)) for name in ("b", "monday/c", "a", "[x]")]
     done = typed("--format", "json", "calls/**/*.wav", "calls/[x].wav", "calls/*.flac", code=1)
     found = [answer["file"] for answer in json.loads(done.out)["files"]]
-    assert found == [*sorted(names), "calls/[x].wav"]  # an existing file, so not a pattern
+    assert found == [*sorted(names), "calls/[x].wav"]  # [x].wav exists, so it is not a pattern
     assert done.err == "no file matches calls/*.flac\n"
 
 

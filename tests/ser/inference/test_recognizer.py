@@ -1,4 +1,4 @@
-"""Windows of recordings of any length, in blocks of any length."""
+"""Windows of recordings of any length that arrive in blocks of any length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL = round(SECONDS * SAMPLE_RATE)
 
 
 class InputRecorder(Recognizer):
-    """Records its inputs; its probabilities are a clip's first sample, largest sample and sum."""
+    """A recognizer that records its inputs. Its probabilities are a clip's first sample, largest sample and sum."""
 
     def __init__(self, seconds: float) -> None:
         self.labels, self.window = LABELS, seconds
@@ -49,7 +49,7 @@ def by_hand(total: int, full: int, step: int) -> list[tuple[int, int]]:
     batch=st.integers(1, 4),
 )
 def test_every_window_is_predicted_once_for_any_block_size(total, full, step, sizes, batch):
-    wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
+    wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact in float32
     recognizer = InputRecorder(full / SAMPLE_RATE)
     windows = list(recognizer.windows(blocks_of(wave, sizes), step / SAMPLE_RATE, batch=batch))
     cuts = by_hand(total, full, step)
@@ -69,7 +69,7 @@ def test_every_window_is_predicted_once_for_any_block_size(total, full, step, si
     batch=st.integers(1, 3),
 )
 def test_latest_predicts_the_latest_window_after_every_hop(total, full, step, size, batch):
-    wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact
+    wave = np.arange(1, total + 1, dtype=np.float32) / 64  # exact in float32
     blocks = [wave[start : start + size] for start in range(0, total, size)]
     updates = list(InputRecorder(full / SAMPLE_RATE).latest(blocks, step / SAMPLE_RATE, batch=batch))
     ends = [round(update.end * SAMPLE_RATE) for update in updates]

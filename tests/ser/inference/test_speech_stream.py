@@ -1,4 +1,4 @@
-"""A whole model chunk by chunk, with local and other encoders."""
+"""A whole model that runs chunk by chunk, with local and other encoders."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_stream_ends_with_the_output_of_the_whole_recording(model, stream, c
 
 def test_the_output_depends_on_the_recording(model):
     quiet, loud = (offline(model, volume * noise(16000)) for volume in (0.01, 1.0))
-    assert np.abs(quiet - loud).max() > 0.01  # otherwise the equality above proves nothing
+    assert np.abs(quiet - loud).max() > 0.01  # otherwise the equality in other tests proves nothing
 
 
 def test_feeding_single_samples_gives_the_output_of_the_whole_recording(model, stream):
@@ -85,7 +85,7 @@ def test_with_a_window_only_the_last_frames_count():
 
 
 def test_the_context_is_measured():
-    # 8 frames of positional convolution, 4 before and 3 after, each from 325 samples
+    # the positional convolution reads 4 frames before and 3 after; a frame has 325 samples, which 2 hops contain: 3 + 2
     assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, min_samples=325)
     assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, min_samples=325)
 
@@ -114,6 +114,6 @@ def noise(samples: int) -> np.ndarray:
 
 
 def offline(model, wave: np.ndarray) -> np.ndarray:
-    """Encoder and classifier on the whole recording."""
+    """The logits of encoder and classifier for the whole recording."""
     with torch.inference_mode():
         return model.classifier(model.backbone(torch.from_numpy(wave)[None])).logits[0].numpy()

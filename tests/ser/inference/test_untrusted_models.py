@@ -40,7 +40,7 @@ def saved(tmp_path_factory) -> Path:
 
 
 class Hostile:
-    """A copy of the model with code that leaves a marker if it runs."""
+    """A copy of a model folder with Python files. They write the file ``marker`` if they are imported."""
 
     def __init__(self, saved: Path, root: Path) -> None:
         self.folder, self.marker = root / "model", root / "marker"
@@ -107,7 +107,7 @@ def test_an_encoder_of_another_family_is_refused_and_its_code_never_runs(hostile
     assert code == 2
     assert printed.startswith("error: ")
     assert family in printed
-    assert printed.count("\n") == 1  # no prompt
+    assert printed.count("\n") == 1  # one line, so no prompt was printed
 
 
 @pytest.mark.parametrize("where", ["model", "model_type", "encoder", "preprocessor"])
@@ -148,7 +148,7 @@ def test_unsupported_settings_of_input_and_kernels_are_errors(hostile, file, key
 
 
 class Evil:
-    """Leaves a marker when it is unpickled."""
+    """An object that creates the file ``marker`` when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

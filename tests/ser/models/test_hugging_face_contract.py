@@ -60,7 +60,7 @@ def test_weights_that_a_checkpoint_lacks_are_initialised_as_in_a_new_model(lacki
     models = []
     for filler in (math.nan, 1e9):
         memory = [torch.full((size,), filler) for size in (4, 16, 64, 128, 1024, 4096) for _ in range(20)]
-        del memory  # freed memory, which uninitialised weights would reuse
+        del memory  # uninitialised weights would reuse this freed memory
         torch.manual_seed(1)
         models.append(SpeechClassifier.from_pretrained(tmp_path).classifier)
     states = [model.state_dict() for model in models]

@@ -1,4 +1,4 @@
-"""A whole model as an ONNX file: equal to PyTorch at every length, and usable without it."""
+"""A whole model as an ONNX file: it gives the results of PyTorch at several lengths, and does not need PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..small_model import LABELS, SECONDS, small_model
 
 SCRIPT = Path(__file__).parents[3] / "examples" / "serve" / "predict_onnx.py"
 SAMPLES = round(SECONDS * 16000)
-SHALLOW = {"num_hidden_layers": 1}  # the time of an export grows with the layers
+SHALLOW = {"num_hidden_layers": 1}  # an export takes longer with more layers
 
 
 @pytest.fixture(scope="module")

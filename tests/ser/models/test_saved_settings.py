@@ -1,4 +1,4 @@
-"""Invalid config.json files and weights are a one-line error before memory is allocated."""
+"""Invalid config.json files and weights are a one-line error before much memory is allocated."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FIELDS = [  # a key, invalid values, and a part of the message
     ("backbone_config", (5, "x", []), "backbone_config must be"),
     ("backbone_config.layer_norm_eps", (NAN, INFINITY, 10**400), "layer_norm_eps must be a finite number"),
 ]
-MODELS = [  # found when the model is built on the meta device
+MODELS = [  # the error is found when the model is built on the meta device
     ("layer", (999, -5), r"layer must be .*\[-4, 3\], got (999|-5)"),
     ("clip_seconds", (1e-9,), r"clips of 1e-09 s"),
     ("temporal_shifts", ({"x": {}}, {"backbone": {"evil": 1}}), "settings"),
@@ -78,7 +78,7 @@ MODELS = [  # found when the model is built on the meta device
     ("backbone_config.conv_dim", ([], [8], [-8, 8], "x"), "conv"),
     ("backbone_config.conv_stride", ([0, 0], [-5, 64]), "conv_stride"),
 ]
-FOLDERS = [  # found by comparison with the weights
+FOLDERS = [  # the error is found by comparison with the weights
     ("backbone_config.num_hidden_layers", 77_000, "num_hidden_layers .* got 77000"),
     ("backbone_config.num_hidden_layers", 1, "weights of layers that its configuration lacks, .*layers"),
     ("backbone_config.num_hidden_layers", 4, "lacks .* of its weights"),
@@ -187,7 +187,7 @@ def test_a_frame_classifier_is_checked_by_the_same_rules():
 
 
 def test_models_saved_by_earlier_versions_are_loaded(folder):
-    """Their classifier section has Hugging Face's common fields, and lacks some of ours."""
+    """Their classifier section has Hugging Face's common fields, and lacks some fields of this package."""
     settings = json.loads((folder / "config.json").read_text())
     del settings["temporal_shifts"]
     settings["classifier_config"] = {

@@ -30,7 +30,7 @@ from_shiftser, convert_shiftser, speech_classifier_from_shiftser = (
 
 def reference(name, dim=DIM, frames=FRAMES, classes=5):
     model = PublishedModel(name, dim, frames, HEADS, classes).double().eval()
-    for parameter in model.parameters():  # including norms and biases, to detect missing ones
+    for parameter in model.parameters():  # including norms and biases, so that tests detect a lost one
         nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -305,9 +305,8 @@ def test_linear_layers_replace_1x1_convolutions():
     linear = {n: t.squeeze(-1) if re.search(r"[46]\.weight$", n) else t for n, t in state_dict.items()}
     assert linear["conv_block.0.sequential.4.weight"].shape == (4 * DIM, DIM)
     assert equal(convert_shiftser(linear), convert_shiftser(state_dict))
-    linear["conv_block.0.sequential.4.weight"] = torch.zeros(
-        4, 1
-    )  # one channel: not the last dimension of a convolution
+    # a linear layer of one channel: the 1 is not the kernel size of a convolution
+    linear["conv_block.0.sequential.4.weight"] = torch.zeros(4, 1)
     assert convert_shiftser(linear)["encoder.0.expand.weight"].shape == (4, 1)
 
 

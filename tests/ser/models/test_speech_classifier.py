@@ -61,7 +61,7 @@ def test_the_spectrogram_in_the_model_equals_the_spectrogram_of_whisper(bins):
     theirs = WhisperFeatureExtractor(feature_size=bins)(
         list(clips), sampling_rate=16000, padding="max_length", max_length=40000, return_tensors="pt"
     ).input_features
-    # Hugging Face's is in single precision, so quiet bins next to loud ones differ in the last digits.
+    # Hugging Face computes in single precision, so quiet bins next to loud ones differ in the last digits.
     torch.testing.assert_close(log_mel(torch.from_numpy(clips), bins), theirs, rtol=0, atol=2e-4)
 
 

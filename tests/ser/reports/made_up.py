@@ -35,5 +35,5 @@ def ua(labels, predictions):
 
 
 def headline(model, score):
-    """The mean over seeds and folds."""
+    """The mean score over seeds and folds."""
     return np.mean([[score(fold.labels, fold.predictions) for fold in folds] for folds in model])

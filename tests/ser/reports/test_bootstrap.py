@@ -33,7 +33,7 @@ def test_equal_speakers_folds_and_seeds_give_no_uncertainty(measure, score):
 
 
 def test_a_resample_draws_whole_speakers_of_one_fold():
-    """Two folds of two speakers that are always or never correct: each drawn fold has a WA of 0, 1/2 or 1."""
+    """Two folds of two speakers, each predicted always or never: each drawn fold has a WA of 0, 1/2 or 1."""
     speakers, labels = np.array(["a", "b"]), np.array([0, 0])
     folds = [FoldPredictions(speakers, labels, np.array([0, 1])), FoldPredictions(speakers, labels, np.array([0, 0]))]
     scores = Resampled.of([folds], ClassCounts.wa, CLASSES, seed=3).speakers
@@ -43,7 +43,7 @@ def test_a_resample_draws_whole_speakers_of_one_fold():
 
 
 def resampled_with_loops(model, score, resamples):
-    """The bootstrap with loops: folds and their speakers, plus the deviation of all seeds but one."""
+    """The bootstrap with loops: draws folds and their speakers, and adds the deviation of ``seeds - 1`` drawn seeds."""
     generator = np.random.default_rng(0)
     by_seed = [headline([folds], score) for folds in model]
     means = []
@@ -78,7 +78,7 @@ def test_the_bootstrap_is_determined_by_its_seed():
 
 @pytest.mark.parametrize(("measure", "score"), MEASURES)
 def test_seeds_that_differ_widen_the_interval_and_not_the_error_over_speakers(measure, score):
-    """Three seeds, one of them much better: the spread over speakers stays the spread of their mean."""
+    """Three seeds, one of them much better: the variance over seeds is added to the variance over speakers."""
     alike, different = [folds_of(1, 0.5)] * 3, [folds_of(1, 0.4), folds_of(1, 0.4), folds_of(1, 0.8)]
     same, spread = (uncertainty(measure, model, 42) for model in (alike, different))
     assert same.se == pytest.approx(same.se_speakers)

@@ -51,7 +51,7 @@ def test_other_utterances_are_an_error_in_every_seed():
 
 
 def test_what_both_models_share_by_speaker_and_by_seed_cancels():
-    """Every speaker and every seed has its own skill; the second model errs on two more utterances of each."""
+    """Each speaker and each seed has its own skill; the second model has two more errors per speaker, fold, seed."""
     first, second = [], []
     for seed in range(3):
         for model, more in ((first, 0), (second, 2)):
@@ -84,7 +84,7 @@ def test_the_detectable_difference_has_eighty_per_cent_power_at_five_per_cent():
 
 
 def test_p_agrees_with_the_interval():
-    """A difference of 1.96 standard errors has p = 0.05; a difference without any spread is certain."""
+    """A difference of 1.96 standard errors has p = 0.05. Without a standard error, p is the p of the sign-flip test."""
     for errors, p in ((1.96, 0.05), (-1.96, 0.05), (2.80, 0.0051), (0.5, 0.617)):
         uncertainty = Uncertainty(Interval(0, 0), 0.02, 0.02)
         assert paired.PairedDifference(0.02 * errors, uncertainty, 1, (), (), ()).p == pytest.approx(p, rel=0.01)
@@ -158,7 +158,7 @@ def test_mcnemar_is_the_exact_binomial_test(first, second):
     [
         ([], []),
         ([0.04], [0.04]),
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 4 * 0.005, 3 * 0.01, 2 * 0.03, then no smaller
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 4 * 0.005, 3 * 0.01, 2 * 0.03, at least 0.06
         ([0.5, 0.4], [0.8, 0.8]),
         ([0.9, 0.6], [1.0, 1.0]),
     ],

@@ -150,7 +150,7 @@ def test_a_report_says_what_chose_the_epoch(reported_as, protocol, sentence):
 
 
 def renderings(root):
-    """Everything that a reader sees: the terminal, both reports, the labels of the plot."""
+    """Results as a reader sees them: in the terminal, in both reports, on the plot's x axis, and as Markdown."""
     metrics = metrics_in(root)
     axes = plots.ua_by_model(read_results(root), metrics).axes[0]
     return {

@@ -17,7 +17,7 @@ from ..small_run import Stopped, small_run, stop_after, with_
 
 @pytest.fixture
 def run(tmp_path) -> AllSpeakersRun:
-    """Three epochs of a schedule of five."""
+    """A run of three epochs of a schedule of five."""
     return on_all(with_(small_run(tmp_path), epochs=5), tmp_path / "all", 3)
 
 

@@ -48,7 +48,7 @@ def test_a_temperature_lowers_the_error_of_probabilities_that_are_too_high_and_c
     assert expected_calibration_error(after, labels) < 0.02
 
 
-@pytest.mark.parametrize("wrong", [0, 4])  # all correct, all wrong
+@pytest.mark.parametrize("wrong", [0, 4])  # 0: all predictions are correct; 4: all are wrong
 def test_without_a_best_temperature_it_stays_within_bounds(wrong):
     labels = np.array([0, 1, 2, 3])
     logits = 5.0 * np.eye(4)[(labels + (wrong > 0)) % 4]

@@ -44,7 +44,8 @@ for config in sys.argv[1:]:
 def folder(tmp_path_factory) -> Path:
     """Three sessions of 75 utterances, an encoder without dropout, an experiment without masks."""
     folder = tmp_path_factory.mktemp("experiment")
-    write_noise_corpus(folder / "corpus", 75)  # the last of five steps of 16 has 11, an uneven split
+    # the last of five steps of 16 utterances has 11, which two processes cannot halve
+    write_noise_corpus(folder / "corpus", 75)
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**{**TINY, "hidden_size": 32}, **STILL)).save_pretrained(folder / "backbone")
     return folder
@@ -106,7 +107,7 @@ def test_two_processes_give_the_same_result_as_one_up_to_rounding(setting, folde
     one = tmp_path / "results"
     run_experiment(read_experiment(experiment(folder, setting)), one / setting, one / "features", Console(quiet=True))
     np.testing.assert_allclose(losses(cwd, setting), losses(tmp_path, setting), rtol=1e-4, atol=1e-5)
-    assert printed.count(f"{setting}: 225 utterances, 6 speakers") == 1  # one of the two prints
+    assert printed.count(f"{setting}: 225 utterances, 6 speakers") == 1  # only one of the two processes prints
     if setting == "features":
         files = {folder: sorted(folder.glob("results/features/*/*.npy")) for folder in (tmp_path, cwd)}
         assert len(files[tmp_path]) == 4

@@ -13,7 +13,7 @@ from temporal_shift.ser.utils.errors import RecipeError
 
 
 def manifest_of(sessions: list[dict[str, str]], labels: tuple[str, ...] = ("happy", "sad")) -> Manifest:
-    """A manifest from the classes of each speaker, by session."""
+    """A manifest. Each session maps its speakers to their classes, separated by spaces."""
     rows = [(f"S{number}", *row) for number, session in enumerate(sessions, 1) for row in session.items()]
     spoken = [(session, speaker, label) for session, speaker, said in rows for label in said.split()]
     return Manifest(

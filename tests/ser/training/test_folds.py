@@ -43,7 +43,7 @@ def manifest_of(*utterances: Utterance) -> Manifest:
 
 @pytest.fixture
 def four_sessions() -> Manifest:
-    """Two utterances per speaker, unordered."""
+    """Two utterances per speaker, not in the order of sessions or speakers."""
     return manifest_of(
         *(utterance(session, gender, number) for number in (1, 0) for session in (3, 1, 4, 2) for gender in "MF")
     )

@@ -52,7 +52,7 @@ def test_a_stopped_run_continues_from_its_checkpoint_with_the_same_result(run, t
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
     assert (checkpoint / "epochs.json").is_file()
-    assert epochs_reported(run) == EPOCHS - 1  # the first one is not trained again
+    assert epochs_reported(run) == EPOCHS - 1  # the first epoch is not trained again
     assert outcome(run) == outcome(whole)
     assert run.is_done()
 
@@ -126,7 +126,7 @@ def test_damaged_kept_weights_are_an_error_and_the_run_starts_again(run):
 def test_an_incomplete_checkpoint_does_not_hide_the_complete_one_before_it(run, uninterrupted):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
-    torn = checkpoint.with_name("checkpoint-8")  # of the second epoch
+    torn = checkpoint.with_name("checkpoint-8")  # a checkpoint of the second epoch
     shutil.copytree(checkpoint, torn)
     (torn / "epochs.json").unlink()
     assert epochs_reported(run) == EPOCHS - 1
@@ -140,7 +140,7 @@ def test_a_run_that_is_stopped_repeatedly_has_the_same_result(run, tmp_path):
     for _ in range(3):
         stopped(run)
     (checkpoint,) = checkpoints(run)
-    assert checkpoint.name == "checkpoint-12"  # of the third epoch, of four steps each: the others are deleted
+    assert checkpoint.name == "checkpoint-12"  # of the third epoch of four steps; the other checkpoints are deleted
     assert epochs_reported(with_(run, checkpoint_seconds=0.0)) == 2
     assert outcome(run) == outcome(whole)
 

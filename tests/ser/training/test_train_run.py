@@ -205,7 +205,7 @@ def test_settings_that_do_not_change_the_result_leave_a_run_done(run):
     for same in (
         replace(run, model=run.model.model_copy(update={"baseline": ("Transformer",)})),
         with_(run, checkpoint_seconds=0.0, workers=2, tensorboard=True),
-        with_(run, seed=41),  # the seed of the first run; this run has its own
+        with_(run, seed=41),  # training.seed is the seed of the first run only; ``run.seed`` did not change
     ):
         assert same.is_done()
 
@@ -227,7 +227,7 @@ def losses(record: dict) -> list[float]:
 
 @pytest.mark.parametrize(("rows", "passes"), [(32, 2), (29, 4), (25, 2)])
 def test_gradient_accumulation_gives_the_same_step(run, tmp_path, rows, passes):
-    """Including the last step of an epoch, with five utterances or one."""
+    """This includes the last step of an epoch, with eight utterances, with five, or with one."""
     run = replace(
         run,
         experiment=run.experiment.model_copy(update={"spec_augment": NO_MASKS}),
@@ -351,7 +351,7 @@ def test_the_published_learning_rate_continues_after_a_stop(run, rates):
     rates.clear()
     run = stopped(run)
     train(run)
-    assert rates == [*whole[:8], *whole[4:]]  # the second epoch was not finished
+    assert rates == [*whole[:8], *whole[4:]]  # the second epoch left no checkpoint, so it is trained again
 
 
 def test_layer_weights_are_trained(run, tmp_path):
