@@ -14,7 +14,7 @@ from benchmarks.report import kernel_tables
 from benchmarks.suites import kernels
 
 TARGETS = ("sm_90", "gfx942")
-COMPILED = [  # form, padding, ends, dtype, channels, n_div
+COMPILED = [  # form, padding, ragged, dtype, channels, n_div
     ("plain", "zeros", "whole", "float16", 768, 4),
     ("plain", "replicate", "whole", "float32", 768, 4),
     ("plain", "circular", "whole", "float16", 768, 4),

@@ -1,4 +1,4 @@
-"""The committed figures of docs/ match the output of their scripts, and show what the shift computes."""
+"""The committed figures of docs/ have the texts and colours of their scripts, and show what the shift computes."""
 
 from __future__ import annotations
 

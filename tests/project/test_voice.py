@@ -14,8 +14,8 @@ AVOIDED = """
     as it stands, be it, be they, cannot but, for good, has it that, hears, held against, held beside, hence,
     in the small, is no more than, lest, look on, looks on, none but, nothing but, of use, save for, so as to,
     so many, stand for,
-    stands beside, stands for, stands in, stands where, the like, thereby, thereof, thus, to be had, told apart,
-    told by, told of, twin, twins, unwatched, weighs, were it, wherever
+    stands beside, stands for, stands in, stands where, that of, the like, thereby, thereof, those of, thus, to be had,
+    told apart, told by, told of, twin, twins, unwatched, weighs, were it, wherever, whose
 """
 PHRASES = re.compile(rf"(?<![\w`\"'])(?:{'|'.join(map(str.strip, AVOIDED.split(',')))})(?![\w`\"'])", re.IGNORECASE)
 

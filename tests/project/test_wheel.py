@@ -53,7 +53,7 @@ def test_wheel_and_sdist_pass_the_checks_of_twine(wheel):
 
 
 def test_the_installed_wheel_works(wheel, tmp_path):
-    """Install it in a new environment that can import torch and the other packages of this one."""
+    """Install the wheel in a new environment that can import torch and the other packages of this environment."""
     venv.create(tmp_path / "env", symlinks=True)
     (site,) = (tmp_path / "env").rglob("site-packages")
     (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))

@@ -1,4 +1,4 @@
-"""One run: its files, its inputs, and that the test session chooses nothing."""
+"""One run: its files and its inputs. The test session does not affect training or the chosen epochs."""
 
 from __future__ import annotations
 
