@@ -33,7 +33,7 @@ def test_equal_speakers_folds_and_seeds_give_no_uncertainty(measure, score):
 
 
 def test_a_resample_draws_whole_speakers_of_one_fold():
-    """Two folds of two speakers, each predicted always or never: each drawn fold has a WA of 0, 1/2 or 1."""
+    """A speaker's predictions are all right or all wrong, so each drawn fold has a WA of 0, 1/2 or 1."""
     speakers, labels = np.array(["a", "b"]), np.array([0, 0])
     folds = [FoldPredictions(speakers, labels, np.array([0, 1])), FoldPredictions(speakers, labels, np.array([0, 0]))]
     scores = Resampled.of([folds], ClassCounts.wa, CLASSES, seed=3).speakers
