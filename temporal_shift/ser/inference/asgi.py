@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class RefusedError(Exception):
-    """A refused request: its status (4xx or 5xx) and the reason."""
+    """Refuses a request with an HTTP status (4xx or 5xx) and a reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -36,7 +36,7 @@ class RefusedError(Exception):
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """The headers, with names in lower case. Repeated headers are joined, which makes them invalid here."""
+    """The headers by name in lower case. Values of a repeated header are joined by commas."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name, text = key.decode("latin-1").lower(), value.decode("latin-1")
@@ -72,22 +72,26 @@ class Answer:
 
 
 async def body_of(receive: Receive, most: int) -> bytes:
-    """The body of a request of at most ``most`` bytes."""
+    """The body of a request.
+
+    Raises:
+        RefusedError: If the body has more than ``most`` bytes (413), or the client disconnects before its end (400).
+    """
     limited, body, more = Limited(receive, most), b"", True
     while more:
         message = await limited()
         if message["type"] == "http.disconnect":
-            raise RefusedError(400, "the request ended early")
+            raise RefusedError(400, "the client disconnected before the end of the request")
         body, more = body + message.get("body", b""), message.get("more_body", False)
     return body
 
 
 class Limited:
-    """Counts the received bytes, because a request can state a wrong length, or none."""
+    """Receives at most ``most`` bytes. It counts them, because the stated length can be wrong or missing."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self.left = most
-        self.refused = RefusedError(413, f"the request must have at most {most} bytes")
+        self.refused = RefusedError(413, f"the request must have at most {most} bytes, got more")
         self._receive = receive
 
     async def __call__(self) -> Message:
@@ -99,7 +103,7 @@ class Limited:
 
 
 def once(body: bytes, receive: Receive) -> Receive:
-    """Replace the body that was already read."""
+    """Return a ``receive`` that gives the body, which was already read, and then calls the original one."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""The demo's page: predicts the emotions of a recording with a model and its baseline."""
+"""The demo's page: predicts the emotion of a recording with a model and, optionally, its baseline."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .demo_views import INVITATION, Prediction, cards, caveats, introduction, me
 from .recognizer import Recognizer, Samples, check_finite, check_length, mean_probabilities
 from .remarks import level_of
 
-MAX_SECONDS = 300.0  # of a recording
-_POINTS = 24  # number of points of a curve over time
+MAX_SECONDS = 300.0  # seconds of a recording
+_POINTS = 24  # maximum number of points of a curve over time
 _BATCH = 8  # windows in a forward pass
-_MIN_HOP = 0.1  # seconds between two points
+_MIN_HOP = 0.1  # minimum seconds between two points
 _HEIGHT = 150  # pixels of the upload area
 
 
@@ -36,7 +36,11 @@ class Example:
 
 
 def quickstart_examples(corpus: Path) -> list[Example]:
-    """One recording per class and speaker of the first session of the quickstart's corpus, which is synthetic."""
+    """One recording per class and speaker of ``Session1`` in the folder of the quickstart's corpus, which is synthetic.
+
+    Raises:
+        RecipeError: If the corpus cannot be read.
+    """
     found: dict[tuple[str, str], Example] = {}
     for utterance in read_iemocap(corpus).utterances:
         if utterance.session == "Session1":
@@ -49,7 +53,11 @@ def quickstart_examples(corpus: Path) -> list[Example]:
 def answer_to(
     models: list[tuple[str, Recognizer]], path: Path, name: str, channel: Channel = "mean"
 ) -> tuple[str, Samples | None]:
-    """Return the predictions for a recording, or the error, as HTML; and its samples, ``None`` after an error."""
+    """Predict a recording, which messages call ``name``.
+
+    Returns:
+        The predictions of each model or an error message, as HTML; and the samples, or ``None`` after an error.
+    """
     mix = Downmix(channel)
     try:
         wave = _wave(path, mix)
@@ -64,7 +72,11 @@ def answer_to(
 
 
 def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
-    """The prediction of one model for a whole recording, and for windows that end at up to 24 points of it."""
+    """The prediction of one model for a whole recording, and for windows that end at up to 24 points of it.
+
+    Raises:
+        RecipeError: If the model computes probabilities that are not finite.
+    """
     begun = time.perf_counter()
     windows = list(recognizer.windows([wave]))
     latency = time.perf_counter() - begun
@@ -78,7 +90,7 @@ def predict(name: str, recognizer: Recognizer, wave: Samples) -> Prediction:
 def page_of(
     gradio: Any, models: list[tuple[str, Recognizer]], examples: list[Example], channel: Channel = "mean"
 ) -> Any:
-    """The page as Gradio blocks. Its first two events take a file, the third one takes the number of an example.
+    """The page as Gradio blocks. Two events take a file; with examples, a third event takes the number of an example.
 
     ``channel`` selects the channel of uploads; the examples have one channel.
     """
@@ -122,7 +134,7 @@ def page_of(
         gradio.HTML(caveats(models), elem_classes="words small")
         shown = [answer, player, upload, microphone]
         how: dict[str, Any] = {
-            "concurrency_limit": 1,  # for all users together
+            "concurrency_limit": 1,  # one prediction at a time, for all users
             "concurrency_id": "models",
             "api_visibility": "private",
             "show_progress_on": [answer],
@@ -140,5 +152,5 @@ def _wave(path: Path, mix: Downmix) -> Samples:
         blocks.append(block)
         samples += len(block)
         if samples > MAX_SECONDS * SAMPLE_RATE:
-            raise RecipeError(f"the recording must be at most {MAX_SECONDS / 60:g} minutes long")
+            raise RecipeError(f"the recording must be at most {MAX_SECONDS / 60:g} minutes long, got more")
     return np.concatenate(blocks)

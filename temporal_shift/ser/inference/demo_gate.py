@@ -1,6 +1,8 @@
-"""Decide which requests the demo answers: only those of its own page, within limits.
+"""Decide which requests the demo answers: requests that its page makes, within limits.
 
 Gradio serves more than this page uses: a proxy, an API, monitoring, any URL as a file. Only the listed routes pass.
+Requests of other pages are refused by their headers ``Origin`` and ``Sec-Fetch-Site``. Programs that send neither, such
+as curl, are answered.
 """
 
 from __future__ import annotations
@@ -19,17 +21,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ..utils.errors import shortened
 from .asgi import Answer, App, Limited, Message, Receive, RefusedError, Scope, Send, body_of, headers_of, once
 
-UPLOAD_BYTES = 60 * 2**20  # of a request
-TOTAL_BYTES = 600 * 2**20  # of all files in the temporary folder
-KEPT = 900  # seconds until a file in it is deleted
-_JSON_BYTES = 64 * 2**10
-_MAX_SESSIONS = 1000
+UPLOAD_BYTES = 60 * 2**20  # bytes of an upload
+TOTAL_BYTES = 600 * 2**20  # bytes of all files in the temporary folder
+KEPT = 900  # seconds until a file in the temporary folder may be deleted
+_JSON_BYTES = 64 * 2**10  # bytes of an event
+_MAX_SESSIONS = 1000  # sessions that are remembered
 
 _API = "/gradio_api/"
 _UPLOAD, _JOIN, _EVENTS, _FILE = f"{_API}upload", f"{_API}queue/join", f"{_API}queue/data", f"{_API}file="
-_READ = re.compile(  # what the page reads; a test uses the whole page
+_READ = re.compile(  # the paths that the page reads
     rf"/|/theme\.css|/favicon\.ico|/(static|assets)/[\w./@+-]{{1,200}}|{_API}(queue/data|upload_progress|file=.+)"
 )
 _SESSION = re.compile(r"\w{1,64}")
@@ -37,15 +40,16 @@ _SESSION = re.compile(r"\w{1,64}")
 
 @dataclass(slots=True)
 class Gate:
-    """An ASGI application that passes requests of the demo's own page on to another application.
+    """An ASGI application that refuses requests which the demo's page does not send, and passes others on to Gradio.
 
     Args:
         app: Gradio's application.
         folder: The temporary folder of uploads and answers.
-        hosts: The names and addresses of this server. Requests to other names (DNS rebinding) are refused.
-        any_address: Whether any IP address in a ``Host`` header is accepted (an address cannot be rebound).
+        hosts: The names and addresses of this server. Other names in the ``Host`` header (DNS rebinding) are refused.
+        any_address: Whether any IP address in the ``Host`` header is accepted (an address cannot be rebound).
         examples: The number of examples.
-        events: The events of the page that take a file, and those that take the number of an example.
+        file_events: The numbers of the page's events that take a file.
+        example_events: The numbers of the page's events that take the number of an example.
         auth: ``user:password`` for HTTP Basic authentication. Default: none.
     """
 
@@ -82,30 +86,36 @@ class Gate:
             await answer.refuse(refused)
         except Exception as error:  # an error in Gradio: log one line instead of a traceback
             print(f"{scope['method']} {scope['path']!r} failed: {type(error).__name__}", file=sys.stderr, flush=True)
-            await answer.refuse(RefusedError(500, "the demo cannot answer this request"))
+            await answer.refuse(RefusedError(500, "the demo failed to answer this request"))
 
     def _check(self, headers: dict[str, str], method: str, path: str) -> None:
         host = headers.get("host", "").lower()
         if not self._is_own(host):
-            raise RefusedError(421, "the Host header must name this server")
+            raise RefusedError(421, f"the Host header must name this server, got {shortened(host)}")
         if self.auth is not None and not _authorized(headers.get("authorization", ""), self.auth):
-            raise RefusedError(401, "this page needs a user name and a password")
+            raise RefusedError(401, "the Authorization header must have the user name and password of this page")
         is_visit = method in ("GET", "HEAD") and path == "/"  # a link or a bookmark may lead to the page
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
-            raise RefusedError(403, "the request must come from the page of this server")
+            raise RefusedError(
+                403,
+                f"the Origin header must be http://{host} or https://{host}, got {shortened(origin)}",
+            )
         if site not in ("same-origin", "none") and not (is_visit and headers.get("sec-fetch-mode") == "navigate"):
-            raise RefusedError(403, "the request must come from the page of this server")
+            raise RefusedError(
+                403,
+                f"the Sec-Fetch-Site header must be same-origin or none, except for a link to /, got {shortened(site)}",
+            )
         routes = (_UPLOAD, _JOIN) if method == "POST" else ()
         if not (path in routes or (method in ("GET", "HEAD") and _READ.fullmatch(path))):
-            raise RefusedError(404, "there is no such page")
+            raise RefusedError(404, f"the demo does not answer {method} {shortened(path)}")
         if path.startswith(_FILE) and not self._has(path.removeprefix(_FILE)):
-            raise RefusedError(404, "there is no such file")
+            raise RefusedError(404, f"the temporary folder has no file {shortened(path.removeprefix(_FILE))}")
 
     def _check_session(self, query: str) -> None:
         """Refuse unknown sessions, because Gradio would fail after the answer has begun."""
         if not any(session in self._sessions for session in parse_qs(query).get("session_hash", [])):
-            raise RefusedError(404, "there is no such session")
+            raise RefusedError(404, f"session_hash must be the session of an earlier event, got {shortened(query)}")
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -131,17 +141,20 @@ class Gate:
         stated = headers.get("content-length", "")
         length = int(stated) if stated.isascii() and stated.isdigit() else UPLOAD_BYTES
         if length > UPLOAD_BYTES:
-            raise RefusedError(413, f"an upload must be at most {UPLOAD_BYTES >> 20} MiB")
-        if not re.match(r"multipart/form-data;.*boundary=\S", headers.get("content-type", "")):
-            raise RefusedError(400, "an upload must be multipart/form-data")
+            raise RefusedError(413, f"an upload must have at most {UPLOAD_BYTES} bytes, got {length}")
+        kind = headers.get("content-type", "")
+        if not re.match(r"multipart/form-data;.*boundary=\S", kind):
+            raise RefusedError(
+                400, f"the Content-Type header must be multipart/form-data with a boundary, got {shortened(kind)}"
+            )
         if self._used() + self._reserved + length > TOTAL_BYTES:
-            raise RefusedError(507, "the space for uploads is full: try again in a few minutes")
+            raise RefusedError(507, f"the space for uploads is full: try again in {KEPT // 60} minutes")
         self._reserved += length
         limited = Limited(receive, UPLOAD_BYTES)
 
         failed = False
 
-        async def send_unless_failed(message: Message) -> None:  # Gradio answers with 500, then raises
+        async def send_unless_failed(message: Message) -> None:  # after an error, Gradio answers with 500, then raises
             nonlocal failed
             failed = failed or message.get("status", 0) >= 500
             if not failed:
@@ -150,17 +163,18 @@ class Gate:
         try:
             await self.app(scope, limited, send_unless_failed)
         except OSError as error:
-            raise RefusedError(507, f"the upload cannot be kept: {error.strerror}") from None
-        except Exception:
-            raise (limited.refused if limited.left < 0 else RefusedError(400, "the upload cannot be read")) from None
+            raise RefusedError(507, f"the upload cannot be stored: {error.strerror}") from None
+        except Exception as error:
+            unread = RefusedError(400, f"Gradio cannot read the upload: {type(error).__name__}")
+            raise (limited.refused if limited.left < 0 else unread) from None
         finally:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Delete old files, including those of failed uploads; return the bytes left in the temporary folder."""
+        """Delete old files, including files of failed uploads; return the bytes left in the temporary folder."""
         used = 0
         for path in self.folder.rglob("*"):
-            with suppress(OSError):  # deleted by Gradio meanwhile
+            with suppress(OSError):  # Gradio may have deleted the file
                 status = path.stat()
                 if not path.is_file():
                     continue
@@ -181,7 +195,8 @@ class Gate:
         except (ValueError, TypeError, KeyError, RecursionError):
             is_valid = False
         if not is_valid:
-            raise RefusedError(400, "the request must be an event of the page")
+            text = shortened(body.decode(errors="replace"))
+            raise RefusedError(400, f"the request must be an event of the page with its one input, got {text}")
         self._sessions.pop(session, None)
         self._sessions[session] = None
         if len(self._sessions) > _MAX_SESSIONS:

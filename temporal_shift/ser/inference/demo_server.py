@@ -36,8 +36,10 @@ class Access:
     """Where the demo listens, and who may use it.
 
     Attributes:
-        names: Host names of the page, in addition to those of this machine.
-        auth: ``user:password`` for all requests.
+        host: Address to listen on.
+        port: Port to listen on.
+        names: Host names of the page, in addition to the names of this machine.
+        auth: ``user:password``, which all requests must have. Default: ``None``, no password.
     """
 
     host: str
@@ -59,7 +61,7 @@ class Access:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def hosts(self) -> set[str]:
-        """The names that a request may give for this server, in lower case."""
+        """The names and addresses that the ``Host`` header of a request may contain, in lower case."""
         own = {"localhost", "127.0.0.1", "::1", self.host, *self.names}
         return {name.lower() for name in (own if self.is_local else own | {socket.gethostname(), socket.getfqdn()})}
 
@@ -72,13 +74,16 @@ def serve(
     browser: bool,
     channel: Channel = "mean",
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
         models: The model and, optionally, its baseline, with their names.
-        channel: The channel of uploads that have several.
+        examples: The examples that the page offers.
+        access: The address to listen on, and the password.
+        browser: Whether to open the page in a browser.
+        channel: The channel of uploads that have several. Default: ``"mean"``, their mean.
     Raises:
-        RecipeError: If gradio is missing, or the address is not available.
+        RecipeError: If gradio is not installed, or the server cannot listen on the address.
     """
     with tempfile.TemporaryDirectory(prefix="temporal-shift-") as folder, suppress(KeyboardInterrupt):
         app = application(models, examples, access, Path(folder), channel)
@@ -114,10 +119,12 @@ def application(
 ) -> Gate:
     """The page behind its gate, as an ASGI application. Uploads are stored in ``folder``.
 
+    Sets environment variables that Gradio reads.
+
     Raises:
-        RecipeError: If gradio is missing.
+        RecipeError: If gradio is not installed.
     """
-    # gradio reads these when it is imported
+    # gradio reads them when it is imported
     os.environ |= {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -144,7 +151,7 @@ def application(
         theme=gradio.themes.Base(
             primary_hue="blue",
             neutral_hue="gray",
-            font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # no download
+            font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # need no download
             font_mono=("ui-monospace", "Consolas", "monospace"),
         ),
         css=CSS,
@@ -165,9 +172,9 @@ def _listening(access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
         return socket.create_server((access.host, access.port), family=family)
-    except (OSError, TypeError, UnicodeError) as error:  # a name with a null byte, or a part of over 63 characters
+    except (OSError, TypeError, UnicodeError) as error:  # also for a null byte or a part of over 63 characters
         raise RecipeError(
-            f"--host {access.host} --port {access.port} is in use or not an address of this machine: "
+            f"the demo cannot listen on --host {access.host} --port {access.port}: "
             f"{getattr(error, 'strerror', None) or reason_of(error)}"
         ) from None
 

@@ -1,4 +1,4 @@
-"""The demo's HTML and plots: a card per model with the probabilities of its classes over time, and the texts."""
+"""The demo's HTML and plots: the texts, and a card per model with the probabilities of its classes over time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .recognizer import Recognizer, Samples, Window
 from .remarks import remark
 
 _DASHES = ("-", "--", "-.", ":")  # for readers who cannot tell the colours apart
-_COLUMNS = 600  # columns of the waveform's outline
+_COLUMNS = 600  # maximum number of columns of the waveform's outline
 
 INVITATION = '<div class="invitation">Choose an example, upload a recording, or record yourself.</div>'
 
@@ -64,14 +64,14 @@ CSS = """
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's prediction for a recording: for all of it, and over time for the window that ends there."""
+    """A model's prediction for a whole recording, and for windows of it (``course``)."""
 
     name: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     level: float  # dBFS
     course: tuple[Window, ...]
-    window: float  # seconds
+    window: float  # seconds that a window covers
     duration: float  # seconds of sound
     latency: float  # seconds of computation for the whole recording
 
@@ -109,8 +109,8 @@ def introduction(names: list[str]) -> str:
     beside = f" and {baselines[0]}" if baselines else ""
     models = "both models predict" if baselines else "the model predicts"
     return (
-        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Compare it with what {models}. The "
-        "sound stays on the machine that runs this page, and is deleted.</p>"
+        f"<h1>{name}{beside}</h1><p>Which emotion does a recording sound like? Compare your answer with what {models}. "
+        "The sound stays on the machine that serves this page, and is deleted.</p>"
     )
 
 

@@ -36,11 +36,11 @@ class Update:
     """A prediction for the latest window or frames.
 
     Attributes:
-        seconds: Seconds of sound so far.
+        seconds: Seconds of sound so far, including dropped samples.
         probabilities: One per class.
         level: dBFS of the loudest 25 ms of the latest window; see :func:`level_of`.
         latency: Seconds from the arrival of the latest sample to the prediction.
-        rtf: Real-time factor, seconds of computation per second of sound. Above 1, updates are skipped.
+        rtf: Real-time factor, seconds of computation per second of sound. If it stays above 1, updates are skipped.
         skipped: Number of updates skipped so far.
     """
 
@@ -59,7 +59,13 @@ class LivePredictor(Protocol):
     window: float  # seconds of sound that a prediction covers
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
-        """Add samples. ``gap``: samples before them were dropped. ``last``: the sound ends with them."""
+        """Add samples, and return one probability per class, or ``None`` if there is no prediction yet.
+
+        Args:
+            samples: Mono samples ``(samples,)`` at 16 kHz.
+            gap: Whether samples before them were dropped.
+            last: Whether the sound ends with them.
+        """
 
 
 class WindowPredictor:
@@ -113,7 +119,14 @@ def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The waiting samples, the arrival time of the last one, and the number of dropped samples."""
+    """What :meth:`Inbox.take` returns.
+
+    Attributes:
+        samples: The waiting samples.
+        arrived: When the last sample was recorded, in seconds of the inbox's clock.
+        lost: Number of samples before them that were dropped.
+        last: Whether the sound ends with them.
+    """
 
     samples: Samples
     arrived: float
@@ -153,10 +166,11 @@ class Inbox:
             self._changed.notify()
 
     def take(self, min_samples: int) -> Delivery:
-        """Wait for ``min_samples`` (including dropped ones) or the end; return all samples.
+        """Wait for ``min_samples`` (including dropped ones) or the end; return all waiting samples.
 
         Raises:
             RecipeError: If no block arrives for 10 s, because a disconnected device can block its reader for ever.
+            Exception: The error that :meth:`close` was called with.
         """
         with self._changed:
             while self._waiting + self._lost < min_samples and not self._closed:
@@ -172,7 +186,11 @@ class Inbox:
 
 
 def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
-    """Yield an update after every ``hop`` seconds of sound and at its end; fewer if the model is too slow."""
+    """Yield an update after every ``hop`` seconds of sound and at its end; fewer if the model is too slow.
+
+    Raises:
+        RecipeError: If a probability is not finite, or as :meth:`Inbox.take`.
+    """
     step, full = round(hop * SAMPLE_RATE), round(predictor.window * SAMPLE_RATE)
     latest = np.zeros(0, dtype=np.float32)
     total = skipped = 0
@@ -196,7 +214,7 @@ def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = t
 
 @contextmanager
 def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
-    """An inbox of ``max_seconds``, which a thread fills inside the ``with`` block."""
+    """An inbox for ``max_seconds`` of sound, which a thread fills inside the ``with`` block."""
     inbox, stop = Inbox(round(max_seconds * SAMPLE_RATE)), Event()
     thread = Thread(target=_read, args=(sound, inbox, stop), daemon=True)
     thread.start()
@@ -210,7 +228,7 @@ def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
 def played(
     blocks: Iterable[Samples], clock: Clock = time.perf_counter, sleep: Callable[[float], None] = time.sleep
 ) -> Sound:
-    """Play a recording in real time: yield each block at the time of its last sample."""
+    """Play a recording at 16 kHz in real time: yield each block at the time of its last sample."""
     begun, samples = clock(), 0
     for block in blocks:
         samples += len(block)
@@ -219,7 +237,7 @@ def played(
 
 
 def first(sound: Sound, seconds: float) -> Sound:
-    """The first ``seconds`` of a sound."""
+    """The first ``seconds`` of a sound, which is closed at the end."""
     left = round(seconds * SAMPLE_RATE)
     try:
         for block, late in sound:
@@ -233,12 +251,12 @@ def first(sound: Sound, seconds: float) -> Sound:
 
 @dataclass(slots=True)
 class Summary:
-    """Latencies and real-time factors of all updates so far."""
+    """Statistics of all updates so far."""
 
-    latencies: list[float] = field(default_factory=list)
-    rtfs: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    skipped: int = 0
+    latencies: list[float] = field(default_factory=list)  # seconds, one per update
+    rtfs: list[float] = field(default_factory=list)  # real-time factors, one per update
+    seconds: float = 0.0  # seconds of sound
+    skipped: int = 0  # number of skipped updates
 
     def add(self, update: Update) -> None:
         self.latencies.append(update.latency)
@@ -246,7 +264,7 @@ class Summary:
         self.seconds, self.skipped = update.seconds, update.skipped
 
     def figures(self) -> dict[str, float]:
-        """Medians and 95th percentiles, as plain data."""
+        """The counts of updates, the seconds of sound, and medians and 95th percentiles, as plain data."""
         found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.seconds, 2)}
         for name, values in (("latency_s", self.latencies), ("rtf", self.rtfs)):
             if values:
@@ -261,7 +279,7 @@ def _read(sound: Sound, inbox: Inbox, stop: Event) -> None:
             if stop.is_set():
                 break
             inbox.put(block, late)
-    except Exception as error:  # raised in the consumer's thread
+    except Exception as error:  # the consumer's thread raises it in take()
         inbox.close(error)
     else:
         inbox.close()

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..utils.labels import most_likely
-from ..utils.wording import printable
+from ..utils.wording import counted, printable
 from .live import Summary, Update
 from .remarks import remark
 
@@ -23,7 +23,7 @@ _BAR = 40  # columns
 
 
 class View(ABC):
-    """Shows updates."""
+    """Base class of the outputs."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = labels
@@ -127,14 +127,14 @@ class JsonLines(View):
 
 
 def _figures(update: Update, summary: Summary) -> str:
-    """The measurements of this update, and the statistics so far."""
+    """The measurements of an update, and the statistics so far."""
     so_far = summary.figures()
     return (
         f"{update.seconds:.1f} s of sound\n"
         f"latency {1000 * update.latency:4.0f} ms   median {1000 * so_far['latency_s_median']:.0f} ms, "
         f"95 % below {1000 * so_far['latency_s_95']:.0f} ms\n"
         f"RTF {update.rtf:8.2f}      median {so_far['rtf_median']:.2f}, 95 % below {so_far['rtf_95']:.2f}\n"
-        f"{update.skipped} updates skipped"
+        f"{counted(update.skipped, 'update')} skipped"
     )
 
 
@@ -143,7 +143,7 @@ def _summary(summary: Summary) -> str:
         return "no updates"
     found = summary.figures()
     return (
-        f"{len(summary.rtfs)} updates of {summary.seconds:.1f} s, {summary.skipped} skipped; "
+        f"{counted(len(summary.rtfs), 'update')} of {summary.seconds:.1f} s, {summary.skipped} skipped; "
         f"latency median {1000 * found['latency_s_median']:.0f} ms, 95 % below {1000 * found['latency_s_95']:.0f} ms; "
         f"RTF median {found['rtf_median']:.3f}, 95 % below {found['rtf_95']:.3f}"
     )

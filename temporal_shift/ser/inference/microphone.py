@@ -20,10 +20,12 @@ def microphone(device: str | None = None) -> Sound:
     """Record blocks from a device and resample them to 16 kHz.
 
     Args:
-        device: Number or part of the name. Default: the system's default device.
+        device: Number of the device or part of its name. Default: ``None``, the system's default device.
+    Returns:
+        Blocks of mono samples, and the delay of each in seconds.
     Raises:
-        RecipeError: If the device does not exist, has no usable input or can no longer be read, or if sounddevice or
-            PortAudio is missing.
+        RecipeError: If the device does not exist or has no usable input, or if sounddevice or PortAudio is missing;
+            while reading, if the device cannot be read.
     """
     portaudio = _portaudio()
     chosen = int(device) if device is not None and device.isdecimal() else device
@@ -31,8 +33,12 @@ def microphone(device: str | None = None) -> Sound:
         info = portaudio.query_devices(chosen, "input")
     except (ValueError, OverflowError, portaudio.PortAudioError) as error:
         if device is None:
-            raise RecipeError("the system has no microphone: pass a recording with --file") from None
-        raise RecipeError(f"--device {device}: {reason_of(error)}; --list-devices lists the devices") from None
+            raise RecipeError(
+                f"the system has no microphone ({reason_of(error)}): pass a recording with --file"
+            ) from None
+        raise RecipeError(
+            f"--device must be an input device, got {device!r}: {reason_of(error)}; --list-devices lists them"
+        ) from None
     rate, channels = info["default_samplerate"], info["max_input_channels"]
     if channels < 1:
         raise RecipeError(f"the device {info['name']} must have at least one input channel, got {channels}")
@@ -47,7 +53,7 @@ def devices_table() -> Table:
     """The microphones of this machine.
 
     Raises:
-        RecipeError: If there is none, or sounddevice or PortAudio is missing.
+        RecipeError: If there is no microphone, the devices cannot be listed, or sounddevice or PortAudio is missing.
     """
     portaudio = _portaudio()
     try:

@@ -30,14 +30,14 @@ _MIN_HOP = 0.01  # seconds; encoders have a frame every 0.02 s
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The prediction for a file: the mean probabilities over its windows, and the most likely label."""
+    """The prediction for a file: the mean of the probabilities over its windows, and the most likely label."""
 
     file: str
     seconds: float
     label: str
     probabilities: tuple[float, ...]
-    windows: tuple[Window, ...]  # one if the recording fits into a window
-    warning: str = ""  # about its channels
+    windows: tuple[Window, ...]  # one window if the recording is not longer
+    warning: str = ""  # about the channels of the file
 
     @property
     def level(self) -> float:
@@ -59,7 +59,7 @@ class Outcome:
 
     model: str
     labels: tuple[str, ...]
-    window: float
+    window: float  # seconds
     answers: Sequence[Answer]
     refusals: Sequence[Refusal]
 
@@ -71,7 +71,10 @@ class Outcome:
         return cls(model, recognizer.labels, recognizer.window, answers, refusals)
 
     def json(self) -> bytes:
-        """One JSON document, with the windows of files that have several. Undecodable bytes in names are escaped."""
+        """One JSON document in UTF-8, with the windows of files that have several.
+
+        Undecodable bytes in names are escaped.
+        """
         files = []
         for answer in self.answers:
             whole = self._said(answer.probabilities, answer.level)
@@ -92,9 +95,10 @@ class Outcome:
         return (text + "\n").encode(errors="backslashreplace")  # escapes lone surrogates
 
     def csv(self, windows: bool) -> bytes:
-        """One row per file, or per window. Undecodable bytes in names are written unchanged.
+        """A header, then one row per predicted file, or per window of it. Files without a prediction have no row.
 
-        Names and labels that a spreadsheet would run as a formula get a leading apostrophe.
+        Text that a spreadsheet would run as a formula gets a leading apostrophe. Undecodable bytes in names are written
+        unchanged.
         """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
@@ -107,7 +111,7 @@ class Outcome:
         return text.getvalue().encode(errors="surrogateescape")
 
     def table(self, windows: bool) -> Table:
-        """The same rows as a table, in seconds and percent; without the column of remarks if there are none."""
+        """The predictions as a table, in seconds and percent. It has a column of remarks only if there are any."""
         parts = [(answer, part) for answer in self.answers for part in _parts(answer, windows)]
         remarks = [self._remark(part) for _, part in parts]
         rows = []
@@ -135,7 +139,8 @@ class Outcome:
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
     """Expand patterns to the matching files in sorted order, and ``-`` to the names in ``lines``.
 
-    A pattern that is also the name of an existing file means that file. Duplicates are kept.
+    A pattern that is also the name of an existing file means that file. A pattern leaves out folders, and gives a
+    :class:`Refusal` if no file matches. Duplicates are kept.
     """
     for name in names:
         if name == "-":
@@ -156,7 +161,13 @@ def answer_or_refuse(
     report: Callable[[float], None] = lambda seconds: None,
     channel: Channel = "mean",
 ) -> Answer | Refusal:
-    """Predict a file, with a window every ``hop`` seconds; call ``report`` with the seconds processed so far."""
+    """Predict a file. An invalid file, or one too large for the memory, gives a :class:`Refusal` instead of an error.
+
+    Args:
+        hop: Seconds between the starts of two windows. Default: ``None``, half a window.
+        report: Called after each window with the seconds processed so far.
+        channel: The channel of a file that has several. Default: ``"mean"``, their mean.
+    """
     try:
         return _answer(recognizer, file, hop, report, Downmix(channel))
     except RecipeError as error:
@@ -166,7 +177,7 @@ def answer_or_refuse(
 
 
 def check_hop(recognizer: Recognizer, hop: float | None) -> None:
-    """Raise a :class:`RecipeError` if ``hop`` is too small, or above the window, which would skip samples."""
+    """Raise a :class:`RecipeError` if ``hop`` is below 0.01 s, or above the window, which would skip samples."""
     least = min(_MIN_HOP, recognizer.window)
     if hop is not None and not least <= hop <= recognizer.window:
         raise RecipeError(
@@ -178,9 +189,9 @@ def _answer(
     recognizer: Recognizer, file: str, hop: float | None, report: Callable[[float], None], mix: Downmix
 ) -> Answer:
     if not file:
-        raise RecipeError("the name of a file must not be empty")  # e.g. an unset shell variable
+        raise RecipeError("the name of a file must not be empty, got ''")  # for example an unset shell variable
     if os.path.isdir(file):
-        raise RecipeError(f"{file} is a folder: name the files in it, for example '{Path(file, '**', '*.wav')}'")
+        raise RecipeError(f"{file} must be a file, got a folder: pass a pattern, such as '{Path(file, '**', '*.wav')}'")
     samples = 0
 
     def blocks() -> Iterator[Samples]:

@@ -26,7 +26,7 @@ Samples = npt.NDArray[np.float32]
 
 _Cut = tuple[int, Samples]  # index of the first sample, and the samples
 
-_MIN_SECONDS = 0.1  # shorter recordings contain no speech
+_MIN_SECONDS = 0.1  # too short for speech below
 _BATCH = 8  # maximum number of windows in a forward pass
 
 
@@ -38,13 +38,13 @@ class Window:
         start: Start in seconds from the start of the recording.
         end: End in seconds from the start of the recording.
         probabilities: One per class, in the order of the model's ``labels``.
-        level: Level of the loudest 25 ms in dBFS.
+        level: Level of the loudest 25 ms in dBFS; see :func:`~.remarks.level_of`.
     """
 
     start: float
     end: float
     probabilities: tuple[float, ...]
-    level: float  # see remarks.level_of
+    level: float
 
 
 class Recognizer:
@@ -54,8 +54,9 @@ class Recognizer:
         model: The model. It is set to eval mode.
 
     Attributes:
-        labels: The classes.
-        window: Length of the model's input in seconds.
+        model: The model.
+        labels: The classes, in the order of the probabilities.
+        window: Length of a window, which is the model's input, in seconds.
 
     Example:
         >>> from pathlib import Path
@@ -86,16 +87,19 @@ class Recognizer:
                 given by its hub name is always downloaded with its encoder. Default: ``False``.
 
         Raises:
-            RecipeError: If the model does not exist, or is not a speech classifier of this package.
+            RecipeError: If the model does not exist, cannot be loaded, or is not a speech classifier of this package.
         """
         model: Any = load_speech_classifier(name, revision, allow_download=allow_download)
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:
-        """Map waveforms ``(B, samples)`` at 16 kHz, at most one window long, to probabilities ``(B, classes)``.
+        """Map waveforms ``(B, samples)`` at 16 kHz to probabilities ``(B, classes)``.
+
+        Samples after the first window are ignored.
 
         Raises:
-            TypeError, ValueError: As :meth:`windows`.
+            TypeError: If ``clips`` is not an array or tensor of such samples as :meth:`windows` takes.
+            ValueError: If ``clips`` does not have two dims, or has samples that are not finite or not on a scale of 1.
             RecipeError: If the model computes probabilities that are not finite.
         """
         clips = as_floats(clips, "clips")
@@ -103,7 +107,7 @@ class Recognizer:
             logits = self.model(torch.from_numpy(clips).to(self.model.device)).logits
         found: npt.NDArray[np.float32] = logits.softmax(dim=1).float().cpu().numpy()
         if not np.isfinite(found).all():  # finite weights can overflow
-            raise RecipeError("the probabilities of the model must be finite, got NaN: its weights are unusable")
+            raise RecipeError("the probabilities of the model must be finite, got NaN")
         return found
 
     def windows(self, blocks: Iterable[Samples], hop: float | None = None, *, batch: int = _BATCH) -> Iterator[Window]:
@@ -113,15 +117,15 @@ class Recognizer:
             blocks: Mono samples at 16 kHz, in blocks of any length: floats with a full scale of 1, or integers of 8, 16
                 or 32 bits.
             hop: Seconds between the starts of two windows; above the window length, samples are skipped. Default:
-                half a window.
+                ``None``, half a window.
             batch: Maximum number of windows in a forward pass. Default: 8.
         Yields:
             Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
             window is one window, zero-padded as in training; an empty recording has none.
         Raises:
             TypeError: If a block is not an array or tensor of such samples.
-            ValueError: If ``hop`` is less than a sample, or a block has several channels, or samples that are not
-                finite or not on a scale of 1.
+            ValueError: If ``hop`` is less than a sample or not finite, or a block does not have one dim, or has samples
+                that are not finite or not on a scale of 1.
             RecipeError: If the model computes probabilities that are not finite.
         """
         return self._predicted(_windows(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
@@ -130,11 +134,13 @@ class Recognizer:
         """Predict the latest window after every ``hop`` seconds of an ongoing recording.
 
         Args:
-            blocks: As for :meth:`windows`.
-            hop: Seconds between two updates. Default: half a window.
-            batch: Number of windows in a forward pass. Above 1, earlier windows wait for later ones. Default: 1.
+            blocks: The samples; see :meth:`windows`.
+            hop: Seconds between two updates. Default: ``None``, half a window.
+            batch: Maximum number of windows in a forward pass. Above 1, windows wait for later ones. Default: 1.
+        Yields:
+            Windows that end at multiples of ``hop``. The first ones are shorter than a window.
         Raises:
-            TypeError, ValueError, RecipeError: As :meth:`windows`.
+            TypeError, ValueError, RecipeError: For the reasons that :meth:`windows` gives.
         """
         return self._predicted(_latest(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
 
@@ -149,12 +155,12 @@ class Recognizer:
     def _step(self, hop: float | None) -> int:
         seconds = self.window / 2 if hop is None else hop
         if not 1 <= seconds * SAMPLE_RATE < math.inf:
-            raise ValueError(f"hop must be at least one sample ({1 / SAMPLE_RATE} s), got {hop}")
+            raise ValueError(f"hop must be finite and at least one sample ({1 / SAMPLE_RATE} s), got {hop}")
         return round(seconds * SAMPLE_RATE)
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
-    """The probabilities of a whole recording, one per class: the mean over its windows.
+    """The probabilities of a whole recording, one per class: the mean over its windows, of which there is at least one.
 
     Example:
         >>> mean_probabilities([Window(0.0, 2.0, (0.25, 0.75), -20.0), Window(1.0, 3.0, (0.75, 0.25), -20.0)])
@@ -164,7 +170,7 @@ def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
 
 
 def check_length(samples: int, sound: str) -> None:
-    """Raise a :class:`RecipeError` if a recording at 16 kHz is too short to contain speech."""
+    """Raise a :class:`RecipeError` if a recording at 16 kHz is shorter than 0.1 s."""
     seconds = samples / SAMPLE_RATE
     if seconds < _MIN_SECONDS:
         length = f"{seconds:.5f}".rstrip("0").rstrip(".")
@@ -174,16 +180,17 @@ def check_length(samples: int, sound: str) -> None:
 
 
 def check_finite(probabilities: Sequence[float], sound: str) -> None:
-    """Raise a :class:`RecipeError` if a model outputs NaN, which very large samples cause."""
-    if not all(map(math.isfinite, probabilities)):
-        raise RecipeError(f"the model's output for {sound} must be finite, got NaN: are the samples very large?")
+    """Raise a :class:`RecipeError` if a probability is not finite."""
+    for share in probabilities:
+        if not math.isfinite(share):
+            raise RecipeError(f"the probabilities of the model for {sound} must be finite, got {share}")
 
 
 def _mono(blocks: Iterable[Any]) -> Iterator[Samples]:
     for block in blocks:
         samples = as_floats(block, "blocks")
         if samples.ndim != 1:
-            raise ValueError(f"blocks must have the shape (samples,), got {samples.shape}")
+            raise ValueError(f"each block must have the shape (samples,), got {samples.shape}")
         yield samples
 
 

@@ -20,7 +20,7 @@ _FRAME = round(0.025 * SAMPLE_RATE)
 
 
 def level_of(samples: npt.NDArray[np.float32]) -> float:
-    r"""The level of the loudest 25 ms in dBFS; minus infinity for digital silence.
+    r"""The level of the loudest 25 ms in dBFS; minus infinity for constant samples (digital silence) or none.
 
     .. math:: 20 \log_{10} \max_f \sqrt{\tfrac{1}{400} \sum_n (x_{f,n} - \bar{x}_f)^2}
 
@@ -41,7 +41,9 @@ def remark(labels: Sequence[str], probabilities: Sequence[float], level: float) 
     """Return what to show next to the prediction: ``no speech found``, ``tie: happy, sad``, both, or nothing.
 
     Args:
-        level: The level of the sound from :func:`level_of`. Below -60 dBFS, no speech is found.
+        labels: The classes.
+        probabilities: One per class.
+        level: The level of the sound in dBFS, from :func:`level_of`. Below -60 dBFS, no speech is found.
     """
     best = max(probabilities)
     tied = [label for label, share in zip(labels, probabilities, strict=True) if best - share < TIE]

@@ -1,6 +1,6 @@
 """Run a whole model chunk by chunk: if its encoder has local context, each frame is encoded once.
 
-Most encoders do not, because attention covers the whole clip. :func:`locality_of` measures the context.
+Most encoders have no local context, because attention covers the whole clip. :func:`locality_of` measures it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .recognizer import Samples
 Logits = npt.NDArray[np.float64]  # (classes,)
 
 _REACH = 3.0  # seconds: encoders with more context on one side count as not local
-_TOLERANCE = 1e-4  # relative to the largest value, between frames of a part and of the whole clip
+_TOLERANCE = 1e-4  # largest difference of frames of a part, relative to the largest value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,10 @@ class Locality:
 def locality_of(encoder: FrameEncoder) -> Locality | None:
     """Measure the context of an encoder's frames; ``None`` if it exceeds 3 s on a side or depends on the position.
 
+    The result is also ``None`` if the encoder does not take waveforms, or its hop is unknown.
+
     Replaces the first half of a clip of noise, then the second half, and finds the frames that change. Then compares
-    the frames of a part of the clip with those of the whole clip, except at the edges.
+    the frames of a part of the clip, except at the edges, with the frames of the whole clip.
     """
     hop = getattr(encoder.model.config, "inputs_to_logits_ratio", 0) * encoder.average
     if hop == 0 or encoder.model.main_input_name != "input_values":
@@ -73,12 +75,17 @@ def locality_of(encoder: FrameEncoder) -> Locality | None:
 class SpeechStream:
     """Runs a model on a recording that arrives in chunks. Construct it with :meth:`of`.
 
-    At the end, the logits equal those of the encoder and classifier on the whole recording, up to rounding.
+    Without ``window``, the logits at the end equal the logits of the encoder and the classifier on the whole recording,
+    up to rounding.
 
     Args:
         model: A model in eval mode.
         locality: The context of the encoder's frames, from :func:`locality_of`.
-        window: Number of seconds: the logits are the mean over the latest frames. Default: ``None``, all frames.
+        window: Seconds: the logits are the mean over the latest chunks with at least this many seconds of frames.
+            Default: ``None``, all frames.
+
+    Raises:
+        ValueError: If the classifier cannot stream.
 
     Attributes:
         past: Seconds of context before a frame.
@@ -112,7 +119,7 @@ class SpeechStream:
 
         Args:
             model: The model.
-            window: Number of seconds: the logits are the mean over the latest frames. Default: ``None``, all frames.
+            window: Seconds that the logits cover; see :class:`SpeechStream`. Default: ``None``, all frames.
         Raises:
             ValueError: If the model cannot stream; the message names the part and the reason.
         """
@@ -128,12 +135,18 @@ class SpeechStream:
     def _begin(self) -> None:
         # samples that may still be needed, from frame ``_start`` on
         self._kept: Samples = np.zeros(0, dtype=np.float32)
-        self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include ``_given``
+        self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include the first ``_given``
         self._blocks: Any = None  # the state of the classifier's blocks
         self._sums: deque[tuple[int, Logits]] = deque()  # number of frames, and the sum of their logits
 
     def __call__(self, samples: Samples) -> Logits | None:
-        """Add any number of mono samples at 16 kHz; return the logits so far, or ``None`` before the first frame."""
+        """Add any number of mono samples at 16 kHz; return the logits so far, or ``None`` before the first frame.
+
+        Args:
+            samples: float32 samples ``(samples,)`` with a full scale of 1.
+        Returns:
+            Logits ``(classes,)`` in float64.
+        """
         self._kept = np.concatenate([self._kept, samples])
         complete = self._start + len(self._kept) // self._locality.hop - self._locality.future
         if complete > self._encoded:
@@ -159,13 +172,13 @@ class SpeechStream:
     def _feed(self, frames: Tensor) -> None:
         new = frames[..., self._encoded - self._start :, :]
         self._encoded += new.shape[-2]
-        # the mean of this chunk: chunks are combined in double precision, and old ones are dropped
+        # the stream gives the mean over this chunk; _take combines chunks in double precision and drops old ones
         stream = self._model.classifier.stream((self._blocks, None))
         with torch.inference_mode():
             logits = stream(new)
         self._blocks, of_mean = stream.state
         self._take(logits, of_mean[1])
-        # keep at least one frame, the encoder's minimum input
+        # keep at least one frame, because the encoder needs an input
         start = max(0, self._encoded - max(1, self._locality.past))
         self._kept = self._kept[(start - self._start) * self._locality.hop :]
         self._start = start

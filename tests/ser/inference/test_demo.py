@@ -277,7 +277,7 @@ def test_wrong_arguments_are_a_one_line_error(tmp_path, monkeypatch):
         taken.listen()
         port = taken.getsockname()[1]
         printed = typed("--model", "model", "--no-browser", "--port", port)
-        assert re.match(rf"error: --host 127\.0\.0\.1 --port {port} is in use", printed)
+        assert re.match(rf"error: the demo cannot listen on --host 127\.0\.0\.1 --port {port}: ", printed)
     monkeypatch.setitem(sys.modules, "gradio", None)
     missing = typed("--model", "model")
     assert re.fullmatch(r'error: gradio is not installed: pip install .*\[demo\]"\n', missing)

@@ -92,7 +92,7 @@ def test_ctrl_c_ends_the_command_with_the_summary(typed, folder, monkeypatch):
 
     monkeypatch.setattr(live, "updates", interrupted)
     lines = typed("--model", folder / "windows", "--file", folder / "said.wav").splitlines()
-    assert lines[-1].startswith("1 updates of 0.5 s, 0 skipped; latency median 10 ms")
+    assert lines[-1].startswith("1 update of 0.5 s, 0 skipped; latency median 10 ms")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,10 @@ def test_the_devices_are_listed(typed, devices):
 
 def test_a_missing_microphone_is_a_one_line_error(typed, devices):
     unknown = typed("--model", "any", "--device", "foot", code=2)
-    assert re.match(r"error: --device foot: No input device matching 'foot'; --list-devices ", unknown)
+    assert re.match(
+        r"error: --device must be an input device, got 'foot': No input device matching 'foot'; --list-devices ",
+        unknown,
+    )
 
     def none(device=None, kind=None):
         if kind is None:

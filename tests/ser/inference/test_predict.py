@@ -120,7 +120,7 @@ def broken_files() -> dict[str, str]:
     for name in ("missing1.wav", "missing2.flac"):
         reasons[name] = f"there is no audio file {name}"
     Path("folder.wav").mkdir()
-    reasons["folder.wav"] = "folder.wav is a folder: name the files in it, for example 'folder.wav/**/*.wav'"
+    reasons["folder.wav"] = "folder.wav must be a file, got a folder: pass a pattern, such as 'folder.wav/**/*.wav'"
     if os.geteuid():
         Path(write("locked.wav", sound(5, 0.5))).chmod(0)
         reasons["locked.wav"] = "the audio file locked.wav cannot be read: Permission denied"
