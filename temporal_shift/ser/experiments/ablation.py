@@ -20,7 +20,7 @@ Direction = Literal["past", "future", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The axes of an ablation. Every combination that the blocks support is a model."""
+    """The axes of an ablation. Each combination that :meth:`experiment` supports is a model."""
 
     blocks: tuple[str, ...] = ("conv", "lstm", "transformer")
     placements: tuple[str, ...] = ("residual", "inplace", "replace")
@@ -29,10 +29,12 @@ class Grid:
     strides: tuple[int, ...] = (1,)
 
     def experiment(self, base: Experiment) -> Experiment:
-        """Replace the models of ``base`` by those of the grid, and one model without a shift per kind of blocks.
+        """Return a copy of ``base`` with the models of the grid, and one model without a shift per kind of blocks.
+
+        It leaves out placements that a kind of blocks does not support, and both directions with ``n_div`` 1.
 
         Raises:
-            RecipeError: If an axis contains an invalid value, or no combination is possible.
+            RecipeError: If an axis is empty or contains an invalid or a repeated value, or no combination is left.
         """
         self._check()
         models = [Model(name=blocks, blocks=blocks) for blocks in self.blocks]  # type: ignore[arg-type]
@@ -42,6 +44,8 @@ class Grid:
             if placement in PLACEMENTS[blocks] and not (direction == "both" and n_div < 2):
                 models.append(_model(blocks, placement, n_div, direction, stride))
         if len(models) == len(self.blocks):
+            if any({*self.placements} & {*PLACEMENTS[blocks]} for blocks in self.blocks):
+                raise RecipeError("n_div must be at least 2 for the direction both, got 1")
             allowed = (f"{' or '.join(PLACEMENTS[blocks])} for {blocks}" for blocks in self.blocks)
             raise RecipeError(f"placement must be {', '.join(allowed)}, got {', '.join(self.placements)}")
         return base.model_copy(update={"models": models})
@@ -53,25 +57,23 @@ class Grid:
             "directions": get_args(Direction),
         }
         for axis in ("blocks", "placements", "directions", "n_divs", "strides"):
-            values = getattr(self, axis)
+            values, name = getattr(self, axis), axis if axis == "blocks" else axis.removesuffix("s")
             if not values or len({*values}) < len(values):
                 given = ",".join(map(str, values)) or "none"
-                name = axis if axis == "blocks" else axis.removesuffix("s")
                 raise RecipeError(f"{name} must be one or more different values, got {given}")
             for value in values:
                 if axis in allowed and value not in allowed[axis]:
-                    name = axis.removesuffix("s")
                     raise RecipeError(f"{name} must be one of {', '.join(allowed[axis])}, got {value!r}")
                 if axis not in allowed and value < 1:
-                    raise RecipeError(f"{axis.removesuffix('s')} must be at least 1, got {value}")
+                    raise RecipeError(f"{name} must be at least 1, got {value}")
 
 
 _HOW_TO_READ = (
-    "One map per kind of blocks, direction and stride: rows are placements of the shift, columns the proportion of the "
-    "channels that move in each direction. A cell shows UA in percent and, below it, the difference to the same blocks "
-    "without a shift with the half-width of its 95 % interval. A frame marks an interval that excludes 0, a star a p "
-    "below 0.05 after Holm's correction for all cells. Among many cells, some intervals exclude 0 by chance, and the "
-    "best cell is partly luck: rely on the stars."
+    "There is one map per kind of blocks, direction and stride. Rows are placements of the shift. Columns are the "
+    "proportions of the channels that move in each direction. A cell shows UA in percent and, below it, the difference "
+    "to the same blocks without a shift, ± the half-width of its 95 % interval. A frame marks an interval that "
+    "excludes 0. A star marks a p below 0.05 after Holm's correction for all cells. Among many cells, some intervals "
+    "exclude 0 by chance, and the best cell is partly luck: rely on the stars."
 )
 
 

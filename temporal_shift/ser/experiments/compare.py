@@ -6,28 +6,39 @@ from pathlib import Path
 
 from ..reports import report_tables, sentences
 from ..reports.results import read_results
-from ..reports.run_files import FinishedRun
 from ..reports.summary import corrected, pair_summary
 from ..utils.errors import RecipeError
 from ..utils.table import Table
+from ..utils.wording import listed
 
 
 def compare(first: Path, second: Path, models: tuple[str, str] | None = None) -> tuple[Table, str]:
     """Return the UA differences of two results folders with intervals and tests, and a text that explains them.
 
     Args:
-        models: One model of each. Default: all models that both have.
+        first: Results folder of an experiment.
+        second: Results folder of another experiment.
+        models: The name of a model of each. Default: ``None``, all models that both have.
     Raises:
-        RecipeError: If the experiments do not test the same utterances in the same folds, or share no model.
+        RecipeError: If a results folder is incomplete or invalid, if the experiments do not test the same utterances
+            and classes in the same folds, if they share no model, or if a name in ``models`` is unknown.
     """
     one, other = read_results(first), read_results(second)
-    tested = [next(iter(results.runs.values()))[0] for results in (one, other)]  # the first model's first seed
-    if (
-        one.plan.folds != other.plan.folds
-        or one.plan.labels != other.plan.labels
-        or not all(map(FinishedRun.has_test_part_of, *tested))
+    for name, ours, theirs in (
+        ("folds", one.plan.folds, other.plan.folds),
+        ("classes", one.plan.labels, other.plan.labels),
     ):
-        raise RecipeError(f"{first} and {second} must have the same folds, test utterances and labels to be compared")
+        if ours != theirs:
+            raise RecipeError(
+                f"{first} and {second} must have the same {name}, got {listed(ours, 10)} and {listed(theirs, 10)}"
+            )
+    tested = [next(iter(results.runs.values()))[0] for results in (one, other)]  # the first model's first seed
+    for fold, run, compared in zip(one.plan.folds, *tested, strict=True):
+        if difference := run.test_part_difference(compared):
+            raise RecipeError(
+                f"{first} and {second} must have the same test utterances, speakers and labels in fold {fold}, got "
+                f"{difference}"
+            )
     pairs = [models] if models else [(name, name) for name in one.runs if name in other.runs]
     if not pairs:
         raise RecipeError(

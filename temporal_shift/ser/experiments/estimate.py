@@ -20,29 +20,29 @@ from ..utils.wording import counted, duration
 from . import speed
 from .flops import Cost, Shape, of_encoder, of_model
 
-_MEASURING_SECONDS = 2.0  # in total
-_MAX_SECONDS = 0.3  # for one kind of model
+_MEASURING_SECONDS = 2.0  # seconds of all measurements
+_MAX_SECONDS = 0.3  # seconds of one measurement
 
 # fixed costs, measured on two cores of an AMD EPYC; they matter for small models
 _START_SECONDS = 5.0  # imports of torch and transformers in a new process
 _RUN_SECONDS = 0.4
 _EPOCH_SECONDS = 0.015
 _STEP_SECONDS = 0.001
-_READ_SECONDS, _READ_BYTES = 1e-4, 1e9  # for an utterance's frames, and per second
-_CLIP_SECONDS = 0.01  # to read and prepare a clip
+_READ_SECONDS, _READ_BYTES = 1e-4, 1e9  # seconds per utterance to open its frames, bytes per second
+_CLIP_SECONDS = 0.01  # seconds to read and prepare a clip
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds and FLOP of encoding and training, and the measured speeds."""
+    """The estimated time and FLOP of encoding and training, and the measured speeds."""
 
-    utterances: int  # to encode for the cache
+    utterances: int  # number of utterances to encode for the cache
     encoding_seconds: float
     encoding_flop: int
     runs: int
     training_seconds: float
     training_flop: int
-    parallel: int  # runs at a time
+    parallel: int  # number of runs at a time
     speeds: dict[str, float]  # FLOP per second, by kind of model
 
     @property
@@ -63,8 +63,8 @@ class Estimate:
         yield f"estimated time on this machine: {duration(self.seconds)} ({'; '.join(parts)})"
         rates = ", ".join(f"{rate / 1e9:.3g} ({name})" for name, rate in self.speeds.items())
         yield (
-            f"computed from {' and '.join(flop)}, and from GFLOP/s measured just now: {rates}; plus {_RUN_SECONDS:g} s "
-            f"per run and {1000 * _EPOCH_SECONDS:g} ms per epoch; without the report"
+            f"computed from {' and '.join(flop)}, and from GFLOP/s measured just now: {rates}; plus fixed "
+            f"costs such as {_RUN_SECONDS:g} s per run and {1000 * _EPOCH_SECONDS:g} ms per epoch; without the report"
         )
         load, cores = _load(), os.cpu_count() or 1
         if load > cores / 2:
@@ -73,14 +73,14 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Kind:
-    """Runs of models that differ only in the channels or frames of the shift, and so have the same cost."""
+    """Runs of models with the same blocks and the same placement of a shift, which count as equally expensive."""
 
     first: Run
     runs: int = 0
     epochs: int = 0
     steps: int = 0
-    trained: int = 0  # utterances, over all epochs
-    tested: int = 0  # including validation
+    trained: int = 0  # number of utterances, over all epochs
+    tested: int = 0  # number of utterances, over all epochs and including validation
 
     def add(self, run: Run) -> None:
         training, fold = run.experiment.training, run.fold
@@ -99,12 +99,13 @@ class _Kind:
 
 
 def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, world_size: int = 1) -> Estimate:
-    """Estimate the time of runs. Takes two or three seconds.
+    """Estimate the time of runs. The measurements take about two seconds.
 
     Args:
+        experiment: The experiment.
         runs: The unfinished runs. They need no feature cache.
         missing: Number of utterances that the feature cache lacks.
-        world_size: Number of processes that train each run together.
+        world_size: Number of processes that train each run together. Default: 1.
     Raises:
         RecipeError: If the encoder's configuration is not on this machine, or a model does not fit the encoder.
     """

@@ -30,10 +30,10 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """FLOP for one utterance, of a forward pass and of a forward and backward pass."""
+    """FLOP for one utterance."""
 
-    forward: int
-    training: int
+    forward: int  # of a forward pass
+    training: int  # of a forward and a backward pass
 
     def of(self, *, trained: int, tested: int) -> int:
         return trained * self.training + tested * self.forward
@@ -113,7 +113,7 @@ def counted(function: Callable[[], object]) -> int:
 def _convolution_backward(
     upstream: Shape, x: Shape, weight: Shape, *arguments: Any, out_shape: object = None, **_: Any
 ) -> int:
-    """Count each gradient like the forward pass; torch's formula overcounts that of the weight of grouped convolutions.
+    """Count each gradient like the forward pass. For grouped convolutions, torch overcounts the weight's gradient.
 
     Does not support transposed convolutions, which no encoder here has.
     """

@@ -39,7 +39,7 @@ def package(
     holds_backbone: bool = True,
     half: bool = False,
 ) -> None:
-    """Write the model of one run of an experiment to a folder that Hugging Face's libraries load.
+    """Write the model of one run of an experiment to a folder that Hugging Face's libraries can load.
 
     The weights of the last layer are divided by the temperature that was fitted on the run's validation part, if this
     lowers the log loss on the test part.
@@ -54,7 +54,9 @@ def package(
             encoder by name; this needs a frozen encoder. Default: ``True``.
         half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
-        RecipeError: If the run does not exist or did not keep its model, or ``out`` exists.
+        RecipeError: If ``model``, ``fold`` or ``seed`` is unknown, the run is missing, damaged or did not keep its
+            model, the corpus or the encoder changed after its training, ``out`` exists, or ``holds_backbone`` is false
+            for a fine-tuned encoder.
     """
     plan = Plan.read(root)
     experiment = plan.experiment
@@ -94,7 +96,11 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
 
 
 def check_package(experiment: Experiment, out: Path, *, holds_backbone: bool) -> None:
-    """Check the arguments of :func:`save_package` before a long training."""
+    """Check the arguments of :func:`save_package` before a long training.
+
+    Raises:
+        RecipeError: If ``out`` exists, or ``holds_backbone`` is false for a fine-tuned encoder.
+    """
     if out.exists():
         raise RecipeError(f"--out must be a folder that does not exist, got {out}")
     if not holds_backbone and experiment.setting == "finetune":
@@ -106,7 +112,7 @@ def check_package(experiment: Experiment, out: Path, *, holds_backbone: bool) ->
 def save_package(
     whole: SpeechClassifier, experiment: Experiment, out: Path, *, holds_backbone: bool, half: bool
 ) -> None:
-    """Write a model and its card to the folder ``out``, atomically."""
+    """Write a model and its card to the folder ``out``, atomically. See :func:`package` for the options."""
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
         whole.config.backbone["name"] = encoder.name  # local paths are private
@@ -117,8 +123,8 @@ def save_package(
 
 
 def _check_features(root: Path, experiment: Experiment, manifest: Manifest, record: RunRecord) -> None:
-    """Raise a :class:`RecipeError` if the encoder gives other features than those that the run was trained on."""
-    manifest = replace(manifest, channel=experiment.corpus.channel)  # the file does not contain it
+    """Raise a :class:`RecipeError` if the corpus or the encoder changed after the run was trained."""
+    manifest = replace(manifest, channel=experiment.corpus.channel)  # manifest.jsonl does not contain it
     key = key_of(feature_inputs(manifest, experiment.backbone, experiment.features, audio_is_verified=True))
     if record.inputs.get("features", key) != key:
         raise RecipeError(
@@ -137,7 +143,17 @@ def trained_model(
 ) -> SpeechClassifier:
     """A model of an experiment with its weights, its temperature and its provenance.
 
-    The weights of the last layer include the temperature, so every use of the model applies it.
+    The weights of the last layer are divided by the temperature, so every use of the model applies it.
+
+    Args:
+        experiment: The experiment.
+        manifest: Its corpus.
+        model: The settings of the model.
+        weights: The safetensors file of the trained weights.
+        provenance: The facts of the training for the model card.
+        calibration: The calibration. ``None`` if there is none.
+    Raises:
+        RecipeError: If the encoder cannot be loaded, or ``weights`` cannot be read or does not fit the model.
     """
     applied = 1.0 if calibration is None else calibration.applied_temperature
     figures = None if calibration is None else {**asdict(calibration), "temperature": applied}
@@ -148,9 +164,13 @@ def trained_model(
     whole = SpeechClassifier.of(backbone, classifier, experiment.backbone, settings.clip_seconds, provenance)
     learned = whole if experiment.setting == "finetune" else classifier
     try:
-        learned.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise RecipeError(f"{weights} must match the experiment: {reason_of(error)}") from None
+        trained = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise RecipeError(f"{weights} cannot be read: {reason_of(error)}") from None
+    try:
+        learned.load_state_dict(trained)
+    except RuntimeError as error:
+        raise RecipeError(f"{weights} must have the weights of the model {model.name}: {reason_of(error)}") from None
     with torch.no_grad():
         for parameter in classifier.head.parameters():
             parameter.div_(applied)
@@ -199,7 +219,7 @@ def common_facts(plan: Plan, manifest: Manifest, model: str) -> dict[str, Any]:
 
 
 def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
-    """WA and UA of the whole experiment, if all its runs are finished."""
+    """WA and UA of a model over all folds and seeds; None unless all runs of the experiment are finished."""
     folders = [
         run_folder(root, each.name, seed, fold)
         for each in plan.experiment.models
@@ -212,7 +232,7 @@ def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
 
 
 def cross_validated(results: Results, model: str) -> dict[str, Any]:
-    """WA and UA of a model over all folds and seeds."""
+    """WA and UA of a model over all folds and seeds, with their intervals."""
     found = model_summary(results, model)
     figures = {key: {part: found[key][part] for part in ("mean", "interval")} for key in ("wa", "ua")}
     return {"folds": len(results.plan.folds), "seeds": len(results.plan.seeds), **figures}

@@ -34,8 +34,8 @@ _BASELINES = {
 SOURCE = (
     "Published: Shen, Liu, Zhou, ICASSP 2023, as transcribed in a survey of that conference; we could not read the "
     "paper's own tables. Each result is the mean over five sessions of the best test epoch, chosen separately for WA "
-    "and UA. Ours use the same protocol: both are optimistic. The last column shows the last epoch of the same runs. "
-    "The linear model is not in the paper."
+    "and UA. By default, ours use the same protocol: both are optimistic. The column 'at the last epoch' shows UA of "
+    "the same runs at their last epoch. The linear model is not in the paper."
 )
 CONTEXT = (
     "Other systems on the same corpus, each with its own protocol: SUPERB-style linear probe, with 20 % of the "
@@ -74,7 +74,12 @@ def reproduce(
         settings: ``features`` or ``finetune`` or both; an empty list means both.
         models: Names from ``MODELS``; an empty list means all.
         overrides: Other values of settings, as in :func:`temporal_shift.ser.config.read_experiment`.
+        root: The folder of the results.
+        cache: The folder of the feature caches.
+        console: Shows the progress and the tables.
         ray, overwrite, dry_run: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
+    Raises:
+        RecipeError: If a setting or a model is unknown, an override is invalid, or ``run_experiment`` fails.
     """
     from ..encoders.pretrained import backbone_identity
     from .run_experiment import run_experiment
@@ -116,7 +121,11 @@ def published_experiment(setting: str, models: list[str], overrides: dict[str, d
     """The paper's experiment with these models, read from the YAML file of each.
 
     Args:
+        setting: ``features`` or ``finetune``.
+        models: Names from ``MODELS``.
         overrides: As in :func:`temporal_shift.ser.config.read_experiment`.
+    Raises:
+        RecipeError: If a model is unknown, or an override is invalid.
     """
     rows = []
     for name in models:
@@ -139,7 +148,13 @@ def config_path(setting: str, model: str) -> str:
 
 
 def comparison(metrics: list[dict[str, Any]]) -> Table:
-    """A row per setting and model: published result, ours, difference, our interval, ours at the last epoch."""
+    """A row per setting and model, in percent.
+
+    For UA: published result, ours, difference, our 95 % interval, ours at the last epoch. For WA: the first three.
+
+    Args:
+        metrics: The content of ``metrics.json`` of each setting.
+    """
     rows = [
         (
             f"{of_setting['setting']}, {model['name']}{' (ours)' if model['name'] in OUR_MODELS else ''}",

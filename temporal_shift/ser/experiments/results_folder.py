@@ -27,12 +27,15 @@ def keep_earlier_results(
 ) -> None:
     """Check that an experiment adds to what its results folder contains, and replaces no finished run.
 
-    Settings that do not affect results may differ. Other models and seeds add runs.
+    Settings that do not affect results may differ. Other models and seeds add runs. With ``overwrite``, finished runs
+    that have other settings are discarded, so that they are trained again.
 
     Args:
+        root: The results folder.
+        experiment: The experiment.
         runs: All runs of the experiment. They need no feature cache.
-        overwrite: Whether to discard finished runs that have other settings, so that they are trained again.
-        option: The option that names the folder, for messages.
+        overwrite: Whether to discard them instead of raising an error.
+        option: The option that names the folder, for messages. Default: ``"--out"``.
     Raises:
         RecipeError: If finished runs have other settings (the message names the changes), or if the folder contains
             files with the names of results but is not a results folder.
@@ -57,7 +60,7 @@ def keep_earlier_results(
 
 
 def _changes(root: Path, run: Run, before: Any) -> Iterator[str]:
-    """Each changed setting of a run, as ``key: old -> new``."""
+    """Each changed setting of a run, as ``key: old -> new``, and each changed input that no setting explains."""
     now = run.inputs
     if not isinstance(before, dict):
         before = {}

@@ -38,7 +38,11 @@ from ..utils.folder_lock import only_command_in
 from ..utils.wording import counted, duration, listed
 from .results_folder import keep_earlier_results
 
-_PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}  # names can contain brackets
+_PLAIN: dict[str, Any] = {
+    "soft_wrap": True,
+    "markup": False,
+    "highlight": False,
+}  # names can contain brackets, which are markup in rich
 
 
 def run_experiment(
@@ -55,32 +59,36 @@ def run_experiment(
     dry_run: bool = False,
     option: str = "--out",
 ) -> dict[str, Any]:
-    """Encode the corpus, train the unfinished runs, write the report, and print its tables.
+    """Train the unfinished runs of an experiment, write the report, and print its tables.
 
-    The processes that ``torchrun`` or ``accelerate launch`` starts share the encoding and train each run together.
+    With the setting ``features``, it first encodes the utterances that the feature cache lacks. The processes that
+    ``torchrun`` or ``accelerate launch`` starts share the encoding and train each run together.
 
     Args:
         experiment: The experiment.
         root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``,
             ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. Only one command at a
             time can write to it.
-        cache: The folder of the feature caches.
+        cache: The folder of the feature caches, for the setting ``features``.
         console: Shows the progress and the tables; a line for each finished run if it is not a terminal.
-        ray: The address of a Ray cluster to train on. Default: train on this machine.
-        more: Returns further sections of the report.
+        ray: The Ray cluster to train on: ``auto``, ``local`` or an address. Default: ``None``, train without Ray.
+        more: Returns further sections of the report from the results and the content of ``metrics.json``. Default:
+            ``None``, no further sections.
         manifest: The corpus. Default: read from ``experiment.corpus``.
         identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
-        overwrite: Whether to replace finished runs that have other settings. By default they are an error.
+        overwrite: Whether to replace finished runs that have other settings. Default: ``False``, they are an error.
         dry_run: Whether to print the number of runs and an estimate of the time, and return before anything is
-            encoded, downloaded or written.
+            encoded, downloaded or written. Default: ``False``.
         option: The option that names ``root``, for messages. Default: ``"--out"``.
 
     Returns:
         The content of ``metrics.json``; an empty dictionary in all processes but the first, and for a dry run.
 
     Raises:
-        RecipeError: If the corpus or the encoder cannot be read, earlier results are invalid or have other settings,
-            or another command uses the results folder.
+        RecipeError: If the corpus or the encoder cannot be read, a model does not fit the encoder, this machine does
+            not support a setting, earlier results are invalid or have other settings, another command uses the results
+            folder, a loss is not finite, a process ends before its run, or Ray is not installed or cannot be reached.
+        KeyboardInterrupt: On Ctrl-C during the training. The text lists the runs that the same call continues.
     """
     started = time.perf_counter()
     world = World.joined()
@@ -96,7 +104,7 @@ def run_experiment(
         *corpus_caveats(manifest, experiment.corpus),
         *fold_caveats(manifest, folds, experiment.protocol.kind, experiment.corpus.groups),
     ]
-    _print_plan(console, plan, summary)
+    _print_plan(console, plan, manifest)
     _print_speaker_groups(console, manifest, folds)
     _warn(console, caveats)
     if dry_run and (not world.is_first or not _has_encoder(experiment, console)):
@@ -144,10 +152,11 @@ def run_experiment(
     return metrics
 
 
-def _print_plan(console: Console, plan: Plan, summary: dict[str, object]) -> None:
+def _print_plan(console: Console, plan: Plan, manifest: Manifest) -> None:
     models, folds, seeds = len(plan.experiment.models), len(plan.folds), len(plan.seeds)
     console.print(
-        f"{plan.experiment.name}: {summary['utterances']} utterances, {summary['speakers']} speakers; "
+        f"{plan.experiment.name}: {counted(len(manifest.utterances), 'utterance')}, "
+        f"{counted(len(manifest.count('speaker')), 'speaker')}; "
         f"{counted(models, 'model')} x {counted(folds, 'fold')} x {counted(seeds, 'seed')} = "
         f"{counted(models * folds * seeds, 'run')}",
         **_PLAIN,
@@ -155,7 +164,7 @@ def _print_plan(console: Console, plan: Plan, summary: dict[str, object]) -> Non
 
 
 def _print_speaker_groups(console: Console, manifest: Manifest, folds: Sequence[Fold]) -> None:
-    """The tested speakers of each fold, if the folds are groups of speakers; messages name the groups."""
+    """Print the tested speakers of each fold, if the folds are groups of speakers, because messages name the groups."""
     if not are_speaker_groups(fold.name for fold in folds):
         return
     tested = {fold.name: sorted({manifest.utterances[index].speaker for index in fold.test}) for fold in folds}
@@ -255,7 +264,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
     def on_done(run: Run) -> None:
         nonlocal finished
         finished += 1
-        if not console.is_terminal:  # a terminal has the bar
+        if not console.is_terminal:  # a terminal shows the bar
             elapsed = time.perf_counter() - started
             left = elapsed / (finished - earlier) * (len(runs) - finished)
             times = f"{duration(elapsed)}, about {duration(left)} left" if left else duration(elapsed)
@@ -278,7 +287,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
 
 
 def _kept_runs(runs: list[Run]) -> str:
-    """What a repeated command continues with."""
+    """The finished runs, and how the same command continues the others."""
     unfinished = [run for run in runs if not run.is_done()]
     epochs = {run.name: epoch for run in unfinished if (epoch := run.epochs_in_checkpoint())}
     begun = [run for run in unfinished if (run.folder / "unfinished").exists() and run.name not in epochs]

@@ -18,11 +18,11 @@ from ..config import Experiment, Model, Training
 from ..models.frame_classifier import frame_classifier
 from .flops import Shape, encoder_with_input, of_encoder, of_model
 
-_FLOP = {"cpu": 4e9, "cuda": 4e12}  # of a measured call: about 0.1 s on one core
-_FLOP_OF_A_NUMBER = 200  # per number of the input; bounds the memory of models with little arithmetic
-_MIN_LSTM_FRAMES = 24  # fewer are slower per frame, because each call rearranges the weights
-_MIN_SAMPLES = 4000  # of a shortened clip: 0.25 s
-_BUSY_SIZE = 512  # of the matrices that keep the other cores busy
+_FLOP = {"cpu": 4e9, "cuda": 4e12}  # FLOP of a measured call: about 0.1 s on one core
+_FLOP_OF_A_NUMBER = 200  # minimum FLOP per number of the input; bounds the memory of models with little arithmetic
+_MIN_LSTM_FRAMES = 24  # fewer frames are slower per frame, because each call rearranges the weights
+_MIN_SAMPLES = 4000  # samples of a shortened clip: 0.25 s
+_BUSY_SIZE = 512  # rows and columns of the matrices that keep other cores busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Sp
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Set torch's number of threads."""
+    """Set torch's number of threads inside the ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -107,7 +107,7 @@ def threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def busy(cores: int) -> Iterator[None]:
-    """Keep other cores busy with matrix products, like processes that train other runs."""
+    """Keep ``cores`` other cores busy with matrix products, like processes that train other runs."""
     done = threading.Event()
 
     def work() -> None:

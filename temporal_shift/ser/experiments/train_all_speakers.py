@@ -44,8 +44,7 @@ def train_all_speakers(
 
     The training on all utterances uses the experiment's settings and its first seed. It stops after the median (rounded
     up) of the epochs that the model's cross-validation runs chose on their validation parts; with the protocol
-    ``last``, after ``training.epochs``. Finished runs are kept, and the same command continues where it
-    stopped.
+    ``last``, after ``training.epochs``. Finished runs are kept, and the same call continues where it stopped.
 
     Args:
         experiment: The experiment.
@@ -55,13 +54,14 @@ def train_all_speakers(
         cache: The folder of the feature caches.
         out: The folder to write the model to. It must not exist.
         console: Shows the progress and the tables.
-        holds_backbone: See :func:`~temporal_shift.ser.experiments.package_run.package`.
-        half: See :func:`~temporal_shift.ser.experiments.package_run.package`.
-        overwrite: Whether to replace finished runs that have other settings. By default they are an error.
+        holds_backbone: See :func:`~temporal_shift.ser.experiments.package_run.package`. Default: ``True``.
+        half: See :func:`~temporal_shift.ser.experiments.package_run.package`. Default: ``False``.
+        overwrite: Whether to replace finished runs that have other settings. Default: ``False``, they are an error.
 
     Raises:
-        RecipeError: If the model does not exist, the protocol is ``paper``, or ``out`` exists; also see
-            :func:`~.run_experiment.run_experiment`.
+        RecipeError: If the model does not exist, the protocol is ``paper``, ``out`` exists, or ``holds_backbone`` is
+            false for a fine-tuned encoder; also see :func:`~.run_experiment.run_experiment`.
+        KeyboardInterrupt: On Ctrl-C. The text says where the same call continues.
     """
     settings = model_named(model, experiment)
     if experiment.protocol.kind == "paper":
@@ -111,7 +111,7 @@ def _run(results: Results, model: Model, root: Path, manifest: Manifest, identit
         all_utterances(manifest),
         experiment.training.seed,
         manifest,
-        results.runs[model.name][0][0].record.inputs["features"],  # run_experiment has just compared it
+        results.runs[model.name][0][0].record.inputs["features"],  # all runs have the same key
         None,
         all_speakers_folder(root, model.name),
         identity,

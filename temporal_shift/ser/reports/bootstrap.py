@@ -31,11 +31,11 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """The 95 % interval of a mean over seeds and folds, and its standard errors."""
+    """The 95 % interval of a mean over seeds and folds, and the standard errors of this mean."""
 
     interval: Interval
-    se: float  # over other speakers and other seeds
-    se_speakers: float  # over other speakers only: what remains with very many seeds
+    se: float  # standard error over speakers and seeds
+    se_speakers: float  # standard error over speakers only: the limit for many seeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +47,17 @@ class Resampled:
     between sessions and, with two speakers per fold, halves the variance between speakers.
 
     ``seeds``: a resample draws ``k - 1`` of the ``k`` seeds with replacement; the value is the deviation of their mean
-    from the mean of all. ``k`` draws would show only ``(k - 1) / k`` of the variance between seeds, half of it with
-    two seeds. With one seed, the deviation is 0.
+    from the mean of all. ``k`` draws would show only ``(k - 1) / k`` of the variance between seeds: half, with two
+    seeds. With one seed, the deviation is 0.
 
-    The two add up. Drawing the seeds anew within each resample of the speakers (a crossed bootstrap) would count the
-    variance between single runs three times. ``test_paired.py`` measures in simulated experiments how often the 95 %
-    interval contains the true difference: about 97 % with three seeds, and 90 % with one, which shows no variation
-    between seeds. Few seeds show this variation only roughly.
+    The interval is computed from the sum of both. Drawing the seeds anew within each resample of the speakers (a
+    crossed bootstrap) would count the variance between single runs three times. ``test_paired.py`` measures in
+    simulated experiments how often the 95 % interval contains the true difference: with five
+    folds of two speakers, about 97 % with three seeds, and 90 % with one seed, which shows no variation between seeds.
+    Few seeds show this variation only roughly.
 
-    The draws depend only on the speakers, the number of seeds and ``seed``, so what a speaker or a seed does to both
-    models cancels in their difference.
+    The draws depend only on the speakers of each fold, the number of seeds and ``seed``, so an effect of a speaker or a
+    seed that two models share cancels in their difference.
     """
 
     speakers: Floats  # (resample,)
@@ -64,7 +65,7 @@ class Resampled:
 
     @classmethod
     def of(cls, model: Seeds, measure: Measure, classes: int, seed: int) -> Resampled:
-        """The mean of a measure over the seeds and folds of a model; ``seed`` makes the draws repeatable."""
+        """Resample the mean of a measure over the seeds and folds of a model; ``seed`` makes the draws repeatable."""
         return cls(_over_speakers(model, measure, classes, seed), _over_seeds(model, measure, classes, seed))
 
     def __sub__(self, other: Resampled) -> Resampled:
@@ -77,7 +78,7 @@ class Resampled:
 
 def _over_speakers(model: Seeds, measure: Measure, classes: int, seed: int) -> Floats:
     generator = np.random.default_rng(seed)
-    drawn = generator.integers(len(model[0]), size=(RESAMPLES, len(model[0])))  # folds
+    drawn = generator.integers(len(model[0]), size=(RESAMPLES, len(model[0])))  # fold numbers
     scores = np.empty((*drawn.shape, len(model)))
     for index, fold_by_seed in enumerate(zip(*model, strict=True)):
         counts = [fold.counts_by_speaker(classes) for fold in fold_by_seed]

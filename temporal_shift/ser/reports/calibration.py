@@ -27,8 +27,8 @@ TEXT = (
     "test part. ECE, the expected calibration error, is the mean distance in points between the probability of a "
     f"prediction and the share of such predictions that are correct, in {BINS} bins of that probability. ECE and log "
     "loss are computed on the test parts of all runs together, before and after. The temperature in the table is "
-    "fitted "
-    "on the validation parts of all runs together. A packaged model is scaled only if scaling lowers this log loss."
+    "fitted on the validation parts of all runs together. A packaged model is scaled only if scaling lowers the log "
+    "loss of test parts."
 )
 
 
@@ -45,7 +45,7 @@ class Calibration:
     """A temperature fitted on validation parts, and what temperature scaling changes on test parts."""
 
     temperature: float
-    predictions: int  # of the test parts
+    predictions: int  # number of predictions of the test parts
     ece: Change
     log_loss: Change
 
@@ -112,7 +112,7 @@ class ValidationParts:
         """The part of a run; None if the run has no validation logits.
 
         Raises:
-            RecipeError: If the logits are invalid or not those of the folder's ``manifest.jsonl``.
+            RecipeError: If the logits are missing or invalid, or ``manifest.jsonl`` has changed since the training.
         """
         record = run.record
         if VALIDATION_FILE not in record.files:

@@ -13,7 +13,7 @@ from ..training.metrics import ClassCounts, Floats, FoldPredictions, Seeds
 from .bootstrap import CONFIDENCE, Interval, Resampled, Uncertainty, fold_scores
 
 POWER = 0.8
-SIGN_PATTERNS = 2**16  # enumerated up to this number, else drawn
+SIGN_PATTERNS = 2**16  # maximum number of enumerated patterns; with more, this many are drawn
 
 # A true difference of this many standard errors gives an interval without 0 in 80 % of the cases.
 DETECTABLE_IN_SE = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))  # 2.80
@@ -29,8 +29,8 @@ class PairedDifference:
     ua: float
     uncertainty: Uncertainty
     sign_flip_p: float
-    only_first_right: tuple[int, ...]  # utterances
-    only_second_right: tuple[int, ...]
+    only_first_right: tuple[int, ...]  # number of utterances
+    only_second_right: tuple[int, ...]  # number of utterances
     mcnemar_p: tuple[float, ...]
 
     @property
@@ -65,14 +65,24 @@ def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> P
     independent utterances, which does not hold within a speaker; :func:`sign_flip_p` does not assume it.
 
     Args:
+        first: Predictions of a model by seed and fold.
+        second: Predictions of the other model by seed and fold.
         classes: Number of classes.
         seed: Makes the random draws repeatable.
     Raises:
-        ValueError: If the two are not tested on the same utterances in the same order.
+        ValueError: If the two have different numbers of folds, or other speakers or labels in a fold, or in another
+            order.
     """
     for one, other in product(first, second):
-        if len(one) != len(other) or not all(map(FoldPredictions.same_utterances, one, other)):
-            raise ValueError("first and second must be tested on the same utterances in the same order")
+        if len(one) != len(other):
+            raise ValueError(f"first and second must have the same number of folds, got {len(one)} and {len(other)}")
+        for number, folds in enumerate(zip(one, other, strict=True), 1):
+            if not FoldPredictions.same_utterances(*folds):
+                sizes = " and ".join(str(len(fold.labels)) for fold in folds)
+                raise ValueError(
+                    "first and second must be tested on the same utterances in the same order, got other speakers or "
+                    f"labels in fold {number} ({sizes} utterances)"
+                )
     ua = [float(fold_scores(ClassCounts.ua, model, classes).mean()) for model in (first, second)]
     resampled = [Resampled.of(model, ClassCounts.ua, classes, seed) for model in (first, second)]
     pairs = [_only_one_right(*folds) for folds in zip(first, second, strict=False)]
@@ -89,9 +99,9 @@ def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> P
 def speaker_contributions(first: Seeds, second: Seeds, classes: int) -> Floats:
     """What each speaker contributes to the difference of UA; the contributions add up to it.
 
-    UA is a weighted sum over utterances: a correct one counts ``1 / (folds * classes in the fold * utterances of its
-    class in the fold)``, averaged over the seeds. A speaker's contribution is the sum over its utterances. A speaker
-    in several folds has one contribution.
+    UA is a weighted sum over utterances: a correct utterance counts ``1 / (folds * classes in the fold * utterances of
+    its class in the fold)``, averaged over the seeds. A speaker's contribution is the sum over its utterances. A
+    speaker in several folds has one contribution.
     """
     found: dict[str, float] = {}
     for folds in zip(*first, *second, strict=True):
@@ -110,9 +120,9 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
     """Two-sided permutation test of a difference that is a sum of contributions of speakers.
 
     Exchanging the predictions of the two models for a speaker changes the sign of its contribution. If the models do
-    not differ, all sign patterns are equally likely. p is the share of the patterns whose sum is at least as far from 0
-    as the observed one: of all ``2 ** speakers`` patterns up to 65536, else of that many random ones and the observed
-    one.
+    not differ, all sign patterns are equally likely. p is the share of the patterns that give a sum at least as far
+    from 0 as the observed sum. Up to 65536, all ``2 ** speakers`` patterns count; otherwise, 65536 random patterns and
+    the observed one.
 
     The test is exact if speakers are independent. It tests whether these trained models differ on other speakers.
     However, the speakers of a fold are tested by the same models, and all by the same seeds, so a chance difference
@@ -121,7 +131,7 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
     speakers = len(contributions)
     if 2**speakers <= SIGN_PATTERNS:
         negative = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
-        observed = 0  # among the patterns
+        observed = 0  # the patterns include the observed one
     else:
         negative = np.random.default_rng(seed).integers(2, size=(SIGN_PATTERNS, speakers))
         observed = 1
@@ -138,7 +148,9 @@ def mcnemar_p(only_first_right: int, only_second_right: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: the p values of several comparisons, adjusted so that all hold together.
+    """Holm's correction of p values for the number of comparisons.
+
+    The probability that any corrected p is below 0.05 without a true difference is at most 5 %.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])

@@ -31,8 +31,8 @@ _HUES = {  # dark and light; light is the model without a shift
 
 _FRAME = "#C65500"
 _MAX_HEIGHT = 200.0  # inches; matplotlib cannot draw more than 2^16 pixels
-_MAX_SIDE = 7.0  # inches of a confusion matrix
-_MIN_CELL = 0.35  # inches of a cell with text
+_MAX_SIDE = 7.0  # maximum inches of a side of a confusion matrix
+_MIN_CELL = 0.35  # minimum inches of a cell with text
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A model of an ablation, and its difference to the same blocks without a shift; fractions."""
+    """UA of a model of an ablation, and its difference to the same blocks without a shift, as fractions."""
 
     ua: float
     difference: float
@@ -84,7 +84,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """One map of an ablation: its models by row and column."""
+    """One map of an ablation: its cells by row and column."""
 
     title: str
     cells: dict[tuple[str, str], Cell]
@@ -101,7 +101,7 @@ class Heatmap:
 def ua_by_model(results: Results, summary: dict[str, Any]) -> Figure:
     """One row per model: mean, 95 % interval, a small dot per fold, and the chance level.
 
-    Dots that would overlap are stacked.
+    Dots that would overlap are stacked, on up to three levels.
     """
     models = results.experiment.models
     chance = 100 * summary["chance"]
@@ -152,7 +152,7 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
 def learning_curves(results: Results) -> Figure:
     """UA by epoch (mean over folds and seeds), one panel per kind of blocks; dots mark the chosen epochs.
 
-    Shows the validation part, or the test part if there is none. The area of a dot grows with its number of folds.
+    Shows the validation part, or the test part if there is none. The area of a dot grows with its number of runs.
     """
     kinds = list(dict.fromkeys(model.blocks for model in results.experiment.models))
     with house_style():
@@ -174,7 +174,7 @@ def learning_curves(results: Results) -> Figure:
 
 
 def heatmaps(panels: Sequence[Heatmap]) -> Figure:
-    """UA of an ablation in percent, one map per direction and stride; rows are placements, columns proportions.
+    """UA of an ablation in percent, one map per panel; rows are placements of the shift, columns proportions.
 
     The second line of a cell is the difference to the same blocks without a shift, and the half-width of its interval.
     A cell whose interval excludes 0 has a frame. All maps share one scale of colours. A cell is empty if no model has
@@ -208,7 +208,7 @@ def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: flo
     """Draw a row; ``dot`` is the width of a fold's dot in percentage points."""
     mean, low, high = (100 * value for value in (ua["mean"], *ua["interval"]))
     folds = sorted(100 * value for value in ua["by_fold"].values())
-    heights = [row + 0.24 + 0.1 * (level % 3) for level in _levels(folds, dot)]  # three fit between two rows
+    heights = [row + 0.24 + 0.1 * (level % 3) for level in _levels(folds, dot)]  # three levels fit between two rows
     axes.plot([low, high], [row, row], color=look.colour, linewidth=2.5, solid_capstyle="butt")
     axes.plot(mean, row, "o", color=look.colour, markerfacecolor=look.fill, markersize=8, markeredgewidth=2)
     axes.plot(folds, heights, "o", color=look.colour, markersize=4, markeredgewidth=0, alpha=0.8)
@@ -217,7 +217,7 @@ def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: flo
 
 def _levels(sorted_values: Sequence[float], width: float) -> list[int]:
     """For each value, the lowest level on which it overlaps no other value of the same ``width``."""
-    ends: list[float] = []  # of each level
+    ends: list[float] = []  # the last value on each level
     levels = []
     for value in sorted_values:
         level = next((level for level, end in enumerate(ends) if value - end >= width), len(ends))
@@ -259,7 +259,7 @@ def _draw_curve(axes: Axes, model: config.Model, runs: Sequence[Sequence[Finishe
         color=look.colour,
         linestyle=look.dashes,
         linewidth=1.3,
-        marker="o",  # in the legend
+        marker="o",  # only in the legend: markevery is empty
         markersize=5,
         markerfacecolor=look.fill,
         markevery=[],

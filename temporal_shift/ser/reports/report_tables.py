@@ -11,7 +11,7 @@ from ..utils.wording import is_optimistic
 
 
 def results(metrics: dict[str, Any]) -> Table:
-    """WA and UA of every model with intervals; marked optimistic if the test sessions chose the epochs."""
+    """WA and UA of every model with intervals, and chance; marked optimistic if the test sessions chose the epochs."""
     chance = percent(metrics["chance"])
     rows = [
         (model["name"], _parameters(model), *_figure(model["wa"]), *_figure(model["ua"])) for model in metrics["models"]
@@ -40,13 +40,13 @@ def pairs(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def differences(found: Sequence[dict[str, Any]]) -> Table:
-    """The first columns of :func:`pairs`, for a terminal of 80 columns."""
+    """The first four columns of :func:`pairs`, for a terminal of 80 columns."""
     whole = pairs(found)
     return Table(whole.header[:4], [row[:4] for row in whole.rows])
 
 
 def selection(metrics: dict[str, Any]) -> Table:
-    """What the paper's protocol would have reported for the same runs, and the selection bias."""
+    """Results without selection on the test part, results of the paper's protocol, and their difference, the bias."""
     rows = []
     for model in metrics["models"]:
         best, last, bias = (model[key] for key in ("best_test_epoch", "last_epoch", "selection_bias"))

@@ -13,7 +13,7 @@ from .. import config
 from ..training import metrics
 from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import RunRecord, run_folder
-from ..utils.errors import RecipeError
+from ..utils.errors import RecipeError, shortened
 from . import summary
 from .run_files import TRAIN_AGAIN, FinishedRun, Plan, read_run
 from .summary import Tested, summarize_predictions
@@ -50,7 +50,7 @@ class Results:
         )
 
     def by_seed_and_fold(self, model: str, value: Callable[[RunRecord], T]) -> dict[str, dict[str, T]]:
-        """A value of each run of a model."""
+        """A value of each run of a model, by seed and fold."""
         return {
             str(seed): {fold: value(run.record) for fold, run in zip(self.plan.folds, runs, strict=True)}
             for seed, runs in zip(self.plan.seeds, self.runs[model], strict=True)
@@ -61,7 +61,8 @@ def read_results(root: Path) -> Results:
     """Read ``experiment.json`` and its runs.
 
     Raises:
-        RecipeError: If a file is missing or invalid, or two models are tested on different utterances.
+        RecipeError: If a file is missing or invalid, two runs have different test utterances in a fold or different
+            inputs, or two folds test the same utterance.
     """
     plan = Plan.read(root)
     runs: dict[str, tuple[tuple[FinishedRun, ...], ...]] = {}
@@ -73,11 +74,11 @@ def read_results(root: Path) -> Results:
         )
         for seed, of_seed in zip(plan.seeds, runs[model.name], strict=True):
             for fold, run in zip(plan.folds, of_seed, strict=True):
-                if not run.has_test_part_of(reference.setdefault(fold, run)):
+                if difference := run.test_part_difference(reference.setdefault(fold, run)):
                     raise RecipeError(
                         f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the same "
-                        f"utterances, speakers and labels as the runs of {plan.experiment.models[0].name}, got others: "
-                        f"{TRAIN_AGAIN}"
+                        f"utterances, speakers and labels as the runs of {plan.experiment.models[0].name}, got "
+                        f"{difference}: {TRAIN_AGAIN}"
                     )
     _check_disjoint(root, reference)
     _check_same_inputs(root, [run for seeds in runs.values() for of_seed in seeds for run in of_seed])
@@ -90,11 +91,10 @@ def _check_same_inputs(root: Path, runs: Sequence[FinishedRun]) -> None:
         for run in runs:
             found.setdefault(str(run.record.inputs.get(key)), run)
         if len(found) > 1:
-            first, other = [run.record for run in found.values()][:2]
-            raise RecipeError(
-                f"{root}: all runs must have the same {key}, got others in {first.model}, fold {first.fold}, and "
-                f"{other.model}, fold {other.fold}: {TRAIN_AGAIN}"
-            )
+            got = [
+                f"{shortened(value, 16)} in {run.record.model}, fold {run.record.fold}" for value, run in found.items()
+            ]
+            raise RecipeError(f"{root}: all runs must have the same {key}, got {' and '.join(got[:2])}: {TRAIN_AGAIN}")
 
 
 def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
@@ -128,12 +128,12 @@ def model_summary(results: Results, name: str) -> dict[str, Any]:
 
 
 def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """The training time of each run, by model, seed and fold."""
+    """The training time of each run in seconds, by model, seed and fold."""
     return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 
 def _with_training(results: Results, found: dict[str, Any]) -> dict[str, Any]:
-    """A model's figures, and those that depend on its learning curves."""
+    """A model's figures, with figures from its learning curves."""
     name = found["name"]
     best = _scores(results, name, lambda record: best_test_epochs(record.epochs))
     last = _scores(results, name, lambda record: Chosen(len(record.epochs), len(record.epochs)))

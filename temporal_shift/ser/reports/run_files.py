@@ -16,8 +16,9 @@ from ..training import metrics
 from ..training.epoch_choice import choose
 from ..training.run_record import OUTCOME_FILES, Prediction, RunRecord, damaged_file, run_folder, settings_of
 from ..utils.atomic_files import write_json
-from ..utils.errors import RecipeError, raise_problems, sentences_of
+from ..utils.errors import RecipeError, raise_problems, sentences_of, shortened
 from ..utils.text_files import json_lines, read_text
+from ..utils.wording import counted, listed
 
 T = TypeVar("T")
 
@@ -38,11 +39,13 @@ class Plan:
         return tuple(range(first, first + self.experiment.seeds))
 
     def write(self, root: Path) -> None:
+        """Write ``experiment.json`` to a results folder, atomically."""
         content = {"experiment": self.experiment.model_dump(mode="json"), "labels": self.labels, "folds": self.folds}
         write_json(root / "experiment.json", content)
 
     @classmethod
     def read(cls, root: Path) -> Plan:
+        """Read ``experiment.json`` of a results folder; raises :class:`RecipeError` if it is missing or invalid."""
         path = root / "experiment.json"
         if not path.is_file():
             raise RecipeError(f"{root} must be the results folder of an experiment, but {path} does not exist")
@@ -63,9 +66,12 @@ class FinishedRun:
         """The predictions after an epoch, counted from 1."""
         return metrics.FoldPredictions(self.speakers, self.labels, self.logits[epoch - 1].argmax(axis=1))
 
-    def has_test_part_of(self, other: FinishedRun) -> bool:
-        """Whether both runs test the same utterances, with the same speakers and labels."""
-        return self.utterances == other.utterances and self.predictions(1).same_utterances(other.predictions(1))
+    def test_part_difference(self, other: FinishedRun) -> str | None:
+        """The first difference of the utterances, speakers and labels that two runs test; None if there is none."""
+        if unpaired := sorted({*self.utterances} ^ {*other.utterances}):
+            return f"{unpaired[0]!r} in only one of them"
+        is_other = (self.speakers != other.speakers) | (self.labels != other.labels)
+        return f"another speaker or label of {self.utterances[is_other.argmax()]!r}" if is_other.any() else None
 
 
 def read_run(folder: Path, plan: Plan) -> FinishedRun:
@@ -94,13 +100,19 @@ def read_run(folder: Path, plan: Plan) -> FinishedRun:
 def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
     record, epochs = _read_json(path, RunRecord), experiment.training.epochs
     if [epoch.epoch for epoch in record.epochs] != list(range(1, epochs + 1)):
-        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}: {TRAIN_AGAIN}")
+        found = listed([str(epoch.epoch) for epoch in record.epochs], most=epochs + 1) or "none"
+        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}, got {found}: {TRAIN_AGAIN}")
     for name, epoch in asdict(record.chosen).items():
         if not 1 <= epoch <= epochs:
             raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
     kind = experiment.protocol.kind
-    if any((epoch.validation is None) != (kind in ("last", "paper")) for epoch in record.epochs):
-        raise RecipeError(f"{path} must have the scores of the protocol {kind}, got others: {TRAIN_AGAIN}")
+    wanted = 0 if kind in ("last", "paper") else epochs
+    validated = sum(epoch.validation is not None for epoch in record.epochs)
+    if validated != wanted:
+        raise RecipeError(
+            f"{path} must have validation scores of {counted(wanted, 'epoch')} with the protocol {kind}, got "
+            f"{validated}: {TRAIN_AGAIN}"
+        )
     if record.chosen != (chosen := choose(kind, record.epochs)):
         raise RecipeError(f"{path}: chosen must be {asdict(chosen)}, got {asdict(record.chosen)}: {TRAIN_AGAIN}")
     if run_folder(Path(), record.model, record.seed, record.fold).parts != path.parent.parts[-4:]:
@@ -109,21 +121,28 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
             f"fold {record.fold}: {TRAIN_AGAIN}"
         )
     model = next((each for each in experiment.models if each.name == record.model), None)
-    if model is not None and (key := _other_setting(record.inputs, settings_of(experiment, model))):
-        raise RecipeError(f"{path} must have the settings of experiment.json, got another {key}: {TRAIN_AGAIN}")
+    if model is not None and (other := _other_setting(record.inputs, settings_of(experiment, model))):
+        key, recorded, planned = other
+        raise RecipeError(
+            f"{path} must have the settings of experiment.json, {key} {shortened(planned)}, got {shortened(recorded)}: "
+            f"{TRAIN_AGAIN}"
+        )
     return record
 
 
-def _other_setting(recorded: Any, planned: Any) -> str | None:
-    """The first key with different values; keys of only one of them come from another version of the package."""
+def _other_setting(recorded: Any, planned: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first key with different values, and its values.
+
+    A key of only one of the settings comes from another version of the package, and is ignored.
+    """
     if isinstance(recorded, Mapping) and isinstance(planned, Mapping):
-        pairs = ((key, _other_setting(recorded[key], planned[key])) for key in planned if key in recorded)
-        return next((f"{key}.{inner}".rstrip(".") for key, inner in pairs if inner is not None), None)
-    return None if recorded == planned else ""
+        found = (_other_setting(recorded[key], planned[key], f"{name}.{key}") for key in planned if key in recorded)
+        return next(filter(None, found), None)
+    return None if recorded == planned else (name.removeprefix("."), recorded, planned)
 
 
 def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:
-    """Compare the recorded test scores of each epoch with those of the logits."""
+    """Raise a :class:`RecipeError` if the recorded test scores of an epoch are not the scores of its logits."""
     for epoch in run.record.epochs:
         of_epoch = run.predictions(epoch.epoch)
         counts = metrics.confusion(of_epoch.labels, of_epoch.predictions, classes)
@@ -144,8 +163,10 @@ def read_logits(path: Path, axes: Sequence[str], shape: tuple[int, ...]) -> npt.
         raise RecipeError(f"{path} cannot be read: {error}") from None
     if logits.shape != shape:
         raise RecipeError(f"{path} must have the shape ({', '.join(axes)}) = {shape}, got {logits.shape}")
-    if logits.dtype.kind != "f" or not np.isfinite(logits).all():
-        raise RecipeError(f"{path} must contain finite numbers, got NaN, infinity or {logits.dtype}: {TRAIN_AGAIN}")
+    if logits.dtype.kind != "f":
+        raise RecipeError(f"{path} must contain floating-point numbers, got {logits.dtype}: {TRAIN_AGAIN}")
+    if not np.isfinite(logits).all():
+        raise RecipeError(f"{path} must contain finite numbers, got NaN or infinity: {TRAIN_AGAIN}")
     return logits
 
 
@@ -153,11 +174,11 @@ def _read_predictions(path: Path, labels: Sequence[str]) -> list[Prediction]:
     problems: list[str] = []
     found: dict[str, Prediction] = {}
     for where, prediction in json_lines(read_text(path), path, Prediction, problems):
-        for label in (prediction.label, prediction.prediction):
+        for name, label in (("label", prediction.label), ("prediction", prediction.prediction)):
             if label not in labels:
-                problems.append(f"{where}: label must be one of {', '.join(labels)}, got {label!r}")
+                problems.append(f"{where}: {name} must be one of {', '.join(labels)}, got {label!r}")
         if prediction.id in found:
-            problems.append(f"{where}: duplicate utterance {prediction.id!r}")
+            problems.append(f"{where}: id must be unique, got the duplicate utterance {prediction.id!r}")
         found[prediction.id] = prediction
     raise_problems(problems)
     return list(found.values())

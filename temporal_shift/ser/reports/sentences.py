@@ -27,7 +27,7 @@ _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
 
 def pairs_of(found: Sequence[dict[str, Any]], optimistic: bool) -> str:
-    """How to read a table of pairs; optimistic if the test parts chose the epochs."""
+    """How to read a table of pairs. ``optimistic``: the test parts chose the epochs."""
     has_seeds = any(len(pair["mcnemar_p"]) > 1 for pair in found)
     text = _PAIRS.format(seeds=" and the seeds" * has_seeds, median=_MEDIAN * has_seeds)
     return f"{text} Each model is reported at its own best test epochs, which is optimistic." if optimistic else text
@@ -43,7 +43,7 @@ def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
     labels = joined(metrics["labels"], most=len(metrics["labels"]))
     encoder = "the frozen" if experiment.setting == "features" else "a fine-tuned"
     return (
-        f"{counted(models, 'model')} classified {metrics['utterances']} utterances of "
+        f"{counted(models, 'model')} classified {counted(metrics['utterances'], 'utterance')} of "
         f"{counted(metrics['speakers'], 'speaker')} as {labels}, from {layer} of {encoder} {name}. "
         f"Each was trained for {counted(experiment.training.epochs, 'epoch')} in {counted(folds, 'fold')} with "
         f"{'seed' if seeds == 1 else 'seeds'} {', '.join(map(str, metrics['seeds']))}: "
@@ -71,7 +71,7 @@ def reading(metrics: dict[str, Any]) -> str:
         ("seeds", "folds, the speakers in them, and the seeds") if several else ("folds", "folds and speakers")
     )
     return (
-        f"WA is the accuracy, UA the mean recall over classes: means over folds{' and seeds' * several}, ± standard "
+        f"WA is the accuracy, UA is the mean recall over classes: means over folds{' and seeds' * several}, ± standard "
         f"deviation over {over}. The brackets are 95 % intervals from {metrics['bootstrap']['resamples']} resamples of "
         f"the {drawn}. The binomial standard error of WA on {metrics['utterances']} utterances is "
         f"{_range(min(errors), max(errors))} points, so differences of that size mean little."
@@ -80,14 +80,14 @@ def reading(metrics: dict[str, Any]) -> str:
 
 def selection(metrics: dict[str, Any]) -> str:
     honest = {
-        "paper": "of the last epoch",
-        "last": "of the last epoch, as in this report",
-    }.get(metrics["protocol"], "of the epoch that the validation part chose, as in this report")
+        "paper": "at the last epoch",
+        "last": "at the last epoch, as in this report",
+    }.get(metrics["protocol"], "at the epoch that the validation part chose, as in this report")
     bias = [model["selection_bias"]["ua"] for model in metrics["models"]]
     return (
         "The paper's protocol chooses the epoch of each fold on its test part, once for WA and once for UA. The "
-        f"table shows the results of the same runs under this rule. The bias is the difference from those {honest}: "
-        f"{percent(sum(bias) / len(bias))} points of UA on average over models."
+        f"table shows the results of the same runs under this rule. The bias is the difference from the results "
+        f"{honest}: {percent(sum(bias) / len(bias))} points of UA on average over models."
     )
 
 
@@ -98,7 +98,7 @@ def curves(metrics: dict[str, Any]) -> str:
 
 
 def constant_models(metrics: dict[str, Any]) -> list[str]:
-    """A caveat for each model that predicts one class only."""
+    """A caveat for each model that predicts one class only in at least one run."""
     runs = len(metrics["folds"]) * len(metrics["seeds"])
     return [
         f"{model['name']} predicts one class only in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
@@ -114,7 +114,7 @@ def caveats(metrics: dict[str, Any], note: object, more: Sequence[str] = ()) -> 
     if is_optimistic(metrics):
         found.insert(
             0,
-            "WA and UA are those of the best epoch on each test session, which is optimistic. Use them for "
+            "WA and UA are reported at the best epoch on each test session, which is optimistic. Use them for "
             "comparison only.",
         )
     return (*([str(note)] if note else []), *more, *constant_models(metrics), *found)

@@ -69,7 +69,10 @@ def summarize_predictions(tested: Tested, comparisons: Iterable[tuple[str, str]]
     ``"parameters"`` if there are any.
 
     Args:
-        comparisons: Pairs of a model and its baseline. Holm's correction covers all of them.
+        tested: The predictions.
+        comparisons: Pairs of a model and its baseline. Holm's correction covers all of them. Default: none.
+    Raises:
+        ValueError: If the models of a pair are not tested on the same utterances in the same order.
     """
     return {
         "labels": list(tested.labels),

@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and its content in the order of the page. The templates format each part."""
+    """A heading and its content. The fields are in the order of the page, and the templates format them."""
 
     title: str
     text: str = ""
@@ -60,8 +60,8 @@ def write_report(
         corpus_summary: Facts about the corpus. A ``"note"`` becomes the first caveat.
         run_info: JSON data that may differ between runs, such as versions and the device. It goes to ``run_info.json``
             with the training times, so that the same predictions always give the same ``metrics.json``.
-        more: Returns further sections, which follow the results.
-        caveats: Sentences about the corpus and the folds, for the section of caveats.
+        more: Returns further sections, which follow the results. Default: ``None``, no further sections.
+        caveats: Sentences about the corpus and the folds, for the section of caveats. Default: none.
 
     Returns:
         The content of ``metrics.json``.
@@ -129,7 +129,7 @@ def _plots_of_each_model(results: Results, metrics: dict[str, Any]) -> list[Sect
     return [
         Section(
             "Confusion",
-            "All folds together. Rows are true classes and add up to 100 %.",
+            "All folds and seeds together. Rows are true classes and add up to 100 %.",
             picture=Picture("confusion", "Confusion matrix of every model", confusion),
         ),
         Section(

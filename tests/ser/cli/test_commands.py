@@ -273,6 +273,8 @@ def test_a_model_that_does_not_fit_the_encoder_is_an_error_before_any_is_trained
         (("--n-div", "0"), "n_div .*at least 1.*0"),
         (("--stride", "1,two"), "--stride .*integers separated by commas.*'1,two'"),
         (("--blocks", "lstm", "--placement", "replace"), "placement .*inplace for lstm.*replace"),
+        (("--n-div", "1", "--direction", "both"), "n_div must be at least 2 for the direction both, got 1"),
+        (("--blocks", "gru"), "blocks must be one of conv, lstm, transformer, got 'gru'"),
     ],
 )
 def test_an_invalid_grid_is_a_one_line_error(typed, folder, option, sentence):
@@ -299,7 +301,7 @@ def test_experiments_that_cannot_be_compared_are_a_one_line_error(typed, folder)
     typed("run", folder / "experiment.yaml", "-o", "sessions")
     typed("run", folder / "experiment.yaml", "--protocol", "speaker", "-o", "speakers")
     different = typed("compare", "sessions", "speakers", code=2)
-    assert re.fullmatch(r"error: sessions and speakers must have the same folds.*\n", different)
+    assert re.fullmatch(r"error: sessions and speakers must have the same folds, got .* and .*\n", different)
     unknown = typed("compare", "sessions", "sessions", "--model", "CNN", "RNN", code=2)
     assert re.fullmatch(r"error: model must be one of CNN in sessions, got 'RNN'\n", unknown)
     missing = typed("compare", "sessions", "nowhere", code=2)

@@ -265,7 +265,7 @@ def test_names_with_odd_bytes_are_handled_and_printed_in_one_line(typed):
         r"the audio file null\x00.wav cannot be read: embedded null byte",
         r"there is no audio file gone\udcfe.wav",
         r"the audio file two\nlines\x1b[31m.wav cannot be read: it has 0 bytes",
-        "the name of a file must not be empty",
+        "the name of a file must not be empty, got ''",
     ]
     assert typed("--format", "csv", odd).bytes.splitlines()[1].startswith(b"\xff.wav,0.2,0.0,0.2,")
     assert r"\udcff.wav" in typed(odd).out

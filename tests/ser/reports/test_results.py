@@ -249,7 +249,7 @@ def test_folds_and_seeds_of_an_earlier_experiment_are_not_counted(fake_results, 
         ({"chosen": {"wa": 12, "ua": 13}}, "chosen.ua must be in [1, 12], got 13"),
         ({"chosen": {"wa": 0, "ua": 1}}, "chosen.wa must be in [1, 12], got 0"),
         ({"chosen": {"wa": 1, "ua": "soon"}}, "run.json: chosen.ua must be a valid integer"),
-        ({"epochs": []}, "must contain the epochs 1 to 12"),
+        ({"epochs": []}, "must contain the epochs 1 to 12, got none"),
     ],
 )
 def test_a_broken_run_is_named(fake_results, read, changes, sentence):
@@ -313,8 +313,11 @@ def other_features(path):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (other_settings, r"Session2/run\.json must have the settings of experiment\.json.*training\.batch_size"),
-        (other_features, r"same features.*CNN, fold Session1.*CNN, fold Session2"),
+        (
+            other_settings,
+            r"Session2/run\.json must have the settings of experiment\.json, training\.batch_size \d+, got 16",
+        ),
+        (other_features, r"same features, got .* in CNN, fold Session1 and '0{16}'.* in CNN, fold Session2"),
         (copy_of_another_fold, r"Session2/run\.json must describe the run.*got .*Session1"),
         (better_score, r"test\.wa of epoch 3 must be 0\..*got 0\.9900"),
         (loss_not_a_number, r"loss must be a finite number"),
@@ -349,11 +352,11 @@ def test_an_utterance_that_two_folds_test_is_named(fake_results, read):
         ),
         (
             '{"id": "new", "speaker": "1F", "label": "sad", "prediction": "fear", "probabilities": {}}',
-            "line 81: label must be one of hap, ang, sad, neu, got 'fear'",
+            "line 81: prediction must be one of hap, ang, sad, neu, got 'fear'",
         ),
         (
             '{"id": "Ses1_000", "speaker": "1F", "label": "sad", "prediction": "sad", "probabilities": {}}',
-            "line 81: duplicate utterance 'Ses1_000'",
+            "line 81: id must be unique, got the duplicate utterance 'Ses1_000'",
         ),
     ],
 )
