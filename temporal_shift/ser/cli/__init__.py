@@ -1,4 +1,4 @@
-"""``temporal-shift ser ...``: the command line. The modules of this folder parse arguments and call the recipe.
+"""The command line, ``temporal-shift``. The modules of this folder parse arguments and call the recipe.
 
 torch, NumPy and pydantic are imported only when a command runs, so help and usage errors are immediate.
 """

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ..utils.errors import RecipeError
+from ..utils.wording import counted
 from .exit_codes import exit_on_error
 from .options import choice, out_option
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _CORPORA = "iemocap, ravdess, cremad, emodb, emobox, table, folder"
 _DOWNLOADS = "emodb, ravdess, crema-d, nemo, subesco"
-_DECLINED = 1  # exit code
+_DECLINED = 1  # exit code if the user declines the licence
 
 
 @exit_on_error(resumes=True)
@@ -49,7 +50,7 @@ def download(
         _ask_for_consent(source, yes=yes)
         with _transfer_progress() as on_progress:
             found = download_corpus(source, folder, on_progress)
-        print(f"{folder}: {found.files} files; the SHA-256 of the archive is in {RECORD}: {found.sha256}")
+        print(f"{folder}: {counted(found.files, 'file')}; the SHA-256 of the archive is in {RECORD}: {found.sha256}")
         if found.published_checksum is None:
             print("the publisher gives no checksum to compare with")
     else:
@@ -144,7 +145,8 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
     """Write the manifest of a corpus, and print caveats.
 
     Args:
-        replaces: Whether another file at ``out`` is replaced; otherwise it is an error.
+        label_map: The file of the corpus's label map, if there is one.
+        replaces: Whether to replace a file with other content at ``out``. Otherwise, such a file is an error.
     """
     from ..corpora import PUBLISHED, description, published_of, read_corpus
     from ..corpora.caveats import leaks, mixed_channels
@@ -166,7 +168,7 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
         print(f"not compared with the published counts, because {label_map} defines other classes", file=sys.stderr)
     for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)
-    console.print(f"{out}: {len(manifest.utterances)} utterances", soft_wrap=True)
+    console.print(f"{out}: {counted(len(manifest.utterances), 'utterance')}", soft_wrap=True)
 
 
 @exit_on_error()
@@ -209,7 +211,9 @@ def _pairs(columns: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in columns.split(","):
         column, equals, name = pair.partition("=")
-        if not equals or column.strip() in found:
+        if not equals:
             raise RecipeError(f"--columns must have the form path=file,label=emotion,speaker=who, got {columns!r}")
+        if column.strip() in found:
+            raise RecipeError(f"--columns must have different keys, got {column.strip()!r} twice in {columns!r}")
         found[column.strip()] = name
     return found

@@ -1,4 +1,4 @@
-"""Errors as one-line messages and exit codes."""
+"""Errors as messages without traceback, and exit codes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..utils.errors import RecipeError, reason_of
 from ..utils.wording import printable_lines
 
 USAGE, INTERRUPTED = 2, 130
-_CLOSED_PIPE = 1  # as Typer and rich do
+_CLOSED_PIPE = 1  # the exit code of Typer and rich
 
 
 @contextmanager
 def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
-    """Print errors of the user or the machine as one line and exit with code 2; on Ctrl-C, exit with code 130.
+    """Print errors of the user or the machine without traceback and exit with code 2; on Ctrl-C, exit with code 130.
 
-    These errors are :class:`RecipeError` and errors of files, memory, nesting and text encoding. Any other exception is
-    a bug and keeps its traceback. If the reader of standard output stops reading (``| head``), the command ends
-    silently.
+    These errors are :class:`RecipeError`, errors of files, memory, nesting and text encoding, and a lost connection to
+    another process of a run. Any other exception is a bug and keeps its traceback. If the reader of standard output
+    stops reading (``| head``), the command ends silently with code 1.
 
     Args:
         resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so, followed by the
@@ -52,7 +52,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
 
 
 def _message(error: Exception) -> str | None:
-    """The error as a sentence, or None if it is a bug."""
+    """The message of an error, or None if it is a bug."""
     if isinstance(error, RecipeError):
         return str(error)
     if isinstance(error, OSError):
@@ -66,7 +66,7 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve until Python 3.12
         return f"too many levels of symbolic links: {reason_of(error)}"
     if isinstance(error, RuntimeError) and _is_lost_connection(error):
-        return "another process of this run ended or lost its connection; the same command continues"
+        return "another process of this run ended or lost its connection: run the same command to continue"
     if isinstance(error, UnicodeError):
         return f"text cannot be encoded or decoded: {reason_of(error)}"
     return None

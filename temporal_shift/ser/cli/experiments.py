@@ -31,7 +31,8 @@ from .options import (
 if TYPE_CHECKING:
     from ..config import Experiment
 
-_SETTINGS = ("features", "finetune")  # of experiments.reproduce, which takes seconds to import
+# copies of SETTINGS and MODELS in experiments.reproduce, which takes seconds to import
+_SETTINGS = ("features", "finetune")
 _MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer", "Linear")
 _QUICKSTART = Path("examples/quickstart/experiment.yaml")
 
@@ -46,7 +47,7 @@ def quickstart(
 ) -> None:
     """Run a small version of the paper's experiment. Needs no download and no GPU."""
     if config == _QUICKSTART and not config.exists():
-        raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name an experiment")
+        raise RecipeError(f"{config} does not exist: run this in a clone of the repository, or name a YAML file")
     _run(
         experiment_of(config, None, {"training": {"keep_models": True}} if keep_models else {}),
         output,
@@ -67,7 +68,7 @@ def run(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Run an experiment: encode the corpus, train every model on every fold, write a report.
+    """Run an experiment: encode the corpus (frozen encoder), train every model on every fold, write a report.
 
     Repeat the command to continue a stopped run.
     """
@@ -124,7 +125,7 @@ def ablate(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train every combination of placement, n_div, direction and stride of the shift; report a table and heatmaps."""
+    """Train every possible combination of blocks, placement, n_div, direction and stride; report a table and heatmaps."""
     from ..experiments.ablation import Grid, ablation_section
 
     grid = Grid(

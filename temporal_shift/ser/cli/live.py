@@ -1,4 +1,4 @@
-"""``live`` and ``demo``: predictions from the microphone, in the terminal or in the browser."""
+"""``live`` and ``demo``: predictions of the microphone or of recordings, in the terminal or in the browser."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def live(
     if seconds is not None and not 0 < seconds < math.inf:
         raise RecipeError(f"--seconds must be above 0 and finite, got {seconds:g}")
     if file is not None and device is not None:
-        raise RecipeError("--file and --device are mutually exclusive")
+        raise RecipeError(f"--file and --device are mutually exclusive, got {file} and {device}")
     if file is None and channel != "mean":
         raise RecipeError(f"--channel requires --file, because a microphone has one channel, got {channel}")
     name = model or _model_of_the_clone("Shiftformer")
@@ -118,7 +118,7 @@ def demo(
         Path | None,
         typer.Option(
             help="File with one line, user:password, to protect the page.",
-            show_default="the variable above",
+            show_default="the environment variable above",
         ),
     ] = None,
     without_password: Annotated[
@@ -127,14 +127,14 @@ def demo(
     channel: Channel = "mean",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Serve a web page that compares the predictions of two models for uploads, recordings and examples.
+    """Serve a web page that shows predictions of one model or two for uploads, recordings and examples.
 
-    The variable TEMPORAL_SHIFT_DEMO_AUTH can contain user:password instead of --auth.
+    The environment variable TEMPORAL_SHIFT_DEMO_AUTH can contain user:password. --auth overrides it.
     """
     if model is None:
         model, baseline = _model_of_the_clone("Shiftformer"), baseline or _model_of_the_clone("Transformer")
     if baseline is None and baseline_revision is not None:
-        raise RecipeError("--baseline-revision requires --baseline")
+        raise RecipeError(f"--baseline-revision requires --baseline, got {baseline_revision!r} without it")
     from ..inference.demo import quickstart_examples
     from ..inference.demo_server import Access, serve
     from ..inference.recognizer import Recognizer

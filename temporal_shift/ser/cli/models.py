@@ -26,9 +26,7 @@ from .options import (
 _NewFolder = Annotated[Path, out_option("Folder to write. Must not exist.")]
 _HoldsBackbone = Annotated[
     bool,
-    typer.Option(
-        "--with-backbone/--without-backbone", help="Store the encoder's weights, or only refer to it by name."
-    ),
+    typer.Option("--with-backbone/--without-backbone", help="Store the encoder's weights, or only the encoder's name."),
 ]
 _Half = Annotated[bool, typer.Option("--half", help="Store weights in 16 bits.")]
 

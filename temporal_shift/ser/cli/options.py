@@ -1,4 +1,4 @@
-"""The options that several commands share, and the overrides that they make to an experiment."""
+"""The options that several commands share, and the options that override an experiment's settings."""
 
 from __future__ import annotations
 
@@ -116,7 +116,11 @@ def _layer(text: str | None) -> int | str | None:
 
 
 def experiment_of(config: Path, corpus: Path | None, overrides: Overrides) -> Experiment:
-    """The experiment of a YAML file, with the value of ``--corpus`` and the overrides."""
+    """The experiment of a YAML file, with the value of ``--corpus`` and the overrides.
+
+    Raises:
+        RecipeError: If the file cannot be read, or a setting is invalid.
+    """
     from ..config import read_experiment  # takes a while to import
 
     if corpus is not None:
@@ -125,7 +129,7 @@ def experiment_of(config: Path, corpus: Path | None, overrides: Overrides) -> Ex
 
 
 def channel_of(text: str) -> ChannelSetting:
-    """The value of ``--channel``."""
+    """The value of ``--channel``; raises :class:`RecipeError` if it is invalid."""
     from ..config import check_channel  # takes a while to import
 
     try:
@@ -135,15 +139,18 @@ def channel_of(text: str) -> ChannelSetting:
 
 
 def choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise a :class:`RecipeError` unless the value is allowed."""
     if value not in allowed:
         raise RecipeError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def split(text: str) -> tuple[str, ...]:
+    """The parts between commas, without empty ones."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def integers(option: str, text: str) -> tuple[int, ...]:
+    """The integers between commas; raises :class:`RecipeError` if there is anything else."""
     try:
         return tuple(int(part) for part in split(text))
     except ValueError:

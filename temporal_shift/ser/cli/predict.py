@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ..utils.atomic_files import atomic_write
 from ..utils.errors import RecipeError
-from ..utils.wording import printable
+from ..utils.wording import counted, printable
 from .exit_codes import INTERRUPTED, USAGE, exit_on_error
 from .options import AllowDownload, Channel, Revision, channel_of, out_option
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..inference.predict_files import Answer, Outcome, Refusal
     from ..inference.recognizer import Recognizer
 
-_SOME_REFUSED = 1
-_UNLIMITED = 10_000  # columns of a table outside a terminal: no name is truncated
+_SOME_REFUSED = 1  # exit code
+_UNLIMITED = 10_000  # columns of a table outside a terminal, so that no name is truncated
 
 
 class Format(str, Enum):
@@ -85,7 +85,7 @@ def predict(
                 results.append(result)
         except KeyboardInterrupt:  # write what is finished
             stopped = True
-            print(f"\nstopped: {len(results)} of {len(named)} files are done", file=sys.stderr)
+            print(f"\nstopped: {len(results)} of {counted(len(named), 'file')} finished", file=sys.stderr)
             left = [file.file if isinstance(file, Refusal) else file for file in named[len(results) :]]
             results += [Refusal(file, "stopped before the end of the file") for file in left]
         outcome = Outcome.of(model, recognizer, results)
@@ -117,7 +117,7 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _written(name: str) -> Iterator[None]:
-    """Name the output in errors of writing it."""
+    """Turn an error of writing into a :class:`RecipeError` that names the output."""
     try:
         yield
     except BrokenPipeError:  # `| head` closed the pipe: Python's last flush must not fail

@@ -138,7 +138,7 @@ def test_the_options_of_prepare_are_passed_to_the_reader(here):
         ),
         (
             ("table", "--columns", "id=a,id=b"),
-            "--columns must have the form path=file,label=emotion,speaker=who, got '",
+            "--columns must have different keys, got 'id' twice in 'id=a,id=b'",
         ),
         (("emodb", "--label-map", "gone.yaml"), "there is no label map gone.yaml"),
         (("emodb", "--out", "corpus/m.jsonl"), "--out must be outside the corpus corpus, got corpus/m.jsonl"),

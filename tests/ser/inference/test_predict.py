@@ -433,7 +433,7 @@ def test_ctrl_c_writes_the_finished_predictions(typed, monkeypatch):
     monkeypatch.setattr(predict_files, "answer_or_refuse", until_b)
     done = typed("--format", "json", *names, "no*.wav", code=130)
     said = json.loads(done.out)
-    assert done.err == "\nstopped: 1 of 4 files are done\n"
+    assert done.err == "\nstopped: 1 of 4 files finished\n"
     assert [answer["file"] for answer in said["files"]] == ["a.wav"]
     assert said["errors"] == [
         {"file": name, "reason": "stopped before the end of the file"} for name in ("b.wav", "c.wav", "no*.wav")
