@@ -63,7 +63,7 @@ def _message(error: Exception) -> str | None:
         return "not enough memory" + (f": {reason_of(error)}" if str(error) else "")
     if isinstance(error, RecursionError):
         return "the input is nested too deeply"
-    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve until Python 3.12
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # from Path.resolve until Python 3.12
         return f"too many levels of symbolic links: {reason_of(error)}"
     if isinstance(error, RuntimeError) and _is_lost_connection(error):
         return "another process of this run ended or lost its connection: run the same command to continue"

@@ -32,8 +32,8 @@ Shape: TypeAlias = tuple[int, ...]
 class Cost:
     """FLOP for one utterance."""
 
-    forward: int  # of a forward pass
-    training: int  # of a forward and a backward pass
+    forward: int  # FLOP of a forward pass
+    training: int  # FLOP of a forward and a backward pass
 
     def of(self, *, trained: int, tested: int) -> int:
         return trained * self.training + tested * self.forward

@@ -23,7 +23,7 @@ from ..utils.table import Table, interval, percent, signed
 
 SETTINGS = ("features", "finetune")
 PAPER_MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
-OUR_MODELS = ("Linear",)  # with the paper's settings
+OUR_MODELS = ("Linear",)  # trained with the paper's settings
 MODELS = (*PAPER_MODELS, *OUR_MODELS)
 _BASELINES = {
     "ShiftCNN": ("CNN", "Linear"),

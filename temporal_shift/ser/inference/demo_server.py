@@ -96,7 +96,7 @@ def serve(
                 password = "with the password" if access.auth else "without a password"
                 print(f"--host {access.host}: anyone on the network can open this page {password}", flush=True)
             if browser:
-                # in a thread, because a text browser blocks until it is closed
+                # a thread, because a text browser blocks until it is closed
                 Thread(target=webbrowser.open, args=(access.url,), daemon=True).start()
             uvicorn.Server(
                 uvicorn.Config(

@@ -19,7 +19,7 @@ from ..utils.table import percent
 from .recognizer import Recognizer, Samples, Window
 from .remarks import remark
 
-_DASHES = ("-", "--", "-.", ":")  # for readers who cannot tell the colours apart
+_DASHES = ("-", "--", "-.", ":")  # line styles, for readers who cannot tell the colours apart
 _COLUMNS = 600  # maximum number of columns of the waveform's outline
 
 INVITATION = '<div class="invitation">Choose an example, upload a recording, or record yourself.</div>'

@@ -148,7 +148,7 @@ class Inbox:
         self._changed = Condition()
 
     def put(self, samples: Samples, late: float = 0.0) -> None:
-        """Add a block whose last sample was recorded ``late`` seconds ago."""
+        """Add a block. Its last sample was recorded ``late`` seconds ago."""
         with self._changed:
             self._arrived = self._clock() - late
             self._blocks.append(samples)

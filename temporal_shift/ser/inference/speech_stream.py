@@ -135,7 +135,7 @@ class SpeechStream:
     def _begin(self) -> None:
         # samples that may still be needed, from frame ``_start`` on
         self._kept: Samples = np.zeros(0, dtype=np.float32)
-        self._start, self._encoded, self._given = 0, 0, 0  # in frames; the logits include the first ``_given``
+        self._start, self._encoded, self._given = 0, 0, 0  # numbers of frames; the logits include the first ``_given``
         self._blocks: Any = None  # the state of the classifier's blocks
         self._sums: deque[tuple[int, Logits]] = deque()  # number of frames, and the sum of their logits
 

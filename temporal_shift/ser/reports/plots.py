@@ -177,8 +177,8 @@ def heatmaps(panels: Sequence[Heatmap]) -> Figure:
     """UA of an ablation in percent, one map per panel; rows are placements of the shift, columns proportions.
 
     The second line of a cell is the difference to the same blocks without a shift, and the half-width of its interval.
-    A cell whose interval excludes 0 has a frame. All maps share one scale of colours. A cell is empty if no model has
-    that placement and proportion.
+    If this interval excludes 0, the cell has a frame. All maps share one scale of colours. A cell is empty if no model
+    has that placement and proportion.
     """
     with house_style():
         return draw_heatmaps(panels)

@@ -66,7 +66,7 @@ def read_results(root: Path) -> Results:
     """
     plan = Plan.read(root)
     runs: dict[str, tuple[tuple[FinishedRun, ...], ...]] = {}
-    reference: dict[str, FinishedRun] = {}  # by fold: the first model's first run
+    reference: dict[str, FinishedRun] = {}  # the first model's first run of each fold
     for model in plan.experiment.models:
         runs[model.name] = tuple(
             tuple(read_run(run_folder(root, model.name, seed, fold), plan) for fold in plan.folds)

@@ -105,7 +105,7 @@ def test_ctrl_c_ends_the_command_with_the_summary(typed, folder, monkeypatch):
         (("--file", "silent.wav", "--revision", "v1"), "revision must not be given with a model folder, got 'v1'"),
         (("--seconds", "-1"), "--seconds must be above 0 and finite, got -1"),
         (("--seconds", "inf"), "--seconds must be above 0 and finite, got inf"),
-        (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive"),
+        (("--file", "nan.wav", "--device", "1"), "--file and --device are mutually exclusive, got nan.wav and 1"),
     ],
 )
 def test_a_wrong_source_or_option_is_a_one_line_error(typed, folder, options, sentence):
