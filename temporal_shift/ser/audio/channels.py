@@ -1,4 +1,4 @@
-"""Mix the channels of a recording to one, and detect channels that the mean distorts."""
+"""Mix the channels of a recording to one, and detect channels that cancel each other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import numpy.typing as npt
 
 from ..config import Channel, check_channel
 
-_CANCELLED = 0.01  # energy of the mean / energy of the channels: -20 dB
+_CANCELLED = 0.01  # maximum energy of the mean / average energy of a channel: -20 dB
+_SILENT = 1e-9  # mean square of the samples: -90 dB
 
 
 class Downmix:
-    """Averages the channels or selects one, and accumulates their correlation block by block.
+    """Averages the channels of a recording or selects one, block by block, and measures their correlation.
 
     Args:
-        channel: ``"mean"``, or the number of a channel, counted from 0.
+        channel: ``"mean"`` (default), or the number of a channel, counted from 0.
+
+    Attributes:
+        channels: Number of channels; 0 before the first block.
+
+    Raises:
+        ValueError: If ``channel`` is neither.
     """
 
     def __init__(self, channel: Channel = "mean") -> None:
@@ -25,10 +32,10 @@ class Downmix:
         self._products: npt.NDArray[np.float64] = np.zeros((0, 0))
 
     def __call__(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Mix ``(samples, channels)`` to ``(samples,)``.
+        """Mix a block, ``(samples, channels)``, to ``(samples,)``. All blocks must have the same number of channels.
 
         Raises:
-            ValueError: If the recording lacks the channel.
+            ValueError: If the recording does not have the selected channel.
         """
         if not self.channels:
             self.channels = wave.shape[1]
@@ -51,10 +58,10 @@ class Downmix:
 
     @property
     def correlation(self) -> float | None:
-        """The lowest correlation of two channels that are not silent; ``None`` if fewer than two are."""
+        """The lowest correlation of two channels with sound; ``None`` if fewer than two channels have sound."""
         covariance = self._covariance()
         energies = covariance.diagonal()
-        sounding = np.flatnonzero(energies > 1e-9 * max(1, self._count))  # -90 dB
+        sounding = np.flatnonzero(energies > _SILENT * max(1, self._count))
         if len(sounding) < 2:
             return None
         scale = np.sqrt(energies[sounding])
@@ -62,13 +69,17 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Whether the mean is almost silent although the channels are not."""
+        """Whether the channels have sound, but their mean is at least 20 dB quieter than they are."""
         covariance = self._covariance()
         parts, mean = covariance.trace() / max(1, self.channels), covariance.sum() / max(1, self.channels) ** 2
-        return self.channels > 1 and bool(parts > 1e-9 * self._count and mean < _CANCELLED * parts)
+        return self.channels > 1 and bool(parts > _SILENT * self._count and mean < _CANCELLED * parts)
 
     def warning(self, name: str) -> str | None:
-        """A sentence if the channels were averaged and cancel each other, else ``None``."""
+        """A sentence if the channels were averaged and cancel each other, else ``None``.
+
+        Args:
+            name: The recording, for the sentence.
+        """
         if self.channel != "mean" or not self.cancels:
             return None
         return f"the channels of {name} cancel each other in their mean: choose one of its {self.channels} channels"

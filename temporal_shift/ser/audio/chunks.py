@@ -1,4 +1,4 @@
-"""Formats that state the size of the sound (WAV, RF64, W64, AIFF, CAF, AU, SPHERE): compare it with the file."""
+"""Find the sound in WAV, RF64, W64, AIFF, 8SVX, CAF, AU and SPHERE files, and the size that their headers state."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import BinaryIO, Literal
 
 from .layout import Layout, LayoutError, Part, read_at
 
-_W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most names in a W64 file
-# streaming writers leave 0xFFFFFFFF or about 0x7FFFFFFF in a size of four bytes
+_W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most chunk names in a W64 file
+# by the bytes of a size field: larger sizes can mean "unknown", because streaming writers leave 0xFFFFFFFF or
+# about 0x7FFFFFFF in a field of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
-_NAME = re.compile(rb"[ -~]{4}")  # a chunk's name
-_COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
-_AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # first bytes of files
+_NAME = re.compile(rb"[ -~]{4}")  # the name of a chunk
+_COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")  # without sound
+_AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # first bytes of AU and SPHERE files
 _SPHERE = 1024  # bytes of a SPHERE file's header
 _MPEG = (0x50, 0x55)  # a WAV's format codes for MPEG layers 1 and 2, and layer 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How a format writes its chunks: a name, a size, and the content, which is padded to ``align`` bytes."""
+    """How a format writes a chunk: a name, a size, and the content, padded to a multiple of ``align`` bytes."""
 
-    first: int  # position of the first chunk
-    name: int  # bytes
-    size: int  # bytes
+    first: int  # bytes before the first chunk
+    name: int  # bytes of a name
+    size: int  # bytes of a size
     order: Literal["little", "big"]
     data: bytes  # name of the chunk of samples
     align: int = 1
-    counts_itself: bool = False  # whether a size includes the chunk's name and size
+    counts_itself: bool = False  # whether a size includes the bytes of the name and of the size
 
     @property
     def head(self) -> int:
@@ -50,8 +51,8 @@ _FORMATS = {  # by the first bytes of a file
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     name: bytes
-    start: int  # of its content
-    length: int  # of its content, as stated
+    start: int  # position of the content
+    length: int  # bytes of the content, as stated
     size_at: int  # position of the size
     size_bytes: int
 
@@ -61,10 +62,12 @@ def is_chunks(head: bytes) -> bool:
 
 
 def chunks_layout(file: BinaryIO, start: int, head: bytes, stop: int) -> Layout | None:
-    """The layout of a recording that begins at ``start`` with ``head``; ``None`` for other formats.
+    """The layout of a recording that begins at ``start`` with the bytes ``head``.
+
+    ``None`` for other formats, and if the header does not state the size of the sound.
 
     Raises:
-        LayoutError: If the file has several chunks of sound.
+        LayoutError: If the file contains several recordings.
     """
     if head.startswith(_AU):
         return _au_layout(start, head, stop)
@@ -79,7 +82,7 @@ def _form(head: bytes) -> _Format | None:
 
 
 def mpeg_in_wav(file: BinaryIO, start: int, head: bytes, stop: int) -> tuple[int, int] | None:
-    """Start and end of the MPEG frames in a WAV; ``None`` if it has none."""
+    """Start and end of the MPEG frames in a WAV; ``None`` for other files."""
     if head[:4] != b"RIFF":
         return None
     chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], start, stop)
@@ -97,7 +100,7 @@ def _layout(file: BinaryIO, form: _Format, start: int, stop: int) -> Layout | No
     chunks, end = _walk(file, form, start, stop)
     found = [chunk for chunk in chunks if chunk.name == form.data]
     if len(found) > 1 or any(chunk.name in (b"RIFF", b"RIFX", b"FORM") for chunk in chunks):
-        raise LayoutError("contains several recordings: split it into one file each")
+        raise LayoutError("must contain one recording, got several recordings: save each as a file")
     if not found:
         return None
     data = found[0]
@@ -107,14 +110,14 @@ def _layout(file: BinaryIO, form: _Format, start: int, stop: int) -> Layout | No
         patch = (data.size_at, size.to_bytes(data.size_bytes, form.order))
         return Layout((Part(start, stop, (patch,)),), size, held)
     if data.length <= held:
-        held = data.length + stop - min(end, stop)  # bytes outside of all chunks may be sound
-        if form.order == "little":  # libsndfile reads a W64 to the end of the file
+        held = data.length + stop - min(end, stop)  # bytes outside the chunks may be sound
+        if form.order == "little":  # libsndfile would read a W64 to the end of the file
             stop = data.start + data.length
     return Layout((Part(start, stop),), data.length, held)
 
 
 def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_Chunk], int]:
-    """The chunks of a recording, and their end; it is before ``stop`` if other bytes follow."""
+    """The chunks of a recording, and the position after them, which is before ``stop`` if other bytes follow."""
     chunks: list[_Chunk] = []
     position, sizes = start + form.first, None
     while position + form.head <= stop:
@@ -124,7 +127,7 @@ def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_C
         chunk = _Chunk(name, position + form.head, length, position + form.name, form.size)
         if length < 0 or (form.name == 4 and not _NAME.match(name)):
             break
-        if name == b"ds64":  # contains the sizes of larger chunks, in eight bytes
+        if name == b"ds64":  # contains sizes of eight bytes, for large chunks
             sizes = chunk
         elif name == b"data" and sizes is not None and length == 0xFFFFFFFF:
             place = sizes.start + 8
@@ -132,12 +135,12 @@ def _walk(file: BinaryIO, form: _Format, start: int, stop: int) -> tuple[list[_C
             chunk = replace(chunk, length=length, size_at=place, size_bytes=8)
         after = chunk.start + length
         if after > stop and name != form.data:
-            position = stop if name in _COMMENTS else position  # cut off, but the sound is complete
+            position = stop if name in _COMMENTS else position  # ignore a chunk without sound that is cut off
             break
         chunks.append(chunk)
         padding = -length % form.align
-        forgotten = padding == 1 and after < stop and _NAME.match(read_at(file, after, 4))
-        position = after if forgotten else after + padding
+        omitted = padding == 1 and after < stop and _NAME.match(read_at(file, after, 4))
+        position = after if omitted else after + padding  # some writers omit the padding
     return chunks, position
 
 

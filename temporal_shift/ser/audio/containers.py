@@ -13,12 +13,14 @@ from .ogg import ogg_layout
 
 
 def layout_of(file: BinaryIO) -> Layout:
-    """The layout of a recording.
+    """The layout of a recording in a supported format: WAV, AIFF, CAF, AU, SPHERE, FLAC, Ogg, MPEG and variants.
+
+    libsndfile can read more formats, such as VOC and MAT5. They are not supported, because libsndfile does not check
+    their length and mistakes other files for them.
 
     Raises:
-        ValueError: If the file is empty or has another format. libsndfile reads some others (VOC, MAT5, AVR, ...)
-            without a check of their length, and mistakes other files for them.
-        LayoutError: If the file has no samples, or is damaged or ambiguous.
+        ValueError: If the file has 0 bytes or another format.
+        LayoutError: If the file contains no sound, is cut off or damaged, or contains several recordings or tracks.
     """
     layout = _layout(file)
     if not layout.parts:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_HUGE = 1 << 40  # bytes: a decoder's estimate from it is treated as an unknown length
-_TAG = 128  # bytes at the end of an MP3 that decoders search for a tag
+_HUGE = 1 << 40  # bytes, reported as the size of MPEG files, so that a decoder does not stop before the end
+_TAG = 128  # bytes at the end of an MP3 in which decoders look for a tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,11 @@ class Part:
     """Bytes ``start:stop`` of a file, which libsndfile can open.
 
     Attributes:
-        patches: Positions in the file and the bytes to put there, for sizes that a writer left open.
+        start: Position of the first byte in the file.
+        stop: Position after the last byte.
+        patches: Positions in the file and the bytes to read there instead, for sizes that a writer left open.
         unknown_length: Whether the length that libsndfile finds must be ignored, and the sound read to its end.
-        samples: The number of samples in the header, if libsndfile does not read it.
+        samples: The number of samples in the header, if a patch hides it from libsndfile.
         before: Bytes that libsndfile reads before the part.
     """
 
@@ -34,7 +36,10 @@ class Part:
 class Layout:
     """The parts of a recording, in order.
 
-    ``stated`` is the number of bytes of sound according to the header, ``held`` the number in the file; 0 if unknown.
+    Attributes:
+        parts: The parts.
+        stated: Bytes of sound according to the header; 0 if unknown.
+        held: Bytes of sound in the file; 0 if unknown.
     """
 
     parts: tuple[Part, ...]
@@ -43,11 +48,11 @@ class Layout:
 
 
 class LayoutError(Exception):
-    """The file is damaged. The message continues after the file's name: "is cut off: it ends within a page"."""
+    """The sound of a file cannot be used. The message continues a sentence after the file's name: "is cut off: ..."."""
 
 
 class PartFile:
-    """A part as a read-only file object for soundfile. ``error`` is the error of a failed read."""
+    """A part as a read-only file object for soundfile. ``error`` is the exception of a failed read, else ``None``."""
 
     def __init__(self, file: BinaryIO, part: Part) -> None:
         self._file, self._part, self._position = file, part, 0
@@ -63,7 +68,7 @@ class PartFile:
         return self._position
 
     def read(self, count: int) -> bytes:
-        if self._position >= max(self._size, self._pretended - _TAG):  # no tag
+        if self._position >= max(self._size, self._pretended - _TAG):  # the decoder looks for a tag: there is none
             return bytes(max(0, min(count, self._pretended - self._position)))
         data = self._part.before[max(0, self._position) :][:count]
         start = self._part.start + self._position + len(data) - len(self._part.before)
@@ -78,7 +83,7 @@ class PartFile:
 
 
 def read_at(file: BinaryIO, position: int, count: int) -> bytes:
-    """Up to ``count`` bytes from a position."""
+    """Up to ``count`` bytes at a position in a file."""
     if count <= 0 or position < 0:  # a decoder seeks before the start of a damaged file
         return b""
     file.seek(position)

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from .layout import Layout, LayoutError, Part, read_at
 
-_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"PCM     ")  # first bytes of a stream
-_PADDING = 4096  # bytes after the last page that are ignored: a disk block
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"PCM     ")  # first bytes of a stream of sound
+_PADDING = 4096  # maximum bytes after the last page, which are ignored: a disk block
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +18,23 @@ class _Page:
     start: int
     length: int
     begins: bool  # whether a stream begins with it
-    serial: int  # of the stream
-    number: int  # in the stream
+    serial: int  # number of the stream
+    number: int  # number of the page in the stream
     time: int  # samples of the stream until the end of the page; -1 if no packet ends in it
-    content: bytes  # its first bytes
+    content: bytes  # its first 8 bytes
 
 
 def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
-    """The links of a chain, each a recording.
+    """The links of a chained file, each a recording; another file has one link.
 
     Raises:
-        LayoutError: If the last page is incomplete, pages are missing, or several streams of sound run in parallel.
+        LayoutError: If the last page is incomplete, pages are missing or in a wrong order, other bytes are between
+            pages, or several streams of sound run in parallel.
     """
-    links: list[int] = []  # their starts
-    heads = True  # whether all pages so far begin streams
-    expected: dict[int, int] = {}  # the number of the next page, by stream
-    times: dict[int, int] = {}  # of the latest page, by stream
+    links: list[int] = []  # positions of their first pages
+    heads = True  # whether the previous page begins a stream
+    expected: dict[int, int] = {}  # number of the next page, by stream
+    times: dict[int, int] = {}  # latest time, by stream
     sounds = 0
     end = start
     for page in _pages(file, start, stop):
@@ -43,11 +44,13 @@ def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
                 expected, times, sounds = {}, {}, 0
             sounds += page.content.startswith(_SOUND)
             if sounds > 1:
-                raise LayoutError("contains several sound tracks: extract one")
+                raise LayoutError("must contain one sound track, got several: extract one")
         elif expected.get(page.serial, page.number) != page.number:
             raise LayoutError(f"is damaged: pages are missing before byte {page.start}")
         if page.time != -1 and page.time < times.setdefault(page.serial, page.time):
-            raise LayoutError(f"is damaged: the page at byte {page.start} states an earlier time than those before")
+            raise LayoutError(
+                f"is damaged: the page at byte {page.start} states an earlier time than the previous ones"
+            )
         heads = page.begins
         expected[page.serial] = page.number + 1
         times[page.serial] = max(page.time, times.get(page.serial, page.time))
@@ -62,7 +65,7 @@ def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[_Page]:
         head = read_at(file, position, 27 + 255)
         if head[:4] != b"OggS":
             if stop - position > _PADDING or b"OggS" in read_at(file, position, _PADDING):
-                raise LayoutError(f"is damaged: byte {position} must begin a page")
+                raise LayoutError(f"is damaged: a page must begin at byte {position}")
             return
         segments = head[26] if len(head) > 26 else 0
         length = 27 + segments + sum(head[27 : 27 + segments])

@@ -1,4 +1,4 @@
-"""Recordings from a pipe, such as ``predict <(command)``."""
+"""Read a recording from a pipe, such as ``predict <(command)``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-_NO_WRITER = 0.5  # seconds to wait for a writer
+_NO_WRITER = 0.5  # seconds to wait for the first data if the pipe has no writer
 _NO_DATA = 60.0  # seconds to wait for data from a writer
 _MAX_BYTES = 1 << 32  # maximum size of a WAV
-_READ = 1 << 20  # bytes
+_READ = 1 << 20  # bytes read at once
 
 
 @contextmanager
@@ -20,18 +20,19 @@ def spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
     """The content of a pipe as a temporary file, because decoding needs the size.
 
     Raises:
-        ValueError: If no data arrives for a minute, there is no writer, or there are more than 4 GiB.
+        ValueError: If no data arrives for 60 s, or for 0.5 s from a pipe without a writer, or if there are more than
+            4 GiB.
     """
     with tempfile.TemporaryFile() as file:
         while data := _read(pipe.fileno(), file.tell() == 0):
             file.write(data)
             if file.tell() > _MAX_BYTES:
-                raise ValueError("it is a pipe with more than 4 GiB of data")
+                raise ValueError("a pipe must have at most 4 GiB of data, got more")
         yield file
 
 
 def _read(pipe: int, first: bool) -> bytes:
-    """The next bytes; empty at the end. The pipe is non-blocking."""
+    """The next bytes of a non-blocking pipe; empty at its end. ``first``: whether no bytes were read before."""
     for wait in (_NO_WRITER, _NO_DATA):
         try:
             if (data := os.read(pipe, _READ)) or not first:
@@ -42,4 +43,4 @@ def _read(pipe: int, first: bool) -> bytes:
             break
     else:
         return os.read(pipe, _READ)
-    raise ValueError("it is a pipe that nothing is written to")
+    raise ValueError(f"it is a pipe, and no data arrived for {wait:g} s")

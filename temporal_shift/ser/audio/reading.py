@@ -1,6 +1,7 @@
 """Read audio files as samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
 
-A recording is read to the end of its sound, whatever its header states; one that is cut off is an error.
+A recording is read to the end of its sound, even if its header states no length. It is an error if the recording is cut
+off, or if the header leaves the end of the sound ambiguous.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import soxr
 
 from ..config import Channel
 from ..utils.errors import RecipeError
+from ..utils.wording import counted
 from .channels import Downmix
 from .containers import layout_of
 from .flac import follows_flac
@@ -34,10 +36,11 @@ from .samples import MAX_CHANNELS, check_rate, check_scale
 _LOOK_AHEAD = 0.1  # seconds
 _SLACK = 0.01  # seconds that the file may lack: some writers count the header as sound
 _UNEXPLAINED = 0.1  # seconds of unknown bytes after the sound that are ignored: too short for speech
-_NO_LENGTH = 0x7FFF0000  # samples; decoders report a larger length if they do not know it
-_BLOCK = 1 << 18  # samples, over all channels, that are decoded at once
+_NO_LENGTH = 0x7FFF0000  # samples; decoders report this length or more if they do not know it
+_BLOCK = 1 << 18  # maximum samples that are decoded at once, over all channels
 
-_CONVERTIBLE = {".3gp", ".aac", ".amr", ".m4a", ".mov", ".mp4", ".webm", ".wma"}  # by ffmpeg; libsndfile reads none
+# extensions of formats that ffmpeg reads and libsndfile does not
+_CONVERTIBLE = {".3gp", ".aac", ".amr", ".m4a", ".mov", ".mp4", ".webm", ".wma"}
 
 Source: TypeAlias = Path | BinaryIO
 
@@ -50,7 +53,7 @@ class Measured:
         samples: Number of samples per channel.
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
-        correlation: The lowest correlation of two channels that are not silent; ``None`` if fewer than two are.
+        correlation: The lowest correlation of two channels with sound; ``None`` if fewer than two have sound.
         cancels: Whether the channels cancel each other in their mean.
     """
 
@@ -67,16 +70,17 @@ def read_clip(
     """Read the first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
 
     Args:
-        path: The audio file, or a binary file object.
+        path: The audio file as a ``Path``, or a seekable binary file object.
         seconds: Length of the clip.
         sample_rate: Sample rate of the clip in Hz. Default: 16000.
         channel: ``"mean"`` (default) averages the channels; a number selects one, counted from 0. A :class:`.Downmix`
-            compares the channels as well.
+            also measures their correlation.
     Returns:
         Samples, ``(round(seconds * sample_rate),)``, float32 with a full scale of 1.
     Raises:
-        RecipeError: If the file is missing, empty, not audio or cut off, if it has no such channel, or if its samples
-            are not finite or not on a scale of 1.
+        RecipeError: If the file is missing, empty, not audio, cut off or ambiguous, if it has no such channel, or if
+            its samples are not finite or not in [-32, 32].
+        ValueError: If ``channel`` is not valid.
     Example:
         >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
         >>> read_clip(path, seconds=2.0).shape
@@ -96,17 +100,17 @@ def read_blocks(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield a whole recording in blocks of about ``seconds``, with one block in memory at a time.
 
-    The blocks together are the recording, one channel, resampled; :func:`read_clip` returns its start.
+    The concatenated blocks are one channel of the recording, resampled. :func:`read_clip` returns its start.
 
     Args:
-        path: The audio file, or a binary file object.
+        path: As for :func:`read_clip`.
         seconds: Approximate length of a block. Default: 1.
         sample_rate: Sample rate of the blocks in Hz. Default: 16000.
         channel: As for :func:`read_clip`.
     Yields:
         Samples, ``(n,)``, float32 with a full scale of 1.
     Raises:
-        RecipeError: As :func:`read_clip`, possibly after some blocks.
+        RecipeError, ValueError: As :func:`read_clip`, possibly after some blocks.
     Example:
         >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
         >>> sum(len(block) for block in read_blocks(path)) / 16000  # seconds
@@ -127,10 +131,13 @@ def read_blocks(
 
 
 def measure(path: Source, channel: Channel = "mean") -> Measured:
-    """Decode a recording to its end, and count its samples.
+    """Decode a recording to its end, count its samples, and compare its channels.
 
+    Args:
+        path: As for :func:`read_clip`.
+        channel: A channel that the recording must have. Default: ``"mean"``, any.
     Raises:
-        RecipeError: As :func:`read_clip`.
+        RecipeError, ValueError: As :func:`read_clip`.
     """
     mix = Downmix(channel)
     with _opened(path, mix) as recording:
@@ -143,7 +150,7 @@ class _Decoder(soundfile.SoundFile):
     """One part of a file, read once from start to end."""
 
     def seekable(self) -> bool:
-        """False: soundfile would seek after each read, which is slow and loses the samples before a FLAC's cut."""
+        """False, because soundfile would seek after each read: slow, and the end of a cut-off FLAC would be lost."""
         return False
 
 
@@ -189,7 +196,8 @@ class _Recording:
         kind = (int(self._decoder.samplerate), int(self._decoder.channels))
         if self._channels and kind != (self.rate, self._channels):
             raise self._error(
-                f"changes from {self.rate} Hz and {self._channels} channels to {kind[0]} Hz and {kind[1]} channels"
+                f"changes from {self.rate} Hz and {counted(self._channels, 'channel')} to {kind[0]} Hz and "
+                f"{counted(kind[1], 'channel')}"
             )
         self.rate, self._channels = kind
         try:
@@ -201,14 +209,14 @@ class _Recording:
         self._check_sizes()
 
     def _decoded(self, samples: int) -> npt.NDArray[np.float32]:
-        """Up to ``samples`` of the current part; none at its end."""
+        """Up to ``samples`` samples of the current part, ``(samples, channels)``; 0 at its end."""
         stated, done = self._stated, self._part_read
         if stated is not None and done < stated:
             samples = min(samples, stated - done)
         try:
             wave: npt.NDArray[np.float32] = self._decoder.read(samples, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            if done == stated and not follows_flac(self._file):  # all samples are read: other bytes follow
+            if done == stated and not follows_flac(self._file):  # all samples are read, but other bytes follow
                 return np.zeros((0, self._channels), dtype=np.float32)
             raise self._error(f"is cut off or damaged: {_reason(error)}") from None
         if self._bytes.error is not None:
@@ -230,7 +238,7 @@ class _Recording:
             raise self._error(f"cannot be used: {error}") from None
 
     def _check_sizes(self) -> None:
-        """Compare the size of the sound in the header with the file, in bytes."""
+        """Raise if the size of the sound in the header differs from its size in the file."""
         layout = self._layout
         if self._stated and min(layout.stated, layout.held) > 0:
             samples = self._stated / min(layout.stated, layout.held)
@@ -254,7 +262,7 @@ class _Recording:
 
 @contextmanager
 def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
-    """Open a recording; raise if it has no sample, or if it is cut off according to its structure."""
+    """Open a recording; raises :class:`RecipeError` if the file cannot be read or its structure is damaged."""
     mix = channel if isinstance(channel, Downmix) else Downmix(channel)
     with ExitStack() as stack:
         try:
@@ -264,7 +272,7 @@ def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
             raise RecipeError(f"the audio file {_name(source)} {error}") from None
         except RecipeError:
             raise
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        except (OSError, ValueError) as error:  # ValueError: another format, or a null byte in the name
             raise _unreadable(source, error) from None
         stack.callback(recording.close)
         yield recording
@@ -278,7 +286,7 @@ def _file(source: Source, stack: ExitStack) -> BinaryIO:
     if stat.S_ISFIFO(mode):
         return stack.enter_context(spooled(file))
     if not stat.S_ISREG(mode):
-        raise ValueError("it is not a regular file")
+        raise ValueError("it must be a regular file or a pipe, got a device")
     return file
 
 
@@ -293,7 +301,7 @@ def _unreadable(source: Source, error: Exception) -> RecipeError:
 
 
 def _conversion(source: Source, error: Exception) -> str:
-    """A hint for a file whose name states a format that libsndfile lacks."""
+    """A hint for a file with an extension of a format that libsndfile cannot read, else empty."""
     if not isinstance(source, Path) or isinstance(error, OSError) or source.suffix.lower() not in _CONVERTIBLE:
         return ""
     names = (str(source), str(source.with_suffix(".wav")))

@@ -355,7 +355,7 @@ def test_samples_on_another_scale_than_1_are_refused(typed):
     for peak, shown in ((3e38, r"3e\+38"), (10_000, "10000")):
         write("large.wav", np.full((4000, 8), peak, dtype=np.float32))
         error = typed("--format", "json", "large.wav", code=2).err
-        assert re.search(rf"large\.wav .*floating-point samples in \[-1, 1\], got {shown}", error)
+        assert re.search(rf"large\.wav .*samples in \[-32, 32\], got a peak of {shown}", error)
 
 
 @pytest.mark.parametrize(
