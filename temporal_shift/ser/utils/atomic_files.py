@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, for the block to write a file or a folder to.
 
-    It replaces ``path`` if the block succeeds. Otherwise it is deleted, with every file that begins with its name. The
-    name is unique, so that two processes can write the same path: the last one to finish wins.
+    If the block succeeds, the temporary file or folder replaces ``path``, which must not be a folder with content. If
+    the block fails, it is deleted. In both cases, other files that begin with its name are deleted. The name is unique:
+    two processes can write the same path, and the last one to finish wins. Missing parent folders are created.
 
     Raises:
-        OSError: If writing fails. It names ``path``, not the temporary path.
+        OSError: If writing fails. The error names ``path`` instead of the temporary path.
     """
-    if not path.name:  # ., or the root
+    if not path.name:  # "." and "/" have no name
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     make_folder(path.parent)
@@ -42,14 +43,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
     finally:
-        _delete(temporary)  # first, because the search needs a file descriptor
+        _delete(temporary)  # before the search, which needs a file descriptor
         with suppress(OSError):
             for left in path.parent.glob(f"{glob.escape(temporary.name)}*"):
                 _delete(left)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents; raises :class:`NotADirectoryError` if one of them is a file."""
+    """Make a folder and its parents; raises :class:`NotADirectoryError` if a file is in the way."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -61,7 +62,7 @@ def _code_of(error: Exception, temporary: Path) -> int | None:
     if isinstance(error, OSError):
         about = error.filename is None or str(error.filename).startswith(str(temporary))
         return error.errno if about else None
-    in_rust = re.search(r"(?:\bos error |\bOs \{ code: )(\d+)", str(error))  # safetensors quotes it
+    in_rust = re.search(r"(?:\bos error |\bOs \{ code: )(\d+)", str(error))  # safetensors has it in its message
     return int(in_rust[1]) if in_rust else None
 
 
@@ -75,11 +76,11 @@ def _delete(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that replaces ``path`` if the block succeeds; see :func:`atomic_path`."""
+    """Open a binary file that replaces ``path`` if the block succeeds; see :func:`atomic_path`."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())  # else a power cut could leave an empty file
+        os.fsync(file.fileno())  # otherwise a power cut could leave an empty file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -99,12 +100,16 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a JSON file; see :func:`atomic_path`."""
+    """Write an indented JSON file in UTF-8; see :func:`atomic_path`."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:
-    """Delete the temporary files that killed processes left in a folder; newer ones may belong to a running process."""
+    """Delete the temporary files that killed processes left in a folder.
+
+    Args:
+        older_than: Minimum age in seconds. Default: one hour. Newer files may belong to a running process.
+    """
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # its writer may rename or delete it first
             if time.time() - path.stat().st_mtime > older_than:
@@ -115,11 +120,11 @@ def file_sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's content, read in pieces.
 
     Raises:
-        OSError: If the file cannot be read, or is a pipe or a device, which may never end.
+        OSError: If the file cannot be read, or is a pipe or a character device, which may have no end.
     """
     digest = hashlib.sha256()
     if path.is_fifo() or path.is_char_device():
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        raise OSError(errno.EINVAL, "it must be a regular file, got a pipe or a device", str(path))
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             digest.update(piece)

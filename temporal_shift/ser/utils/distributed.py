@@ -27,20 +27,20 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """Join the processes of the launcher, which sets ``WORLD_SIZE``; without it, this is a single process."""
+        """Join the processes of the launcher, which sets ``WORLD_SIZE``. If it is 1 or not set, there is one."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         state = _state()
-        atexit.register(state.destroy_process_group)  # else a thread of it can abort the process at exit
+        atexit.register(state.destroy_process_group)  # otherwise a thread of the group can abort the process at exit
         return cls(state.process_index, state.num_processes)
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and prints."""
+        """Whether this is rank 0, the process that writes and prints."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Return when every process has called this."""
+        """Block until every process has called this method."""
         if self.size > 1:
             _state().wait_for_everyone()
 
@@ -56,7 +56,7 @@ class World:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether a collective operation failed because another process of the run ended or stopped."""
-    # gloo raises a plain RuntimeError, which begins with the path of its source file
+    # gloo raises a plain RuntimeError with the path of a source file of gloo
     return isinstance(error, RuntimeError) and (
         type(error).__module__ == "torch.distributed"
         or any(word in str(error) for word in ("/gloo/", "NCCL", "closed by peer"))

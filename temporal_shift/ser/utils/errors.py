@@ -1,4 +1,4 @@
-"""The error in user input, which the command line prints with exit code 2, and messages of libraries' errors."""
+"""The error for invalid user input, and messages for the errors of libraries."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, get_args
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-_SHOWN = 20  # problems in one message
-_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names
+_SHOWN = 20  # maximum problems in one message
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's types of errors
 _MISSING = ("missing", "missing_argument")
 
 
 class RecipeError(ValueError):
-    """The input of the user is invalid. The message names the input, its place and the valid values."""
+    """The user's input is invalid. The command line prints the message and exits with code 2."""
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of a library's error, without its last full stop, or the error's type if it has no message."""
+    """One line about a library's error, without a full stop: the start of its message, or its type if it has none."""
     if isinstance(error, KeyError):  # its message is only the key
         return f"{error} is not known"
     lines = str(error).strip().splitlines()
@@ -33,7 +33,7 @@ def sentences_of(error: ValidationError, settings: type[BaseModel] | None = None
     """One sentence for each problem that pydantic found, with its key; missing keys last.
 
     Args:
-        settings: The class that was validated. Default: ``None``, without proposals for unknown keys.
+        settings: The class that was validated, to propose a key for an unknown one. Default: ``None``, no proposals.
     """
     problems = sorted(error.errors(), key=lambda each: each["type"] in _MISSING)  # a misspelt key explains them
     return [
@@ -43,7 +43,7 @@ def sentences_of(error: ValidationError, settings: type[BaseModel] | None = None
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Raise one :class:`RecipeError` with the first 20 of the problems, if there are any."""
+    """Raise one :class:`RecipeError` with the first 20 problems, if there are any."""
     if len(problems) == 1:
         raise RecipeError(problems[0])
     if problems:
@@ -54,12 +54,19 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """The repr of a value for a message; of a text, at most ``limit`` characters."""
+    """The repr of a value for a message. A text is cut after ``limit`` characters (default: 60)."""
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"  # Python does not print longer ones
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]!r}... ({len(value)} characters)"
     return repr(value)
+
+
+def _shown(value: object) -> str:
+    """A value for a message: text and numbers with :func:`shortened`, other values by their type."""
+    value = value.decode(errors="replace") if isinstance(value, bytes) else value
+    is_plain = value is None or isinstance(value, str | int | float)
+    return shortened(value) if is_plain else type(value).__name__
 
 
 def _key(place: Sequence[int | str]) -> str:
@@ -80,7 +87,7 @@ def _similar_key(settings: type[BaseModel] | None, place: Sequence[int | str]) -
 
 def _sentence(key: str, kind: str, message: str, value: object, similar_key: str | None) -> str:
     if not key and kind in ("json_invalid", "dataclass_type", "dict_type"):
-        return "not a JSON object"
+        return f"must be a JSON object, got {_shown(value)}"
     if kind in _UNKNOWN_KEY:
         hint = "is it misspelt?" if similar_key is None else f"did you mean {similar_key!r}?"
         return f"the key {key!r} is not known: {hint}"
@@ -91,8 +98,7 @@ def _sentence(key: str, kind: str, message: str, value: object, similar_key: str
         message = re.sub(r"^\w+ should ", "must ", message).partition(", unable to")[0]
         message = re.sub(r"a valid dictionary or instance of \w+", "a mapping", message)
         message = re.sub(r"^Input is not a valid path.*", "must be a path", message)
-        is_plain = value is None or isinstance(value, str | int | float)
-        message += f", got {shortened(value)}" if is_plain else f", got {type(value).__name__}"
+        message += f", got {_shown(value)}"
     if key and message.startswith("must "):
         return f"{key} {message}"
     return f"{key}: {message}" if key else message

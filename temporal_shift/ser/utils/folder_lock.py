@@ -20,15 +20,16 @@ except ModuleNotFoundError:  # Windows: two commands in one folder are not detec
 
 @contextmanager
 def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterator[None]:
-    """Hold the lock of a folder. The system releases it when the process ends, even if it is killed.
+    """Hold the lock of a folder. The system releases it when the process ends, even if the process is killed.
 
-    Without support for locks (Windows, some network file systems) this does nothing.
+    Without support for locks (Windows, some network file systems), this only creates the folder.
 
     Args:
         folder: The folder. It is created if it does not exist.
-        hint: A remedy, for the message.
+        hint: A remedy, for the message. Default: another ``--out``.
     Raises:
-        RecipeError: If another process holds it.
+        RecipeError: If another process holds the lock.
+        OSError: If the folder or the lock file cannot be created.
     """
     make_folder(folder)
     path = folder / ".lock"
@@ -66,6 +67,7 @@ def _lock(path: Path, hint: str) -> int | None:
 
 
 def _is_file(path: Path, descriptor: int) -> bool:
+    """Whether the path is still the open file."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Load models with Hugging Face's libraries, without their log messages, and check that all weights were loaded."""
+"""Check the names of Hugging Face models, load them without log messages, and check that all weights were loaded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from .errors import RecipeError
+from .wording import counted
 
 _NUMBER = re.compile(r"\d+")  # a layer's number in the name of a weight
 
-_MAX_NAME = 96  # the hub's limit
+_MAX_NAME = 96  # maximum characters of a name on the hub
 
 
 def check_folder_or_hub_name(name: str, what: str) -> None:
-    """Raise a :class:`RecipeError` unless a model's name is a folder, or possible on the hub: ``owner/name``, ``name``.
+    """Raise a :class:`RecipeError` unless a name is a folder, or possible on the hub: ``owner/model`` or ``model``.
 
     Args:
         what: The kind of model, for messages.
@@ -72,9 +73,10 @@ def quiet_loading() -> Iterator[None]:
 
 
 def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str) -> None:
-    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored a layer's.
+    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored weights of a layer.
 
     Args:
+        model: The loaded model.
         loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.
         name: Name of the model, for the message.
     """
@@ -86,7 +88,8 @@ def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: s
     of_layers = [key for key in loading["unexpected_keys"] if _unnumbered(key, model.base_model_prefix) in names]
     if of_layers:
         raise RecipeError(
-            f"{name} has {len(of_layers)} weights of layers that its configuration lacks, for example {min(of_layers)}"
+            f"{name} has {counted(len(of_layers), 'weight')} of layers that its configuration lacks, for example "
+            f"{min(of_layers)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Escape text from users in Markdown: a name, a label or a note never becomes markup."""
+"""Escape text from users, such as names, labels and notes, so that Markdown shows it as it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def one_line(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text as one line of Markdown that renders as the text itself: in a paragraph, a bullet, a heading or a cell.
+    r"""Escape a text, so that Markdown shows it as one plain line in a paragraph, a bullet, a heading or a cell.
 
     A URL stays readable, and a renderer may link it to itself.
 

@@ -13,30 +13,38 @@ from pydantic import AfterValidator, BeforeValidator
 from .errors import RecipeError, raise_problems, shortened
 from .wording import listed
 
-_CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, non-UTF-8 bytes and line breaks
+_CONTROLS = (
+    "Cc",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # Unicode's categories of control characters, bytes that are not UTF-8, line breaks
 _MISSING = (
     *("", "-", "--", "?", ".", "null", "none", "nil", "undefined"),
     *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#na", "#n/a"),
-    *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!"),  # of spreadsheets
+    *("#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#error!"),  # errors of spreadsheets
 )
 MAX_BYTES = 200  # file systems allow 255; suffixes and temporary names need the rest
 
-# Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens, byte order marks, ...
+# Unicode's Default_Ignorable_Code_Point: zero-width characters, marks of direction, soft hyphens and others
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _SEPARATORS = '/\\:*?"<>|'  # Windows forbids all of them
-_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)  # on Windows
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)  # reserved on Windows
 
 
 def check_path_name(value: str, argument: str) -> str:
     """Check a name that becomes a file or a folder, and return it in Unicode's form NFC.
 
-    Use it for names of experiments, models, runs, sessions and speakers. Whole paths, such as ``--output``, need no
-    check. In a pydantic class, use the type :data:`PathName`.
+    Use it for names of experiments, models, runs, sessions and speakers, but not for whole paths. In a pydantic class,
+    use the type :data:`PathName`.
 
     Args:
+        value: The name.
         argument: What the name is, for the message, such as ``"name"``.
     Raises:
         RecipeError: If the name is empty, longer than 200 bytes in UTF-8, or reserved on Windows, if it begins or ends
@@ -55,8 +63,12 @@ PathName = Annotated[str, AfterValidator(lambda value: check_path_name(value, ""
 def check_name(value: str, argument: str) -> str:
     """Check a label or another name that is shown and compared, and return its :func:`clean_name`.
 
+    Args:
+        value: The name.
+        argument: What the name is, for the message.
     Raises:
-        RecipeError: If nothing visible is left, or the name has several lines, control characters or over 200 bytes.
+        RecipeError: If nothing visible is left, or the name has several lines, control characters, bytes that are not
+            UTF-8, or more than 200 bytes.
     """
     name = clean_name(value)
     if not name:
@@ -73,7 +85,12 @@ Name = Annotated[str, AfterValidator(lambda value: check_name(value, ""))]
 
 
 def check_local_path(value: object) -> object:
-    """Check that a path as text can name a file of this machine; raises :class:`RecipeError`."""
+    """Return a path unchanged if it can name a local file.
+
+    Raises:
+        RecipeError: If it is a text that is empty, is a URL, begins with ``~`` or contains a null byte. The message
+            begins with "must", after which pydantic's key is put.
+    """
     if isinstance(value, str) and (not value.strip() or "\0" in value or "://" in value or value.startswith("~")):
         raise RecipeError(f"must be a path on this machine, relative or absolute, got {shortened(value)}")
     return value
@@ -96,16 +113,17 @@ def clean_name(text: str) -> str:
 
 
 def look_alike_key(name: str) -> str:
-    """Return a key: names that look alike have the same one.
+    """Return a key that is equal for names that look alike.
 
-    They differ only by case, width (NFKC), white space, leading zeros or invisible characters. ``Anna`` and ``anna``
-    have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
+    Such names differ only in case, width (NFKC), white space, leading zeros, the script of digits or invisible
+    characters. ``Anna`` and ``anna`` have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0``
+    and ``3``.
     """
     key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
     key = unicodedata.normalize("NFKC", key.casefold())
-    key = "".join(str(unicodedata.decimal(character, character)) for character in key)  # of every script
+    key = "".join(str(unicodedata.decimal(character, character)) for character in key)  # digits of every script
     key = re.sub(r"(?<![\d.])0+(?=\d)", "", key)  # not in decimals: 1.05 is not 1.5
-    return re.sub(r"^(\d+)\.0+$", r"\1", key)  # a spreadsheet's 3.0
+    return re.sub(r"^(\d+)\.0+$", r"\1", key)  # as spreadsheets write 3
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -131,7 +149,7 @@ def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[st
 
 
 def clean_label_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The map from labels to classes with clean names; ``None`` leaves a label out.
+    """Return a map from labels to classes with clean names. The class ``None`` leaves a label out.
 
     Raises:
         RecipeError: If no class is left, a class is not a name, a label has two classes, labels of two classes look
@@ -167,9 +185,9 @@ def _problem(value: str) -> str | None:
     if _INVISIBLE.search(value):
         return "must not contain invisible characters"
     if any(character in _SEPARATORS for character in value):
-        return f"must not contain {' '.join(_SEPARATORS)}"
+        return f"must not contain any of {' '.join(_SEPARATORS)}"
     if value != value.strip() or value != value.strip("."):
-        return "must not begin or end with a dot or a space"
+        return "must not begin or end with a dot or white space"
     if len(value.encode()) > MAX_BYTES:
         return f"must have at most {MAX_BYTES} bytes in UTF-8"
     if _DEVICES.fullmatch(value):

@@ -1,4 +1,4 @@
-"""The colours and the theme of every plot, and reproducible PNG bytes."""
+"""The colours and the style of plots, and reproducible PNG files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STYLE = {
     "grid.color": "#E4E4E4",
     "legend.frameon": False,
     "savefig.dpi": 150,
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "text.parse_math": False,  # show a dollar sign as it is
 }
-# Okabe and Ito's palette, safe for colour-blind readers.
+# Okabe and Ito's palette for colour-blind readers, with grey instead of black.
 CLASS_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#F0E442")
 _HUE_OF = {"angry": "#D55E00", "happy": "#E69F00", "neutral": "#8C8C8C", "sad": "#0072B2"}
 GREY = "#6B6B6B"
@@ -34,7 +34,7 @@ GREY = "#6B6B6B"
 class PageTheme:
     """Colours of a light or dark page for SVG pictures without a background."""
 
-    page: str
+    page: str  # background
     ink: str  # text
     line: str  # arrows and edges
     fill: str  # grids, and areas without another colour
@@ -52,14 +52,14 @@ SVG_STYLE = {
 
 
 def class_colours(labels: Sequence[str]) -> list[str]:
-    """A colour for each class; the colours of common classes do not depend on the order."""
+    """A colour for each class. ``angry``, ``happy``, ``neutral`` and ``sad`` have the same colours in all plots."""
     others = [hue for hue in CLASS_HUES if hue not in {_HUE_OF.get(label) for label in labels}]
     rest = itertools.cycle(others or CLASS_HUES)
     return [_HUE_OF.get(label) or next(rest) for label in labels]
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, without the version of matplotlib: equal figures give equal bytes."""
+    """The figure as PNG, without matplotlib's version in the metadata, which would change the bytes."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -67,5 +67,5 @@ def to_png(figure: Figure) -> bytes:
 
 
 def house_style() -> AbstractContextManager[None]:
-    """The style in which every plot is drawn and saved."""
+    """A context in which matplotlib draws and saves plots in the style of this package."""
     return matplotlib.style.context(["default", _STYLE])  # ignores the user's matplotlibrc

@@ -1,4 +1,4 @@
-"""A plain table as Markdown and for a terminal, and the formats of its numbers."""
+"""Tables as Markdown and for a terminal, and the formats of numbers in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text; the first column holds names, the others numbers. A header may contain line breaks."""
+    """A header and rows of text. The first column is aligned left, the others right. Headers may have line breaks."""
 
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -26,7 +26,7 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in (header, align, *rows))
 
     def for_terminal(self) -> rich.table.Table:
-        import rich.box  # here, because Markdown needs no rich
+        import rich.box  # imported late, because Markdown does not need rich
         import rich.table
         from rich.text import Text
 
@@ -34,7 +34,7 @@ class Table:
         for column, name in enumerate(self.header):
             table.add_column(printable_lines(name), justify="right" if column else "left", no_wrap=not column)
         for row in self.rows:
-            # Text, because square brackets in a str are rich's markup
+            # Text, because rich parses square brackets in a str as markup
             table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
@@ -44,7 +44,7 @@ def percent(share: float) -> str:
 
 
 def signed(share: float) -> str:
-    """A difference in percentage points, with a minus sign (U+2212)."""
+    """A difference of shares in percentage points, with a sign; minus is U+2212."""
     text = f"{100 * share:+.1f}".replace("-", "−")
     return "0.0" if text in ("+0.0", "−0.0") else text
 

@@ -15,17 +15,18 @@ from .errors import RecipeError, sentences_of
 T = TypeVar("T")
 
 _MAX_BYTES = 1 << 30  # the manifest of a million utterances is smaller
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # first bytes of UTF-16
 
 
 def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> str:
     r"""The content of a UTF-8 file, without a byte order mark. Line ends are ``\n`` on every system.
 
     Args:
-        what: The kind of file, for messages.
-        max_bytes: Maximum size of the file; about 1 MiB more is read.
+        what: The kind of file, for messages. Default: ``"file"``.
+        max_bytes: Maximum size of the file. Default: 1 GiB.
     Raises:
-        RecipeError: If the file does not exist, cannot be read, is a folder or too large, or is not UTF-8 text.
+        RecipeError: If the file does not exist, cannot be read, is a folder, is too large, is not UTF-8 text or
+            contains a null byte.
     """
     try:
         content = bytearray()
@@ -83,7 +84,9 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object of the pairs, as ``object_pairs_hook`` of :func:`json.loads`, which else keeps the last of equal keys.
+    """Return the pairs as a dictionary.
+
+    Pass it as ``object_pairs_hook`` to :func:`json.loads`, which otherwise keeps the last value of a repeated key.
 
     Raises:
         RecipeError: If a key occurs twice.

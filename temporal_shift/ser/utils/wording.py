@@ -1,4 +1,4 @@
-"""Wording that several texts share: descriptions of the protocols, counted nouns, printable text."""
+"""Wording for messages and reports: descriptions of the protocols, counted nouns, printable text."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def with_speaker_groups(protocol: str) -> str:
 
 
 def is_optimistic(metrics: dict[str, Any]) -> bool:
-    """Whether the test sessions chose the epochs that they are reported at."""
+    """Whether the epochs were chosen on the test sessions, as in the protocol ``paper``."""
     return bool(metrics["protocol"] == "paper")
 
 
 def printable(text: str) -> str:
-    """Replace line breaks, escape sequences of terminals and other unprintable characters by their escapes."""
+    """Replace unprintable characters, such as line breaks and terminals' escape character, by Python's escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines."""
+    """Apply :func:`printable` to each line of a text."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -48,7 +48,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in two units: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    """Seconds as text: ``40 s``, ``12 min`` or ``3 h 20 min``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -56,12 +56,12 @@ def duration(seconds: float) -> str:
 
 
 def joined(names: Sequence[str], most: int = 5) -> str:
-    """The names as ``a, b and c``; of more than ``most`` names, the first and how many more there are."""
+    """The names as ``a, b and c``, or as ``a, b and 3 more`` if there are more than ``most`` (default: 5)."""
     names = [*names[:most], f"{len(names) - most} more"] if len(names) > most else names
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
-    """The first ``most`` names, and how many more there are."""
+    """The names as ``a, b, c``, or as ``a, b and 3 more`` if there are more than ``most`` (default: 5)."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{separator.join(names[:most])}{more}"

@@ -10,8 +10,8 @@ import yaml
 from .errors import RecipeError
 from .text_files import read_text
 
-_MAX_BYTES = 1 << 18  # of a file; PyYAML reads about 100 kB a second
-_MAX_NODES = 100_000  # of a file with its aliases expanded
+_MAX_BYTES = 1 << 18  # maximum bytes of a file: PyYAML is slow
+_MAX_NODES = 100_000  # maximum nodes of a document with its aliases expanded
 _NULL = "tag:yaml.org,2002:null"
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map", "merge")}
 
@@ -30,6 +30,8 @@ def read_yaml(path: Path, what: str) -> Any:
 
     Args:
         what: The kind of file, for messages.
+    Raises:
+        RecipeError: As :func:`.read_text` and :func:`parse_yaml`.
     """
     return parse_yaml(read_text(path, what, _MAX_BYTES), f"the {what} {path}")
 
@@ -41,7 +43,8 @@ def parse_yaml(text: str, name: str) -> Any:
         name: The document, for messages.
     Raises:
         RecipeError: If the text is not valid YAML, is nested too deeply, has an unknown tag or a key that occurs twice,
-            or is too large with its aliases expanded. The message names the line and the column.
+            or has more than 100 000 values with its aliases expanded. Except for the depth, the message names the line
+            and the column.
     """
     try:
         loader = _Words(text)
@@ -91,7 +94,8 @@ class _Check:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self.fail(key, "a key must be text")
+                kind = "list" if isinstance(key, yaml.SequenceNode) else "mapping"
+                self.fail(key, f"a key must be text, got a {kind}")
             if key.value in seen:
                 self.fail(key, f"the key {key.value!r} occurs twice")
             seen.add(key.value)

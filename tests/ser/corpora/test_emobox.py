@@ -143,7 +143,7 @@ def test_all_problems_of_a_dataset_are_in_one_message_by_line(tmp_path):
     missing.unlink()
     assert reading_error(reader="emobox", path=folder).split("\n") == [
         "5 problems:",
-        f"{path}, line 2: not a JSON object",
+        f"{path}, line 2: must be a JSON object, got '{{'",
         f"{path}, line 3: the key 'savee-01' does not contain a speaker as savee's keys do",
         f"{path}, line 6: 'key', 'wav' and 'emo' must be non-empty strings",
         f"{path}, line 5: the utterance savee-DC-a01 already occurs in {path}, line 1",

@@ -131,7 +131,7 @@ def test_a_line_that_is_not_an_object_is_named(tmp_path, four_sessions, broken):
     with_line(path, 5, broken)
     with pytest.raises(RecipeError) as raised:
         read_manifest(path)
-    assert str(raised.value) == f"{path}, line 5: not a JSON object"
+    assert str(raised.value).startswith(f"{path}, line 5: must be a JSON object, got ")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_all_problems_are_in_one_message(tmp_path, four_sessions):
     first, *problems = str(raised.value).split("\n")
     assert first == "5 problems:"
     assert problems == [
-        f"{path}, line 2: not a JSON object",
+        f"{path}, line 2: must be a JSON object, got '{{'",
         f"{path}, line 4: samples must be greater than 0, got -1",
         f"{path}, line 4: the key 'colour' is not known: is it misspelt?",
         f"{path}, line 8: the utterance s3F0 already occurs in {path}, line 1",

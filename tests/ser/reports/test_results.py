@@ -231,7 +231,7 @@ def test_a_broken_plan_is_named(fake_results, read, changes, sentence):
 def test_a_plan_that_is_not_json_is_named(fake_results, read):
     path = fake_results / "experiment.json"
     path.write_text("{")
-    assert error_of(read).startswith(f"{path}: not a JSON object")
+    assert error_of(read).startswith(f"{path}: must be a JSON object, got ")
 
 
 def test_folds_and_seeds_of_an_earlier_experiment_are_not_counted(fake_results, read):
@@ -345,7 +345,7 @@ def test_an_utterance_that_two_folds_test_is_named(fake_results, read):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("{", "line 81: not a JSON object"),
+        ("{", "line 81: must be a JSON object, got '{'"),
         (
             '{"id": "new", "speaker": "1F", "label": "sad", "probabilities": {}}',
             "line 81: the key 'prediction' is missing",
