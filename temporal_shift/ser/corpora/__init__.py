@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "manifest": lambda corpus: _read_manifest(corpus),
 }
 
-PUBLISHED: dict[str, PublishedCounts] = {  # counts with the corpora's own label maps
+PUBLISHED: dict[str, PublishedCounts] = {  # counts with the label maps of this package
     "iemocap": iemocap.PUBLISHED,
     "ravdess": ravdess.PUBLISHED,
     "cremad": cremad.PUBLISHED,
@@ -41,18 +41,21 @@ _NAMES = {
     "ravdess": ravdess.NAME,
     "cremad": cremad.NAME,
     "emodb": emodb.NAME,
-}  # patterns of ids
+}  # patterns of the utterances' ids
 
 
 def read_corpus(corpus: config.Corpus) -> Manifest:
     """Read a corpus with the reader that its settings name, or, with ``auto``, the reader that fits its files.
 
     Args:
-        corpus: The settings of the corpus. Every recording is decoded once.
+        corpus: The settings of the corpus.
+
+    Returns:
+        The utterances that have a class. Except with the reader ``manifest``, each recording was decoded to its end.
 
     Raises:
         RecipeError: If the reader cannot read the corpus, a recording does not have the ``channel``, or ``labels`` is
-            set for a reader other than ``manifest``.
+            set for a reader other than ``manifest``. The message lists up to 20 problems.
 
     Example:
         >>> from pathlib import Path
@@ -89,15 +92,15 @@ def _read_manifest(corpus: config.Corpus) -> Manifest:
 
 
 def published_of(corpus: config.Corpus) -> PublishedCounts | None:
-    """The published figures of a corpus; ``None`` if there are none, or with another label map."""
+    """The published figures of a corpus; ``None`` if there are none, or a label map is set."""
     return PUBLISHED.get(corpus.reader) if corpus.label_map is None else None
 
 
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
-    """A sentence for each reason to distrust results on a corpus: copies across folds, other figures than published.
+    """Sentences about properties of a corpus that make results doubtful; see :func:`.corpus_caveats`.
 
-    A manifest is compared with a published corpus if all its ids have that corpus's format. A table, a folder and a
-    corpus with a ``note`` are not compared.
+    A manifest is compared with a published corpus if all its ids have the format of this corpus. A table, a folder and
+    a corpus with a ``note`` are not compared.
     """
     if corpus.note or corpus.reader in ("table", "folder"):
         return corpus_caveats(manifest)

@@ -1,4 +1,4 @@
-"""Properties of a corpus that inflate results, or make them incomparable with published ones."""
+"""Detect properties of a corpus that inflate results, or make them incomparable with published ones."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _SAME = 0.9  # minimum correlation of channels that are treated as equal
 
 
 def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None) -> list[str]:
-    """A sentence for each reason to distrust results on a corpus.
+    """Sentences about duplicates, channels that differ, and differences from the published corpus; empty if none.
 
     Args:
-        published: The published figures of the corpus, if its classes are the published ones.
+        published: The figures to compare with. The counts are compared only if the classes are the published ones.
+            Default: ``None``, no comparison.
     """
     found = [*leaks(manifest), *mixed_channels(manifest)]
     if published is not None:
         differences = published.audio_differences(manifest)
-        if {label for _, label in published.cells} == set(manifest.labels):  # else the classes differ
+        if {label for _, label in published.cells} == set(manifest.labels):  # otherwise the counts differ anyway
             differences += published.differences(manifest)
         if differences:
             found.append(f"This is not {published.name} as published: {listed(differences, separator='; ')}.")
@@ -28,7 +29,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
 
 
 def leaks(manifest: Manifest) -> list[str]:
-    """Sentences about recordings with the same bytes that have several speakers, sessions or labels."""
+    """Sentences about recordings with the same bytes, but different speakers, sessions or labels."""
     same: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
         same.setdefault(utterance.sha256, []).append(utterance)
@@ -50,7 +51,7 @@ def leaks(manifest: Manifest) -> list[str]:
 
 
 def mixed_channels(manifest: Manifest) -> list[str]:
-    """Sentences about recordings that the mean of their channels changes; none if a channel is chosen."""
+    """Sentences about recordings with channels that differ or cancel each other; empty if a channel is selected."""
     if manifest.channel != "mean":
         return []
     cancelled = [each for each in manifest.utterances if each.cancels]
@@ -68,8 +69,8 @@ def mixed_channels(manifest: Manifest) -> list[str]:
     if apart:
         lowest = min(apart, key=lambda each: each.correlation or 0.0)
         found.append(
-            f"The channels of {counted(len(apart), 'recording')} differ (correlation {lowest.correlation:.2f} in "
-            f"{lowest.path}): if one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
+            f"The channels of {counted(len(apart), 'recording')} differ (lowest correlation: {lowest.correlation:.2f} "
+            f"in {lowest.path}): if one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
         )
     return found
 

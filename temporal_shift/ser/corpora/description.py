@@ -14,14 +14,14 @@ from ..utils.wording import counted
 from .caveats import mixed_channels
 from .manifest import Manifest, Utterance
 
-CLIP_SECONDS = Features().clip_seconds  # the default of experiments
+CLIP_SECONDS = Features().clip_seconds  # seconds, the default of experiments
 
-_SHOWN = 20  # maximum findings per kind
+_SHOWN = 20  # maximum findings of each kind
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Durations in seconds; shares are fractions."""
+    """Statistics of a corpus. Durations are in seconds, except for ``minutes``; shares are in [0, 1]."""
 
     utterances: int
     speakers: int
@@ -31,16 +31,16 @@ class Description:
     median: float
     percentile_95: float
     longest: float
-    longer_than_clip: float
+    longer_than_clip: float  # share of recordings longer than CLIP_SECONDS
     sample_rates: dict[int, int]  # utterances by Hz
-    channels: dict[int, int]  # utterances by number of channels; manifests of earlier versions lack it
+    channels: dict[int, int]  # utterances by number of channels; empty for manifests of earlier versions
     per_speaker: tuple[int, float, int]  # utterances: minimum, median, maximum
     largest: str  # the largest class
-    chance_wa: float  # if the largest class is always predicted
-    chance_ua: float
+    chance_wa: float  # WA of a model that always predicts the largest class
+    chance_ua: float  # UA of this model
     in_several_sessions: dict[str, tuple[str, ...]]  # sessions by speaker
     duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
-    mixed: tuple[str, ...]  # sentences about channels that differ
+    mixed: tuple[str, ...]  # sentences about recordings with channels that differ or cancel each other
 
 
 def describe(manifest: Manifest) -> Description:
@@ -76,7 +76,7 @@ def describe(manifest: Manifest) -> Description:
 
 
 def overview(found: Description) -> Table:
-    """The figures of the whole corpus."""
+    """A table with the statistics of the whole corpus."""
     fewest, median, most = found.per_speaker
     rows = [
         ("utterances", str(found.utterances)),
@@ -100,7 +100,7 @@ def overview(found: Description) -> Table:
 
 
 def classes_by_session(manifest: Manifest) -> Table:
-    """Utterances by session and class."""
+    """A table of the utterances by session and class."""
     found = manifest.count("session", "label")
     sessions = sorted(manifest.count("session"))
     rows = {name: [found[name, label] for label in manifest.labels] for name in sessions}
@@ -112,7 +112,7 @@ def classes_by_session(manifest: Manifest) -> Table:
 
 
 def speakers(manifest: Manifest) -> Table:
-    """One row per speaker: sessions, minutes, utterances by class."""
+    """A table with a row for each speaker: sessions, minutes, utterances by class."""
     rows = []
     for speaker, said in sorted(_grouped(manifest.utterances, "speaker").items()):
         labels = Counter(utterance.label for utterance in said)
@@ -123,7 +123,7 @@ def speakers(manifest: Manifest) -> Table:
 
 
 def findings(found: Description) -> list[str]:
-    """A sentence for each speaker in several sessions, each duplicated recording, and channels that differ."""
+    """Sentences about speakers in several sessions, duplicates (up to 20 of each kind) and channels that differ."""
     speakers = [
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test on training speakers"
         for speaker, sessions in found.in_several_sessions.items()

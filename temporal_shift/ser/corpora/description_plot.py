@@ -18,7 +18,7 @@ _NAMED = 60  # maximum number of speakers with a name; more would overlap
 
 
 def corpus_figure(manifest: Manifest) -> Figure:
-    """Durations by class, and utterances by class of each speaker, grouped by session."""
+    """Plot the durations by class, and the utterances of each speaker by class, grouped by session."""
     people = sorted(manifest.count("session", "speaker"))
     height = float(np.clip(0.16 * len(people), 0.45 * len(manifest.labels), 9.6)) + 1.4
     with house_style():

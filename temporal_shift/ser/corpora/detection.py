@@ -30,17 +30,18 @@ def with_reader(corpus: config.Corpus) -> config.Corpus:
     ==================================================  ==========================================
     JSON lines as ``prepare`` writes them               ``manifest``
     another file                                        ``table``
-    a folder with ``Session1``                          ``iemocap``
+    a folder with folders ``Session1``, ``Session2``    ``iemocap``
     a folder with ``label_map.json``                    ``emobox``
     a folder of recordings that all have a known name   ``ravdess``, ``cremad`` or ``emodb``
     a folder of folders of folders                      ``folder``: ``{label}/{speaker}/{name}``
     ==================================================  ==========================================
 
-    The last one requires labels in the first level and none in the second: keys of the label map, or names of emotions.
-    Otherwise speakers could be read as labels.
+    The first row that fits decides. ``label_dict.json`` is read like ``label_map.json``. In the last row, all folders
+    of the first level must be named by labels: keys of the label map, or names of emotions. At least one folder of the
+    second level must not. Otherwise speakers could be read as labels.
 
     Raises:
-        RecipeError: If the path does not exist, or a folder fits none of them or is ambiguous.
+        RecipeError: If the path does not exist or cannot be read, or if a folder fits no row or is ambiguous.
     """
     if corpus.reader != "auto":
         return corpus
@@ -81,8 +82,9 @@ def _reader_of_folder(corpus: config.Corpus) -> str:
     if has_three_levels:
         raise RecipeError(_ambiguity(root, (unlabelled or paths)[0]))
     raise RecipeError(
-        f"the recordings in the corpus folder {root} must be named as in {', '.join(_NAMED)} or iemocap, or have paths "
-        f"label/speaker/name, got {first}: make a manifest with temporal-shift ser prepare"
+        f"the corpus folder {root} must contain Session1, Session2, ... (iemocap), {' or '.join(emobox.MAPS)} "
+        f"(emobox), recordings named as in {', '.join(_NAMED)}, or paths label/speaker/name, got {first}: make a "
+        "manifest with temporal-shift ser prepare"
     )
 
 
@@ -93,8 +95,8 @@ def _has_label(path: Path, level: int, known: Collection[str]) -> bool:
 def _ambiguity(root: Path, example: Path) -> str:
     one, other, _ = example.parts
     return (
-        f"the corpus folder {root} must have labels in the first of its two levels of folders (names of emotions, or "
-        f"keys of label_map) to be read by reader: auto, got {example.as_posix()}: if {one!r} is a speaker and "
-        f"{other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a manifest "
-        f'with temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
+        f"for reader: auto, the corpus folder {root} must have labels (names of emotions, or keys of label_map) in the "
+        f"first of its two levels of folders and no labels in the second, got {example.as_posix()}: if {one!r} is a "
+        f"speaker and {other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a "
+        f'manifest with temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
     )

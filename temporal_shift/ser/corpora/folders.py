@@ -8,11 +8,11 @@ from pathlib import Path
 from ..utils.errors import RecipeError, raise_problems
 
 READ = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
-_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # reported, not skipped
+_NOT_READ = (".aac", ".amr", ".avi", ".m4a", ".mp4", ".webm", ".wma")  # listed, so that reading them is an error
 
 
 def corpus_folder(path: Path) -> Path:
-    """The absolute folder; raises :class:`RecipeError` if it does not exist."""
+    """The absolute path of a folder; raises :class:`RecipeError` if there is no such folder."""
     root = path.resolve()
     if not root.is_dir():
         raise RecipeError(f"there is no corpus folder {root}")
@@ -20,7 +20,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """The sorted entries of a folder; unlike ``glob``, raises :class:`RecipeError` if it cannot be read."""
+    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read, which ``glob`` ignores."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -34,7 +34,7 @@ def audio_files(root: Path) -> list[Path]:
 
     Raises:
         RecipeError: If a recording could be missed or found twice: a folder cannot be read or is reached in two ways, a
-            link is broken, a recording is not a file, or a name is not UTF-8.
+            link is broken, a recording is a device or a pipe, or a name is not UTF-8.
     """
     problems: list[str] = []
     found = sorted(_recordings(root, problems))
@@ -79,5 +79,5 @@ def _problem(path: Path) -> str | None:
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        return f"the file name {str(path)!r} must be UTF-8 text"
+        return f"the file name must be UTF-8 text, got {str(path)!r}"
     return None

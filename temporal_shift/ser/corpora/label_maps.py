@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..utils.errors import RecipeError, raise_problems
+from ..utils.errors import RecipeError, raise_problems, shortened
 from ..utils.names import look_alike_problems, look_alikes
 from ..utils.wording import counted
 from ..utils.yaml_files import parse_yaml, read_yaml
@@ -17,7 +17,7 @@ LabelMap: TypeAlias = Mapping[str, str | None]  # None: utterances with this lab
 
 
 def shipped_map(corpus: str) -> dict[str, str | None]:
-    """This package's map for a corpus, in the order of the classes."""
+    """This package's map from the codes of a corpus to classes, in the order of the classes."""
     name = f"labels/{corpus}.yaml"
     return _checked(parse_yaml((files(__package__) / name).read_text(encoding="utf-8"), name), name)
 
@@ -26,7 +26,7 @@ def read_label_map(path: Path) -> dict[str, str | None]:
     """Read a user's YAML file with lines ``code: class`` or ``code: null``.
 
     Raises:
-        RecipeError: If the file does not exist or does not contain such a map.
+        RecipeError: If the file cannot be read, does not contain such a map, or has ``null`` for all labels.
     """
     return _checked(read_yaml(path, "label map"), str(path))
 
@@ -38,9 +38,10 @@ def classes_of(
 
     Args:
         codes: The labels in the corpus, with their numbers of utterances.
-        own: The corpus's map. Default: each label is its own class, in sorted order.
-        given: The user's map. Its keys are codes, or classes of ``own``. It may omit codes that ``own`` leaves out. A
-            key also matches in another case, unless it is a single letter or the corpus contains both cases.
+        own: The corpus's map, or ``None``.
+        given: The user's map, which is used instead of ``own``, or ``None``. Its keys are codes, or classes of ``own``.
+            It may omit codes that ``own`` leaves out. A key also matches in another case, unless it is a single letter
+            or the corpus contains both cases. If both maps are ``None``, each label is a class, in sorted order.
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
@@ -94,9 +95,12 @@ def _check_alike(classes: LabelMap) -> None:
 
 def _checked(found: Any, name: str) -> dict[str, str | None]:
     if not isinstance(found, dict) or not found:
-        raise RecipeError(f"the label map {name} must contain lines 'code: class' or 'code: null'")
+        got = shortened(found) if found is None or isinstance(found, str) else type(found).__name__
+        raise RecipeError(f"the label map {name} must contain lines 'code: class' or 'code: null', got {got}")
     for code, label in found.items():
-        if not isinstance(code, str) or not (label is None or (isinstance(label, str) and label)):
+        if not isinstance(code, str):
+            raise RecipeError(f"a label in the label map {name} must be text, got null: put it in quotes")
+        if not (label is None or (isinstance(label, str) and label)):
             raise RecipeError(f"the class of {code!r} in the label map {name} must be a name or null, got {label!r}")
     if not any(found.values()):
         raise RecipeError(f"the label map {name} must keep at least one class, got none")

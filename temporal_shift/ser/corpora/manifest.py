@@ -29,23 +29,24 @@ Style = Literal["improvised", "scripted", ""]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One labelled recording: a whole one, or a turn of a conversation.
+    """A labelled recording: one audio file, which can be a turn of a conversation.
 
     Attributes:
         id: A name that is unique in the manifest.
         path: The audio file, an absolute path.
         label: The class.
         speaker: The speaker.
-        session: The session or the speaker group, which makes a fold.
-        start: Start in the conversation, in seconds; 0 if there is none.
-        end: End in the conversation, in seconds; the duration if there is none.
+        session: The session, or the speaker group in a corpus without sessions.
+        start: Start in the conversation, in seconds; 0 without a conversation.
+        end: End in the conversation, in seconds; the duration without a conversation.
         samples: Number of samples of each channel.
         sample_rate: Sample rate of the file in Hz.
         sha256: SHA-256 of the file, hexadecimal.
         style: ``"improvised"``, ``"scripted"``, or empty if unknown.
         channels: Number of channels; ``None`` in manifests of earlier versions.
-        correlation: The lowest correlation of two channels; ``None`` if fewer than two are not silent.
-        cancels: Whether the channels cancel each other in their mean.
+        correlation: The lowest correlation of two channels with sound; ``None`` if fewer than two have sound, and in
+            manifests of earlier versions.
+        cancels: Whether the channels cancel each other in their mean. Default: ``False``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
@@ -91,7 +92,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not self.utterances:
-            raise RecipeError("the manifest contains no utterance")
+            raise RecipeError("the manifest must contain utterances, got none")
         seen: set[str] = set()
         for utterance in self.utterances:
             if utterance.id in seen:
@@ -117,7 +118,8 @@ class Manifest:
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write one utterance per line, with the fields of :class:`Utterance` as keys. The file is replaced atomically.
 
-    Paths of audio below the manifest's folder are relative to it, so that the two can move together.
+    Fields that are ``None`` or ``False`` are omitted. The manifest's ``labels`` and ``channel`` are not written. Paths
+    of audio below the file's folder are relative to this folder, so that the folder can be moved.
 
     Args:
         manifest: The manifest.
@@ -155,11 +157,16 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     """Read a file in the format of :func:`write_manifest`.
 
     Args:
-        path: The file. Relative paths in it start from the file's folder.
+        path: The file. Relative paths of audio in it are relative to its folder.
         labels: The classes, in the order of the model's outputs. Default: all labels, sorted.
         check_audio: Whether each audio file must exist. Default: ``False``.
+    Returns:
+        The manifest, with the channel ``"mean"``.
     Raises:
-        RecipeError: If the file does not exist or is empty, or lines are invalid. The message names each line.
+        RecipeError: If the file cannot be read, is not JSON lines or contains no utterance, a line has missing, unknown
+            or invalid fields, an id occurs twice, a label is not in ``labels``, names of speakers, sessions or classes
+            look alike, or, with ``check_audio``, an audio file is missing. The message lists up to 20 problems with
+            the file and, except for names that look alike, the line.
     """
     text = read_text(path, "manifest")
     first_line = text.lstrip().partition("\n")[0]
@@ -183,12 +190,12 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     problems += [f"{path}: {problem}" for problem in alike_names(utterances, labels or ())]
     raise_problems(problems)
     if not utterances:
-        raise RecipeError(f"the manifest {path} contains no utterance")
+        raise RecipeError(f"the manifest {path} must contain utterances, got none")
     return Manifest(tuple(utterances), tuple(labels or sorted({utterance.label for utterance in utterances})))
 
 
 class _Named(Protocol):
-    """An utterance, or a row of a reader."""
+    """An utterance, or the row of a reader."""
 
     @property
     def speaker(self) -> str: ...
@@ -197,7 +204,7 @@ class _Named(Protocol):
 
 
 def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
-    """A sentence each for speakers, sessions and classes that look alike, so that one person could be in two folds."""
+    """One sentence each for speakers, sessions and classes that look alike: one person could be in two folds."""
     rows = list(rows)
     return [
         *look_alike_problems("speakers", (row.speaker for row in rows), "give each person one name"),

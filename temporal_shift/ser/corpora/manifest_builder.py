@@ -1,4 +1,4 @@
-"""Build a manifest from the rows of a reader: classes, speaker groups, audio. Reports all problems at once."""
+"""Build a manifest from the rows of a reader: find classes, form speaker groups, and read the audio."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Row:
     path: Path
     label: str  # the label of the corpus, not yet a class
     speaker: str
-    session: str = ""  # empty: the speaker group
-    where: str = ""  # file and line, for messages
+    session: str = ""  # if empty, the speaker group is used
+    where: str = ""  # file and line, for messages; empty if there is none
 
     def cleaned(self) -> Row:
         """The row with clean names; see :func:`.names.clean_name`."""
@@ -43,10 +43,14 @@ class Row:
 def named_files(
     root: Path, name: re.Pattern[str], example: str, problems: list[str]
 ) -> list[tuple[Path, re.Match[str]]]:
-    """The recordings below a folder with the match of their names.
+    """The recordings below a folder that are named by a pattern, and the matches of their names.
 
-    Identical copies are skipped, because some downloads contain a folder twice. Adds to ``problems``: different files
-    with the same name, other names, and a folder without recordings.
+    Identical copies are skipped, because some downloads contain a folder twice. Different files with the same name,
+    other names, and a folder without recordings are added to ``problems``.
+
+    Args:
+        name: The pattern of a name without the extension.
+        example: A file name, for messages.
     """
     first: dict[str, Path] = {}
     for path in audio_files(root):
@@ -70,15 +74,17 @@ def make_manifest(
     own: LabelMap | None = None,
     genders: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Read the audio of the rows whose labels have a class, and sort them by session and id.
+    """Leave out the rows without a class, read the audio of the others, and sort them by session and id.
 
     Args:
+        rows: The recordings.
         problems: Problems that the reader found.
-        own: The corpus's label map, as for :func:`.label_maps.classes_of`.
-        genders: The gender of each speaker, if the corpus states it.
+        corpus: The settings of the corpus.
+        own: The corpus's label map, as for :func:`.label_maps.classes_of`. Default: none.
+        genders: The gender of each speaker. Default: unknown.
     Raises:
-        RecipeError: If there are problems: the reader's, labels without a class, ids that occur twice, names that a
-            folder cannot have, and missing or damaged audio. The message lists them.
+        RecipeError: If the reader found problems, labels have no class, ids occur twice, names are missing, invalid or
+            look alike, or audio is missing or damaged. The message lists up to 20 problems.
     """
     rows = [row.cleaned() for row in rows]
     problems = [
@@ -116,10 +122,13 @@ def read_utterance(
     end: float | None = None,
     style: Style = "",
 ) -> Utterance:
-    """Decode a recording, hash its file, and describe it as an utterance.
+    """Decode a recording to its end, hash its file, and describe it as an utterance.
 
+    Args:
+        start: Start in the conversation, in seconds. Default: 0.
+        end: End in the conversation, in seconds. Default: the duration.
     Raises:
-        RecipeError: If the file is missing, empty or not audio.
+        RecipeError: As :func:`.measure`; also if the file is a pipe or a git-lfs pointer.
     """
     if path.is_fifo():
         raise RecipeError(f"the audio file {path} must be a regular file, got a pipe")  # it is read twice
@@ -174,7 +183,7 @@ def _repeated_ids(rows: Sequence[Row]) -> list[str]:
 
 
 def _missing_names(rows: Sequence[Row], named: LabelMap) -> list[str]:
-    """Rows without a speaker, and rows without a label, unless the label map contains the missing value."""
+    """Problems of labels, speakers and sessions that are missing values, except for labels in the label map."""
     found = []
     for row in rows:
         where = row.where or row.path
@@ -190,7 +199,7 @@ def _missing_names(rows: Sequence[Row], named: LabelMap) -> list[str]:
 
 
 def _invalid_names(rows: Sequence[Row]) -> list[str]:
-    """Speakers and sessions that cannot be folder names, and labels with line breaks."""
+    """Problems of speakers and sessions that cannot be folder names, and of labels that are not one short line."""
     problems = []
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -198,7 +207,7 @@ def _invalid_names(rows: Sequence[Row]) -> list[str]:
             first.setdefault(named, row)
     for (what, name), row in first.items():
         try:
-            if name:  # _missing_names reports empty names
+            if name:  # a session may be empty; _missing_names reports other empty names
                 (check_name if what == "label" else check_path_name)(name, what)
         except RecipeError as error:
             problems.append(f"{row.where or row.path}: {error}")

@@ -1,4 +1,4 @@
-"""The published counts and durations of a corpus, and the differences of a manifest from them."""
+"""Compare a manifest with the published counts and durations of its corpus."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..utils.wording import counted
 from .manifest import Manifest
 
 _WHOLE = "the corpus"
@@ -14,20 +15,17 @@ _SLACK = 0.02  # seconds: published durations are rounded
 
 @dataclass(frozen=True, slots=True)
 class PublishedAudio:
-    """The recordings of a corpus as published.
-
-    ``hours`` is their total, rounded to one decimal, as in EmoBox's README. ``seconds`` are the shortest and the
-    longest duration, if they are public.
-    """
+    """The recordings of a corpus as published."""
 
     sample_rate: int  # Hz
-    hours: float
-    seconds: tuple[float, float] | None = None
+    hours: float  # total duration, rounded to one decimal, as in EmoBox's README
+    seconds: tuple[float, float] | None = None  # shortest and longest duration, if published
 
     def differences(self, manifest: Manifest, is_complete: bool) -> list[str]:
         """A sentence for each property of the recordings that differs from the published one.
 
         Args:
+            manifest: The corpus as read.
             is_complete: Whether the manifest has all utterances, so that the total duration can be compared.
         """
         found = []
@@ -57,11 +55,11 @@ class PublishedAudio:
 
 @dataclass(frozen=True, slots=True)
 class PublishedCounts:
-    """``cells`` are utterances by session and class; the session is empty in a corpus without sessions."""
+    """The counts and recordings of a corpus as published."""
 
-    name: str  # of the corpus
-    speakers: int
-    cells: Mapping[tuple[str, str], int]
+    name: str  # name of the corpus
+    speakers: int  # number of speakers
+    cells: Mapping[tuple[str, str], int]  # utterances by session and class; without sessions, the session is empty
     audio: PublishedAudio
 
     @classmethod
@@ -88,21 +86,21 @@ class PublishedCounts:
         expected = _totals(self.cells, self.speakers)
         found = _totals(cells, len(manifest.count("speaker")))
         return [
-            f"{owner} has {found[owner, thing]} {thing}, the published corpus {expected[owner, thing]}"
+            f"{owner} has {counted(found[owner, thing], thing)}, the published corpus {expected[owner, thing]}"
             for owner, thing in dict.fromkeys([*expected, *found])
             if found[owner, thing] != expected[owner, thing]
         ]
 
 
 def _totals(cells: Mapping[tuple[str, str], int], speakers: int) -> Counter[tuple[str, str]]:
-    """The counts with their sums: ``("the corpus", "speakers")``, ``("Session1", "happy utterances")`` and so on."""
-    totals = Counter({(_WHOLE, "utterances"): sum(cells.values()), (_WHOLE, "speakers"): speakers})
+    """The counts and their sums, by keys such as ``("the corpus", "speaker")``, ``("Session1", "happy utterance")``."""
+    totals = Counter({(_WHOLE, "utterance"): sum(cells.values()), (_WHOLE, "speaker"): speakers})
     for (session, _), count in cells.items():
         if session:
-            totals[session, "utterances"] += count
+            totals[session, "utterance"] += count
     for (_, label), count in cells.items():
-        totals[_WHOLE, f"{label} utterances"] += count
+        totals[_WHOLE, f"{label} utterance"] += count
     for (session, label), count in cells.items():
         if session:
-            totals[session, f"{label} utterances"] += count
+            totals[session, f"{label} utterance"] += count
     return totals

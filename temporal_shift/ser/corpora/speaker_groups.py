@@ -1,4 +1,4 @@
-"""Disjoint groups of speakers, used as sessions in corpora without sessions."""
+"""Form disjoint groups of speakers, which are used as sessions in corpora without sessions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from collections.abc import Iterable, Mapping
 from .. import config
 from ..utils.errors import RecipeError
 
-GROUPS = 5  # the default
+GROUPS = 5  # the default number of groups
 
 
 def group_speakers(
     utterances: Mapping[str, int], groups: int | None = None, genders: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Put each speaker into one of ``Group1``, ``Group2``, ...; no group is empty.
+    """Assign each speaker to one of ``Group1``, ``Group2``, ...; no group is empty.
 
-    Speakers are assigned in order of their number of utterances, each to the group with the fewest utterances of the
-    same gender (if known), then the fewest in total. Groups are about equally large, and the result is deterministic.
+    Speakers are assigned gender by gender, those with the most utterances first, each to the group with the fewest
+    utterances of this gender, and among these to the group with the fewest in total. The result is deterministic.
 
     Args:
         utterances: Number of utterances of each speaker.
         groups: Number of groups. Default: 5, or the number of speakers if that is smaller.
+        genders: The gender of each speaker. Default: unknown, as if all had the same.
+    Returns:
+        The group of each speaker. With ten groups or more, the numbers have leading zeros.
     Raises:
         RecipeError: If there are fewer speakers than groups.
     """
@@ -52,7 +55,8 @@ def uses_sessions(corpus: config.Corpus, has_sessions: bool, source: str) -> boo
     """Whether the corpus's own sessions are the folds, which is the default if it has sessions.
 
     Args:
-        source: Where the corpus states sessions, for the message.
+        has_sessions: Whether the corpus states sessions.
+        source: Where a corpus states them, for the message.
     Raises:
         RecipeError: If ``folds: published`` is set, and the corpus has no sessions.
     """

@@ -1,4 +1,4 @@
-"""Detect audio files that changed after the manifest was made, also during a run."""
+"""Detect audio files that changed after the manifest was made, even during a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .manifest import Utterance
 
 
 def audio_sha256(utterance: Utterance) -> str:
-    """The SHA-256 of an utterance's file; raises :class:`RecipeError` if it is not the manifest's."""
+    """The SHA-256 of an utterance's file; raises :class:`RecipeError` if it does not match the manifest."""
     try:
         found = file_sha256(utterance.path)
     except FileNotFoundError:
@@ -27,13 +27,13 @@ def audio_sha256(utterance: Utterance) -> str:
 
 
 class UnchangedAudio:
-    """Compares files with the manifest: by SHA-256 the first time, later only if size, date or inode changed."""
+    """Compares files with the manifest by SHA-256: the first time, and when the size, a date or the inode changed."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, ...]] = {}
 
     def check(self, utterance: Utterance) -> None:
-        """Raise :class:`RecipeError` if the file is not the manifest's. Call it after reading the file."""
+        """Raise :class:`RecipeError` if the file does not match the manifest. Call this after reading the file."""
         stamp = _stamp(utterance.path)
         if stamp is None or self._known.get(utterance.path) != stamp:
             audio_sha256(utterance)
@@ -42,7 +42,7 @@ class UnchangedAudio:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Size, dates and inode of a file; ``None`` if it does not exist."""
+    """Size, dates and inode of a file; ``None`` if they cannot be read."""
     try:
         status = os.stat(path)
     except OSError:

@@ -40,7 +40,9 @@ def test_a_manifest_takes_a_label_map_as_its_corpus_does(tmp_path):
 
 def test_a_folder_of_unknown_layout_is_an_error_that_names_a_file(tmp_path):
     write(tmp_path / "corpus" / "one.wav")
-    with pytest.raises(RecipeError, match=r"corpus folder .* must .*ravdess, cremad, emodb or iemocap.* got one\.wav"):
+    with pytest.raises(
+        RecipeError, match=r"corpus folder .* must .*iemocap.*emobox.*ravdess, cremad, emodb.* got one\.wav"
+    ):
         read_corpus(config.Corpus(reader="auto", path=tmp_path / "corpus"))
     with pytest.raises(RecipeError, match=r"there is no corpus folder"):
         read_corpus(config.Corpus(reader="auto", path=tmp_path / "nothing"))

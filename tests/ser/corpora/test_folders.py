@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_file_name_that_is_not_utf_8_is_an_error(corpus):
         (corpus / "sad" / "anna" / os.fsdecode(b"Ren\xe9.wav")).write_bytes(noise())
     except OSError:
         pytest.skip("this file system accepts only names in UTF-8")
-    assert "Ren\\udce9.wav' must be UTF-8 text" in reading_error(reader="folder", path=corpus)
+    assert re.search(r"must be UTF-8 text, got '.*Ren\\udce9\.wav'", reading_error(reader="folder", path=corpus))
 
 
 @pytest.mark.parametrize("name", ["sad/anna\nb/5.wav", "a\rb/anna/5.wav"])

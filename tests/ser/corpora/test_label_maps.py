@@ -68,10 +68,10 @@ def test_codes_are_text_with_quotes_or_without(tmp_path):
     ("text", "sentence"),
     [
         ("a: [", "the label map {path}, line 1, column 5: expected the node content"),
-        ("- a", "the label map {path} must contain lines 'code: class' or 'code: null'"),
-        ("", "the label map {path} must contain lines 'code: class' or 'code: null'"),
+        ("- a", "the label map {path} must contain lines 'code: class' or 'code: null', got list"),
+        ("", "the label map {path} must contain lines 'code: class' or 'code: null', got None"),
         ("a: [b]", "the class of 'a' in the label map {path} must be a name or null, got ['b']"),
-        ("null: b", "the class of None in the label map {path} must be a name or null, got 'b'"),
+        ("null: b", "a label in the label map {path} must be text, got null"),
         ("a: null", "the label map {path} must keep at least one class"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_label_is_one_of_the_classes():
 
 
 def test_a_manifest_without_utterances_is_an_error():
-    with pytest.raises(RecipeError, match=r"^the manifest contains no utterance$"):
+    with pytest.raises(RecipeError, match=r"^the manifest must contain utterances, got none$"):
         manifest_of()
 
 
@@ -120,7 +120,7 @@ def test_a_missing_manifest_is_an_error(tmp_path):
 
 def test_an_empty_manifest_is_an_error(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n")
-    with pytest.raises(RecipeError, match=r"^the manifest .*m\.jsonl contains no utterance$"):
+    with pytest.raises(RecipeError, match=r"^the manifest .*m\.jsonl must contain utterances, got none$"):
         read_manifest(tmp_path / "m.jsonl")
 
 
