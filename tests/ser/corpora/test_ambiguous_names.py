@@ -185,6 +185,8 @@ def test_an_unpaired_quote_mark_is_an_error_with_its_line(audio):
     path = audio / "t.tsv"
     rows = ['0.wav\tsad\ta\t"quoted from here', "1.wav\tsad\tb\tx", '2.wav\tsad\tc\tto here"', "3.wav\tsad\td\ty"]
     path.write_text("\n".join(["path\tlabel\tspeaker\ttext", *rows]))
-    assert f"{path}, line 2: a quoted cell contains 2 rows of the table" in reading_error(reader="table", path=path)
+    assert f"{path}, line 2: a quoted cell must not contain rows of the table, got 2" in reading_error(
+        reader="table", path=path
+    )
     path.write_text("\n".join(["path\tlabel\tspeaker\ttext", '0.wav\tsad\ta\t"two\nlines"']))
     assert len(read_corpus(config.Corpus(reader="table", path=path)).utterances) == 1

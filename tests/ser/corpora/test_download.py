@@ -342,7 +342,7 @@ def test_an_archive_that_is_damaged_or_hostile_leaves_nothing_and_is_downloaded_
 
 def test_a_truncated_archive_of_unknown_length_is_detected(server, tmp_path):
     server.states_length, server.cuts = False, [len(server.content) // 2]
-    assert "damaged" in error_of(emodb(server), tmp_path / "emodb")
+    assert "cannot be unpacked" in error_of(emodb(server), tmp_path / "emodb")
     fetch(emodb(server), tmp_path / "emodb")
 
 

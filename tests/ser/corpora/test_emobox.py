@@ -144,8 +144,8 @@ def test_all_problems_of_a_dataset_are_in_one_message_by_line(tmp_path):
     assert reading_error(reader="emobox", path=folder).split("\n") == [
         "5 problems:",
         f"{path}, line 2: must be a JSON object, got '{{'",
-        f"{path}, line 3: the key 'savee-01' does not contain a speaker as savee's keys do",
-        f"{path}, line 6: 'key', 'wav' and 'emo' must be non-empty strings",
+        f"{path}, line 3: the key must begin with 'savee-([A-Z]{{2}})-', got 'savee-01'",
+        f"{path}, line 6: 'key', 'wav' and 'emo' must be non-empty strings, got 'savee-DC-a09', None, None",
         f"{path}, line 5: the utterance savee-DC-a01 already occurs in {path}, line 1",
         f"{path}, line 4: there is no audio file {missing}",
     ]
@@ -174,7 +174,7 @@ def test_a_dataset_without_speakers_in_its_keys_is_an_error(tmp_path):
     assert re.search(rf"\(ased, .*, urdu\), got {tmp_path}/data/meld", said)
     (tmp_path / "data" / "savee").mkdir()
     assert reading_error(reader="emobox", path=tmp_path / "data" / "savee") == (
-        f"{tmp_path}/data/savee must contain savee.jsonl or fold_1/savee_test_fold_1.jsonl"
+        f"{tmp_path}/data/savee must contain savee.jsonl or fold_1/savee_test_fold_1.jsonl, got neither"
     )
 
 
@@ -183,7 +183,8 @@ def test_an_invalid_map_and_labels_without_a_class_are_errors(tmp_path):
     (folder / "label_map.json").write_text("{")
     assert reading_error(reader="emobox", path=folder).startswith(f"{folder}/label_map.json cannot be read as JSON: ")
     (folder / "label_map.json").write_text('{"a": 1}')
-    assert reading_error(reader="emobox", path=folder) == f"{folder}/label_map.json must contain a class for each label"
+    expected = f"{folder}/label_map.json must contain a class for each label, got 1 for 'a'"
+    assert reading_error(reader="emobox", path=folder) == expected
     (folder / "label_map.json").write_text('{"su": "Surprise"}')
     assert reading_error(reader="emobox", path=folder) == (
         "the label map lacks 'a' (4 utterances): give each a class, or null to leave it out"

@@ -97,7 +97,9 @@ def test_a_missing_folder_is_an_error(tmp_path):
 
 
 def test_the_wrong_folder_is_an_error(tmp_path):
-    with pytest.raises(RecipeError, match=r"has no Session1, Session2, \.\.\.: is it the IEMOCAP folder itself\?$"):
+    with pytest.raises(
+        RecipeError, match=r"must contain Session1, Session2, \.\.\., got none: is it the IEMOCAP folder itself\?$"
+    ):
         read_iemocap(tmp_path)
 
 
@@ -131,7 +133,7 @@ def test_a_labelled_utterance_without_audio_is_named(corpus):
     audio.unlink()
     assert reading_error(corpus) == (
         f"{corpus}/Session2/dialog/EmoEvaluation/Ses02F_impro01.txt, line 9: "
-        f"the utterance Ses02F_impro01_M000 is labelled but has no audio file {audio}"
+        f"the utterance Ses02F_impro01_M000 is labelled but has no audio file {audio} (or .flac, .ogg)"
     )
 
 
@@ -140,7 +142,7 @@ def test_an_utterance_with_two_audio_files_is_named(corpus):
     soundfile.write(folder / "Ses02F_impro01_M000.flac", np.zeros(800), 16000)
     assert reading_error(corpus) == (
         f"{corpus}/Session2/dialog/EmoEvaluation/Ses02F_impro01.txt, line 9: the utterance Ses02F_impro01_M000 "
-        f"has two audio files, {folder}/Ses02F_impro01_M000.wav and Ses02F_impro01_M000.flac: keep one"
+        f"must have one audio file, got {folder}/Ses02F_impro01_M000.wav and Ses02F_impro01_M000.flac: keep one"
     )
 
 
@@ -172,14 +174,15 @@ def test_audio_without_a_sample_is_named(corpus):
 def test_an_invalid_label_line_is_named(corpus, line):
     path = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     relabel(path, 9, line)
-    assert reading_error(corpus) == f"{path}, line 9: must be '[start - end]<tab>utterance<tab>emotion<tab>...'"
+    expected = "[start - end]<tab>utterance<tab>emotion<tab>..."
+    assert reading_error(corpus) == f"{path}, line 9: must be {expected!r}, got {line!r}"
 
 
 def test_an_utterance_that_ends_before_it_starts_is_named(corpus):
     path = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     relabel(path, 9, "[6.2 - 5.8]\tSes01F_impro01_M000\tneu\t[2.5, 2.5, 2.5]")
     assert reading_error(corpus) == (
-        f"{path}, line 9: the utterance Ses01F_impro01_M000 ends at 5.8 s, before it starts at 6.2 s"
+        f"{path}, line 9: the end of the utterance Ses01F_impro01_M000 must be at least its start, 6.2 s, got 5.8 s"
     )
 
 
@@ -215,8 +218,9 @@ def test_all_problems_of_a_corpus_are_in_one_message(corpus):
     (corpus / "Session3").mkdir()
     assert reading_error(corpus).split("\n") == [
         "4 problems:",
-        f"{one}, line 3: must be '[start - end]<tab>utterance<tab>emotion<tab>...'",
+        f"{one}, line 3: must be '[start - end]<tab>utterance<tab>emotion<tab>...', got '[broken'",
         f"{one}, line 15: the utterance Ses01F_impro01_M000 already occurs in {one}, line 9",
-        f"{other}, line 3: the utterance Ses02M_script01_1b_F000 is labelled but has no audio file {missing}",
+        f"{other}, line 3: the utterance Ses02M_script01_1b_F000 is labelled but has no audio file {missing} "
+        "(or .flac, .ogg)",
         f"the corpus has no {corpus}/Session3/dialog/EmoEvaluation, where the labels of Session3 should be",
     ]

@@ -27,14 +27,14 @@ from .sources import DownloadableCorpus
 from .transfer import OnProgress, ResumingDownloader
 from .unpack import ArchiveError, unpack
 
-RECORD = "download.json"  # in the corpus's folder
+RECORD = "download.json"  # in the folder of a corpus
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore", strict=True))
 class Downloaded:
-    """Where a corpus's folder comes from, as in its ``download.json``."""
+    """The content of ``download.json``: the origin of the files in the folder of a corpus."""
 
     corpus: str
     url: str
@@ -42,14 +42,14 @@ class Downloaded:
     bytes: int  # of the archive
     sha256: str  # of the archive
     published_checksum: str | None
-    files: int
+    files: int  # number of unpacked files
 
 
 def downloaded(corpus: DownloadableCorpus, folder: Path) -> Downloaded | None:
-    """What was downloaded to a folder; ``None`` if the folder is empty or does not exist.
+    """The record of a corpus that was downloaded to a folder; ``None`` if the folder is empty or does not exist.
 
     Raises:
-        RecipeError: If the folder contains anything else.
+        RecipeError: If the folder is a file, or contains another corpus or other files.
     """
     if not folder.exists():
         return None
@@ -76,12 +76,12 @@ def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, 
     Args:
         corpus: One of :data:`~.sources.SOURCES`.
         folder: The folder. It must not exist, be empty, or contain the same corpus.
-        on_progress: Called with the downloaded bytes and the total, ``None`` if it is unknown.
-        wait: Seconds before the second attempt; doubled for each further one.
+        on_progress: Called with the downloaded bytes and the total number of bytes, ``None`` if it is unknown.
+        wait: Seconds to wait after a failed attempt; doubled if further attempts bring no new byte. Default: 1.
     Raises:
-        RecipeError: If the folder contains anything else, the server does not send the file, the archive has another
-            checksum than the published one or cannot be unpacked safely, the reader cannot read an archive that has no
-            published checksum, or the disk is full.
+        RecipeError: If the folder contains anything else, another process downloads to it, the server does not send the
+            file, the archive does not have the published checksum or cannot be unpacked safely, the reader cannot read
+            an archive without a published checksum, or the disk is full.
     """
     folder = folder.resolve()
     if (found := downloaded(corpus, folder)) is not None:
@@ -124,7 +124,7 @@ def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wa
 
 
 def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downloaded:
-    """Unpack the archive with its record to a temporary folder, which is deleted if that fails."""
+    """Unpack the archive to a folder and write ``download.json`` there; deletes the folder if this fails."""
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
     try:
         folder.mkdir()

@@ -16,12 +16,13 @@ from pydantic.dataclasses import dataclass
 
 from ...utils.atomic_files import write_json
 from ...utils.errors import RecipeError, reason_of, shortened
+from ...utils.wording import counted
 
-_ATTEMPTS = 5  # consecutive ones without a new byte
-_PIECE = 1 << 14  # bytes; an incomplete piece is requested again
+_ATTEMPTS = 5  # consecutive attempts without a new byte
+_PIECE = 1 << 14  # bytes; a piece that arrives in part is requested again
 _TIMEOUT = 30.0  # seconds without an answer or a byte
 _RETRIED_CODES = (408, 425, 429)  # and 5xx
-_ZIP = (b"PK\3\4", b"PK\5\6")  # first bytes of an archive, and of an empty one
+_ZIP = (b"PK\3\4", b"PK\5\6")  # first bytes of an archive and of an empty archive
 
 OnProgress = Callable[[int, int | None], None]  # downloaded bytes, total if known
 
@@ -30,12 +31,12 @@ OnProgress = Callable[[int, int | None], None]  # downloaded bytes, total if kno
 class _State:
     """The server's description of the file that is partially downloaded."""
 
-    validator: str | None  # its strong ETag, or the date of its last change
-    total: NonNegativeInt | None
+    validator: str | None  # strong ETag, or date of the last change
+    total: NonNegativeInt | None  # bytes
 
 
 class ResumingDownloader:
-    """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own, it resumes.
+    """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own downloaders, it resumes.
 
     The bytes go to ``partial``, which is kept if the connection is lost, the disk is full or the process is killed. The
     next attempt requests the rest with ``Range``; with ``If-Range``, a changed file is sent from the start. Servers
@@ -43,12 +44,12 @@ class ResumingDownloader:
 
     Args:
         partial: The file for the downloaded bytes; its state is in a file beside it.
-        on_progress: Called for every piece.
+        on_progress: Called for every piece with the downloaded bytes and the total, ``None`` if it is unknown.
         is_verified: Whether a checksum is verified afterwards. Without one, and without an ETag or a date from the
             server, a change of the file cannot be detected, so the download starts again.
         page: Where the publishers describe the file, for messages.
         size: The file's published size in bytes, if there is one.
-        wait: Seconds before the second attempt; doubled for each further one.
+        wait: Seconds to wait after a failed attempt; doubled if further attempts bring no new byte. Default: 1.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class ResumingDownloader:
         """Download ``url`` to ``output_file``.
 
         Raises:
-            RecipeError: If the server has no such file, redirects to an address that cannot be used, sends a web page,
-                a file of another size or one that is not a zip archive, or if five attempts in a row bring no new byte.
+            RecipeError: If the address or a redirect cannot be used, the server sends an error, a web page, a file of
+                another size or a file that is not a zip archive, five attempts in a row bring no new byte, or the disk
+                has too little space.
         """
         largest = failures = 0
         while True:
@@ -81,19 +83,23 @@ class ResumingDownloader:
                 break
             except RecipeError:
                 raise
-            except (requests.TooManyRedirects, ValueError) as error:  # an invalid address: do not retry
+            except (requests.TooManyRedirects, ValueError) as error:  # do not retry: another attempt fails, too
                 raise RecipeError(self._unusable(url, error)) from None
             except requests.RequestException as error:
                 answer = error.response
                 if answer is not None and not (answer.status_code >= 500 or answer.status_code in _RETRIED_CODES):
-                    raise RecipeError(f"{url} answers {answer.status_code} {answer.reason}: {self._hint}") from None
+                    raise RecipeError(
+                        f"{url} must be a zip archive, got the status {answer.status_code} {answer.reason}: "
+                        f"{self._hint}"
+                    ) from None
                 size = self.partial.stat().st_size if self.partial.exists() else 0
                 failures = 0 if size > largest else failures + 1
                 largest = max(largest, size)
                 if failures >= _ATTEMPTS:
                     reason = reason_of(error) if answer is None else f"{answer.status_code} {answer.reason}"
                     raise RecipeError(
-                        f"the download of {url} was cut off after {size} bytes ({reason}); the same command continues"
+                        f"the download of {url} was cut off after {counted(size, 'byte')} ({reason}); the same command "
+                        "continues it"
                     ) from None
                 time.sleep(self.wait * 2 ** max(0, failures - 1))
         with self.partial.open("rb") as file:
@@ -108,9 +114,9 @@ class ResumingDownloader:
 
     def _unusable(self, url: str, error: Exception) -> str:
         if self._location is None:
-            return f"{url} cannot be downloaded: {reason_of(error)}"
-        where = f"{shortened(self._location)} ({reason_of(error)})"
-        return f"{url} redirects to an address that cannot be used, {where}: {self._hint}"
+            return f"{url} cannot be downloaded ({reason_of(error)}): {self._hint}"
+        location = shortened(self._location)
+        return f"{url} redirects to {location}, which cannot be used ({reason_of(error)}): {self._hint}"
 
     def _attempt(self, url: str) -> None:
         """Request the missing bytes, and append them."""
@@ -152,7 +158,7 @@ class ResumingDownloader:
             self._location = answer.headers["Location"]
 
     def _check_kind(self, url: str, answer: requests.Response, total: int | None) -> None:
-        """Raise :class:`RecipeError` if the answer is not the published file, before writing."""
+        """Raise :class:`RecipeError` if the answer is a web page, or does not have the published size."""
         if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise RecipeError(f"{url} must be a zip archive, got a web page: {self._hint}")
         if self.size is not None and total not in (None, self.size):
@@ -174,7 +180,7 @@ class ResumingDownloader:
 
 
 def check_free_space(folder: Path, needed: int, what: str) -> None:
-    """Raise :class:`RecipeError` if a folder's disk has less than ``needed`` free bytes.
+    """Raise :class:`RecipeError` if the disk of a folder has less than ``needed`` free bytes.
 
     Args:
         what: What needs the space, for the message.

@@ -14,7 +14,7 @@ from ...utils.errors import RecipeError, reason_of, shortened
 from ...utils.names import check_path_name
 from .transfer import check_free_space, in_megabytes
 
-_MAX_RATIO = 20  # size of the files / size of the archive; for recordings it is at most about 2
+_MAX_RATIO = 20  # maximum size of the files / size of the archive; zip hardly compresses recordings
 _SLACK = 1 << 20  # bytes added to the limit, for small archives
 _MAX_FILES = 100_000
 
@@ -24,14 +24,14 @@ class ArchiveError(RecipeError):
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Write the files of an archive below a folder that does not exist, and return their number.
+    """Write the files of an archive to an empty folder, and return their number.
 
     Hidden files and ``__MACOSX`` are skipped. If all files are in one top folder, its name is dropped from the paths.
 
     Raises:
-        ArchiveError: If the archive is damaged, encrypted or empty; if it contains links, devices, or names that are
-            absolute, lead out of the folder, occur twice or are not possible on every system; or if it unpacks to more
-            than 100 000 files, or to more than 20 times its size plus 1 MiB.
+        ArchiveError: If the archive is damaged or empty; if it contains encrypted files, links, devices, or names that
+            are absolute, lead out of the folder, occur twice or are not possible on every system; or if it unpacks to
+            more than 100 000 files, or to more than 20 times its size plus 1 MiB.
         RecipeError: If the disk has too little space.
     """
     try:
@@ -44,7 +44,7 @@ def unpack(archive: Path, folder: Path) -> int:
                 with opened.open(info) as source, target.open("xb") as file:
                     shutil.copyfileobj(source, file, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError) as error:
-        raise ArchiveError(f"the archive is damaged or not a zip archive: {reason_of(error)}") from None
+        raise ArchiveError(f"the archive cannot be unpacked: {reason_of(error)}") from None
     return len(members)
 
 
@@ -77,9 +77,9 @@ def _checked(info: zipfile.ZipInfo) -> PurePosixPath | None:
     name = info.filename
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 in archives from Windows
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ArchiveError(f"the archive must contain files and folders only, got a link or a device {shortened(name)}")
+        raise ArchiveError(f"the archive must contain only files and folders, got the link or device {shortened(name)}")
     if info.flag_bits & 1:
-        raise ArchiveError(f"the archive must not be encrypted, got {shortened(name)}")
+        raise ArchiveError(f"the archive must not contain encrypted files, got {shortened(name)}")
     parts = name.removesuffix("/").split("/")
     if {"", ".", ".."} & {*parts} or os.path.isabs(name):
         raise ArchiveError(f"the archive must contain relative names within its folder, got {shortened(name)}")
@@ -87,19 +87,21 @@ def _checked(info: zipfile.ZipInfo) -> PurePosixPath | None:
         return None
     for part in parts:
         try:
-            check_path_name(part, f"a name in the archive, {shortened(name)},")
+            check_path_name(part, f"a part of the name {shortened(name)} in the archive")
         except RecipeError as error:
             raise ArchiveError(str(error)) from None
     return PurePosixPath(name)
 
 
 def _check_distinct(found: dict[PurePosixPath, zipfile.ZipInfo]) -> None:
-    """Raise :class:`ArchiveError` if two names are equal on some systems, or a file is also a folder."""
+    """Raise :class:`ArchiveError` if two names differ only in case or Unicode form, or a file is also a folder."""
     seen: dict[str, PurePosixPath] = {}
     for path in found:
         other = seen.setdefault(_folded(path), path)
         if other is not path:
-            raise ArchiveError(f"names in the archive must differ by more than case, got {other} and {path}")
+            raise ArchiveError(
+                f"names in the archive must differ by more than case and Unicode form, got {other} and {path}"
+            )
     for path in found:
         for parent in path.parents:
             if _folded(parent) in seen:

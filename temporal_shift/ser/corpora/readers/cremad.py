@@ -1,4 +1,4 @@
-"""Read CREMA-D: 91 actors, twelve sentences, six emotions, labelled as the actors intended them."""
+"""Read CREMA-D: 91 actors, twelve sentences, six emotions. The label is the emotion that an actor was asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the metadata of one of EmoBox's datasets; the audio comes from the corpus itself."""
+"""Read the metadata of a dataset of EmoBox. The audio comes from the corpus itself."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 import yaml
 
 from ... import config
-from ...utils.errors import RecipeError, raise_problems
+from ...utils.errors import RecipeError, raise_problems, shortened
 from ...utils.names import clean_label_map
 from ...utils.text_files import json_lines, read_text, unique_keys
 from ..folders import corpus_folder, sorted_entries
 from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest
 
-MAPS = ("label_map.json", "label_dict.json")  # EMOVO has the second
+MAPS = ("label_map.json", "label_dict.json")  # the second is EMOVO's
 _PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """A published fold: the rows of each part, by key."""
+    """A published fold: the rows of the parts ``train``, ``valid`` and ``test``, by key."""
 
     name: str
     parts: dict[str, dict[str, Row]]
@@ -36,21 +36,21 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     """Read ``EmoBox/data/<dataset>``: its ``label_map.json``, ``<dataset>.jsonl`` and ``fold_*/``.
 
     Paths of recordings, such as ``downloads/emodb/wav/03a01Fa.wav``, are relative to ``corpus.audio``, by default the
-    folder ``EmoBox``. The speaker is part of an utterance's key; ``emobox_speakers.yaml`` has a pattern per dataset.
+    folder ``EmoBox``. The speaker is part of an utterance's key, and ``emobox_speakers.yaml`` has the patterns of keys.
 
-    With ``folds: published``, the session of an utterance is the fold that tests it. This is an error for folds that
-    have a speaker in both train and test, or do not test every utterance.
+    With ``folds: published``, the session of an utterance is the fold that tests it.
 
     Raises:
-        RecipeError: If the folder is not a dataset with known speakers, if the published folds leak, or if lines or
-            recordings cannot be read. The message names each line.
+        RecipeError: If the folder is not a dataset with known speakers, or if lines or recordings cannot be read; the
+            message names up to 20 lines. With ``folds: published``, also if a fold has a speaker both in its test part
+            and in another part, or if an utterance is tested twice or never.
     """
     folder = corpus_folder(corpus.path)
     dataset = folder.name
     if dataset not in speaker_patterns():
         raise RecipeError(
             f"the folder must be the metadata of a dataset with speakers in its keys "
-            f"({', '.join(speaker_patterns())}), got {folder}: use a table for others"
+            f"({', '.join(speaker_patterns())}), got {folder}: use reader: table for others"
         )
     audio = (corpus.audio or folder.parent.parent).resolve()
     problems: list[str] = []
@@ -60,7 +60,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     if not rows and folds:
         rows = [row for part in folds[0].parts.values() for row in part.values()]
     if not rows and not problems:
-        problems.append(f"{folder} must contain {dataset}.jsonl or fold_1/{dataset}_test_fold_1.jsonl")
+        problems.append(f"{folder} must contain {dataset}.jsonl or fold_1/{dataset}_test_fold_1.jsonl, got neither")
     if corpus.folds == "published":
         raise_problems(problems)
         rows = _tested(rows, folds, dataset)
@@ -86,9 +86,10 @@ def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Ro
     for where, entry in json_lines(read_text(path), path, dict[str, Any], problems):
         key, wav, label = (entry.get(name) for name in ("key", "wav", "emo"))
         if not (isinstance(key, str) and isinstance(wav, str) and isinstance(label, str) and key and wav and label):
-            problems.append(f"{where}: 'key', 'wav' and 'emo' must be non-empty strings")
+            got = ", ".join(map(shortened, (key, wav, label)))
+            problems.append(f"{where}: 'key', 'wav' and 'emo' must be non-empty strings, got {got}")
         elif (said := re.match(speaker_patterns()[dataset], key, re.ASCII)) is None:
-            problems.append(f"{where}: the key {key!r} does not contain a speaker as {dataset}'s keys do")
+            problems.append(f"{where}: the key must begin with {speaker_patterns()[dataset]!r}, got {key!r}")
         else:
             rows.append(Row(key, audio / wav, label, "".join(said.groups()), where=where))
     return rows
@@ -131,8 +132,11 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
         raise RecipeError(f"{path}: {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(found, dict) or not all(isinstance(label, str) and label for label in found.values()):
-        raise RecipeError(f"{path} must contain a class for each label")
+    if not isinstance(found, dict):
+        raise RecipeError(f"{path} must be a JSON object, got {type(found).__name__}")
+    for code, label in found.items():
+        if not (isinstance(label, str) and label):
+            raise RecipeError(f"{path} must contain a class for each label, got {shortened(label)} for {code!r}")
     found = clean_label_map(found)
     capitals = {code.lower(): label for code, label in found.items()}
     for row in rows:  # EmoDB's rows have neutral, its map has Neutral

@@ -1,4 +1,4 @@
-"""Read any folder of recordings with labels and speakers in their paths."""
+"""Read any folder of recordings that have the label and the speaker in their paths."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 def read_folder(corpus: config.Corpus) -> Manifest:
-    """Read every recording below a folder, by ``corpus.pattern``, such as ``{speaker}_{label}_{name}``.
+    """Read every recording below a folder by a pattern of its path, such as ``{speaker}_{label}_{name}``.
+
+    The pattern is ``corpus.pattern``, by default ``{label}/{speaker}/{name}``.
 
     A field matches at least one character and no slash, as few as possible; text must be between two fields.
     ``{label}`` and ``{speaker}`` are required. ``{session}`` defines the folds, unless ``corpus.folds`` or
     ``corpus.groups`` ask for groups of speakers. Other fields are ignored. A field that occurs twice must match the
-    same text. The pattern does not include the extension.
+    same text. The extension may be omitted from the pattern.
 
     Raises:
-        RecipeError: If the pattern has no label or speaker, or recordings do not fit it or cannot be read.
+        RecipeError: If the pattern is not valid, or recordings do not match it or cannot be read.
     """
     root = corpus_folder(corpus.path)
     pattern = corpus.pattern or PATTERN
@@ -63,7 +65,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         found = f"(?P<{field}>[^/]+?)"
         if field in fields[:index]:
             expression += f"(?P={field})"
-        elif unique and index < len(fields) - 1:  # no backtracking, which takes minutes on long names
+        elif unique and index < len(fields) - 1:  # prevents backtracking, which can take minutes on long names
             expression += f"(?={found}{re.escape(text)})(?P={field})"
         else:
             expression += found

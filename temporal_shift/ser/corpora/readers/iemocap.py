@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...utils.errors import RecipeError, raise_problems
+from ...utils.errors import RecipeError, raise_problems, shortened
 from ..folders import corpus_folder, sorted_entries
 from ..label_maps import LabelMap, classes_of, shipped_map
 from ..manifest import Manifest, Style, Utterance
@@ -19,7 +19,7 @@ NAME = re.compile(r"Ses\d\d[FM]_(impro|script)\w+_[FM]\d+", re.ASCII)  # an utte
 LABELS = ("happy", "angry", "sad", "neutral")
 
 _EXTENSIONS = (".wav", ".flac", ".ogg")
-_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by part of the dialog's name
+_STYLES: dict[str, Style] = {"impro": "improvised", "script": "scripted"}  # by a part of the dialog's name
 
 _BY_SESSION = {  # utterances, in the order of LABELS
     "Session1": (278, 229, 194, 384),
@@ -50,7 +50,7 @@ _VOTE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of a dialog's label file."""
+    """A line of the label file of a dialog."""
 
     dialog: Path
     number: int
@@ -71,13 +71,15 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
 
     Raises:
         RecipeError: If the folder or its sessions are missing, a label line cannot be read, an utterance is labelled
-            twice, or the audio of a labelled utterance is missing, ambiguous or unreadable. The message names each
-            label file and line.
+            twice, or the audio of an utterance with a class is missing, ambiguous or unreadable. For problems of
+            lines, the message names the label file and the line.
     """
     root = corpus_folder(root)
     sessions = [path for path in sorted_entries(root) if re.fullmatch(r"Session[0-9]+", path.name)]
     if not sessions:
-        raise RecipeError(f"the corpus folder {root} has no Session1, Session2, ...: is it the IEMOCAP folder itself?")
+        raise RecipeError(
+            f"the corpus folder {root} must contain Session1, Session2, ..., got none: is it the IEMOCAP folder itself?"
+        )
     lines = {session: list(_votes(_evaluation(session))) for session in sessions}
     codes = Counter(vote["emotion"] for each in lines.values() for line in each if (vote := _VOTE.match(line.text)))
     classes, labels = classes_of(codes, shipped_map("iemocap"), label_map)
@@ -116,12 +118,12 @@ def _evaluation(session: Path) -> Path:
 def _votes(evaluation: Path) -> Iterator[_Line]:
     dialogs = sorted_entries(evaluation) if evaluation.is_dir() else []
     for dialog in dialogs:
-        if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # such as macOS's "._Ses*.txt"
+        if not re.fullmatch(r"Ses.*\.txt", dialog.name):  # skip other files, such as macOS's "._Ses*.txt"
             continue
         try:
             text = dialog.read_text(encoding="utf-8", errors="replace")  # comments can be in any encoding
         except OSError as error:
-            raise RecipeError(f"the label file {dialog} cannot be read: {error}") from None
+            raise RecipeError(f"the label file {dialog} cannot be read: {error.strerror}") from None
         for number, line in enumerate(text.split("\n"), start=1):
             if line.startswith("["):
                 yield _Line(dialog, number, line)
@@ -130,19 +132,25 @@ def _votes(evaluation: Path) -> Iterator[_Line]:
 def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     vote = _VOTE.match(line.text)
     if vote is None:
-        raise RecipeError("must be '[start - end]<tab>utterance<tab>emotion<tab>...'")
+        raise RecipeError(f"must be '[start - end]<tab>utterance<tab>emotion<tab>...', got {shortened(line.text)}")
     if vote["id"] in first:
         raise RecipeError(f"the utterance {vote['id']} already occurs in {first[vote['id']]}")
     first[vote["id"]] = line
     if float(vote["end"]) < float(vote["start"]):
-        raise RecipeError(f"the utterance {vote['id']} ends at {vote['end']} s, before it starts at {vote['start']} s")
+        raise RecipeError(
+            f"the end of the utterance {vote['id']} must be at least its start, {vote['start']} s, got {vote['end']} s"
+        )
     return vote
 
 
 def _find_audio(folder: Path, utterance: str) -> Path:
     found = [path for extension in _EXTENSIONS if (path := folder / (utterance + extension)).is_file()]
     if not found:
-        raise RecipeError(f"the utterance {utterance} is labelled but has no audio file {folder / utterance}.wav")
+        raise RecipeError(
+            f"the utterance {utterance} is labelled but has no audio file {folder / utterance}.wav (or .flac, .ogg)"
+        )
     if len(found) > 1:
-        raise RecipeError(f"the utterance {utterance} has two audio files, {found[0]} and {found[1].name}: keep one")
+        raise RecipeError(
+            f"the utterance {utterance} must have one audio file, got {found[0]} and {found[1].name}: keep one"
+        )
     return found[0]

@@ -1,4 +1,4 @@
-"""Read any corpus that a table describes: CSV as spreadsheets write it, or JSON lines."""
+"""Read a corpus that a table describes: CSV as spreadsheets write it, or JSON lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ... import config
-from ...utils.errors import RecipeError
+from ...utils.errors import RecipeError, shortened
 from ...utils.names import check_local_path, clean_name, is_missing
 from ...utils.text_files import json_lines, read_text
 from ..folders import READ
@@ -28,13 +28,15 @@ _Record = tuple[str, Mapping[str, object]]  # file and line, for messages; cells
 def read_table(corpus: config.Corpus) -> Manifest:
     """Read a table with the columns ``path``, ``label`` and ``speaker``, and optionally ``id`` and ``session``.
 
-    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Other columns are ignored, and so is
-    the case of their names. Commas, semicolons or tabs separate the cells. Paths are relative to ``corpus.audio``, by
-    default the table's folder, and need no extension. The default id is the path. Folds follow the column ``session``,
-    if there is one, unless ``corpus.folds`` or ``corpus.groups`` ask for groups of speakers.
+    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Names of
+    columns match in any case. Other columns are ignored. A table is CSV with commas, semicolons or tabs, or JSON lines.
+    Paths are relative to ``corpus.audio``, by default the table's folder, and need no extension. The default id is the
+    path without its extension. Folds follow the column ``session``, if there is one, unless ``corpus.folds`` or
+    ``corpus.groups`` ask for groups of speakers.
 
     Raises:
-        RecipeError: If a column is missing or occurs twice, or lines are invalid; the message names each line.
+        RecipeError: If the table cannot be read, a column is missing or occurs twice, or lines or recordings are
+            invalid. The message names up to 20 lines.
     """
     path = corpus.path.resolve()
     text = read_text(path, "table")
@@ -54,7 +56,7 @@ def read_table(corpus: config.Corpus) -> Manifest:
     rows = []
     for where, cells in records:
         texts = {column: _text(cells.get(given[column], "")) for column in used}
-        if unreadable := _unreadable(texts, given, corpus.label_map or {}):
+        if unreadable := _unreadable(texts, cells, given, corpus.label_map or {}):
             problems += [f"{where}: {reason}" for reason in unreadable]
             continue
         found = {column: text or "" for column, text in texts.items()}
@@ -95,7 +97,9 @@ def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[st
             elif len(cells) > len(header):
                 problems.append(f"{where}: a row must have at most {len(header)} cells, got {len(cells)}")
             elif rows := _rows_in(cells, delimiter, len(header), header.index(given["path"])):
-                problems.append(f"{where}: a quoted cell contains {rows} rows of the table: double the quotes in cells")
+                problems.append(
+                    f"{where}: a quoted cell must not contain rows of the table, got {rows}: double its quote marks"
+                )
             else:
                 yield where, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
     except csv.Error as error:
@@ -103,7 +107,7 @@ def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[st
 
 
 def _rows_in(cells: list[str], delimiter: str, columns: int, path: int) -> int:
-    """The number of rows inside the cells: an unpaired quote mark swallows the rows up to the next one."""
+    """The number of rows of the table inside quoted cells: an unpaired quote mark makes a cell of the rows after it."""
     inside = (line.split(delimiter) for cell in cells if "\n" in cell for line in cell.split("\n"))
     return sum(len(row) == columns and PurePath(row[path].strip()).suffix.lower() in READ for row in inside)
 
@@ -121,7 +125,7 @@ def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
 
 
 def _text(cell: object) -> str | None:
-    """Text, or a number as text, or a missing value as ``null``; ``None`` for other values."""
+    """A cell as text; ``"null"`` for a missing value; ``None`` for a value that is not text or a finite number."""
     if cell is None:
         return "null"
     if isinstance(cell, bool) or not isinstance(cell, str | int | float) or cell in (math.inf, -math.inf):
@@ -130,14 +134,17 @@ def _text(cell: object) -> str | None:
 
 
 def _unreadable(
-    texts: Mapping[str, str | None], given: Mapping[str, str], named: Mapping[str, str | None]
+    texts: Mapping[str, str | None],
+    cells: Mapping[str, object],
+    given: Mapping[str, str],
+    named: Mapping[str, str | None],
 ) -> list[str]:
-    """The problems of the cells of a row. Labels that the label map contains are valid."""
+    """The problems of the cells of a row. A missing value that is a label of the label map is valid."""
     reasons = []
     for column, text in texts.items():
         name = repr(given[column])
         if text is None:
-            reasons.append(f"{name} must be text or a finite number")
+            reasons.append(f"{name} must be text or a finite number, got {shortened(cells[given[column]])}")
         elif is_missing(text) and not (column == "label" and clean_name(text) in named):
             reasons.append(f"{name} is empty" if not text else f"{name} must not be a missing value, got {text!r}")
         elif column == "path":
