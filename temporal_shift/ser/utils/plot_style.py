@@ -52,7 +52,7 @@ SVG_STYLE = {
 
 
 def class_colours(labels: Sequence[str]) -> list[str]:
-    """A colour for each class. ``angry``, ``happy``, ``neutral`` and ``sad`` have the same colours in all plots."""
+    """A colour for each class. The colours of ``angry``, ``happy``, ``neutral`` and ``sad`` are fixed."""
     others = [hue for hue in CLASS_HUES if hue not in {_HUE_OF.get(label) for label in labels}]
     rest = itertools.cycle(others or CLASS_HUES)
     return [_HUE_OF.get(label) or next(rest) for label in labels]

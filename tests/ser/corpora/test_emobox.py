@@ -144,7 +144,7 @@ def test_all_problems_of_a_dataset_are_in_one_message_by_line(tmp_path):
     assert reading_error(reader="emobox", path=folder).split("\n") == [
         "5 problems:",
         f"{path}, line 2: must be a JSON object, got '{{'",
-        f"{path}, line 3: the key must begin with 'savee-([A-Z]{{2}})-', got 'savee-01'",
+        f"{path}, line 3: the key must match 'savee-([A-Z]{{2}})-', got 'savee-01'",
         f"{path}, line 6: 'key', 'wav' and 'emo' must be non-empty strings, got 'savee-DC-a09', None, None",
         f"{path}, line 5: the utterance savee-DC-a01 already occurs in {path}, line 1",
         f"{path}, line 4: there is no audio file {missing}",

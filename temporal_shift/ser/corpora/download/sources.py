@@ -1,7 +1,7 @@
 """The corpora that can be downloaded: addresses, published checksums, licences, and the settings to read them.
 
 A comment names the source of an address or a licence that is not from the page of the corpus. The checksums and sizes
-are from public repositories that quote Zenodo's records. They were not compared with the records, and the addresses were
+are from public repositories that quote Zenodo's records. They were not compared with these records. The addresses were
 not tested.
 """
 
@@ -69,7 +69,7 @@ _CREMAD = DownloadableCorpus(
     # issue 15 of CREMA-D: an author recommends this mirror if GitHub's git-lfs quota is used up
     url="https://gitlab.com/cs-cooper-lab/crema-d-mirror/-/archive/main/crema-d-mirror-main.zip?path=AudioWAV",
     page="https://github.com/CheyneyComputerScience/CREMA-D",
-    licence="Open Database License 1.0; contents under the Database Contents License 1.0",  # README of the page
+    licence="Open Database License 1.0; contents under the Database Contents License 1.0",  # README of the repository
     licence_url="https://opendatacommons.org/licenses/odbl/1-0/",
     citation="Cao, Cooper, Keutmann, Gur, Nenkova, Verma: CREMA-D. IEEE Transactions on Affective Computing 5(4), 2014",
     reader="cremad",
@@ -80,7 +80,7 @@ _NEMO = DownloadableCorpus(
     title="nEMO, emotional speech in Polish",
     url="https://github.com/amu-cai/nEMO/archive/refs/heads/main.zip",  # audeering/datasets, nemo/1.0.0/download.py
     page="https://github.com/amu-cai/nEMO",
-    licence="CC BY-NC-SA 4.0: not for commercial use",  # README of the page
+    licence="CC BY-NC-SA 4.0: not for commercial use",  # README of the repository
     licence_url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
     citation="Christop: nEMO: Dataset of Emotional Speech in Polish. 2024, arXiv:2404.06292",
     reader="table",

@@ -14,7 +14,7 @@ from ...utils.errors import RecipeError, reason_of, shortened
 from ...utils.names import check_path_name
 from .transfer import check_free_space, in_megabytes
 
-_MAX_RATIO = 20  # maximum size of the files / size of the archive; zip hardly compresses recordings
+_MAX_RATIO = 20  # maximum size of the files / size of the archive; recordings compress far less
 _SLACK = 1 << 20  # bytes added to the limit, for small archives
 _MAX_FILES = 100_000
 

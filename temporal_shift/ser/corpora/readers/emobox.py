@@ -89,7 +89,7 @@ def _rows(path: Path, dataset: str, audio: Path, problems: list[str]) -> list[Ro
             got = ", ".join(map(shortened, (key, wav, label)))
             problems.append(f"{where}: 'key', 'wav' and 'emo' must be non-empty strings, got {got}")
         elif (said := re.match(speaker_patterns()[dataset], key, re.ASCII)) is None:
-            problems.append(f"{where}: the key must begin with {speaker_patterns()[dataset]!r}, got {key!r}")
+            problems.append(f"{where}: the key must match {speaker_patterns()[dataset]!r}, got {key!r}")
         else:
             rows.append(Row(key, audio / wav, label, "".join(said.groups()), where=where))
     return rows

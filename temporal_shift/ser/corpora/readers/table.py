@@ -28,10 +28,10 @@ _Record = tuple[str, Mapping[str, object]]  # file and line, for messages; cells
 def read_table(corpus: config.Corpus) -> Manifest:
     """Read a table with the columns ``path``, ``label`` and ``speaker``, and optionally ``id`` and ``session``.
 
-    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Names of
-    columns match in any case. Other columns are ignored. A table is CSV with commas, semicolons or tabs, or JSON lines.
-    Paths are relative to ``corpus.audio``, by default the table's folder, and need no extension. The default id is the
-    path without its extension. Folds follow the column ``session``, if there is one, unless ``corpus.folds`` or
+    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Names of columns
+    match in any case. Other columns are ignored. A table is CSV with commas, semicolons or tabs, or JSON lines. Paths
+    are relative to ``corpus.audio``, by default the table's folder, and need no extension. The default id is the path
+    without its extension. Folds follow the column ``session``, if there is one, unless ``corpus.folds`` or
     ``corpus.groups`` ask for groups of speakers.
 
     Raises:
