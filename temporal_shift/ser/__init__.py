@@ -1,7 +1,7 @@
 """Speech emotion recognition with pre-trained encoders. Requires the extra ``ser``.
 
-``from temporal_shift.ser import SpeechClassifier`` registers this package's models with Hugging Face's ``Auto`` classes
-and its ``pipeline``. Importing ``temporal_shift.ser`` alone does not, to keep the command line fast.
+``from temporal_shift.ser import SpeechClassifier`` registers the class with Hugging Face's ``Auto`` classes and
+``pipeline``. ``import temporal_shift.ser`` does not register it, to keep the command line fast.
 """
 
 from typing import TYPE_CHECKING

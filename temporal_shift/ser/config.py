@@ -1,4 +1,4 @@
-"""The settings of an experiment: every key of its YAML file, with the paper's values as defaults.
+"""The settings of an experiment: the keys of its YAML file, their defaults and their validation.
 
 ``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -32,16 +32,18 @@ _MAX_SEED = 2**32 - 1  # NumPy accepts no larger seed
 
 
 class Section(BaseModel):
-    """A section of an experiment's YAML file."""
+    """A section of an experiment's YAML file, or of a saved model's ``config.json``."""
 
-    # misspelt keys and infinite numbers are errors
+    # unknown keys, infinite numbers and NaN are errors
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _reject_booleans_as_numbers(cls, found: Any, field: ValidationInfo) -> Any:
         kind = cls.model_fields[field.field_name or ""].annotation
-        if isinstance(found, bool) and {int, float} & {kind, *get_args(kind)}:
+        kinds = {kind, *get_args(kind)}
+        is_plain = not any(get_origin(each) is Literal for each in kinds)  # other fields have their own validators
+        if isinstance(found, bool) and {int, float} & kinds and is_plain:
             raise ValueError(f"must be a number, got {str(found).lower()}")
         return found
 
@@ -50,8 +52,10 @@ Column = Literal["path", "label", "speaker", "id", "session"]
 
 
 def check_channel(channel: Any) -> Channel:
-    """Return ``"mean"`` or the number of a channel, counted from 0, which may be given as text.
+    """Return ``"mean"`` or the number of a channel, counted from 0.
 
+    Args:
+        channel: ``"mean"``, or an integer of at least 0, also as text of up to four digits.
     Raises:
         ValueError: If ``channel`` is something else.
     """
@@ -59,7 +63,7 @@ def check_channel(channel: Any) -> Channel:
         return "mean"
     number = int(channel) if isinstance(channel, str) and re.fullmatch("[0-9]{1,4}", channel) else channel
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ValueError(f"channel must be mean or a number, counted from 0, got {channel!r}")
+        raise ValueError(f"channel must be mean or an integer, counted from 0, got {channel!r}")
     return number
 
 
@@ -88,12 +92,13 @@ class Corpus(Section):
     labels: tuple[Name, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Classes in the order of the model's outputs, for `manifest` only. Default: all labels, sorted.",
+        description="Labels of a manifest, in the order of the model's outputs; for `manifest` only. With `label_map`, "
+        "the outputs have the order of its classes. Default: all labels, sorted.",
     )
     label_map: dict[str, str | None] | None = Field(
         default=None,
-        description="Class of each label; `null` leaves the label's utterances out. Default: the corpus's own map; "
-        "without one, each label is a class.",
+        description="Class of each label; `null` leaves the label's utterances out. Default: the corpus's own map, or, "
+        "if the corpus has no map, each label is a class.",
     )
     columns: dict[Column, str] | None = Field(
         default=None,
@@ -102,19 +107,20 @@ class Corpus(Section):
     )
     pattern: str | None = Field(
         default=None,
-        description="Where the paths of a folder have the label and the speaker, such as `{speaker}_{label}_{take}`. "
-        "Default: `{label}/{speaker}/{name}`.",
+        description="Pattern of the paths in a folder, with fields for the label and the speaker, such as "
+        "`{speaker}_{label}_{take}`. Default: `{label}/{speaker}/{name}`.",
     )
     groups: int | None = Field(
         default=None,
         ge=2,
-        description="Number of speaker groups, which are the folds of a corpus without sessions. Default: 5, or one "
-        "per speaker if there are fewer.",
+        description="Number of speaker groups, which replace the sessions. Default: the corpus's sessions; without "
+        "sessions, 5 groups, or one group per speaker if there are fewer speakers.",
     )
     folds: Literal["speakers", "published"] | None = Field(
         default=None,
         description="Folds of a table, a folder or an EmoBox dataset: `speakers` forms speaker groups, `published` "
-        "uses EmoBox's folds. Default: the sessions, if the corpus has them, else speaker groups.",
+        "uses EmoBox's folds, or the sessions of the table or folder. Default: the sessions of the table or folder; "
+        "without sessions, speaker groups.",
     )
     audio: LocalPath | None = Field(
         default=None,
@@ -122,7 +128,7 @@ class Corpus(Section):
         "the clone of EmoBox.",
     )
     channel: Channel = Field(
-        default="mean", description="Channel of each recording: their mean, or a number, counted from 0."
+        default="mean", description="Channel that is read: the mean of all channels, or a number, counted from 0."
     )
     note: str = Field(
         default="",
@@ -170,8 +176,8 @@ class Corpus(Section):
     def _check_options_of_reader(self) -> Corpus:
         for option, readers in CORPUS_OPTIONS.items():
             if getattr(self, option) is not None and self.reader not in readers:
-                named = ", ".join(reader for reader in readers if reader != "auto")
-                raise ValueError(f"reader must be one of {named} if {option} is set, got {self.reader}")
+                expected = readers[0] if len(readers) == 1 else f"one of {', '.join(readers)}"
+                raise ValueError(f"reader must be {expected} if {option} is set, got {self.reader}")
         if self.groups is not None and self.folds == "published":
             raise ValueError(f"groups and folds: published are mutually exclusive, got groups={self.groups}")
         return self
@@ -193,9 +199,9 @@ class Corpus(Section):
 def _layer(found: Any) -> Any:
     if isinstance(found, str) and found.removeprefix("-").isdecimal():
         found = int(found)
-    if found not in ("last", "weighted") and not isinstance(found, int):
+    if found not in ("last", "weighted") and type(found) is not int:
         raise ValueError(f"must be last, weighted or an integer, got {shortened(found)}")
-    return "last" if found == -1 else found  # equal features share a cache
+    return "last" if found == -1 else found  # both have the same features, so they share a cache
 
 
 Layer = Annotated[int | Literal["last", "weighted"], BeforeValidator(_layer)]
@@ -217,12 +223,13 @@ class Backbone(Section):
     )
     layer: Layer = Field(
         default="last",
-        description="`last`: the encoder's output. An integer: that hidden state; 0 is the input of the first layer, "
-        "negative values count from the end. `weighted`: a learned sum of all hidden states, as in SUPERB.",
+        description="`last`: the encoder's output. An integer: the hidden state with this index; 0 is the input of the "
+        "first layer, negative values count from the end. `weighted`: the sum of all hidden states with learned "
+        "weights, as in SUPERB.",
     )
     normalize: bool = Field(
         default=False,
-        description="Scale each clip to zero mean and unit variance. The paper's code feeds the raw waveform.",
+        description="Normalise each clip to zero mean and unit variance. The paper's code does not normalise.",
     )
 
 
@@ -281,8 +288,8 @@ class Blocks(Section):
     """The blocks of a classifier, with or without a shift."""
 
     blocks: Literal["conv", "lstm", "transformer", "linear"] = Field(
-        description="Layers between the frames and the mean over time: two ConvNeXt-like blocks, one bidirectional "
-        "LSTM, two Transformer layers, or none (`linear`)."
+        description="Layers between the frames and the pooling: two ConvNeXt-like blocks, one bidirectional LSTM, two "
+        "Transformer layers, or none (`linear`)."
     )
     shift: Shift | None = Field(
         default=None, description="The temporal shift. Default: no shift. `linear` supports none."
@@ -312,13 +319,13 @@ Baselines: TypeAlias = Annotated[tuple[PathName, ...], BeforeValidator(_as_list)
 
 
 class Model(Blocks):
-    """A model of the experiment. ``models`` is a list of them."""
+    """One model of the experiment. ``models`` is a list of models."""
 
-    name: PathName = Field(description="Name in the reports, and of the folder of the model's results.")
+    name: PathName = Field(description="Name in the reports, and of the folder of the model's runs.")
     baseline: Baselines = Field(
         default=(),
-        description="Names of the models to compare this one with, on the same utterances, folds and seeds. One name "
-        "needs no list.",
+        description="Names of the models to compare this model with, on the same utterances, folds and seeds. A single "
+        "name needs no list.",
     )
     learning_rate: PositiveFloat | None = Field(
         default=None, description="Peak learning rate of this model. Default: `training.learning_rate`."
@@ -338,12 +345,23 @@ class SpecAugment(Section):
     Time masks are filled with a learned vector, channel masks with 0. Masks are drawn as in Hugging Face's Wav2Vec2.
     """
 
-    time_prob: float = Field(default=0.08, ge=0, le=1, description="Approximate share of frames that are masked.")
+    time_prob: float = Field(
+        default=0.08, ge=0, le=1, description="Approximate share of frames that are masked. 0: no time masks."
+    )
     time_length: int = Field(default=15, ge=1, le=100_000, description="Length of a time mask in frames.")
-    time_min_masks: int = Field(default=2, ge=0, le=100_000, description="Minimum number of time masks per clip.")
-    feature_prob: float = Field(default=0.05, ge=0, le=1, description="Approximate share of channels that are masked.")
+    time_min_masks: int = Field(
+        default=2, ge=0, le=100_000, description="Minimum number of time masks per clip, if they fit into the clip."
+    )
+    feature_prob: float = Field(
+        default=0.05, ge=0, le=1, description="Approximate share of channels that are masked. 0: no channel masks."
+    )
     feature_length: int = Field(default=64, ge=1, le=100_000, description="Width of a channel mask in channels.")
-    feature_min_masks: int = Field(default=1, ge=0, le=100_000, description="Minimum number of channel masks per clip.")
+    feature_min_masks: int = Field(
+        default=1,
+        ge=0,
+        le=100_000,
+        description="Minimum number of channel masks per clip, if there are enough channels.",
+    )
 
 
 class Protocol(Section):
@@ -351,22 +369,27 @@ class Protocol(Section):
 
     kind: Literal["heldout", "paper", "last", "speaker"] = Field(
         default="heldout",
-        description="`heldout`: test on one session, choose the epoch on the next one, train on the others. `speaker`: "
-        "test on one speaker, choose the epoch on the other speakers of the session. `last`: test on one session after "
-        "the last epoch. `paper`: report the best epoch on the test session, which is optimistic. In a "
-        "corpus without sessions, speaker groups take their place.",
+        description="`heldout`: test on one session, choose the epoch on the next session, train on the others. "
+        "`speaker`: test on one speaker, choose the epoch on the other speakers of the session, or on the next session "
+        "if there are none. `last`: test on one session after the last epoch. `paper`: report the best epoch on the "
+        "test session, which is optimistic. Speaker groups replace the sessions in a corpus without sessions.",
     )
 
 
 class Training(Section):
-    """The optimiser, AdamW, and its schedule. Defaults: the paper's for frozen features, unless stated."""
+    """The optimiser, AdamW, and its schedule.
+
+    Defaults: the paper's values for frozen features, except for ``schedule`` and ``shuffle``.
+    """
 
     epochs: int = Field(default=100, ge=1, le=1_000_000, description="Number of epochs.")
     batch_size: int = Field(
         default=32, ge=1, le=1_000_000, description="Utterances per optimiser step, over all processes of a run."
     )
     gradient_accumulation: PositiveInt = Field(
-        default=1, description="Forward passes per step; must divide `batch_size`. More passes need less memory."
+        default=1,
+        description="Forward passes per optimiser step in each process. Times the number of processes of a run, they "
+        "must divide `batch_size`. More passes need less memory.",
     )
     learning_rate: PositiveFloat = Field(default=5e-4, description="Peak learning rate.")
     weight_decay: float = Field(
@@ -374,8 +397,8 @@ class Training(Section):
     )
     schedule: Literal["cosine", "linear", "constant", "paper"] = Field(
         default="cosine",
-        description="Learning rate after the linear warm-up: decay to 0 or constant. `paper` is the rate of the "
-        "published code, and ignores `warmup_epochs`.",
+        description="Learning rate after the linear warm-up: `cosine` and `linear` decay to 0. `paper` uses the "
+        "learning rates of the published code and ignores `warmup_epochs`.",
     )
     warmup_epochs: int = Field(default=5, ge=0, le=1_000_000, description="Epochs of linear warm-up.")
     max_grad_norm: PositiveFloat = Field(default=5.0, description="Gradients are clipped to this L2 norm.")
@@ -384,16 +407,26 @@ class Training(Section):
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="Data type of the forward pass; the others are mixed precision, and `float16` requires a GPU.",
+        description="Data type of the forward pass. `bfloat16` and `float16` are mixed precision; `float16` requires a "
+        "GPU.",
     )
     seed: int = Field(
-        default=42, ge=0, le=_MAX_SEED, description="First random seed. With `seeds: 3`, runs use 42, 43 and 44."
+        default=42,
+        ge=0,
+        le=_MAX_SEED,
+        description="First random seed. With `seed: 42` and `seeds: 3`, the seeds are 42, 43 and 44.",
     )
     checkpoint_seconds: float = Field(
-        default=60, ge=0, description="Minimum time between two checkpoints in seconds. They are written at epoch ends."
+        default=60,
+        ge=0,
+        description="Minimum time between two checkpoints in seconds. Checkpoints are written at the end of an epoch.",
     )
     workers: int = Field(
-        default=0, ge=0, le=1024, description="Processes that read audio in fine-tuning. 0: the training process."
+        default=0,
+        ge=0,
+        le=1024,
+        description="Number of processes that read audio or cached frames for a run. 0: the training process reads "
+        "them.",
     )
     keep_models: bool = Field(
         default=False, description="Keep the weights of each run, for `temporal-shift ser package`."
@@ -432,7 +465,8 @@ class Experiment(Section):
         default=1,
         ge=1,
         le=1024,
-        description="Number of runs that are trained in parallel, with one thread each. 1: one run with all threads.",
+        description="Number of runs that are trained in parallel, with one thread each. 1: one run at a time, with all "
+        "threads.",
     )
 
     @model_validator(mode="after")
@@ -447,14 +481,17 @@ class Experiment(Section):
                 if model.baseline.count(baseline) > 1:
                     raise ValueError(f"baseline of {model.name!r} must name each model once, got {baseline!r} twice")
         if alike := look_alikes(names):
-            raise ValueError(f"names of models must not look alike, got {' and '.join(map(repr, alike[0]))}")
+            raise ValueError(
+                "names of models must differ by more than case, white space or leading zeros, got "
+                f"{' and '.join(map(repr, alike[0]))}"
+            )
         if (last := self.training.seed + self.seeds - 1) > _MAX_SEED:
             raise ValueError(f"training.seed + seeds - 1 must be at most {_MAX_SEED}, got {last}")
         return self
 
 
 def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = None) -> Experiment:
-    """Read and validate an experiment, a YAML file.
+    """Read and validate the YAML file of an experiment.
 
     Args:
         path: The file. Relative paths in it start from its folder.

@@ -27,7 +27,7 @@ class CacheEntry:
 
     @property
     def backbone(self) -> str:
-        """Hub name and revision, or a folder's model type and the hash of its weights."""
+        """The encoder's hub name and commit; for a local folder, its model type and the hash of its weights."""
         identity = self.inputs["backbone"]
         if "name" in identity:
             return f"{identity['name']} @ {str(identity['revision'])[:12]}"
@@ -40,7 +40,7 @@ class CacheEntry:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the complete cache, existing or not."""
+        """The paths of the frames files of the complete cache, whether they exist or not."""
         return [shard_path(self.folder, number) for number in range(shard_count(self.utterances))]
 
     @property
@@ -48,7 +48,7 @@ class CacheEntry:
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
     def broken(self) -> list[Path]:
-        """The files that are missing, truncated or do not match their checksums."""
+        """The frames files that are missing, truncated or do not match their checksums."""
         intact = [path for path in self.files if verified_shape(path) is not None]
         return [path for path in self.files if path not in intact]
 
@@ -74,12 +74,12 @@ def find(root: Path, name: str) -> CacheEntry:
     found = [entry for entry in entries(root) if entry.name.startswith(name)]
     if len(found) != 1:
         known = ", ".join(entry.name for entry in found or entries(root)) or "none"
-        raise RecipeError(f"the name must be the start of one cache's name in {root} ({known}), got {name!r}")
+        raise RecipeError(f"the name must be the start of exactly one cache's name in {root} ({known}), got {name!r}")
     return found[0]
 
 
 def caches_table(root: Path) -> Table:
-    """A row for each cache."""
+    """A table of the caches in ``root``, with one row for each cache."""
     rows = []
     for entry in entries(root):
         features = entry.inputs["features"]

@@ -34,11 +34,11 @@ _SIZES = (
     *("d_model", "encoder_ffn_dim", "encoder_layers", "encoder_attention_heads", "num_mel_bins"),
     *("max_source_positions", "max_position_embeddings"),
 )
-_CHOICES = {  # for SEW-D; transformers does not check it, and other values disable part of the attention
+_CHOICES = {  # for SEW-D; transformers does not check the values, and other values disable part of the attention
     "pos_att_type": ("c2p", "p2c"),
     "norm_rel_ebd": ("layer_norm", "none"),
 }
-_MAX_SIZE = 1_000_000  # transformers allocates some vectors even without weights
+_MAX_SIZE = 1_000_000  # bounds the vectors that transformers allocates even if no weights are loaded
 _MAX_EPS = 0.01  # epsilon of layer norms; published encoders have 1e-5 or 1e-7
 _MAX_REASON = 200  # characters of a library's message
 _MAX_RATE = 200  # frames per second: the cost of attention is quadratic. Published encoders have 50.
@@ -71,12 +71,12 @@ def encoder_config(settings: Mapping[str, Any], name: str) -> Any:
 
 
 def encoder_class(config: PreTrainedConfig) -> Any:
-    """The class of the encoder; Whisper's has no decoder."""
+    """The class of the encoder. For Whisper, this is the encoder without the decoder."""
     return WhisperEncoder if config.model_type == "whisper" else MODEL_MAPPING[type(config)]
 
 
 def frame_count(config: Any, samples: int) -> int:
-    """Number of frames that the convolutions compute from a clip at 16 kHz; 0 if it is too short."""
+    """Number of frames that the convolutions compute from ``samples`` samples at 16 kHz; 0 for too few samples."""
     if config.model_type == "whisper":
         return min(int(config.max_source_positions), -(-samples // (2 * HOP)))
     frames = samples
@@ -86,19 +86,21 @@ def frame_count(config: Any, samples: int) -> int:
 
 
 def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples: int, name: str) -> None:
-    """Check, before loading the weights, that loading them and encoding a clip take bounded time and memory.
+    """Check, before the encoder is built, that building it and encoding a clip take bounded time and memory.
 
     Args:
+        config: The result of :func:`encoder_config`.
+        weights: The weights by name.
         samples: Length of the clip in samples at 16 kHz.
         name: The model, for messages.
     Raises:
-        RecipeError: If the configuration describes far more layers or parameters than there are weights, or too
-            many frames.
+        RecipeError: If the configuration describes more layers than there are weights, more than twice their
+            parameters, or more than 200 frames per second, or is invalid.
     """
     limit = len(weights)  # every layer has weights
     for key in ("encoder_layers", "num_hidden_layers", "num_adapter_layers"):
         if (found := getattr(config, key, 0)) > limit:
-            raise RecipeError(f"{key} of {name} must be at most {limit}, the number of its weights, got {found}")
+            raise RecipeError(f"{key} of {name} must be at most {limit}, the number of weight tensors, got {found}")
     frames, limit = frame_count(config, samples), max(1, _MAX_RATE * samples // SAMPLE_RATE)
     if frames > limit:
         raise RecipeError(
@@ -111,11 +113,14 @@ def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples:
         raise RecipeError(f"the configuration of {name} is invalid: {reason_of(error)}") from None
     stored = sum(weight.numel() for weight in weights.values())
     if described > 2 * stored:  # check_all_loaded reports smaller gaps
-        raise RecipeError(f"the configuration of {name} describes {described} parameters, but it has {stored}")
+        raise RecipeError(
+            f"the configuration of {name} must describe at most {2 * stored} parameters, twice the number in the "
+            f"weights, got {described}"
+        )
 
 
 def _check_sizes(config: PreTrainedConfig) -> None:
-    """Raise unless sizes are positive and bounded: with -1 layers, transformers builds an encoder without layers."""
+    """Raise unless sizes, choices and epsilons are valid. With -1 layers, transformers would build an empty encoder."""
     for key in _SIZES:
         found = getattr(config, key, None)
         if found is None or ("adapter" in key and not getattr(config, "add_adapter", False)):
@@ -123,7 +128,8 @@ def _check_sizes(config: PreTrainedConfig) -> None:
         sizes = found if isinstance(found, (list, tuple)) else [found]
         if not sizes or not all(type(size) is int and 1 <= size <= _MAX_SIZE for size in sizes):
             own = config.attribute_map.get(key, key)  # Whisper's num_hidden_layers is encoder_layers
-            raise ValueError(f"{own} must be in [1, {_MAX_SIZE}], got {found}")
+            kind = "a list of integers" if isinstance(found, (list, tuple)) else "an integer"
+            raise ValueError(f"{own} must be {kind} in [1, {_MAX_SIZE}], got {found!r}")
     for key, choices in _CHOICES.items():
         if (found := getattr(config, key, None)) is None:
             continue
@@ -131,4 +137,4 @@ def _check_sizes(config: PreTrainedConfig) -> None:
             raise ValueError(f"{key} must be {' or '.join(choices)}, got {found!r}")
     for key, found in config.to_dict().items():
         if key.endswith("eps") and not 0 <= found <= _MAX_EPS:
-            raise ValueError(f"{key} must be in [0, {_MAX_EPS}], got {found}")
+            raise ValueError(f"{key} must be a number in [0, {_MAX_EPS}], got {found!r}")

@@ -1,8 +1,9 @@
 """The feature cache: the frozen encoder runs once per utterance, and training reads the frames from disk.
 
-A cache is a folder named after the SHA-256 of everything that determines its features. ``key.json`` contains these
-inputs, each of ``frames-00000.npy``, ``frames-00001.npy``, ... the frames of 64 utterances. Each has a checksum in
-``frames-00000.sha256`` and so on, in the format of ``sha256sum``. A file without the right checksum is encoded again.
+A cache is a folder. Its name is the first 16 hexadecimal digits of the SHA-256 of everything that determines the
+features, and its ``key.json`` contains these inputs. Each of the files ``frames-00000.npy``, ``frames-00001.npy``, ...
+contains the frames of 64 utterances; the last file can contain fewer. ``frames-00000.sha256`` and so on contain the
+checksums, in the format of ``sha256sum``. A file that does not match its checksum is encoded again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # Part of the key. Increase it if the features of equal inputs change.
 _FORMAT = 3
 _SHARD = 64  # utterances per file
-_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass: 4 clips of 7.5 s
+_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass of several clips: 4 clips of 7.5 s
 
 Shape = tuple[int, ...]
 OnProgress = Callable[[int, int], None]
@@ -42,10 +43,10 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class FeatureCache:
-    """The frames of a manifest's utterances, in its order, in the files of ``folder``.
+    """The frames of a manifest's utterances, in the order of the manifest.
 
-    Each access opens and closes one file, because a large corpus has more files than a process can keep open. Files are
-    not memory-mapped: reading a truncated map would kill the process.
+    Each access opens and closes one file, because a large corpus can have more files than a process can keep open.
+    Files are not memory-mapped: reading a truncated map would kill the process.
 
     Attributes:
         folder: The cache's folder.
@@ -60,7 +61,12 @@ class FeatureCache:
 
     @classmethod
     def open(cls, folder: Path, key: str) -> FeatureCache:
-        """Open all files of a folder, which must exist; checksums are not verified."""
+        """Open the cache in ``folder`` by reading the headers of its frames files. Checksums are not verified.
+
+        Raises:
+            ValueError: If a frames file is not in the cache's format.
+            IndexError: If there is no frames file.
+        """
         count = len(list(folder.glob("frames-*.npy")))
         headers = tuple(_read_header(shard_path(folder, number)) for number in range(count))
         return cls(folder, key, headers[0].shape[1:], headers)
@@ -69,10 +75,11 @@ class FeatureCache:
         return sum(header.shape[0] for header in self._shards)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        """The frames of one utterance.
+        """The frames of one utterance, float32, with the shape ``shape``.
 
         Raises:
-            RecipeError: If the file has changed since the cache was opened.
+            IndexError: If ``index`` is not in ``[0, len(self) - 1]``.
+            RecipeError: If the file cannot be read, or its size has changed since the cache was opened.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in [0, {len(self) - 1}], got {index}")
@@ -80,8 +87,11 @@ class FeatureCache:
         count = math.prod(self.shape)
         try:
             with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size != header.bytes:
-                    raise RecipeError(f"the cached features {path} have changed: run the same command again")
+                if (size := os.fstat(file.fileno()).st_size) != header.bytes:
+                    raise RecipeError(
+                        f"the cached features {path} have changed: the file must have {header.bytes} bytes, got "
+                        f"{size}; run the same command again"
+                    )
                 file.seek(header.start + index % _SHARD * count * header.dtype.itemsize)
                 frames = np.fromfile(file, dtype=header.dtype, count=count)
         except OSError as error:
@@ -102,18 +112,24 @@ def cached_features(
 ) -> FeatureCache:
     """Open the cache of these features below ``root``, and encode the utterances that it lacks.
 
-    The folder's name is a hash of everything that determines the features, so different features never share a folder,
-    and a cache is found again after the corpus, the encoder or the cache has moved. Every file's checksum is verified.
-    Encoding can be interrupted at any time, and two processes can run at once: files appear whole or not at all, and
-    the next run encodes the missing ones. Memory holds the clips of one forward pass.
+    The folder's name is a hash of everything that determines the features, so each set of features has its own folder,
+    and a cache is found again after the corpus, the encoder or the cache has moved. The checksums of all files are
+    verified. Encoding can be interrupted at any time, and two processes can run at once: files are written atomically,
+    and the next run encodes the missing files. Memory holds the clips of one forward pass.
 
     Args:
+        manifest: The utterances.
+        backbone: The settings of the encoder.
+        features: The settings of the frames.
+        root: The folder of all caches.
         on_progress: Called with the number of utterances done and their total, at the start and after each forward
-            pass; not called if nothing is missing.
-        world: The processes that share the work: rank r of n encodes every n-th missing shard.
+            pass; not called if nothing is missing. Default: ``None``.
+        world: The processes that share the work: rank r of n encodes every n-th missing file. Default: this process
+            alone.
         identity, audio_is_verified: As for :func:`feature_inputs`.
     Raises:
-        RecipeError: If the encoder or an audio file cannot be read, or features are not finite.
+        RecipeError: If the encoder or an audio file cannot be read, an audio file does not match the manifest, the
+            encoder cannot encode such clips, or features are not finite.
     """
     from .pretrained import backbone_identity, load_backbone  # transformers takes seconds to import
 
@@ -152,18 +168,24 @@ def feature_inputs(
     """Everything that determines the features, as JSON-serialisable data.
 
     Args:
-        identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`, if the caller has it.
+        manifest: The utterances.
+        backbone: The settings of the encoder.
+        features: The settings of the frames.
+        identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed.
         audio_is_verified: Whether the manifest's hashes were just computed from the audio files. By default the files
             are hashed and compared with the manifest.
+    Raises:
+        RecipeError: If the encoder or an audio file cannot be read, or an audio file does not match the manifest.
     """
     from .pretrained import backbone_identity
 
     return {
-        **({} if manifest.channel == "mean" else {"channel": manifest.channel}),  # caches of the mean stay valid
+        # the mean has no key, so that caches of earlier versions stay valid
+        **({} if manifest.channel == "mean" else {"channel": manifest.channel}),
         "format": _FORMAT,
         "backbone": identity or backbone_identity(backbone),
         "features": features.model_dump(),
-        # hashes of the content, not dates or sizes; 12 h of audio take seconds
+        # hashes of the content, not dates or sizes; hashing 12 h of audio takes seconds
         "utterances": [
             [utterance.id, utterance.sha256 if audio_is_verified else audio_sha256(utterance)]
             for utterance in manifest.utterances
@@ -177,12 +199,12 @@ def key_of(inputs: dict[str, Any]) -> str:
 
 
 def missing_utterances(manifest: Manifest, folder: Path) -> int:
-    """The number of utterances without a file in a cache's folder. Checksums are not verified."""
+    """The number of utterances without a frames file in a cache's folder. Checksums are not verified."""
     return sum(len(shard.utterances) for shard in _shards(manifest, folder) if not shard.path.is_file())
 
 
 def shard_count(utterances: int) -> int:
-    """The number of files in a complete cache."""
+    """The number of frames files in a complete cache."""
     return -(-utterances // _SHARD)
 
 
@@ -191,7 +213,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def verified_shape(path: Path) -> tuple[Shape, str] | None:
-    """Shape and dtype of a file of frames; ``None`` if it is missing, truncated or does not match its checksum."""
+    """Shape and dtype of a frames file; ``None`` if it is missing, truncated or does not match its checksum."""
     try:
         digest, name = _sum_path(path).read_text(encoding="ascii").split()
         if name != path.name or digest != file_sha256(path):
@@ -204,11 +226,11 @@ def verified_shape(path: Path) -> tuple[Shape, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The header of a file of frames."""
+    """The header of a frames file."""
 
     shape: Shape
     dtype: np.dtype[np.floating]
-    start: int  # of the frames in the file
+    start: int  # position of the first frame in the file, in bytes
 
     @property
     def bytes(self) -> int:
@@ -217,14 +239,16 @@ class _Header:
 
 
 def _read_header(path: Path) -> _Header:
-    """Read the header of a ``.npy`` file; raises :class:`ValueError` if it does not describe the file."""
+    """Read the header of a ``.npy`` file; raises :class:`ValueError` for another format or size."""
     with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("not a file of the cache")
+        if (version := np.lib.format.read_magic(file)) != (1, 0):
+            raise ValueError(f"the version of {path} must be (1, 0), got {version}")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
         header = _Header(shape, dtype, file.tell())
-        if fortran_order or dtype.kind != "f" or os.fstat(file.fileno()).st_size != header.bytes:
-            raise ValueError("not a file of the cache")
+        if fortran_order or dtype.kind != "f":
+            raise ValueError(f"{path} must contain floating-point numbers in C order, got {dtype}")
+        if (size := os.fstat(file.fileno()).st_size) != header.bytes:
+            raise ValueError(f"{path} must have {header.bytes} bytes, got {size}")
     return header
 
 
@@ -281,7 +305,11 @@ def _encode(
 
 
 def batch_size(clip_seconds: float) -> int:
-    """Return a power of two: it divides a shard, so the bytes of a shard depend on its own utterances only."""
+    """The number of clips in a forward pass, at most 16.
+
+    It is a power of two, which divides the 64 utterances of a file, so that each file depends on its own utterances
+    only.
+    """
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)
 
@@ -293,11 +321,14 @@ def _encode_batch(
     for utterance in batch:
         audio_sha256(utterance)  # the file may have changed since the key was computed
     frames = encoder.encode(clips).to(getattr(torch, features.dtype))
-    if frames.shape != (len(batch), *encoder.shape):  # as in the header of the file
+    if frames.shape != (len(batch), *encoder.shape):  # the header of the file states this shape
         raise RecipeError(
             f"the frames of {batch[0].id} must have the shape {encoder.shape}, got {tuple(frames.shape[1:])}"
         )
     for utterance, finite in zip(batch, frames.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
         if not finite:
-            raise RecipeError(f"the features of {utterance.id} ({utterance.path}) are not finite in {features.dtype}")
+            raise RecipeError(
+                f"the features of {utterance.id} ({utterance.path}) must be finite in {features.dtype}, got NaN or "
+                "infinity"
+            )
     return frames.numpy()

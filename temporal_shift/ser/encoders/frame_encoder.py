@@ -1,4 +1,4 @@
-"""A Hugging Face encoder that returns the frames of one layer, or of all."""
+"""A Hugging Face encoder that returns the frames of one layer, or of all layers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 class FrameEncoder(nn.Module):
-    """An encoder that returns the frames of one of its layers, or of all.
+    """An encoder that returns the frames of one of its layers, or of all layers.
 
     Args:
         model: A Hugging Face encoder.
         layer: ``"last"`` for the model's output; an index of its hidden states, 0 for the input of the first layer;
-            ``"weighted"`` for all of them, stacked.
-        average: Number of neighbouring frames that are averaged into one.
+            ``"weighted"`` for all hidden states, stacked.
+        average: Number of neighbouring frames that are averaged into one; the last group can be smaller.
     Shape:
         The encoder's input to ``(B, frames, D)``, or ``(B, layers, frames, D)`` for ``"weighted"``.
     """
@@ -31,27 +31,25 @@ class FrameEncoder(nn.Module):
         self.choose(layer)
 
     def choose(self, layer: int | str) -> None:
-        """Set the layer."""
+        """Set the layer. For an index or ``"weighted"``, also turn off layer drop."""
         self.layer = layer
         if layer != "last":
             self.model.config.layerdrop = 0.0  # a dropped layer would shift the index of later layers
             with suppress(ImportError):  # older versions of transformers have no hooks
                 from transformers.utils.output_capturing import maybe_install_capturing_hooks
 
-                maybe_install_capturing_hooks(
-                    self.model
-                )  # else the first call installs them, which torch.compile cannot trace
+                # else the first call installs the hooks, which torch.compile cannot trace
+                maybe_install_capturing_hooks(self.model)
 
     def forward(self, inputs: Tensor, **asked: Any) -> Any:
-        """The frames; with ``output_hidden_states`` or ``output_attentions`` also the encoder's own output."""
+        """The frames; with arguments such as ``output_attentions``, a pair of the frames and the encoder's output."""
         states = True if self.layer != "last" else asked.get("output_hidden_states", False)
         output = self.model(inputs, **{**asked, "output_hidden_states": states})
         return (self.frames_of(output), output) if asked else self.frames_of(output)
 
     def frames_of(self, output: Any) -> Tensor:
-        """The frames in the model's output, which has its hidden states unless the layer is ``"last"``."""
-        # not the last hidden state, which lacks the final layer norm in pre-norm models
-        frames: Tensor = output.last_hidden_state
+        """The frames from the model's output. Except for ``"last"``, the output must contain the hidden states."""
+        frames: Tensor = output.last_hidden_state  # hidden_states[-1] lacks the final layer norm in pre-norm models
         if self.layer == "weighted":
             frames = torch.stack([*output.hidden_states[:-1], frames], dim=1)
         elif self.layer != "last":
@@ -62,12 +60,15 @@ class FrameEncoder(nn.Module):
         return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
     def learn(self) -> None:
-        """Make all parameters trainable except the input convolutions, as in the paper."""
+        """Make all parameters trainable, except for the mask vector, Whisper's positions and the input convolutions.
+
+        The paper also freezes the convolutions.
+        """
         self.requires_grad_(True)
         freeze = getattr(getattr(self.model, "feature_extractor", None), "_freeze_parameters", None)
-        if freeze is not None:  # wav2vec 2.0 and similar: also skips the backward pass
+        if freeze is not None:  # in wav2vec 2.0 and similar encoders, this also skips the backward pass
             freeze()
-        # the last three are Whisper's
+        # the last three names are Whisper's
         self._freeze("masked_spec_embed", "feature_extractor", "conv1", "conv2", "embed_positions")
 
     def freeze_constants(self) -> None:

@@ -23,11 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..utils.errors import RecipeError, reason_of
+from ..utils.errors import RecipeError, reason_of, shortened
 from ..utils.hugging_face import quiet_loading
 from ..utils.text_files import unique_keys
+from ..utils.wording import listed
 
-_WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # no path: in the model's folder
+_WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # a name without a folder
 _MAX_JSON = 16 << 20  # bytes; old preprocessor_config.json files of Whisper have 200 kB
 
 
@@ -38,9 +39,10 @@ class ModelFiles:
     Args:
         name: A folder, or a name on the hub.
         revision: A commit, a tag or a branch on the hub. Default: ``main``.
-        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
-        kind: What the model is, for messages.
-        options: Further arguments of ``hf_hub_download``: ``token``, ``cache_dir``, ``subfolder`` and others.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read. Default: ``True``.
+        kind: What the model is, for messages. Default: ``"backbone"``.
+        options: Further arguments of ``hf_hub_download``: ``token``, ``cache_dir``, ``subfolder`` and others. Default:
+            none.
     """
 
     name: str
@@ -56,24 +58,30 @@ class ModelFiles:
         return folder / (self.options.get("subfolder") or "") if folder.is_dir() else None
 
     def find(self, filename: str) -> Path | None:
-        """The path of a file, downloaded if necessary; ``None`` if the model does not have it."""
+        """The path of a file, downloaded if necessary; ``None`` if the model does not have it.
+
+        Without downloads, it is also ``None`` if the file is not in the hub's cache.
+
+        Raises:
+            OSError: If a request to the hub fails.
+        """
         if self.folder is not None:
             path = self.folder / filename
             return path if path.is_file() else None
         try:
             return self._on_hub(filename)
         except LocalEntryNotFoundError:
-            if self.allow_download and not huggingface_hub.constants.HF_HUB_OFFLINE:
+            if self._can_download:
                 raise
             return None
         except EntryNotFoundError:
             return None
 
     def config(self) -> Path:
-        """The path of ``config.json``, which every model has.
+        """The path of ``config.json``, downloaded if necessary.
 
         Raises:
-            RecipeError: If it does not exist, or cannot be downloaded.
+            RecipeError: If the file does not exist or cannot be downloaded.
         """
         if self.folder is not None:
             if (path := self.find("config.json")) is None:
@@ -89,33 +97,43 @@ class ModelFiles:
         return self if self.folder is not None else replace(self, revision=str(commit))
 
     def json(self, filename: str) -> dict[str, Any] | None:
-        """The content of a JSON file; ``None`` if the model does not have it.
+        """The content of a JSON file; ``None`` if :meth:`find` does not find it.
 
         Raises:
-            RecipeError: If it is not a JSON object of at most 16 MiB.
+            RecipeError: If the file cannot be read or is not a JSON object of at most 16 MiB with unique keys, or if
+                ``config.json`` is missing.
+            OSError: If a request to the hub fails.
         """
         path = self.config() if filename == "config.json" else self.find(filename)
         if path is None:
             return None
         try:
-            if path.stat().st_size > _MAX_JSON:
-                raise ValueError(f"more than {_MAX_JSON >> 20} MiB")
+            if (size := path.stat().st_size) > _MAX_JSON:
+                raise ValueError(f"it must have at most {_MAX_JSON >> 20} MiB, got {size / (1 << 20):.1f} MiB")
             found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
             if not isinstance(found, dict):
-                raise ValueError("not a JSON object")
+                raise ValueError(f"it must be a JSON object, got {type(found).__name__}")
         except (OSError, ValueError, RecursionError) as error:
-            raise RecipeError(f"the {filename} of the {self.kind} {self.name} is invalid: {reason_of(error)}") from None
+            raise RecipeError(
+                f"the {filename} of the {self.kind} {self.name} cannot be read: {reason_of(error)}"
+            ) from None
         return found
 
     def weight_files(self) -> list[Path]:
-        """The safetensors files.
+        """The paths of the safetensors files, downloaded if necessary.
 
         Raises:
-            RecipeError: If there are none.
+            RecipeError: If there are none, one is missing, or ``model.safetensors.index.json`` is invalid.
+            OSError: If a request to the hub fails.
         """
         if whole := self.find("model.safetensors"):
             return [whole]
         index = self.json("model.safetensors.index.json")
+        if index is None and self.folder is None and not self._can_download:
+            raise RecipeError(
+                f"the {self.kind} {self.name} has no model.safetensors in the hub's cache on this machine, and "
+                "downloads are off"
+            )
         if index is None:
             advice = "" if self.folder else "; name a revision with safetensors"
             kind = f"{self.kind} folder" if self.folder else self.kind
@@ -124,16 +142,24 @@ class ModelFiles:
             )
         shards = index.get("weight_map")
         names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
-        paths = [self.find(name) if re.fullmatch(_WEIGHT_FILE, name) else None for name in names]
-        if not paths or None in paths:
-            raise RecipeError(f"the {self.kind} {self.name} lacks weight files that model.safetensors.index.json names")
-        return [path for path in paths if path is not None]
+        if invalid := [name for name in names if not re.fullmatch(_WEIGHT_FILE, name)] if names else ["no files"]:
+            raise RecipeError(
+                f"weight_map in the model.safetensors.index.json of the {self.kind} {self.name} must name safetensors "
+                f"files in the same folder, got {shortened(invalid[0])}"
+            )
+        paths = {name: self.find(name) for name in names}
+        if missing := [name for name, path in paths.items() if path is None]:
+            raise RecipeError(
+                f"the {self.kind} {self.name} lacks {listed(missing)}, named in its model.safetensors.index.json"
+            )
+        return [path for path in paths.values() if path is not None]
 
     def weights(self) -> dict[str, Tensor]:
         """The weights by name.
 
         Raises:
-            RecipeError: If there are none, or a file is damaged or has weights that are integers.
+            RecipeError: If there is no safetensors file, a file cannot be read, or a weight is not floating point
+                (except for ``num_batches_tracked``).
         """
         found: dict[str, Tensor] = {}
         try:
@@ -148,6 +174,10 @@ class ModelFiles:
                     f"got {str(weight.dtype).removeprefix('torch.')} in {name}"
                 )
         return found
+
+    @property
+    def _can_download(self) -> bool:
+        return self.allow_download and not huggingface_hub.constants.HF_HUB_OFFLINE
 
     def _on_hub(self, filename: str) -> Path:
         revision = self.revision or "main"
@@ -179,15 +209,15 @@ class ModelFiles:
             reason = "it has no config.json"
         return (
             f"the {self.kind} {self.name} is not a local folder, and the download from the Hugging Face hub failed: "
-            f"{reason}; with a network, run `hf download {self.name} --local-dir FOLDER` and set the backbone to that "
-            "folder"
+            f"{reason}; with a network, run `hf download {self.name} --local-dir FOLDER` and set the {self.kind} to "
+            "that folder"
         )
 
 
 def checksum(weights: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of weights in half precision, so that it is the same for a model stored in half precision.
+    """The SHA-256 of the weights, converted to half precision. A model that is stored in half precision has the same.
 
-    The mask vector is excluded: it is not used, and random if a checkpoint lacks it.
+    The mask vector is excluded, because it is not used, and is random if a checkpoint lacks it.
     """
     digest = hashlib.sha256()
     for name in sorted(name for name in weights if not name.endswith("masked_spec_embed")):

@@ -1,4 +1,4 @@
-"""Compare an encoder's ``preprocessor_config.json`` with the input that it gets.
+"""Compare an encoder's ``preprocessor_config.json`` or ``processor_config.json`` with the input that it gets.
 
 A contradiction is an error. A difference that the recipe intends is a note at the start of a run.
 """
@@ -21,6 +21,7 @@ def check_encoder(files: ModelFiles, settings: dict[str, Any]) -> None:
     """Raise a :class:`RecipeError` if an encoder expects another input than it gets.
 
     Args:
+        files: The encoder's files.
         settings: The content of its ``config.json``.
     """
     given: dict[str, object] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1}
@@ -32,7 +33,10 @@ def check_encoder(files: ModelFiles, settings: dict[str, Any]) -> None:
 
 
 def check_statements(files: ModelFiles, given: Mapping[str, object]) -> None:
-    """Raise a :class:`RecipeError` if a model states another value for one of these keys."""
+    """Raise a :class:`RecipeError` if a model's preprocessor files have another value for a key of ``given``.
+
+    The files may lack keys.
+    """
     stated = _stated(files)
     for key, value in given.items():
         if stated.get(key, value) != value:
@@ -40,9 +44,10 @@ def check_statements(files: ModelFiles, given: Mapping[str, object]) -> None:
 
 
 def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
-    """A sentence for each expectation of the encoder that the settings override.
+    """A sentence for each expectation of the encoder's preprocessor files that the recipe does not meet.
 
     Args:
+        backbone: The settings of the encoder.
         identity: The result of :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`.
     """
     files = ModelFiles(backbone.name, backbone.revision).at(identity.get("revision"))
@@ -50,15 +55,15 @@ def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
     if not stated or identity["model_type"] == "whisper":  # Whisper's extractor normalises spectrograms only
         return []
     found = []
-    normalizes = bool(stated.get("do_normalize", True))  # as in Wav2Vec2FeatureExtractor
+    normalizes = bool(stated.get("do_normalize", True))  # the default of Wav2Vec2FeatureExtractor
     if normalizes != backbone.normalize:
         found.append(
-            f"the backbone {backbone.name} states do_normalize: {str(normalizes).lower()}, but normalize is "
+            f"the backbone {backbone.name} expects do_normalize: {str(normalizes).lower()}, but normalize is "
             f"{str(backbone.normalize).lower()}: waveforms are {'' if backbone.normalize else 'not '}normalised"
         )
     if stated.get("return_attention_mask"):
         found.append(
-            f"the backbone {backbone.name} states return_attention_mask: true, but the padding of short utterances is "
+            f"the backbone {backbone.name} expects return_attention_mask: true, but the padding of short utterances is "
             "encoded without a mask, as in the paper"
         )
     return found
@@ -66,5 +71,5 @@ def notes(backbone: config.Backbone, identity: dict[str, object]) -> list[str]:
 
 def _stated(files: ModelFiles) -> dict[str, Any]:
     own, processor = (files.json(filename) or {} for filename in FILES)
-    nested = processor.get("feature_extractor")  # a processor contains its extractor and takes precedence
+    nested = processor.get("feature_extractor")  # the extractor in processor_config.json takes precedence
     return own | (nested if isinstance(nested, dict) else {})

@@ -1,4 +1,4 @@
-"""Load any Hugging Face speech encoder by hub name or folder; it maps clips of one length to frames."""
+"""Load a speech encoder by hub name or folder. It computes frames from clips of a fixed length."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ def load_backbone(
     *,
     allow_download: bool = True,
 ) -> PretrainedEncoder:
-    """Load an encoder for clips of ``clip_seconds``, in eval mode.
+    """Load an encoder for clips of ``clip_seconds``, in float32 and eval mode.
 
     Whisper's encoder gets the log mel spectrogram, and its position table is cut to the clip; every other model gets
     the waveform. Only JSON and safetensors files are read, and no code from the model or the hub runs.
 
     Args:
-        average: Number of neighbouring frames that are averaged into one.
-        identity: The result of :func:`backbone_identity`, if the caller has it already.
-        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
+        backbone: The settings of the encoder.
+        clip_seconds: Length of a clip in seconds.
+        average: Number of neighbouring frames that are averaged into one. Default: 1.
+        identity: The result of :func:`backbone_identity`. Default: computed.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read. Default: ``True``.
     Raises:
-        RecipeError: If the encoder does not exist, lacks weights or the layer, or cannot encode such a clip.
+        RecipeError: If the encoder does not exist, is not of a known family, lacks weights or the layer, or cannot
+            encode such a clip.
     """
     identity = identity or backbone_identity(backbone, allow_download=allow_download)
     files = ModelFiles(backbone.name, backbone.revision, allow_download).at(identity.get("revision"))
@@ -58,7 +61,7 @@ def load_backbone(
     convert: Callable[[Waveforms], Tensor] = torch.from_numpy
     if identity["model_type"] == "whisper":
         positions = _cut_positions(model, samples, files.name)
-        # its other settings are Whisper's, as check_encoder verified
+        # check_encoder verified that the model does not change the extractor's other settings
         convert = partial(_spectrogram, WhisperFeatureExtractor(feature_size=model.config.num_mel_bins), positions)
     return PretrainedEncoder(backbone, identity, model, Preparation(backbone.normalize, convert), samples, average)
 
@@ -69,7 +72,11 @@ def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True)
     A hub name is resolved to its current commit. A folder is identified by the hashes of its files, so it can move.
 
     Args:
-        allow_download: Whether to send requests to the hub; if not, only its local cache is read.
+        backbone: The settings of the encoder.
+        allow_download: Whether to send requests to the hub; if not, only its local cache is read. Default: ``True``.
+    Returns:
+        ``model_type``, ``layer`` and ``normalize``, with ``name`` and ``revision`` for a hub name, or ``files`` (the
+        SHA-256 by name) for a folder.
     Raises:
         RecipeError: If the folder or hub name does not exist, is not an encoder of a known family, or expects another
             input than it gets.
@@ -111,8 +118,11 @@ class PretrainedEncoder(FrameEncoder):
     """An encoder with the preparation of its input: prepared clips to frames ``(B, frames, hidden_size)``.
 
     There is no attention mask: as in the paper, clips are zero-padded and the padding is encoded. With the layer
-    ``"weighted"`` the output has all ``layers`` hidden states, ``(B, layers, frames, hidden_size)``, for the classifier
-    to weight: base checkpoints leave Hugging Face's own layer weights uninitialised.
+    ``"weighted"`` the output contains all ``layers`` hidden states, ``(B, layers, frames, hidden_size)``. The
+    classifier learns their weights, because base checkpoints leave Hugging Face's own layer weights uninitialised.
+
+    Raises:
+        RecipeError: If the encoder cannot encode a clip of ``samples`` samples, or lacks the layer.
     """
 
     def __init__(
@@ -147,27 +157,31 @@ class PretrainedEncoder(FrameEncoder):
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
 
     def encode(self, clips: Waveforms) -> Tensor:
-        """Encode clips ``(B, samples)``: frames in float32 on the CPU, without gradients."""
+        """Encode clips ``(B, samples)`` at 16 kHz. The frames are float32 tensors on the CPU, without gradients."""
         inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
             return self(inputs).float().cpu()  # type: ignore[no-any-return]
 
 
 def _layer(backbone: config.Backbone, output: Any) -> int | str:
-    """The layer of the settings, or "last" if it is the same; raises :class:`RecipeError` if the model lacks it."""
+    """The layer of the settings; ``"last"`` for the index of the last hidden state if the output has its shape.
+
+    Raises:
+        RecipeError: If the model lacks the layer, or the layers of ``"weighted"`` have different shapes.
+    """
     states, name = output.hidden_states, f"the backbone {backbone.name}"
     last, whole = len(states) - 1, tuple(output.last_hidden_state.shape[1:])
     of_layers = {tuple(state.shape[1:]) for state in states[:-1]}
     if backbone.layer == "weighted" and of_layers - {whole}:
         raise RecipeError(
-            f"layer must be last or in [{-last - 1}, {last}] for {name}, got weighted: its output has the shape "
-            f"{whole}, and the layers before it {', '.join(map(str, sorted(of_layers)))}, so they cannot be added"
+            f"layer must be last or in [{-last - 1}, {last}] for {name}, got weighted: the output has the shape "
+            f"{whole}, but the hidden states have {', '.join(map(str, sorted(of_layers)))}, so they cannot be added"
         )
     if isinstance(backbone.layer, str):
         return backbone.layer
     if not -last - 1 <= backbone.layer <= last:
         raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}] for {name}, got {backbone.layer}")
-    # if an adapter or SEW's upsampling follows the last layer, the output is not the last hidden state
+    # if an adapter or SEW's upsampling follows the last layer, the output has another shape than the last hidden state
     is_output = tuple(states[last].shape[1:]) == whole
     return "last" if is_output and backbone.layer % (last + 1) == last else backbone.layer
 
@@ -199,7 +213,7 @@ def _load(files: ModelFiles, samples: int) -> Any:
 
 
 def whisper_positions(longest: int, samples: int, name: str) -> int:
-    """Number of positions of a Whisper encoder for clips of ``samples`` samples.
+    """Number of positions of a Whisper encoder for clips of ``samples`` samples at 16 kHz.
 
     Args:
         longest: Length of the encoder's position table.

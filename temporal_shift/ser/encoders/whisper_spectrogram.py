@@ -1,6 +1,6 @@
 """Whisper's log mel spectrogram as tensor operations, so that a model can be exported from waveform to classes.
 
-Training uses Hugging Face's own extractor; the tests compare the two.
+Training uses Hugging Face's extractor. The tests compare both.
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ from temporal_shift.core.torch_private import assume_constant_result
 from ..audio.resampling import SAMPLE_RATE
 
 HOP = 160  # samples
-WINDOW = 400  # samples, and points of the transform, in every Whisper checkpoint
+WINDOW = 400  # samples, and points of the Fourier transform, in Whisper's checkpoints
 
 
 def log_mel(waves: Tensor, bins: int) -> Tensor:
-    """``(B, samples)`` at 16 kHz to ``(B, bins, samples // 160)``, at most 8 (80 dB) below each clip's loudest bin.
+    """The log mel spectrogram of waveforms ``(B, samples)`` at 16 kHz, as ``(B, bins, samples // 160)``.
 
-    The Fourier transform is a matrix product, which every exporter supports, in double precision: in single precision
-    quiet bins next to loud ones lose digits.
+    Powers are raised to at least 80 dB below each clip's loudest bin, and ``p`` becomes ``(log10(p) + 4) / 4``. The
+    Fourier transform is a matrix product, which exporters support. It is in double precision, because in single
+    precision quiet bins next to loud bins lose digits.
+
+    Args:
+        waves: The waveforms, with more than 200 samples each.
+        bins: Number of mel bins.
     """
     frames = waves.shape[1] // HOP
     padded = F.pad(waves[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0].double()
-    places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, window)
+    places = torch.arange(frames)[:, None] * HOP + torch.arange(WINDOW)  # (frames, WINDOW)
     transform, filters = (table.to(waves.device) for table in _tables(bins))
     parts = padded[:, places.to(waves.device)] @ transform  # (B, frames, real and imaginary parts)
-    # constant sizes: with dynamic=True a compiler treats the table's sizes as unknown
+    # constants instead of the table's sizes, which a compiler treats as unknown with dynamic=True
     power = parts.square().unflatten(-1, (2, WINDOW // 2 + 1)).sum(dim=-2)
     mel = (power @ filters).clamp(min=1e-10).log10().mT  # (B, bins, frames)
     loudest = mel.amax(dim=(1, 2), keepdim=True)

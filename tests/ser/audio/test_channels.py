@@ -71,7 +71,7 @@ def test_channels_are_compared_while_a_recording_is_measured(corpus, name, corre
 )
 def test_the_channel_of_a_corpus_is_the_mean_or_a_number(tmp_path, value, expected):
     if expected is None:
-        with pytest.raises(RecipeError, match=rf"channel must be mean or a number, counted from 0, got {value!r}"):
+        with pytest.raises(RecipeError, match=rf"channel must be mean or an integer, counted from 0, got {value!r}"):
             config.Corpus.checked(reader="table", path=tmp_path, channel=value)
     else:
         assert config.Corpus.checked(reader="table", path=tmp_path, channel=value).channel == expected

@@ -115,7 +115,7 @@ def test_missing_columns_and_ambiguous_names_are_errors(tmp_path):
         config.Corpus.checked(**options, columns={"emotion": "label"})
     with pytest.raises(RecipeError, match=r"columns must name .*got 'x' twice"):
         config.Corpus.checked(**options, columns={"path": "x", "label": "X"})
-    with pytest.raises(RecipeError, match=r"reader must be one of table if columns is set, got emodb"):
+    with pytest.raises(RecipeError, match=r"reader must be table if columns is set, got emodb"):
         config.Corpus.checked(reader="emodb", path=tmp_path, columns=NEMO_COLUMNS)
 
 

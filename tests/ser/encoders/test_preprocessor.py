@@ -113,5 +113,5 @@ def test_a_run_prints_its_notes_once_at_the_start(encoders, tmp_path, monkeypatc
     command = ["ser", "run", "experiment.yaml", "--cache", "experiment.yaml"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 2
-    assert done.output.count("note: the backbone") == done.output.count("states do_normalize: true") == 1
+    assert done.output.count("note: the backbone") == done.output.count("expects do_normalize: true") == 1
     assert done.output.index("note:") < done.output.index("error:")
