@@ -113,8 +113,8 @@ class Corpus(Section):
     groups: int | None = Field(
         default=None,
         ge=2,
-        description="Number of speaker groups, which replace the sessions. Default: the corpus's sessions; without "
-        "sessions, 5 groups, or one group per speaker if there are fewer speakers.",
+        description="Number of speaker groups, which replace the sessions. Default: 5, or one group per speaker if "
+        "there are fewer speakers; no groups if the sessions of the corpus are used.",
     )
     folds: Literal["speakers", "published"] | None = Field(
         default=None,
@@ -388,8 +388,8 @@ class Training(Section):
     )
     gradient_accumulation: PositiveInt = Field(
         default=1,
-        description="Forward passes per optimiser step in each process. Times the number of processes of a run, they "
-        "must divide `batch_size`. More passes need less memory.",
+        description="Forward passes per optimiser step in each process. This number, times the number of processes "
+        "that train a run together, must divide `batch_size`. More passes need less memory.",
     )
     learning_rate: PositiveFloat = Field(default=5e-4, description="Peak learning rate.")
     weight_decay: float = Field(

@@ -1,4 +1,4 @@
-"""The classifiers: blocks on an encoder's frames, a mean over time, a linear layer."""
+"""Classifiers of an encoder's frames: blocks, pooling over time, and a linear layer."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         num_frames: Number of frames of a clip, which sets the size of the table of relative positions. Default: 374, as
             in the paper.
         num_attention_heads: Heads of the Transformer. Default: about one per 64 channels (12 for 768, as in the paper).
-        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: those of the paper's code.
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: the paper's values.
         num_layers: Number of hidden states of the encoder for a weighted sum; 0 (default) for the frames of one layer.
         pooling: ``"mean"`` over frames (default), or ``"mean_std"``, which adds their standard deviation
             (``"linear"`` only).
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
-        num_labels: Number of classes. Default: that of ``id2label``, or 2.
-        kwargs: The arguments of every Hugging Face configuration.
+        num_labels: Number of classes. Default: the number of names in ``id2label``, or 2.
+        kwargs: Common fields of Hugging Face configurations, such as ``dtype``.
 
     Raises:
         RecipeError: If a value is invalid or a key is unknown.
@@ -88,7 +88,7 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
 
 
 class FrameClassifier(PreTrainedModel):
-    r"""Predicts the class of an utterance from its frames: SpecAugment, blocks, mean over frames, linear.
+    r"""Predicts the class of an utterance from its frames: SpecAugment, blocks, pooling over frames, a linear layer.
 
     With ``num_layers``, the input contains the frames of all layers of the encoder. The blocks get their sum, weighted
     by ``softmax(layer_weights)``, which starts uniform, as in SUPERB (Yang et al., Interspeech 2021).
@@ -97,7 +97,8 @@ class FrameClassifier(PreTrainedModel):
     |---|---|---|
     | conv | 2 ConvNeXt-like blocks, LayerNorm | :class:`.ShiftConv` as the second block |
     | lstm | 1 bidirectional LSTM, LayerNorm | :class:`.ShiftLSTM` |
-    | transformer | 2 post-norm layers, relative positions | 2 :class:`.ShiftTransformerLayer`, or the shift in these |
+    | transformer | 2 post-norm layers, relative positions | the same layers with a shift |
+    | transformer, ``replace`` | | 2 :class:`.ShiftTransformerLayer` |
     | linear | none | |
 
     Args:
@@ -110,20 +111,21 @@ class FrameClassifier(PreTrainedModel):
 
     Raises:
         RecipeError: If a value of the configuration is invalid.
+        ValueError: When called, if a Transformer with attention gets more than ``num_frames`` frames.
 
     Example:
         >>> config = FrameClassifierConfig("transformer", hidden_size=32, num_labels=4)
         >>> FrameClassifier(config).eval()(torch.randn(2, 50, 32)).logits.shape
         torch.Size([2, 4])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023, section 3. The linear baseline is not in the paper; SUPERB has it.
+    Source: Shen, Liu, Zhou, ICASSP 2023, section 3. The linear model is not from the paper but from SUPERB.
     """
 
     config: FrameClassifierConfig
     config_class = FrameClassifierConfig
     main_input_name = "frames"
     accepts_loss_kwargs = True  # the Trainer passes num_items_in_batch
-    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # its attention ignores the choice
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the Transformer layers ignore this setting
 
     def __init__(self, config: FrameClassifierConfig) -> None:
         config.validate_fields()
@@ -155,10 +157,10 @@ class FrameClassifier(PreTrainedModel):
         if self.config.pooling == "mean":
             return mean
         variance = encoded.var(dim=1, correction=0)
-        return torch.cat([mean, (variance + _TINY).sqrt()], dim=-1)  # avoids the infinite gradient of the root at 0
+        return torch.cat([mean, (variance + _TINY).sqrt()], dim=-1)  # the gradient of the root is infinite at 0
 
     def of_layers(self, frames: Tensor) -> Tensor:
-        """The weighted sum of the layers' frames, ``(B, layers, L, D)`` to ``(B, L, D)``; unchanged without layers."""
+        """The weighted sum of the layers, ``(B, layers, L, D)`` to ``(B, L, D)``; ``frames`` if ``num_layers`` is 0."""
         if self.layer_weights is None:
             return frames
         return torch.einsum("bkld,k->bld", frames, self.layer_weights.softmax(dim=0))
@@ -166,13 +168,16 @@ class FrameClassifier(PreTrainedModel):
     def stream(self, state: Any = None) -> FrameClassifierStream:
         """Run the model on chunks of frames: each call returns the logits of all frames so far.
 
+        ``linear`` streams without a delay. A ``transformer`` with the placement ``replace`` streams with a delay of two
+        strides if the shift is bidirectional or the stride is negative, and without a delay otherwise.
+
         Args:
             state: The ``state`` of another stream of this model, to continue from. Default: ``None``, a new recording.
 
         Raises:
-            ValueError: If the blocks cannot stream: convolutions and attention use future frames, and the LSTM is
-                bidirectional. The Shiftformer streams with a delay of two strides, and ``linear`` without a delay if
-                ``pooling`` is ``mean``.
+            ValueError: If ``pooling`` is not ``"mean"``, the blocks cannot stream (convolutions and attention use
+                future frames, and the LSTM is bidirectional), a block has hooks, ``state`` is not the state of such a
+                stream, or the outputs for chunks differ from the output for the whole recording.
         """
         if self.config.pooling != "mean":
             raise ValueError(f"pooling must be mean to stream, got {self.config.pooling}")
@@ -182,7 +187,7 @@ class FrameClassifier(PreTrainedModel):
         """Keep the initialisation of each layer's constructor, and apply it to weights that a checkpoint lacks."""
         if not self._is_loaded or self.head.weight.is_meta:
             return
-        marked = "_is_hf_initialized"  # Hugging Face's mark of loaded weights; the others are uninitialised
+        marked = "_is_hf_initialized"  # Hugging Face sets it on loaded weights; other weights are uninitialised
         if lacking := {key: weight for key, weight in self.named_parameters() if not getattr(weight, marked, False)}:
             fresh = dict(FrameClassifier(copy.deepcopy(self.config)).named_parameters())
             for key, weight in lacking.items():
@@ -193,8 +198,13 @@ class FrameClassifier(PreTrainedModel):
 def frame_classifier(
     model: Model, shape: tuple[int, ...], labels: Sequence[str], spec_augment: SpecAugment
 ) -> FrameClassifier:
-    """A model of an experiment for frames of ``shape`` ``(L, D)``, or ``(layers, L, D)`` for weighted layers.
+    """Build a model of an experiment.
 
+    Args:
+        model: The settings of the model.
+        shape: Shape of one utterance's frames, ``(L, D)``, or ``(layers, L, D)`` for weighted layers.
+        labels: The classes, in the order of the logits.
+        spec_augment: The settings of SpecAugment.
     Raises:
         RecipeError: If the model does not fit the shape.
     """
@@ -228,6 +238,9 @@ class FrameClassifierStream:
         state: The state of the stream, from which another stream of the same model can continue.
         delay: Number of latest frames that the logits do not include yet.
 
+    Raises:
+        ValueError: As :meth:`FrameClassifier.stream`.
+
     Example:
         >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
         >>> model = FrameClassifier(FrameClassifierConfig("transformer", shift, hidden_size=32)).eval()
@@ -238,6 +251,8 @@ class FrameClassifierStream:
     """
 
     def __init__(self, model: FrameClassifier, state: Any = None) -> None:
+        if state is not None and not (isinstance(state, (tuple, list)) and len(state) == 2):
+            raise ValueError(f"state must be the state of a stream of this model, got {type(state).__name__}")
         of_encoder, of_mean = state if state is not None else (None, None)
         self._encoder = stream(model.encoder, of_encoder)
         self._mean = RunningMean(state=of_mean)
@@ -246,11 +261,18 @@ class FrameClassifierStream:
         self._of_layers = model.of_layers
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Add frames ``(B, l, D)`` or ``(B, layers, l, D)``; return the logits so far (NaN before the first frame)."""
+        """Add frames ``(B, l, D)`` or ``(B, layers, l, D)``; return the logits so far, ``(B, classes)``.
+
+        The logits are NaN until they include a frame.
+
+        Raises:
+            ValueError: If the frames do not have the shape, dtype and device of earlier frames.
+            TypeError: If the frames are not a floating-point tensor.
+        """
         return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]
 
     def flush(self) -> Tensor:
-        """Return the logits of all frames, including delayed ones, and reset the stream.
+        """Return the logits of all frames, ``(B, classes)``, including delayed frames, and reset the stream.
 
         Raises:
             ValueError: If no chunk was added; an empty chunk is enough.
@@ -260,7 +282,7 @@ class FrameClassifierStream:
         return logits
 
     def _waiting(self) -> Tensor:
-        """The delayed frames in the blocks."""
+        """The outputs of the blocks for delayed frames."""
         if self._has_blocks:
             return self._encoder.flush()
         if self._mean.state is None:

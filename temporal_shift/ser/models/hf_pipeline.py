@@ -1,6 +1,6 @@
 """Hugging Face's audio-classification pipeline for files at any sample rate, with soundfile and soxr.
 
-Requires neither ffmpeg nor torchaudio. Other models than :class:`.SpeechClassifier` are handled as before.
+It requires neither ffmpeg nor torchaudio. Models other than :class:`.SpeechClassifier` get Hugging Face's own pipeline.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .speech_classifier import SpeechClassifier
 
 
 class SpeechClassificationPipeline(AudioClassificationPipeline):
-    """The class of ``pipeline("audio-classification", ...)`` once this module is imported."""
+    """The class of ``pipeline("audio-classification", ...)`` after this module is imported."""
 
     def preprocess(self, inputs: Any) -> Any:
         if isinstance(self.model, SpeechClassifier):
@@ -30,7 +30,7 @@ class SpeechClassificationPipeline(AudioClassificationPipeline):
         return super().preprocess(inputs)
 
     def _wave(self, inputs: Any) -> Any:
-        """Convert a file, its bytes, or an array with or without its rate to an array at 16 kHz; keep a URL."""
+        """Convert a file, its bytes, or an array (with or without its rate) to an array at 16 kHz; keep a URL."""
         if isinstance(inputs, str) and inputs.startswith(("http://", "https://")):
             return inputs
         mix, name = Downmix(), "the recording"

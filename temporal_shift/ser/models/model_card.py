@@ -16,13 +16,17 @@ from ..utils.table import Table, interval, percent
 from ..utils.wording import PROTOCOLS, counted
 from .speech_classifier_config import SpeechClassifierConfig
 
-UNKNOWN = "not known: the model was saved by hand"
+UNKNOWN = "not known, because this model was not saved by temporal-shift ser package"
 
 
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
     """Generate the card of a model from the ``provenance`` in its configuration.
 
     :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, facts are "not known".
+
+    Args:
+        config: The configuration of the model.
+        labels: The classes, in the order of the logits.
     """
     provenance = config.provenance
     backbone = config.backbone.get("name", "an encoder")
@@ -46,7 +50,7 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
 
 
 def was_tested(provenance: Mapping[str, Any]) -> bool:
-    """Whether a test part was left when the model was trained; if not, it was trained on all speakers."""
+    """Whether the model was tested on speakers that it was not trained on. Otherwise it was trained on all speakers."""
     return "test" in provenance
 
 
@@ -76,7 +80,7 @@ def _data(provenance: dict[str, Any], backbone: str) -> ModelCardData:
 
 
 def _scores(provenance: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """The test data, and the WA and UA on it."""
+    """A description of the test data, and the WA and UA on this data."""
     if was_tested(provenance):
         return f"{provenance['fold']} held out", provenance["test"]
     folds = provenance["all_folds"]
@@ -114,7 +118,8 @@ def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) 
     return [
         f"Corpus: {corpus['name']}, {corpus['utterances']} utterances of "
         f"{counted(corpus['speakers'], 'speaker')}, {corpus['minutes']:g} minutes; "
-        + ", ".join(f"{label} {corpus['classes'][label]}" for label in labels),
+        + ", ".join(f"{label} {corpus['classes'][label]}" for label in labels)
+        + ".",
         utterances,
         f"Encoder: {backbone}, {learned}.",
         epochs,
@@ -129,12 +134,11 @@ def _parts_and_epochs(provenance: dict[str, Any]) -> tuple[str, str]:
         return (
             f"Utterances: {trained} for training, {provenance['validated_on'] or 'none'} to choose the epoch, "
             f"{provenance['test']['utterances']} for testing. No speaker is in two of these parts.",
-            f"Trained for {counted(provenance['epochs'], 'epoch')}; the weights are those of epoch {epoch}. Seed "
-            f"{seed}.",
+            f"Trained for {counted(provenance['epochs'], 'epoch')}; the weights are from epoch {epoch}. Seed {seed}.",
         )
     return (
-        f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}, which "
-        "leaves none to test this model.",
+        f"Trained on all {trained} utterances of all {counted(provenance['corpus']['speakers'], 'speaker')}. No "
+        "utterances are left to test this model.",
         f"Trained for {counted(epoch, 'epoch')}, seed {seed}. {_choice_of_epochs(provenance)}",
     )
 
@@ -175,10 +179,10 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
     scaling = "Temperature scaling (Guo et al., ICML 2017)"
     sentences = [
         "A probability is an estimate of the share of correct predictions among all predictions with that probability, "
-        f"for speakers of {provenance['corpus']['name']} that the model was not trained on. Its average error is the "
-        f"expected calibration error below: {points['after' if is_applied else 'before']}. This was measured on single "
-        "clips, not on the mean over the windows of a longer recording. For other speech, probabilities can be far "
-        "too high.",
+        f"for speech recorded as in {provenance['corpus']['name']}, of speakers that the model was not trained on. The "
+        f"average error of this estimate is the expected calibration error below: "
+        f"{points['after' if is_applied else 'before']}. It was measured on single clips, not on the mean over the "
+        "windows of a longer recording. For other speech, probabilities can be far too high.",
         f"{scaling} is applied, because it lowers the log loss below: the logits are divided by {factor:.2f}, which "
         f"was fitted on {fitted}. The weights of the last layer include this factor."
         if is_applied
@@ -201,7 +205,7 @@ def _note_on_measured_speakers(provenance: dict[str, Any]) -> str:
     share = "a part"
     if provenance["protocol"] == "heldout":  # of the folds, one is tested and one chooses the epoch
         share = f"about {100 * (folds - 2) / folds:.0f} %"
-    return f"Each of these runs was trained on {share} of the speakers, this model on all of them."
+    return f"Each of these runs was trained on {share} of the speakers. This model was trained on all speakers."
 
 
 def _protocol(provenance: dict[str, Any]) -> str:
@@ -238,7 +242,7 @@ def _table(provenance: dict[str, Any]) -> Table:
 
 
 def _seeds(provenance: dict[str, Any]) -> int:
-    """The number of seeds in the figures over all folds."""
+    """The number of seeds that the results over all folds are averaged over."""
     seeds: int = (provenance["all_folds"] or {}).get("seeds", 1)  # models of earlier versions do not record it
     return seeds
 
@@ -247,7 +251,7 @@ def _caveats(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return []
     caveats = [
-        "WA is the accuracy, UA the mean recall over classes. The brackets are 95 % intervals over "
+        "WA is the accuracy, UA is the mean recall over classes. The brackets contain 95 % intervals over "
         f"{'folds, speakers and seeds' if _seeds(provenance) > 1 else 'folds and speakers'}."
     ]
     if provenance["protocol"] == "paper":

@@ -25,9 +25,9 @@ LARGEST = 1_900_000_000  # bytes of weights: a protobuf file has at most 2 GiB
 
 
 def export_onnx(model: SpeechClassifier, path: Path) -> float:
-    """Write the model to ``path``; return the largest difference between its probabilities and PyTorch's.
+    """Write the model to ``path``, and compare onnxruntime with PyTorch on random waveforms.
 
-    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz, both dimensions dynamic; it is cut or
+    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz; both dimensions are dynamic. It is cut or
     zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``. The file's
     metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra ``onnx``.
 
@@ -35,9 +35,13 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
         model: The model, with at most 1.9 GB of weights.
         path: The file to write, atomically.
 
+    Returns:
+        The largest difference between a probability of onnxruntime and of PyTorch, at most 1e-5.
+
     Raises:
-        RecipeError: If a required package is missing, the model is too large for the format, or the probabilities of
-            onnxruntime and PyTorch differ. ``path`` is then unchanged.
+        RecipeError: If a required package is missing, the model is too large for the format, or a probability differs
+            by more than 1e-5. ``path`` is then unchanged.
+        OSError: If the file cannot be written.
     """
     try:
         import onnxruntime  # noqa: F401
@@ -47,7 +51,7 @@ def export_onnx(model: SpeechClassifier, path: Path) -> float:
     size = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
     if size > LARGEST:
         raise RecipeError(
-            f"the weights must have at most {LARGEST / 1e9:.1f} GB for an ONNX file, got {size / 1e9:.1f} GB"
+            f"the weights must have at most {LARGEST / 1e9:.1f} GB to fit into an ONNX file, got {size / 1e9:.1f} GB"
         )
     network = _Probabilities(model).eval()
     with atomic_path(path) as temporary:
@@ -94,9 +98,9 @@ def _write(network: _Probabilities, path: Path) -> None:
 
 
 def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
-    """The largest difference on noise of 25 ms, half a window, one window and two windows.
+    """The largest difference of probabilities for noise of 25 ms, half a window, one window and two windows.
 
-    Shorter clips are almost all zeros, where layer norms divide by eps and amplify rounding.
+    Shorter clips are almost only padding, where layer norms divide by eps and amplify rounding errors.
     """
     import onnxruntime
 

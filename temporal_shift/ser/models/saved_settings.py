@@ -13,7 +13,7 @@ from ..config import Average, Blocks, ClipSeconds, Layer, Section, SpecAugment
 from ..utils.errors import RecipeError, sentences_of, shortened
 from ..utils.names import clean_name
 
-_MAX_SIZE = 1_000_000  # of one dimension
+_MAX_SIZE = 1_000_000  # maximum of a size, such as channels or frames
 _MAX_NUMBER = 2**53  # larger integers are not exact in JSON
 _MAX_CLASSES = 10_000
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -24,7 +24,7 @@ Settings = TypeVar("Settings", bound=Section)
 def _dtype(found: Any) -> Any:
     name = str(found).removeprefix("torch.")
     if found is not None and name not in _DTYPES:
-        raise ValueError(f"must be {', '.join(_DTYPES)}, got {shortened(found)}")
+        raise ValueError(f"must be one of {', '.join(_DTYPES)}, got {shortened(found)}")
     return None if found is None else name
 
 
@@ -97,7 +97,7 @@ class SpeechClassifierSettings(Section):
     @field_validator("classifier_config", mode="before")
     @classmethod
     def _own_fields(cls, found: Any) -> Any:
-        """Ignore the common fields of Hugging Face configurations: those of the model apply."""
+        """Ignore the common fields of Hugging Face configurations: the speech classifier has its own."""
         if not isinstance(found, dict):
             return found
         return {key: value for key, value in found.items() if key not in HuggingFaceSettings.model_fields}
@@ -112,8 +112,8 @@ class SpeechClassifierSettings(Section):
                 pending += value.items()
             elif isinstance(value, list | tuple):
                 pending += [(key, item) for item in value]
-            elif isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:  # nor NaN
-                raise ValueError(f"{key} must be a finite number of at most 2**53, got {value}")
+            elif isinstance(value, int | float) and not abs(value) <= _MAX_NUMBER:  # also true for NaN
+                raise ValueError(f"{key} must be a finite number in [-2**53, 2**53], got {shortened(value)}")
         return found
 
     @model_validator(mode="after")
@@ -132,7 +132,9 @@ def validate(settings: type[Settings], values: Mapping[str, Any], section: str =
     """Validate the values of a configuration.
 
     Args:
-        section: The place of the values, for messages.
+        settings: The pydantic class of the settings.
+        values: The values by key.
+        section: A prefix for messages. Default: none.
     Raises:
         RecipeError: For the first invalid value or unknown key.
     """
@@ -143,10 +145,10 @@ def validate(settings: type[Settings], values: Mapping[str, Any], section: str =
 
 
 def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str, Any]:
-    """Validate the common fields of Hugging Face configurations.
+    """Validate the common fields of Hugging Face configurations, and return them without ``model_type``.
 
     Raises:
-        RecipeError: If a value is invalid, the model has another type, or a key is unknown.
+        RecipeError: If a value is invalid, ``model_type`` differs from the argument, or a key is unknown.
     """
     former = {"_name_or_path": "name_or_path", "torch_dtype": "dtype"}
     fields = {former.get(key, key): value for key, value in values.items() if key != "_commit_hash"}
@@ -159,52 +161,59 @@ def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str,
 def validate_labels(
     id2label: Mapping[Any, str] | None, label2id: Mapping[str, Any] | None, num_labels: int | None = None
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """The names of the classes, as ``id2label`` and ``label2id``. Each argument is optional.
+    """The names of the classes, as ``id2label`` and ``label2id``, sorted by index.
 
+    Args:
+        id2label: The names by index. Default: the inverse of ``label2id``, or ``LABEL_0``, ``LABEL_1`` and so on.
+        label2id: The indices by name. Default: the inverse of ``id2label``.
+        num_labels: Number of classes. Default: the number of names, or 2 without names.
     Raises:
-        RecipeError: If they are not two or more different names with the indices 0, 1, ..., or contradict each other.
+        RecipeError: If there are not 2 to 10000 different names with the indices 0, 1, ..., or the arguments have
+            other types or contradict each other.
     """
     for key, given in (("id2label", id2label), ("label2id", label2id)):
         if given is not None and not isinstance(given, Mapping):
             raise RecipeError(f"{key} must be a dictionary, got {type(given).__name__}")
     if num_labels is not None and (type(num_labels) is not int or not 2 <= num_labels <= _MAX_CLASSES):
-        raise RecipeError(f"num_labels must be in [2, {_MAX_CLASSES}], got {shortened(num_labels)}")
+        raise RecipeError(f"num_labels must be an integer in [2, {_MAX_CLASSES}], got {shortened(num_labels)}")
     if id2label is None and label2id is None:
         id2label = {index: f"LABEL_{index}" for index in range(num_labels or 2)}
-    inverse = [(_index(key), name) for name, key in (label2id or {}).items()]
-    pairs = [(_index(key), name) for key, name in id2label.items()] if id2label is not None else inverse
+    inverse = [(_index(key, "label2id"), name) for name, key in (label2id or {}).items()]
+    pairs = [(_index(key, "id2label"), name) for key, name in id2label.items()] if id2label is not None else inverse
     inverse = inverse if label2id is not None else pairs
+    argument = "id2label" if id2label is not None else "label2id"
     for index, name in pairs:
         if not isinstance(name, str) or not clean_name(name):
-            raise RecipeError(f"id2label must name every class, got {shortened(name)} for {index}")
+            raise RecipeError(f"{argument} must have a name for each class, got {shortened(name)} for {index}")
     if len({clean_name(name) for _, name in pairs}) < len(pairs):
-        raise RecipeError(f"id2label must have different names, got {', '.join(name for _, name in pairs)}")
+        names = ", ".join(name for _, name in pairs)
+        raise RecipeError(f"{argument} must have different names, got {shortened(names)}")
     if not 2 <= len(pairs) <= _MAX_CLASSES or {index for index, _ in pairs} != set(range(len(pairs))):
         raise RecipeError(
-            f"id2label must have 2 to {_MAX_CLASSES} classes with the indices 0, 1, 2, ..., got the indices "
+            f"{argument} must have 2 to {_MAX_CLASSES} classes with the indices 0, 1, 2, ..., got the indices "
             f"{shortened(', '.join(str(index) for index, _ in pairs))}"
         )
     if num_labels is not None and num_labels != len(pairs):
-        raise RecipeError(f"num_labels must be the number of names in id2label, {len(pairs)}, got {num_labels}")
+        raise RecipeError(f"num_labels must be {len(pairs)}, the number of names in {argument}, got {num_labels}")
     if dict(inverse) != dict(pairs) or len(inverse) != len(pairs):
         raise RecipeError(f"label2id must be the inverse of id2label, got {label2id} for {id2label}")
     return dict(sorted(pairs)), {name: index for index, name in sorted(pairs)}
 
 
-def _index(key: object) -> int:
+def _index(key: object, argument: str) -> int:
     text = str(key)
     if isinstance(key, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RecipeError(f"id2label must have the indices 0, 1, 2, ..., got {shortened(key)}")
+        raise RecipeError(f"{argument} must have the indices 0, 1, 2, ..., got {shortened(key)}")
     return int(text)
 
 
 class CheckedConfig:
-    """A Hugging Face configuration that is validated by a pydantic class, with names of classes."""
+    """Mixin for a Hugging Face configuration: ``settings_class`` validates its fields, and its labels are validated."""
 
     settings_class: ClassVar[type[Section]]
 
     def validate_fields(self) -> None:
-        """Validate all values, including those set after construction, and convert them to their types.
+        """Validate all values, also values that were set after construction, and convert them to their types.
 
         Raises:
             RecipeError: For the first invalid value.
@@ -217,7 +226,7 @@ class CheckedConfig:
             setattr(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Like Hugging Face's, without unknown attributes, which loading would reject."""
+        """Like Hugging Face's ``to_dict``, without unknown attributes, which loading would reject."""
         found: dict[str, Any] = super().to_dict()  # type: ignore[misc]
         return {key: value for key, value in found.items() if key in self._fields()}
 
@@ -229,7 +238,7 @@ class CheckedConfig:
             config.label2id = label2id
         known = {*self._fields(), "use_cache"}  # the Trainer sets use_cache, which only decoders use
         if lost := [key for key in self.__dict__ if not key.startswith("_") and key not in known]:
-            warnings.warn(f"config.json has no field for {', '.join(lost)}: not saved", stacklevel=2)
+            warnings.warn(f"config.json has no field for {', '.join(lost)}, so this is not saved", stacklevel=2)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)  # type: ignore[misc]
 
     @classmethod
@@ -239,17 +248,17 @@ class CheckedConfig:
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         found, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
-        if not found:  # without the file, transformers uses default values
+        if not found:  # transformers uses default values if the file is missing
             place = Path(str(pretrained_model_name_or_path), kwargs.get("subfolder") or "")
             raise OSError(f"the model {place} has no config.json")
         return found, unused
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Like Hugging Face's. Labels in the arguments replace the saved ones.
+        """Like Hugging Face's ``from_dict``. Labels in the arguments replace the saved labels.
 
         Raises:
-            RecipeError: If the file selects an attention that transformers may have to download.
+            RecipeError: If a value is invalid, or the file selects an attention that transformers may have to download.
         """
         if (chosen := config_dict.get("attn_implementation")) not in (None, "eager", "sdpa"):
             raise RecipeError(f"attn_implementation must be eager or sdpa in config.json, got {shortened(chosen)}")

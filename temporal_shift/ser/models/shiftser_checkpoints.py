@@ -37,12 +37,12 @@ def from_shiftser(
     Args:
         state_dict: The result of ``torch.load(path, weights_only=True)`` or ``safetensors.torch.load_file(path)``; for
             a whole checkpoint, its ``checkpoint["model"]``. If it also contains the encoder, as ShiftSER saves it,
-            names start with ``model.`` and ``pretrain.``; the latter are ignored with a warning. To keep them,
-            use :func:`speech_classifier_from_shiftser`.
+            names start with ``model.`` and ``pretrain.``; weights named ``pretrain.*`` are ignored with a warning. To
+            keep them, use :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
-            for an LSTM or Transformer, the paper's for a ShiftLSTM or Shiftformer. It is required for a CNN or
-            ShiftCNN, which have the same weight names, and for other shifts than the paper's: checkpoints do not store
-            it.
+            for an LSTM or Transformer, the paper's shift for a ShiftLSTM or Shiftformer. It is required for a CNN or
+            ShiftCNN, which have the same weight names, and for other shifts than the paper's, because checkpoints do
+            not store the shift.
         position: ShiftSER's option ``MODEL.Trans.POSITION`` with which a Transformer was trained. It must be
             ``"relative_key_query"``, ShiftSER's default. A checkpoint trained with ``"relative_key"`` has the same
             names and shapes, so without this argument a Transformer is converted with a warning.
@@ -51,7 +51,8 @@ def from_shiftser(
 
     Raises:
         ValueError: If names or shapes do not match one of the six models, a weight is not a finite floating-point
-            number, ``shift`` does not fit the names, or ``position`` is not ``"relative_key_query"``.
+            number, ``shift`` or ``config`` is invalid or does not fit the weights, or ``position`` is not
+            ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -77,8 +78,8 @@ def speech_classifier_from_shiftser(
 ) -> SpeechClassifier:
     """Build the whole model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
 
-    This is the format that ShiftSER's own code saves: names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT
-    base (feature extraction) start with ``pretrain.``, and names of the classifier with ``model.``.
+    ShiftSER's own code saves this format: the names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT base
+    (feature extraction) start with ``pretrain.``, and the names of the classifier start with ``model.``.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
@@ -99,7 +100,7 @@ def speech_classifier_from_shiftser(
             "state_dict must contain the weights of a backbone (names that start with pretrain.), got none"
         )
     if not isinstance(clip_seconds, (int, float)) or not 0 < clip_seconds < math.inf:
-        raise ValueError(f"clip_seconds must be positive and finite, got {clip_seconds!r}")
+        raise ValueError(f"clip_seconds must be a positive, finite number, got {clip_seconds!r}")
     encoder = from_torchaudio(backbone)
     frames = frames_of(round(clip_seconds * SAMPLE_RATE))
     if not any(name.endswith("distance_embedding.weight") for name in downstream):
@@ -130,9 +131,9 @@ def speech_classifier_from_shiftser(
 def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None = None) -> dict[str, Tensor]:
     """Return a ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`. Copies no tensor.
 
-    Drops a ``module.`` and a ``model.`` in front of every name, the encoder (``pretrain.``, with a warning), the last
-    dim of the weights of 1x1 convolutions (here they are linear layers), and the ``norm1`` of a Shiftformer, which its
-    block does not use.
+    It drops the prefixes ``module.`` and ``model.``, the encoder (``pretrain.``, with a warning), the last dim of the
+    weights of 1x1 convolutions (here they are linear layers), and the ``norm1`` of a Shiftformer, which its block does
+    not use.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
@@ -160,7 +161,8 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
 
     Args:
         state_dict: The ``state_dict`` of a :class:`FrameClassifier`.
-        shift: Its ``config.shift``. Required only for an LSTM or ShiftLSTM: ShiftSER names them differently.
+        shift: The model's ``config.shift``. It is used, and required, for an LSTM or ShiftLSTM, which have different
+            names in ShiftSER.
 
     Raises:
         ValueError: If the names do not match a :class:`FrameClassifier`, or ``shift`` is required.
@@ -178,7 +180,8 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     if kind == "LSTM":  # a ShiftLSTM has the same names
         if shift == "by name":
             raise ValueError(
-                "shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same weight names"
+                "shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same weight names, got "
+                f"{shift!r}"
             )
         kind = "LSTM" if shift is None else "ShiftLSTM"
     converted = {ours_to_theirs[kind][name]: tensor for name, tensor in state_dict.items()}
@@ -195,7 +198,10 @@ def _parts(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
     if len(unknown) == len(named):
         return named, {}
     if unknown:
-        raise ValueError(f"all names of state_dict must start with model. or pretrain., or none, got {listed(unknown)}")
+        raise ValueError(
+            "all names of state_dict must start with model. or pretrain., if one name starts with either, got "
+            f"{listed(unknown)}"
+        )
     downstream, backbone = (
         {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
         for prefix in ("model.", "pretrain.")
@@ -238,7 +244,7 @@ def _classifier(
         if named[ours].shape != shapes[ours]
     ]
     if unfit:
-        raise ValueError(f"the shapes must match each other and the arguments: {listed(unfit)}")
+        raise ValueError(f"state_dict must have shapes that match each other and the arguments: {listed(unfit)}")
     model.load_state_dict({name: tensor.detach().clone() for name, tensor in named.items()}, assign=True)
     model.eval()
     return model
@@ -256,7 +262,7 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
         warnings.warn(
             "position is assumed to be 'relative_key_query', ShiftSER's default. A checkpoint trained with "
             "MODEL.Trans.POSITION: relative_key has the same names and shapes, and would be converted wrongly. Pass "
-            "position='relative_key_query' if it was trained with this option",
+            "position='relative_key_query' if the checkpoint was trained with this option",
             stacklevel=4,
         )
     pointwise = {name for name in named.keys() & POINTWISE if named[name].shape[2:] == (1,)}
@@ -268,8 +274,8 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
 def _shift_of(kind: str) -> dict[str, Any] | None:
     if kind == "CNN":
         raise ValueError(
-            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same weight names (the paper's is "
-            "{'placement': 'residual', 'n_div': 16})"
+            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same weight names, got 'by name' "
+            "(the paper's ShiftCNN has {'placement': 'residual', 'n_div': 16})"
         )
     if kind == "ShiftLSTM":
         return Shift(placement="inplace", n_div=4).model_dump()
@@ -279,13 +285,13 @@ def _shift_of(kind: str) -> dict[str, Any] | None:
 
 
 def _sizes(named: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, int]:
-    dim = (1, *named["spec_augment.masked_frame"].shape)[-1]  # any shape: checked later
+    dim = (1, *named["spec_augment.masked_frame"].shape)[-1]  # shapes are checked later
     sizes = {"hidden_size": dim}
     if "id2label" not in config:
         sizes["num_labels"] = named["head.bias"].numel()
     table = named.get("encoder.0.self_attn.distance_embedding.weight")
     if table is not None:
-        rows, width = (max(1, size) for size in (*table.shape, 1, 1)[:2])  # any shape: checked later
+        rows, width = (max(1, size) for size in (*table.shape, 1, 1)[:2])
         sizes.update(num_frames=(rows + 1) // 2, num_attention_heads=dim // width)
     return sizes
 
@@ -308,5 +314,8 @@ def _check_names(given: Mapping[str, Tensor], kind: str, names: Mapping[str, str
     unknown = [name for name in given if name not in names]
     missing = [name for name in names if name not in given]
     if unknown or missing:
-        found = [f"{what} {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
-        raise ValueError(f"the names must match one model; the closest is the {kind}: {'; '.join(found)}")
+        found = [f"{what} names {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
+        raise ValueError(
+            f"state_dict must have the names of one model; compared with the closest, the {kind}, got "
+            f"{'; '.join(found)}"
+        )

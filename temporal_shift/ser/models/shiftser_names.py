@@ -26,7 +26,7 @@ _FEED_FORWARD = (
     ("transformer.{i}.norm2.{p}", "encoder.{i}.norm2.{p}"),
 )
 
-NAMES: dict[str, dict[str, str]] = {  # ShiftSER's names to ours; a CNN is also a ShiftCNN
+NAMES: dict[str, dict[str, str]] = {  # ShiftSER's names to ours; a ShiftCNN has the names of a CNN
     "CNN": _full_names(
         ("conv_block.{i}.sequential.0.{p}", "encoder.{i}.depthwise.{p}"),
         ("conv_block.{i}.sequential.2.{p}", "encoder.{i}.norm.{p}"),

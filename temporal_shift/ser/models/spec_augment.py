@@ -13,14 +13,14 @@ class FeatureSpecAugment(nn.Module):
 
     Args:
         channels: Number of channels ``D``. The learned vector is initialised uniformly in ``[0, 1)``.
-        time_prob: Approximate share of masked frames, in spans of ``time_length`` frames; at least
-            ``time_min_masks`` spans, if they fit. The defaults are the paper's.
+        time_prob: Approximate share of masked frames, in spans of ``time_length`` frames. There are at least
+            ``time_min_masks`` spans if they fit, and none if ``time_prob`` is 0. The defaults are the paper's.
         feature_prob: The same for channels, with ``feature_length`` and ``feature_min_masks``.
 
     Shape:
-        ``(B, L, D)`` to ``(B, L, D)``. A clip shorter than one span is not masked.
+        ``(B, L, D)`` to ``(B, L, D)``. A clip with fewer frames than a span gets no masked frames.
 
-    Source: the masks are those of Hugging Face's Wav2Vec2, after Park et al., "SpecAugment", Interspeech 2019.
+    Source: Park et al., "SpecAugment", Interspeech 2019. Spans are drawn as in Hugging Face's Wav2Vec2.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class FeatureSpecAugment(nn.Module):
 def span_mask(rows: int, size: int, prob: float, length: int, min_masks: int) -> Tensor:
     """Bool mask ``(rows, size)`` with the same number of spans of ``length`` in every row; spans may overlap.
 
-    The number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, at most what fits.
+    The number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, and at most
+    ``size // length``. It is 0 if ``prob`` is 0.
     """
     if prob == 0 or length > size:
         return torch.zeros(rows, size, dtype=torch.bool)

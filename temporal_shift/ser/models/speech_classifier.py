@@ -40,7 +40,7 @@ from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, reason_of
 from ..utils.hugging_face import check_all_loaded, check_folder_or_hub_name, quiet_loading
-from ..utils.wording import joined
+from ..utils.wording import joined, listed
 from .frame_classifier import FrameClassifier, FrameClassifierConfig
 from .model_card import model_card
 from .saved_settings import HuggingFaceSettings, SpeechClassifierSettings
@@ -59,9 +59,10 @@ class SpeechClassifier(PreTrainedModel):
         config: The configuration. :meth:`from_pretrained` loads a trained model.
 
     Shape:
-        ``input_values`` is ``(B, samples)`` at 16 kHz in [-1, 1], of any length. As in training, it is cut or
-        zero-padded to ``clip_seconds``. ``labels`` is ``(B,)``, and ``logits`` is ``(B, classes)``.
-        :class:`temporal_shift.ser.Recognizer` predicts longer recordings, window by window.
+        ``input_values`` is ``(B, samples)`` at 16 kHz with a full scale of 1, of any length. As in training, it is cut
+        or zero-padded to ``clip_seconds``. ``labels`` is ``(B,)``, ``logits`` is ``(B, classes)``, and the loss is
+        computed as in :class:`.FrameClassifier`. :class:`temporal_shift.ser.Recognizer` predicts longer recordings,
+        window by window.
 
     Raises:
         RecipeError: If a value of the configuration is invalid.
@@ -177,7 +178,7 @@ class SpeechClassifier(PreTrainedModel):
         )
 
     def _check_shapes(self) -> None:
-        """Run a clip without data through the model; raise :class:`RecipeError` if the parts do not fit."""
+        """Run a clip on the meta device through the model; raise :class:`RecipeError` if the parts do not fit."""
         layer, last = self.config.layer, self.backbone.model.config.num_hidden_layers
         if isinstance(layer, int) and not -last - 1 <= layer <= last:
             raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}], got {layer}")
@@ -188,13 +189,15 @@ class SpeechClassifier(PreTrainedModel):
                 shape = tuple(self(torch.zeros(1, self.config.clip_samples), return_dict=True).logits.shape)
         except Exception as error:  # mismatched parts can fail in any way
             raise RecipeError(
-                f"the configuration must describe a model of clips of {self.config.clip_seconds:g} s, but "
+                f"the model of this configuration cannot process clips of {self.config.clip_seconds:g} s: "
                 f"{reason_of(error)}"
             ) from None
         finally:
             self.train(was_training)
         if shape != (1, len(self.labels)):
-            raise RecipeError(f"the configuration must describe a model of {len(self.labels)} classes, got {shape}")
+            raise RecipeError(
+                f"the logits of a clip must have the shape {(1, len(self.labels))} with this configuration, got {shape}"
+            )
 
     def _encoder_input(self, waves: Tensor) -> Tensor:
         """The encoder's input: clips, or their spectrograms."""
@@ -212,14 +215,24 @@ class SpeechClassifier(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Like Hugging Face's, for safetensors only. Reads the encoder from ``backbone`` if it is not saved here.
+        """Like Hugging Face's ``from_pretrained``, for safetensors only.
 
-        With another number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True``
-        gives the model a new last layer. A ``state_dict`` replaces all saved weights. ``allow_download=True`` allows
-        downloading the encoder that a local folder refers to. By default, only models on the hub download theirs.
+        If the encoder is not saved with the model, it is read from the configuration's ``backbone``. With another
+        number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True`` gives the model
+        a new last layer.
+
+        Args:
+            pretrained_model_name_or_path: A folder or a hub name; ``None`` if ``config`` and ``state_dict`` are given.
+            args: As in transformers.
+            kwargs: As in transformers, without ``variant``. A ``state_dict`` replaces all saved weights.
+                ``allow_download=True`` allows downloading the encoder that a local folder refers to; by default, only
+                models on the hub download their encoder.
 
         Raises:
-            RecipeError: If the configuration is invalid, the encoder is not found, or the weights do not fit.
+            RecipeError: If the configuration is invalid, the encoder is not found, the weights do not fit, or
+                ``variant`` is given.
+            TypeError: If ``config`` is not a :class:`.SpeechClassifierConfig`, a folder or a hub name.
+            OSError: If the model does not exist.
         """
         name = pretrained_model_name_or_path
         if (variant := kwargs.pop("variant", None)) is not None:
@@ -262,12 +275,18 @@ class SpeechClassifier(PreTrainedModel):
         half: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Like Hugging Face's; also writes ``preprocessor_config.json`` and the model card, ``README.md``.
+        """Like Hugging Face's ``save_pretrained``; also writes ``preprocessor_config.json`` and the model card.
 
         Args:
+            save_directory: The folder, which is created if necessary.
             holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
-                encoder, which must have been frozen. Default: ``True``.
-            half: Whether to store the weights in 16 bits; they are loaded as float32. Default: ``False``.
+                encoder; if its weights were changed by training, the saved model cannot be loaded. Default: ``True``.
+            half: Whether to store the weights in float16; they are loaded as float32. Default: ``False``.
+            kwargs: As in transformers, without ``push_to_hub`` and ``variant``.
+
+        Raises:
+            RecipeError: If ``variant`` is given, or ``save_directory`` is a file.
+            TypeError: If ``push_to_hub`` is true; call :meth:`push_to_hub` instead.
         """
         if kwargs.pop("push_to_hub", False):
             raise TypeError("push_to_hub must be False, got True: call push_to_hub(name), which also uploads the card")
@@ -297,9 +316,10 @@ class SpeechClassifier(PreTrainedModel):
         write_bytes(Path(save_directory) / "README.md", card.encode())
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload what :meth:`save_pretrained` saves, including the model card, to the hub; return its URL.
+        """Upload the files of :meth:`save_pretrained`, including the model card, to the hub; return their URL.
 
         Args:
+            repo_id: The name on the hub, ``owner/name``. The repository is created if necessary.
             kwargs: ``private`` and ``token`` as in transformers; other arguments of ``HfApi.upload_folder``.
         """
         api = HfApi(token=kwargs.pop("token", None))
@@ -318,10 +338,13 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     """Load a model by its folder or hub name, in float32 and eval mode.
 
     Args:
+        name: A folder, or a name on the hub.
+        revision: A commit, a tag or a branch on the hub. Default: ``main``.
         allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is given
-            by its hub name is always downloaded with its encoder.
+            by its hub name is always downloaded with its encoder. Default: ``False``.
     Raises:
-        RecipeError: If the model does not exist or is not a speech classifier of this package.
+        RecipeError: If the model does not exist, is not a speech classifier of this package, cannot be loaded, or its
+            weights do not match its configuration or are not finite.
     """
     check_folder_or_hub_name(name, "model")
     folder = Path(name)
@@ -364,7 +387,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     check_all_loaded(model, loading, f"the model {name}")
     if extra := sorted(loading["unexpected_keys"]):
         raise RecipeError(
-            f"the model {name} has {len(extra)} weights that its config.json does not describe, for example {extra[0]}"
+            f"the model {name} must only have weights that its config.json describes, got {listed(extra, most=1)}"
         )
     for key, weight in model.named_parameters():
         if not weight.isfinite().all():
@@ -374,7 +397,7 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
 
 
 def feature_extractor() -> Wav2Vec2FeatureExtractor:
-    """A feature extractor that passes on waveforms at 16 kHz; the model prepares them."""
+    """A feature extractor that does not change waveforms at 16 kHz. The model prepares them for its encoder."""
     return Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=False, return_attention_mask=False
     )

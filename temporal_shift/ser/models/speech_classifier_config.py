@@ -23,14 +23,14 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
         normalize: Whether each clip is scaled to zero mean and unit variance. Default: ``False``.
         average: Number of neighbouring frames that are averaged into one. Default: 1.
         backbone: ``name`` and ``revision`` of the pre-trained encoder. A folder is relative to this model's folder. If
-            the encoder is not saved with the model, ``weights`` is the checksum of its weights. Default: no name.
+            the encoder is not saved with the model, ``weights`` is the checksum of its weights. Default: empty.
         holds_backbone: Whether the encoder's weights are saved with the model (default), or read from ``backbone``.
-        provenance: The facts of the training for the model card. Default: none are known.
+        provenance: The facts of the training for the model card. Default: empty.
         temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as
             :func:`~temporal_shift.surgery.temporal_shift_settings` returns them. Default: none.
         id2label: The names of the classes; ``label2id`` is their inverse. Default: ``LABEL_0``, ``LABEL_1`` and so on.
-        num_labels: Number of classes. Default: that of ``id2label``, or 2.
-        kwargs: The arguments of every Hugging Face configuration, such as ``output_hidden_states``.
+        num_labels: Number of classes. Default: the number of names in ``id2label``, or 2.
+        kwargs: Common fields of Hugging Face configurations, such as ``output_hidden_states``.
 
     Raises:
         RecipeError: If a value is invalid or a key is unknown.

@@ -10,8 +10,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from ..utils.wording import listed
 
-KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # of the base models' convolutions
-_HEAD_CHANNELS = 64  # of the base models; checkpoints store neither this nor the strides
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # sizes and strides of the base models' convolutions
+_HEAD_CHANNELS = 64  # channels of an attention head in the base models; checkpoints store neither this nor the strides
 _PARTS = {  # torchaudio's prefixes of names to Hugging Face's
     "encoder.feature_projection.": "feature_projection.",
     "encoder.transformer.": "encoder.",
@@ -35,8 +35,9 @@ _DIMS = {
 def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
     """Build a Hugging Face model with a copy of a torchaudio model's weights, in eval mode.
 
-    The outputs equal those of ``torchaudio.models.Wav2Vec2Model``, with the dropout of ``torchaudio.pipelines``. Both
-    base models have the same architecture, so HuBERT base also becomes a ``Wav2Vec2Model``.
+    The model computes the same outputs as ``torchaudio.models.Wav2Vec2Model``, with the dropout of
+    ``torchaudio.pipelines``. Both base models have the same architecture, so HuBERT base also becomes a
+    ``Wav2Vec2Model``.
 
     Args:
         state_dict: The weights of ``torchaudio.pipelines.WAV2VEC2_BASE.get_model()`` or of ``HUBERT_BASE``. Other
@@ -44,7 +45,8 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
             convolution has the names ``weight_g`` and ``weight_v``, or torch's newer ``parametrizations.weight.*``.
 
     Raises:
-        ValueError: If names or shapes do not match, or a tensor is not of a floating-point dtype or not finite.
+        ValueError: If names, shapes or kernel sizes do not match, or a tensor is not finite, not dense, or not of a
+            floating-point dtype of at least 16 bits.
 
     Source: github.com/pytorch/audio, ``torchaudio/models/wav2vec2``.
     """
@@ -65,7 +67,7 @@ def from_torchaudio(state_dict: Mapping[str, Tensor]) -> Wav2Vec2Model:
 
 
 def frames_of(samples: int) -> int:
-    """Number of frames that a base model returns for ``samples`` at 16 kHz."""
+    """Number of frames that a base model returns for ``samples`` samples at 16 kHz."""
     for kernel, stride in zip(KERNELS, STRIDES, strict=True):
         samples = (samples - kernel) // stride + 1
     return max(samples, 0)
@@ -98,7 +100,9 @@ def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
     _check_names({name: named[name] for name in named if name in _DIMS}, _DIMS)
     for name, dims in _DIMS.items():
         if named[name].dim() != dims or 0 in named[name].shape:
-            raise ValueError(f"{name} of the backbone must have {dims} dimensions, got {tuple(named[name].shape)}")
+            raise ValueError(
+                f"{name} of the backbone must have {dims} dimensions of at least 1, got {tuple(named[name].shape)}"
+            )
     kernels = tuple(named[name].shape[2] for name in _FEATURES)
     if kernels != KERNELS:
         raise ValueError(f"the kernel sizes of the backbone's convolutions must be {KERNELS}, got {kernels}")
@@ -106,8 +110,8 @@ def _config(named: Mapping[str, Tensor]) -> Wav2Vec2Config:
     _, grouped, positions = named[f"{_POSITIONS}parametrizations.weight.original1"].shape
     if hidden_size % _HEAD_CHANNELS or hidden_size % grouped:
         raise ValueError(
-            f"the channels of the backbone must be a multiple of {_HEAD_CHANNELS}, the channels of a head, and of "
-            f"{grouped}, those of a group of the positional convolution, got {hidden_size}"
+            f"the channels of the backbone must be a multiple of {_HEAD_CHANNELS} (channels of a head) and of "
+            f"{grouped} (channels of a group in the positional convolution), got {hidden_size}"
         )
     return Wav2Vec2Config(
         hidden_size=hidden_size,
@@ -134,5 +138,7 @@ def _check_names(named: Mapping[str, Tensor], expected: Mapping[str, object]) ->
     unknown = [name for name in named if name not in expected]
     missing = [name for name in expected if name not in named]
     if unknown or missing:
-        found = [f"{what} {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
-        raise ValueError(f"the backbone must be torchaudio's wav2vec 2.0 base or HuBERT base: {'; '.join(found)}")
+        found = [f"{what} names {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
+        raise ValueError(
+            f"the backbone must have the names of torchaudio's wav2vec 2.0 base or HuBERT base, got {'; '.join(found)}"
+        )

@@ -189,7 +189,7 @@ def test_the_card_states_the_training_data_the_test_and_the_limits(folder, tmp_p
         "Utterances: 16 for training, 16 to choose the epoch, 16 for testing. No speaker is in two of these parts.",
         "The corpus is noise.",
         "Leave one session out",
-        "It does not know what anybody feels.",
+        "The model does not know what anybody feels.",
         "Do not use it to judge, rank, hire",
         "Article 5 (1) (f)",
     ):

@@ -191,11 +191,14 @@ def test_a_classifier_alone_may_have_its_prefix():
     [
         (lambda names: {k: v for k, v in names.items() if k.startswith("pretrain.")}, r"model\..*backbone only"),
         (lambda names: {k: v for k, v in names.items() if k.startswith("model.")}, r"pretrain\..*got none"),
-        (lambda names: {**names, "pretrain.aux.weight": torch.zeros(1)}, r"base.*unknown aux\.weight"),
-        (lambda names: without(names, "pretrain.encoder.transformer.layer_norm.bias"), r"missing encoder\.layer_norm"),
+        (lambda names: {**names, "pretrain.aux.weight": torch.zeros(1)}, r"base.*unknown names aux\.weight"),
+        (
+            lambda names: without(names, "pretrain.encoder.transformer.layer_norm.bias"),
+            r"missing names encoder\.layer_norm",
+        ),
         (
             lambda names: {k: v for k, v in names.items() if ".layers." not in k},
-            r"missing encoder\.layers\.0\.feed_forward\.intermediate_dense\.weight$",
+            r"missing names encoder\.layers\.0\.feed_forward\.intermediate_dense\.weight$",
         ),
         (
             lambda names: {**names, "pretrain.encoder.transformer.layer_norm.bias": torch.zeros(3)},
@@ -207,7 +210,7 @@ def test_a_classifier_alone_may_have_its_prefix():
         ),
         (
             lambda names: {**names, "pretrain.encoder.feature_projection.projection.weight": torch.zeros(16)},
-            r"projection\.weight.*must have 2 dimensions, got \(16,\)",
+            r"projection\.weight.*must have 2 dimensions of at least 1, got \(16,\)",
         ),
         (
             lambda names: {**names, "pretrain.encoder.feature_projection.projection.weight": torch.zeros(96, 16)},
@@ -263,7 +266,7 @@ def test_encoder_classifier_and_clip_must_fit_each_other(whole):
     with pytest.raises(ValueError, match=r"64 channels.*got 128"):
         speech_classifier_from_shiftser(other, clip_seconds=0.24)
     for clip_seconds in (0, -1.0, float("nan"), float("inf"), "7.5", None):
-        with pytest.raises(ValueError, match=rf"clip_seconds must be positive and finite, got {clip_seconds!r}"):
+        with pytest.raises(ValueError, match=rf"clip_seconds must be a positive, finite number, got {clip_seconds!r}"):
             speech_classifier_from_shiftser(whole.state_dict(), clip_seconds=clip_seconds)
     for clip_seconds in (0.01, 0.5):
         with pytest.raises(ValueError, match=rf"clip_seconds.*1 to 11 frames.*got {clip_seconds}"):
@@ -296,7 +299,7 @@ def test_the_prefix_of_distributed_training_is_dropped():
 def test_a_prefix_on_only_some_names_is_not_dropped():
     state_dict = weights("LSTM")
     state_dict["module.head.bias"] = state_dict.pop("head.bias")
-    with raises(ValueError, "the LSTM: unknown module.head.bias; missing head.bias"):
+    with raises(ValueError, "the LSTM, got unknown names module.head.bias; missing names head.bias"):
         convert_shiftser(state_dict)
 
 
@@ -366,21 +369,23 @@ def test_a_shift_that_contradicts_the_names_is_refused(name, given):
 def test_names_that_are_unknown_or_missing_are_listed():
     state_dict = without(weights("LSTM"), "head.bias", "rnn.bias_ih_l0")
     state_dict["rnn.weight_ih_l1"] = state_dict["odd"] = torch.zeros(1)
-    with raises(ValueError, "the LSTM: unknown rnn.weight_ih_l1, odd; missing head.bias, rnn.bias_ih_l0"):
+    with raises(
+        ValueError, "the LSTM, got unknown names rnn.weight_ih_l1, odd; missing names head.bias, rnn.bias_ih_l0"
+    ):
         convert_shiftser(state_dict)
-    with raises(ValueError, "the CNN: missing specaugment.masked_spec_embed"):
+    with raises(ValueError, "the CNN, got missing names specaugment.masked_spec_embed"):
         convert_shiftser(without(weights("CNN"), "specaugment.masked_spec_embed"))
 
 
 def test_the_names_of_two_kinds_of_blocks_are_refused():
     transformer, lstm = weights("Transformer"), weights("LSTM")
-    with raises(ValueError, "the Transformer: unknown rnn.weight_ih_l0", "and 5 more"):
+    with raises(ValueError, "the Transformer, got unknown names rnn.weight_ih_l0", "and 5 more"):
         convert_shiftser({**transformer, **lstm})
 
 
 def test_converting_back_lists_the_names_of_a_foreign_model():
     ours = convert_shiftser(weights("Shiftformer"))
-    with raises(ValueError, "the Shiftformer: unknown classifier.weight; missing head.weight"):
+    with raises(ValueError, "the Shiftformer, got unknown names classifier.weight; missing names head.weight"):
         to_shiftser({**without(ours, "head.weight"), "classifier.weight": ours["head.weight"]})
 
 
@@ -405,7 +410,7 @@ def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():
 def test_sizes_that_do_not_fit_are_refused_before_a_model_is_built():
     state_dict = weights("Transformer")
     state_dict["specaugment.masked_spec_embed"] = torch.zeros(1_000_000)  # a model of this width needs 100 TB
-    with raises(ValueError, "shapes must match each other", "head.weight must be (5, 1000000), got (5, 32)"):
+    with raises(ValueError, "shapes that match each other", "head.weight must be (5, 1000000), got (5, 32)"):
         from_shiftser(state_dict)
 
 

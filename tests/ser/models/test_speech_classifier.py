@@ -286,7 +286,10 @@ def test_push_to_hub_uploads_the_card(monkeypatch):
     assert model.push_to_hub("somebody/emotions", private=True, token="secret").endswith("somebody/emotions")
     assert (sent["repo"], sent["private"], sent["token"]) == ("somebody/emotions", True, "secret")
     assert set(sent["files"]) == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
-    assert "not known: the model was saved by hand" in sent["files"]["README.md"].decode()
+    assert (
+        "not known, because this model was not saved by temporal-shift ser package"
+        in sent["files"]["README.md"].decode()
+    )
     with pytest.raises(TypeError, match=r"^push_to_hub must be False, got True: call push_to_hub\(name\)"):
         model.save_pretrained("anywhere", push_to_hub=True)
 
