@@ -20,7 +20,7 @@ from .train_run import fit, learned_parameters, unfinished_folder
 
 @dataclass(frozen=True)
 class AllSpeakersRun(Run):
-    """A run without validation and test parts. It stops after ``epochs``, which may be fewer than the schedule has."""
+    """A run without validation and test parts. It stops after ``epochs`` epochs, possibly before its schedule ends."""
 
     epochs: int = field(kw_only=True)
 
@@ -51,7 +51,7 @@ class AllSpeakersRecord:
 
     model: str
     seed: int
-    parameters: int  # trainable
+    parameters: int  # number of trainable parameters
     seconds: float  # since the run started or was last continued
     train_losses: list[float]  # by epoch
     inputs: dict[str, Any]
@@ -59,7 +59,7 @@ class AllSpeakersRecord:
 
 
 def all_utterances(manifest: Manifest) -> Fold:
-    """A fold with all utterances in the training part."""
+    """A fold named ``all speakers``, with all utterances in the training part."""
     return Fold("all speakers", tuple(range(len(manifest.utterances))), (), ())
 
 
@@ -76,10 +76,11 @@ def train_on_all_speakers(
     A stopped run continues from its last checkpoint, with the same result as without the stop.
 
     Args:
-        on_epoch: Called after each epoch.
+        run: The run.
+        on_epoch: Called after each epoch. Default: does nothing.
         world: The processes that train the run together. Default: this process alone.
     Raises:
-        RecipeError: If a loss is not finite, or this machine does not support the settings.
+        RecipeError: If a loss is not finite, a file cannot be read, or this machine does not support the settings.
     """
     world = world or World()
     started = time.perf_counter()

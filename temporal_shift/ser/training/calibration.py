@@ -16,20 +16,21 @@ from scipy.special import log_softmax, softmax
 Logits: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, classes)
 Labels: TypeAlias = npt.NDArray[np.integer[Any]]  # (N,)
 
-BOUNDS = (0.05, 20.0)  # of temperatures; if all predictions are correct, the optimum would be 0
+BOUNDS = (0.05, 20.0)  # lowest and highest temperature; if all predictions are correct, the optimum would be 0
 BINS = 15
 
 
 def temperature(logits: Logits, labels: Labels) -> float:
     r"""Fit the temperature: the :math:`T` in [0.05, 20] that minimises the mean log loss of ``softmax(logits / T)``.
 
-    Dividing by it changes no prediction. It is above 1 if the probabilities were too high, below 1 if too low.
+    Division by the temperature does not change the predictions. It is above 1 if the probabilities are too high, and
+    below 1 if they are too low.
 
     Args:
         logits: ``(N, classes)``.
         labels: The true classes, ``(N,)``.
     Raises:
-        ValueError: If there are no logits, or if the number of labels differs.
+        ValueError: If the shapes are not ``(N, classes)`` and ``(N,)``, or there are no logits.
     Example:
         >>> logits = np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
         >>> round(temperature(logits, np.array([0, 0, 1, 1])), 2)  # probabilities of 0.98 become 0.75
@@ -46,26 +47,32 @@ def temperature(logits: Logits, labels: Labels) -> float:
 
 
 def log_loss(logits: Logits, labels: Labels) -> float:
-    """The mean negative log likelihood of the labels."""
+    """The mean negative log likelihood of labels ``(N,)`` for logits ``(N, classes)``.
+
+    Raises:
+        ValueError: As :func:`temperature`.
+    """
     _check(logits, labels)
     found = log_softmax(logits.astype(np.float64), axis=1)
     return float(-found[np.arange(len(labels)), labels].mean())
 
 
 def probabilities_of(logits: Logits) -> npt.NDArray[np.float64]:
-    """The softmax of each row."""
+    """The softmax of each row of logits ``(N, classes)``, float64."""
     return np.asarray(softmax(logits.astype(np.float64), axis=1))
 
 
 def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], labels: Labels, bins: int = BINS) -> float:
-    """The mean distance between the top probability and the accuracy, over bins of equal width, weighted by their size.
+    """The mean distance between the top probability and the accuracy in bins of equal width.
+
+    A bin is weighted by its number of predictions.
 
     Args:
         probabilities: ``(N, classes)``.
         labels: The true classes, ``(N,)``.
         bins: Number of bins of the top probability, ``(k / bins, (k + 1) / bins]``. Default: 15.
     Raises:
-        ValueError: If there are no probabilities or no bins, or if the number of labels differs.
+        ValueError: If the shapes are not ``(N, classes)`` and ``(N,)``, or there are no probabilities or no bins.
     Example:
         >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.25]])
         >>> expected_calibration_error(probabilities, np.array([0, 1]))  # 75 % expected, 50 % correct
@@ -82,4 +89,7 @@ def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], lab
 
 def _check(rows: npt.NDArray[Any], labels: Labels) -> None:
     if rows.ndim != 2 or not len(rows) or labels.shape != rows.shape[:1]:
-        raise ValueError(f"labels must have one value per row, for at least 1 row, got {labels.shape} for {rows.shape}")
+        raise ValueError(
+            "logits or probabilities must have the shape (N, classes) with N of at least 1, and labels the shape (N,), "
+            f"got {rows.shape} and {labels.shape}"
+        )

@@ -1,4 +1,4 @@
-"""Checkpoints of a run. Their checksums prevent the use of damaged files."""
+"""Read, write and delete the checkpoints of a run. Their checksums detect damaged files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SEAL = "epochs.json"  # in a checkpoint's folder, written last: a checkpoint wi
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A complete checkpoint: the scores so far, and the SHA-256 of the kept weights, if any."""
+    """A complete checkpoint: its folder, the scores of the epochs so far, and the SHA-256 of kept weights, if any."""
 
     folder: Path
     epochs: list[Epoch]
     kept: str | None
 
     def write(self) -> None:
-        """Complete the checkpoint in the folder."""
+        """Complete the checkpoint: write the scores and the checksums to the folder."""
         files = [path for path in sorted(self.folder.iterdir()) if path.name != _SEAL]
         files += [path for epoch in self.epochs for path in _logits_of(self.folder.parent, epoch)]
         sums = {os.path.relpath(path, self.folder): file_sha256(path) for path in files}
@@ -37,7 +37,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint | None:
-        """Read a checkpoint; None if it is incomplete or does not match its checksums."""
+        """Read a checkpoint; ``None`` if it is incomplete or does not match its checksums."""
         try:
             content = json.loads((folder / _SEAL).read_bytes())
             expected = content.pop("sha256")
@@ -53,11 +53,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
-    """The content of a checkpoint's last file; ``files`` are the SHA-256 of all files that the run continues with."""
+    """The content of ``epochs.json``."""
 
     epochs: list[Epoch]
-    kept: str | None
-    files: dict[str, str]  # by path, relative to the checkpoint
+    kept: str | None  # SHA-256 of the kept weights
+    files: dict[str, str]  # SHA-256 of the files that the run continues with, by path relative to the checkpoint
 
     @property
     def sha256(self) -> str:
@@ -76,7 +76,7 @@ def _logits_of(unfinished: Path, epoch: Epoch) -> Sequence[Path]:
 
 
 def last_checkpoint(unfinished: Path) -> Checkpoint | None:
-    """The complete checkpoint with the most steps, regardless of file dates."""
+    """The complete checkpoint with the most steps; ``None`` if there is none."""
     return next(filter(None, map(Checkpoint.read, reversed(_folders(unfinished)))), None)
 
 

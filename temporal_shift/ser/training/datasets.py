@@ -15,7 +15,7 @@ from ..corpora.unchanged_audio import UnchangedAudio
 from ..encoders.feature_cache import FeatureCache
 from .run_record import Run
 
-IGNORED_LABEL = -100  # label of an utterance that fills an empty share; the loss ignores it
+IGNORED_LABEL = -100  # label of an utterance that fills an empty share of a step (see Batches); the loss ignores it
 
 
 class Part(Dataset[dict[str, Any]]):
@@ -65,17 +65,20 @@ class Clips:
 
 @dataclass(eq=False)
 class Batches(Sampler[list[int]]):
-    """The batches of an epoch: each step is split between the processes, and in each process into passes.
+    """The batches of an epoch in one process. Each step has one share of its utterances per process and pass.
 
     The last step can have fewer utterances than shares. An empty share gets one utterance with the label
-    ``IGNORED_LABEL``, because every process must take part in every pass.
+    ``IGNORED_LABEL``, because all processes must take part in all passes.
 
     Args:
         rows: Number of utterances.
         batch_size: Utterances per step, over all processes.
-        passes: Passes per step in each process (gradient accumulation).
-        epoch: Returns the epoch, counted from 0, when an iteration starts. Epoch and seed determine the order.
-        shuffle: Whether to shuffle; otherwise the order is the dataset's.
+        passes: Passes per step in each process (gradient accumulation). Default: 1.
+        rank: The rank of this process. Default: 0.
+        processes: Number of processes. Default: 1.
+        epoch: Returns the epoch, counted from 0, when an iteration starts. Default: always 0.
+        shuffle: Whether to shuffle; otherwise the order is the dataset's. Default: ``False``.
+        seed: Determines the shuffled order, together with the epoch. Default: 0.
     """
 
     rows: int

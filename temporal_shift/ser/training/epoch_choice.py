@@ -1,4 +1,4 @@
-"""The epochs of a run, and the epoch that each protocol reports.
+"""The scores of a run's epochs, and the epoch that each protocol reports.
 
 ================  ====================================================================
 protocol          reports
@@ -35,7 +35,7 @@ class Epoch:
 
     epoch: int  # counted from 1
     train_loss: FiniteFloat
-    validation: Scores | None  # None under the protocols without validation
+    validation: Scores | None  # None for protocols without a validation part
     test: Scores
 
 
@@ -48,7 +48,11 @@ class Chosen:
 
 
 def choose(kind: Kind, epochs: Sequence[Epoch]) -> Chosen:
-    """The epochs that the protocol reports; the first one in a tie."""
+    """The epochs that the protocol ``kind`` reports; the first of several equally good epochs.
+
+    Raises:
+        ValueError: If the protocol needs validation scores and an epoch has none.
+    """
     if kind == "last":
         return Chosen(len(epochs), len(epochs))
     if kind == "paper":

@@ -1,4 +1,4 @@
-"""Check folds: an error if results would be meaningless, a caveat for the report if they are doubtful."""
+"""Check folds: raise an error if results would be meaningless; return a caveat if results are doubtful."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..utils.wording import counted, listed
 from .folds import Fold, Kind
 
 _CONSEQUENCE = {
-    "train": "its recall is 0 there",
-    "validation": "the UA that chooses the epoch leaves it out",
+    "train": "the model cannot learn this class there",
+    "validation": "the UA that chooses the epoch leaves this class out",
     "test": "UA is the mean over the other classes there",
 }
 
@@ -21,21 +21,26 @@ def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: 
     """One sentence for each property of the folds that makes results doubtful.
 
     Args:
-        groups: The number of speaker groups in the settings of the corpus.
+        manifest: The utterances.
+        folds: The folds.
+        kind: The protocol.
+        groups: The number of speaker groups in the settings of the corpus. Default: ``None``, not set.
     Raises:
-        RecipeError: If the corpus or a training part has only one class.
+        RecipeError: If the corpus or a training part has fewer than two classes.
     """
     present = _classes(manifest, range(len(manifest.utterances)))
     if len(present) < 2:
-        raise RecipeError(f"the corpus must have utterances of at least 2 classes, got {', '.join(present)} only")
+        raise RecipeError(f"the corpus must have utterances of at least 2 classes, got {', '.join(present)}")
     for fold in folds:
         if len(found := _classes(manifest, fold.train)) < 2:
             raise RecipeError(
                 f"the training part of the fold {fold.name} must have utterances of at least 2 classes, got "
-                f"{', '.join(found) or 'none'} only"
+                f"{', '.join(found) or 'none'}"
             )
     unused = [label for label in manifest.labels if label not in present]
-    caveats = [f"No utterance has the label {listed(unused)}, which the chance level counts."] if unused else []
+    caveats = []
+    if unused:
+        caveats.append(f"No utterance has the label {listed(unused, separator=' or ')}. The chance level counts it.")
     for part in _CONSEQUENCE:
         caveats += _missing_classes(manifest, folds, part, present)
     if kind != "speaker":

@@ -3,7 +3,7 @@
 =============  ===============  ======================================================================
 protocol       tests            validates
 =============  ===============  ======================================================================
-heldout        a session        the next session; after the last, the first
+heldout        a session        the next session; after the last session, the first
 speaker        a speaker        the other speakers of the session; if there are none, the next session
 last, paper    a session        none
 =============  ===============  ======================================================================
@@ -29,17 +29,20 @@ Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One split of a manifest, named after its test session or speaker; indices into ``Manifest.utterances``."""
+    """One split of a manifest. The parts are indices into ``Manifest.utterances``."""
 
-    name: str
+    name: str  # the test session or speaker
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
 
 
 def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
-    """The folds of a protocol, sorted by name.
+    """The folds of a protocol, sorted by session, and within a session by speaker.
 
+    Args:
+        manifest: The utterances.
+        kind: The protocol.
     Raises:
         RecipeError: If there are too few sessions, or a speaker is in two parts of a fold.
     """
@@ -70,7 +73,7 @@ def _too_few(manifest: Manifest, sessions: list[str], minimum: int, kind: Kind) 
 
 
 def _speaker_folds(manifest: Manifest, following: dict[str, str]) -> list[Fold]:
-    speakers: dict[str, set[str]] = {}  # of each session
+    speakers: dict[str, set[str]] = {}  # by session
     for utterance in manifest.utterances:
         speakers.setdefault(utterance.session, set()).add(utterance.speaker)
     folds = []

@@ -1,4 +1,4 @@
-"""Train several runs in parallel, each in a process with one thread. They can be stopped at any moment."""
+"""Train several runs in parallel, each in a process with one thread. Runs can be stopped at any moment."""
 
 from __future__ import annotations
 
@@ -27,13 +27,18 @@ def train_all(
     world: World | None = None,
     on_done: Callable[[Run], None] = lambda run: None,
 ) -> None:
-    """Train each run; call ``on_epoch`` in this process after each epoch of each run, and ``on_done`` after each run.
+    """Train the runs. An error in one run stops all runs and is raised.
 
-    With ``processes=1`` this process trains, with torch's current number of threads. The processes of a ``world`` train
-    each run together. An error in one run stops all runs and is raised.
-
+    Args:
+        runs: The runs.
+        processes: Number of runs that are trained at once, in processes with one thread each. 1: this process trains,
+            with torch's current number of threads.
+        on_epoch: Called in this process for each epoch of a run.
+        world: The processes that train each run together; ``processes`` is then ignored. Default: this process alone.
+        on_done: Called in this process for each finished run. Default: does nothing.
     Raises:
-        RecipeError: If a process ends before its run, for example because the system killed it for its memory.
+        RecipeError: If a training process is killed, for example because the machine has too little memory; also see
+            :func:`.train_run.train`.
     """
     world = world or World()
     if processes == 1 or world.size > 1:
@@ -53,12 +58,12 @@ def train_all(
                 epochs_done.get()
                 on_epoch()
             for future in finished:
-                future.result()  # raises the run's error
+                future.result()  # raises the error of the run, if any
                 on_done(waiting.pop(future))
     except BrokenProcessPool:
         raise RecipeError(
-            "a training process ended before its run: it was killed, or there is not enough memory for "
-            f"processes: {processes}; the same command continues"
+            "a training process ended before its run: it was killed, or the machine has too little memory for "
+            f"processes: {processes}; the same command continues the runs"
         ) from None
     except BaseException:
         for child in multiprocessing.active_children():  # safe, because files are written atomically
@@ -70,7 +75,7 @@ def train_all(
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; only this one must handle it, and stop the others."""
+    """Let new processes ignore Ctrl-C, which reaches all processes of a terminal: only this process handles it."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -89,7 +94,7 @@ def _start_worker(epochs_done: SimpleQueue[None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent is killed; otherwise the worker and the next command would write to the same folder."""
+    """Exit when the parent ends. Otherwise this worker and the next command could write to the same folder."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

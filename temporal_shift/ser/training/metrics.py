@@ -15,17 +15,17 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 class ClassCounts(NamedTuple):
-    """Numbers of all and of correctly predicted utterances; the last dimension is the true class."""
+    """Numbers of utterances, ``(..., true class)``."""
 
-    right: NDArray[Any]
-    utterances: NDArray[Any]
+    right: NDArray[Any]  # correctly predicted
+    utterances: NDArray[Any]  # all
 
     def wa(self) -> Floats:
-        """The accuracy."""
+        """WA, the accuracy, as a fraction."""
         return np.asarray(self.right.sum(-1) / self.utterances.sum(-1), dtype=np.float64)
 
     def ua(self) -> Floats:
-        """The mean recall over the classes that have an utterance."""
+        """UA, the mean recall over the classes that have an utterance, as a fraction."""
         recall = self.right / np.maximum(self.utterances, 1)
         return np.asarray(recall.sum(-1) / (self.utterances > 0).sum(-1), dtype=np.float64)
 
@@ -44,7 +44,7 @@ class FoldPredictions:
         return np.asarray(self.labels == self.predictions)
 
     def counts_by_speaker(self, classes: int) -> ClassCounts:
-        """Counts ``(speaker, true class)``, speakers in sorted order."""
+        """Numbers of utterances, ``(speaker, true class)``. The speakers are sorted."""
         speakers, number = np.unique(self.speakers, return_inverse=True)
         cell, cells = number * classes + self.labels, len(speakers) * classes
         right = np.bincount(cell, self.is_right, minlength=cells).astype(np.int64)
@@ -52,7 +52,7 @@ class FoldPredictions:
         return ClassCounts(right.reshape(-1, classes), utterances.reshape(-1, classes))
 
     def same_utterances(self, other: FoldPredictions) -> bool:
-        """Whether both have the same speakers and labels, in the same order."""
+        """Whether the utterances of both have the same speakers and labels, in the same order."""
         return np.array_equal(self.speakers, other.speakers) and np.array_equal(self.labels, other.labels)
 
 
@@ -70,15 +70,15 @@ def fold_confusion(folds: Sequence[FoldPredictions], classes: int) -> Counts:
 
 
 def weighted_accuracy(confusion: NDArray[Any]) -> Floats:
-    """WA, the accuracy, of confusion counts ``(..., true class, predicted class)``."""
+    """WA, the accuracy, of counts ``(..., true class, predicted class)``, as a fraction."""
     return _by_class(confusion).wa()
 
 
 def unweighted_accuracy(confusion: NDArray[Any]) -> Floats:
-    """UA, the mean recall over the classes that have an utterance, of confusion counts ``(..., true, predicted)``.
+    """UA, the mean recall over the classes that have an utterance, of counts ``(..., true class, predicted class)``.
 
-    A class without utterances in a fold has no recall; as in scikit-learn's ``balanced_accuracy_score``, it does not
-    count in that fold's mean.
+    UA is a fraction. A class without utterances has no recall, so the mean leaves it out, as in scikit-learn's
+    ``balanced_accuracy_score``.
     """
     return _by_class(confusion).ua()
 

@@ -1,4 +1,4 @@
-"""Train on a Ray cluster. Every node needs this package and access to the results and cache folders."""
+"""Train on a Ray cluster. All nodes need this package and access to the results, cache and audio folders."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def train_on_ray(
 ) -> None:
     """Train each run as a task with one core and, if the cluster has GPUs, one GPU.
 
-    If a node fails, Ray starts its task again, which continues from the last checkpoint.
+    If a node fails, Ray starts its task again, which continues from the last checkpoint. An error in a run is raised.
 
     Args:
+        runs: The runs.
         address: The address in Ray's format: ``"auto"`` for the cluster of this machine, ``"ray://host:10001"``, or
-            ``"local"`` to start a cluster here.
+            ``"local"`` to start a cluster on this machine.
         on_epoch: Called for each epoch of a run when the run is done.
-        on_done: Called for each run when it is done.
+        on_done: Called for each run when it is done. Default: does nothing.
     Raises:
-        RecipeError: If Ray is not installed or cannot reach the cluster.
+        RecipeError: If Ray is not installed or the cluster cannot be reached; also see :func:`.train_run.train`.
     """
     try:
         import ray
@@ -39,7 +40,7 @@ def train_on_ray(
     try:
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RecipeError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}") from None
     try:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus)(_train)
@@ -57,13 +58,13 @@ def train_on_ray(
 
 
 def _check_reachable(address: str) -> None:
-    """Fail immediately; Ray itself retries for minutes, then exits the process."""
+    """Raise immediately if an address ``host:port`` cannot be reached: Ray retries for minutes, then exits."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
-            raise RecipeError(f"no Ray cluster at {address}: {error.strerror or error}") from None
+            raise RecipeError(f"the Ray cluster at {address} cannot be reached: {error.strerror or error}") from None
 
 
 def _train(run: Run) -> int:

@@ -20,16 +20,27 @@ from .folds import Fold
 _INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
 
 OUTCOME_FILES = ("predictions.jsonl", "test_logits.npy")
-VALIDATION_FILE = "validation_logits.npy"  # at the chosen epoch; absent without validation, or from earlier versions
-MODEL_FILE = "model.safetensors"  # in a run's folder: the weights at the epoch chosen for UA
+# logits at the chosen epoch; missing if the run has no validation part or an earlier version trained it
+VALIDATION_FILE = "validation_logits.npy"
+# with keep_models, the weights at the epoch chosen for UA; for an AllSpeakersRun, the weights after its last epoch
+MODEL_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that determines a run, and the ``folder`` of its files.
+    """Everything that determines a run, and the folder of its files.
 
-    ``key`` is the SHA-256 of the models' inputs. ``cache`` contains their frames; it is ``None`` for fine-tuning.
-    ``identity`` is the encoder's; if it is ``None``, ``load_backbone`` computes it.
+    Attributes:
+        experiment: The experiment.
+        model: The settings of the model.
+        fold: The training, validation and test parts.
+        seed: The random seed.
+        manifest: The utterances of the corpus.
+        key: The :func:`~temporal_shift.ser.encoders.feature_cache.key_of` the features.
+        cache: The frames of the utterances; ``None`` for fine-tuning.
+        folder: The folder of the run's files.
+        identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed
+            when the encoder is loaded.
     """
 
     experiment: config.Experiment
@@ -44,7 +55,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run in messages."""
+        """The name of the run in messages, such as ``CNN, fold Session1, seed 42``."""
         return f"{self.model.name}, fold {self.fold.name}, seed {self.seed}"
 
     @property
@@ -59,11 +70,11 @@ class Run:
         }
 
     def recorded_inputs(self) -> Any:
-        """The inputs of the finished run in the folder, or None if there is none; ``run.json`` is written last."""
+        """The inputs of the finished run in the folder, which wrote ``run.json`` last; ``None`` if there is none."""
         return self._record().get("inputs")
 
     def is_done(self) -> bool:
-        """Whether the folder contains the whole result of a run with these inputs."""
+        """Whether the folder contains all files of a run with the same inputs, and its predictions are undamaged."""
         record = self._record()
         if record.get("inputs") != self.inputs:
             return False
@@ -80,17 +91,17 @@ class Run:
         return found if isinstance(found, dict) else {}
 
     def epochs_in_checkpoint(self) -> int:
-        """The number of epochs that a stopped run does not train again."""
+        """The number of epochs in the last checkpoint, which a stopped run does not train again."""
         checkpoint = last_checkpoint(self.folder / "unfinished")
         return 0 if checkpoint is None else len(checkpoint.epochs)
 
     def forget(self) -> None:
-        """Discard a finished run's record, so that it is trained again."""
+        """Delete the record of a finished run, so that the run is trained again."""
         (self.folder / "run.json").unlink(missing_ok=True)
 
 
 def corpus_inputs(manifest: Manifest, fold: Fold) -> dict[str, str]:
-    """The hashes of a run's utterances and of the parts of its fold."""
+    """The SHA-256 of the corpus's utterances (ids, labels and speakers) and of the parts of the fold."""
     parts = {
         part: [manifest.utterances[index].id for index in getattr(fold, part)]
         for part in ("train", "validation", "test")
@@ -119,10 +130,11 @@ def _settings_of_model(model: config.Model) -> dict[str, Any]:
 
 
 def damaged_file(folder: Path, files: Any) -> str | None:
-    """The first file of a finished run that is missing or does not match its checksum; None if all match.
+    """The first file of predictions or logits that is missing or does not match its checksum; ``None`` if all match.
 
     Args:
-        files: The checksums by name. Runs of earlier versions have none.
+        folder: The folder of a finished run.
+        files: The checksums by name. Files without a checksum are not checked; earlier versions wrote no checksums.
     """
     recorded = files if isinstance(files, dict) else {}
     for name in (*OUTCOME_FILES, VALIDATION_FILE):
@@ -144,7 +156,7 @@ class RunRecord:
     model: str
     fold: str
     seed: int
-    parameters: int  # trainable
+    parameters: int  # number of trainable parameters
     chosen: Chosen
     seconds: float  # since the run started or was last continued
     epochs: list[Epoch]
@@ -154,7 +166,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A line of ``predictions.jsonl``: the probabilities of a test utterance at the epoch chosen for UA."""
+    """A line of ``predictions.jsonl``: the prediction for a test utterance at the epoch chosen for UA."""
 
     id: str
     speaker: str

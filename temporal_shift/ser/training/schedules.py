@@ -1,13 +1,14 @@
-"""The learning rates that the published code actually uses. All other schedules are Hugging Face's.
+"""The learning rates of the published code. All other schedules are Hugging Face's.
 
-The published code intends a linear warm-up over five epochs, then a decay. It does this instead, with ``T`` steps in
-all and ``W`` steps in five epochs:
+The published code intends a linear warm-up over five epochs, then a decay. It computes other rates. Let an epoch have
+``n`` steps, five epochs ``W = 5 n`` steps, and all epochs ``T`` steps.
 
-- On frozen features, a line from ``5e-7`` up while ``t < W``, then a cosine down to ``5e-6`` that starts at ``t = 0``,
-  not at ``W``. The rate is set after each step, so optimizer step ``k`` uses the rate of ``t = max(k - 1, 0)``.
-- In fine-tuning, a line from 0 up while ``t < W``, the base rate while ``t < 2 W``, then a line down to 0 at ``T``. The
-  schedule advances once per epoch but counts ``W`` and ``T`` in steps, so ``t`` is the epoch. It leaves the warm-up
-  only with more epochs than five times the steps of an epoch, and decays only with more than ten times as many.
+- On frozen features, the rate rises linearly from ``5e-7`` at ``t = 0`` towards the base rate at ``t = W``. From
+  ``t = W`` on, it follows a cosine with the base rate at ``t = 0`` and ``5e-6`` at ``t = T``. The code sets the rate
+  after each step, so optimizer step ``k``, counted from 0, uses ``t = max(k - 1, 0)``.
+- In fine-tuning, the rate rises linearly from 0 at ``t = 0`` to the base rate at ``t = W``, is constant until
+  ``t = 2 W``, and then falls linearly to 0 at ``t = T``. The code advances ``t`` once per epoch, but ``W`` and ``T``
+  are in steps. So the warm-up takes ``5 n`` epochs, and the rate falls only after ``10 n`` epochs.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from collections.abc import Callable
 
 PUBLISHED_WARMUP_EPOCHS = 5
 _WARMUP_START = 5e-7  # absolute, independent of the base rate
-_COSINE_END = 5e-6  # likewise
+_COSINE_END = 5e-6  # absolute, independent of the base rate
 
 
 def published_factor(setting: str, epochs: int, steps_per_epoch: int, base_rate: float) -> Callable[[int], float]:
-    """The factor of the base rate at optimizer step ``k``, counted from 0; ``setting`` is ``features`` or ``finetune``.
+    """Return a function from an optimizer step, counted from 0, to the learning rate divided by ``base_rate``.
 
+    Args:
+        setting: ``"features"`` or ``"finetune"``.
+        epochs: Number of epochs.
+        steps_per_epoch: Optimizer steps per epoch.
+        base_rate: The peak learning rate that the published code intends.
     Example:
         >>> of_step = published_factor("finetune", epochs=100, steps_per_epoch=139, base_rate=5e-4)
         >>> [round(5e-4 * of_step(139 * epoch), 7) for epoch in (0, 1, 99)]

@@ -32,18 +32,20 @@ from .trainer import RecipeTrainer
 
 
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
-    """Train a run, predict its test utterances after each epoch, and write the predictions of the protocol's epoch.
+    """Train a run, predict its test utterances after each epoch, and write the predictions of the chosen epoch.
 
-    A stopped run continues from its last checkpoint, with the same result as without the stop.
+    A stopped run continues from its last checkpoint, with the same result as without the stop. The protocol chooses the
+    epoch; ``paper`` chooses it for UA here.
 
     Args:
         run: The run. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl``,
-            ``validation_logits.npy`` ``(M, classes)`` of the protocol's epoch if there is a validation part,
+            ``validation_logits.npy`` ``(M, classes)`` of the chosen epoch if there is a validation part,
             ``model.safetensors`` if ``training.keep_models`` is true, and, last, ``run.json``.
-        on_epoch: Called after each epoch.
+        on_epoch: Called after each epoch. Default: does nothing.
         world: The processes that train the run together. Default: this process alone.
     Raises:
-        RecipeError: If a loss is not finite, or this machine does not support the settings.
+        RecipeError: If a loss or output is not finite, a file cannot be read or is damaged, a checkpoint cannot be
+            written, or this machine does not support the settings.
     """
     world = world or World()
     started = time.perf_counter()
@@ -58,10 +60,15 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
 
 
 def fit(run: Run, on_epoch: Callable[[], None], world: World, stop_after: int | None = None) -> RecipeTrainer:
-    """Train a run to its end, or continue a stopped one; the trainer's files are in :func:`unfinished_folder`.
+    """Train a run to its end, from its last checkpoint if it was stopped. The files are in :func:`unfinished_folder`.
 
     Args:
-        stop_after: The number of epochs to train, if fewer than the schedule has.
+        run: The run.
+        on_epoch: Called after each epoch.
+        world: The processes that train the run together.
+        stop_after: The number of epochs to train. Default: all epochs of the schedule.
+    Raises:
+        RecipeError: As :func:`train`.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()  # the caller shows one bar for all runs
@@ -90,12 +97,12 @@ def learned_parameters(trainer: RecipeTrainer) -> int:
 
 
 def _clear(run: Run, unfinished: Path) -> None:
-    """Delete what a run with other inputs left in the folder."""
+    """Delete ``run.json``, delete the unfinished files of a run with other inputs, and record this run's inputs."""
     (run.folder / "run.json").unlink(missing_ok=True)
     keeps = run.experiment.training.keep_models
     try:
         before = json.loads((unfinished / "inputs.json").read_text(encoding="utf-8"))
-        # the epoch to keep can precede the checkpoint, so weights must be kept from the start
+        # the epoch of the kept weights can precede the checkpoint, so weights must be kept from the first epoch on
         same = before["inputs"] == run.inputs and (before["keeps_models"] or not keeps)
     except (OSError, ValueError, KeyError, TypeError):
         same = False
@@ -126,7 +133,9 @@ def _log_to_tensorboard(folder: Path) -> None:
     try:
         import tensorboard  # noqa: F401
     except ModuleNotFoundError:
-        raise RecipeError("training.tensorboard requires tensorboard: pip install tensorboard") from None
+        raise RecipeError(
+            "training.tensorboard requires the package tensorboard, which is not installed: pip install tensorboard"
+        ) from None
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback takes no argument
 
 
@@ -149,7 +158,7 @@ def _write(run: Run, unfinished: Path, epochs: list[Epoch], parameters: int, sec
     if run.fold.validation:
         write_array(run.folder / VALIDATION_FILE, _logits(unfinished, "validation", chosen.ua))
     else:
-        (run.folder / VALIDATION_FILE).unlink(missing_ok=True)  # of another protocol
+        (run.folder / VALIDATION_FILE).unlink(missing_ok=True)  # a run with another protocol may have written it
     labels = run.manifest.labels
     probabilities = torch.from_numpy(logits[chosen.ua - 1]).softmax(dim=1).tolist()
     with atomic_write(run.folder / "predictions.jsonl") as file:

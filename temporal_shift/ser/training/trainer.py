@@ -45,13 +45,19 @@ _HUGGING_FACE_SCHEDULES = {
 class RecipeTrainer(Trainer):
     """Trains one run. After each epoch it scores the validation and test parts and writes their logits.
 
-    ``epochs`` contains the scores so far, including those of a resumed checkpoint.
+    ``epochs`` contains the scores so far, including scores from a resumed checkpoint.
 
     Args:
+        run: The run.
+        model: The model to train.
         parts: ``train``; ``test``, unless nothing is scored; and, if the protocol has one, ``validation``.
         folder: The folder of checkpoints and logits until the run is done.
+        world: The processes that train the run together.
         on_epoch: Called after each epoch.
-        stop_after: The number of epochs to train, if fewer than the schedule has.
+        stop_after: The number of epochs to train. Default: all epochs of the schedule.
+    Raises:
+        RecipeError: If ``batch_size`` cannot be split between the processes and passes, or the machine does not support
+            ``precision``.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class RecipeTrainer(Trainer):
         self.stop_after = stop_after or run.experiment.training.epochs
         self.epochs: list[Epoch] = []
         self.kept: str | None = None  # SHA-256 of the weights that were kept last
-        self.learned = model  # not wrapped by the Trainer
+        self.learned = model  # the Trainer wraps self.model
         self.losses = _Losses(run)
         settings = run.experiment.training
         self.batches = Batches(
@@ -96,7 +102,7 @@ class RecipeTrainer(Trainer):
             torch.manual_seed(run.seed + world.rank * 1_000_003)  # each process draws its own masks and dropout
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
-        """Train from a checkpoint, or from the start."""
+        """Train from a checkpoint; ``None``: from the start."""
         if checkpoint is not None:
             self.epochs += checkpoint.epochs
             self.kept = checkpoint.kept
@@ -122,7 +128,7 @@ class RecipeTrainer(Trainer):
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Exclude biases, norms and the learned mask from weight decay, as the paper does."""
+        """The names of parameters with weight decay: not biases, norms and other 1-D parameters, as in the paper."""
         return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -156,14 +162,14 @@ class RecipeTrainer(Trainer):
             self.kept = self.write_weights(self.folder / MODEL_FILE)
 
     def write_weights(self, path: Path) -> str:
-        """Write the weights as they are; return the file's SHA-256."""
+        """Write the model's current weights to ``path``; return the file's SHA-256."""
         weights = {key: value.detach().cpu().contiguous() for key, value in self.learned.state_dict().items()}
         content = save(weights, {"format": "pt"})
         write_bytes(path, content)
         return hashlib.sha256(content).hexdigest()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint, or delete what was written if that fails."""
+        """Save a checkpoint; if this fails, delete its folder."""
         folder = self.folder / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(*args, **kwargs)
@@ -171,14 +177,14 @@ class RecipeTrainer(Trainer):
             if is_lost_connection(error):
                 raise
             shutil.rmtree(folder, ignore_errors=True)
-            # torch's message for a full disk does not name it
+            # torch's message for a full disk does not say that the disk is full
             raise RecipeError(
                 f"the checkpoint {folder} cannot be written (is the disk full?): {reason_of(error)}"
             ) from None
 
 
 def score(logits: npt.NDArray[np.floating], labels: list[int]) -> Scores:
-    """Mean cross entropy, WA and UA of logits ``(N, classes)``."""
+    """Mean cross entropy, WA and UA of logits ``(N, classes)`` for ``N`` labels, indices of classes."""
     counts = metrics.confusion(np.array(labels), logits.argmax(axis=1), logits.shape[1])
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels))
     return Scores(loss.item(), float(metrics.weighted_accuracy(counts)), float(metrics.unweighted_accuracy(counts)))
@@ -207,7 +213,7 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World, *, scored
         warmup_steps=settings.warmup_epochs * batches.steps,
         bf16=settings.precision == "bfloat16",
         fp16=settings.precision == "float16",
-        # without a GPU, bfloat16 and several processes work on the CPU only if it is requested
+        # without a GPU, bfloat16 and several processes require use_cpu
         use_cpu=not torch.cuda.is_available() and (settings.precision == "bfloat16" or world.size > 1),
         seed=run.seed,
         eval_strategy="epoch" if scored else "no",
@@ -232,7 +238,7 @@ class _Losses(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if "loss" not in kwargs["logs"]:
-            return  # a log of scores
+            return  # the Trainer also logs scores
         self.last = kwargs["logs"]["loss"]
         if not math.isfinite(self.last):
             raise RecipeError(
@@ -242,9 +248,9 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Reports the end of an epoch, stops after the last one, and requests a checkpoint if one is due.
+    """Calls ``on_epoch`` after each epoch, requests checkpoints, and stops the training after ``stop_after`` epochs.
 
-    Deletes the previous checkpoint.
+    A checkpoint is requested if the last checkpoint is at least ``seconds`` old. A new one replaces it.
     """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:
@@ -255,7 +261,7 @@ class _Checkpoints(TrainerCallback):
         ends = state.global_step >= self.trainer.stop_after * self.trainer.batches.steps
         due = time.monotonic() - self.saved_at >= self.seconds and not ends
         control.should_training_stop = control.should_training_stop or ends
-        control.should_save = self.trainer.world.from_first(due)  # every process saves its random state
+        control.should_save = self.trainer.world.from_first(due)  # all processes save, because each has a random state
         self.on_epoch()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -327,7 +327,7 @@ def test_an_error_on_ray_has_the_message_of_a_local_run(typed, folder, tmp_path)
 def test_an_unreachable_ray_cluster_is_an_error_with_its_address(typed, folder):
     pytest.importorskip("ray")
     printed = typed("run", folder / "experiment.yaml", "--ray", "127.0.0.1:1", code=2)
-    assert "error: no Ray cluster at 127.0.0.1:1: " in printed
+    assert "error: the Ray cluster at 127.0.0.1:1 cannot be reached: " in printed
 
 
 def test_a_missing_ray_is_an_error_with_the_command_that_installs_it(monkeypatch):
