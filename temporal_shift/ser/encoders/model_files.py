@@ -131,8 +131,8 @@ class ModelFiles:
         index = self.json("model.safetensors.index.json")
         if index is None and self.folder is None and not self._can_download:
             raise RecipeError(
-                f"the {self.kind} {self.name} has no model.safetensors in the hub's cache on this machine, and "
-                "downloads are off"
+                f"the {self.kind} {self.name} has no model.safetensors in the hub's cache on this machine: allow "
+                "downloads, or name a revision with safetensors"
             )
         if index is None:
             advice = "" if self.folder else "; name a revision with safetensors"

@@ -357,7 +357,7 @@ def test_a_folder_without_a_config_is_an_error(tmp_path):
 def test_a_config_without_a_model_type_is_an_error(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(
-        RecipeError, match=r"^(model_type|the config\.json) of the backbone .*(, got |invalid: )[^\n]*$"
+        RecipeError, match=r"^(model_type|the config\.json) of the backbone .*(, got |cannot be read: )[^\n]*$"
     ):
         load_backbone(settings(tmp_path), 0.5)
 

@@ -74,7 +74,7 @@ def test_weights_that_a_checkpoint_lacks_are_initialised_as_in_a_new_model(lacki
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, r"num_labels .*2, got 3"),
+        ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, r"num_labels must be 2, .*got 3"),
         ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, r"label2id must be the inverse of id2label"),
         ({"average": 1.5}, r"average .* got 1\.5"),
         ({"layer": 9}, r"layer must be .*\[-4, 3\].* got 9"),
