@@ -190,7 +190,7 @@ def test_the_card_states_the_training_data_the_test_and_the_limits(folder, tmp_p
         "The corpus is noise.",
         "Leave one session out",
         "The model does not know what anybody feels.",
-        "Do not use it to judge, rank, hire",
+        "Do not use the model to judge, rank, hire",
         "Article 5 (1) (f)",
     ):
         assert sentence in card.text
