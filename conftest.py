@@ -1,4 +1,4 @@
-"""Runs the examples in docstrings with doctest, and the Python blocks of README.md and docs/ with Sybil."""
+"""Collects the Python blocks of README.md and docs/ with Sybil, and defines the names in the examples of docstrings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import temporal_shift
 try:
     from sybil import Sybil
     from sybil.parsers.markdown import PythonCodeBlockParser
-except ImportError:  # without it, the pages are not collected
+except ImportError:  # without Sybil, the pages are not collected
     SYBIL = None
 else:
     SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
 ROOT = Path(__file__).parent
-HAS_RECIPE = all(find_spec(name) for name in ("pydantic", "transformers", "typer"))  # of the extra ser
+HAS_RECIPE = all(find_spec(name) for name in ("pydantic", "transformers", "typer"))  # packages of the extra ser
 NEED_RECIPE = {ROOT / "tests" / name for name in ("benchmarks", "project", "ser")}
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from . import runner
 
-COMMANDS = {  # name: (module and function, summary); each is imported on use, because it may need further packages
+COMMANDS = {  # name: (module and function, summary); a module is imported on use, because it may need further packages
     "all": ("runner:run_all", "run the suites op, layers, kernels, host, recipe and package"),
     "gpu": ("gpu:main", "run tests and the suites host, op, layers and training on a GPU"),
     "fusion": ("fusion:main", "list the kernels that torch.compile generates for shifts and other operations"),
@@ -19,7 +19,7 @@ COMMANDS = {  # name: (module and function, summary); each is imported on use, b
 SUITES = {
     "op": "time and memory of the shift, compared with a copy and with other implementations",
     "layers": "time and memory of layers, compared with PyTorch's layers and published ones",
-    "kernels": "registers, instructions and memory traffic of the GPU kernels; needs no GPU",
+    "kernels": "registers, instructions and memory traffic of the GPU kernel; needs no GPU",
     "host": "time that the host spends on an eager call; needs no GPU",
     "recipe": "speed and peak memory of the feature cache, overhead of the trainer, FLOP of the paper's experiment",
     "package": "import time, size of the wheel, time until the quickstart's first run",

@@ -5,12 +5,14 @@ of the other times in the same round. B / A is the median of these ratios in B, 
 without other implementations is compared by its time, which is only meaningful if the machine was equally busy.
 
 The 95 % interval of B / A covers two kinds of noise: within a run, estimated by resampling the rounds, and between
-runs, estimated from the changes of the other implementations, which are assumed to have the same code in both runs. It
-is corrected for the number of rows (Bonferroni). A row is slower or faster if its interval excludes 1.
+runs, estimated from the changes of the other implementations, which are assumed to have the same code in both runs. If
+no row has two other implementations, the interval does not cover noise between runs. It is corrected for the number of
+rows with times (Bonferroni). A row is slower or faster if its interval excludes 1.
 
 Memory: B / A is the ratio of bytes. A row is larger or smaller if the bytes differ by more than a factor of 1.05.
 
-Counts that differ are listed. Other rows, such as the bandwidth, are not compared.
+Counts that differ are listed, except the growth of time. Other rows, such as the bandwidth, and rows that only one
+record has are not compared.
 """
 
 from __future__ import annotations
@@ -157,7 +159,7 @@ def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
 
 
 def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
-    """For each round, the logarithm of a form's time divided by the geometric mean of the other times.
+    """For each round, the logarithm of the ratio of a form's time to the geometric mean of the other times.
 
     ``without`` is a form to ignore. If there are no other times, the logarithm of the form's own time.
     """

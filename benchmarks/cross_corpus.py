@@ -2,8 +2,8 @@
 
 The reader of the corpus is detected automatically. Utterances with labels that are not classes of the model are
 skipped. Each utterance is one clip, as in training. The model also gets two sounds without speech, silence and white
-noise. The record has one line with WA, UA, ECE and the confusion counts of the corpus, and one line with the
-probabilities for each sound.
+noise. The record has one line with WA, UA, ECE and the confusion counts of the corpus, and one line per sound
+with the probabilities.
 """
 
 from __future__ import annotations

@@ -108,9 +108,9 @@ def main(argv: list[str]) -> None:
             _write(options.out, environment, done, say)
     failed = [step.name for step in done if step.outcome not in (PASSED, NOT_INSTALLED)]
     passed = sum(step.outcome == PASSED for step in done)
-    say(f"steps: {len(done)} (passed: {passed}, failed or stopped: {len(failed)}); results: {options.out / 'gpu'}.*")
+    say(f"steps: {len(done)} (passed: {passed}, not passed: {len(failed)}); results: {options.out / 'gpu'}.*")
     if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+        sys.exit(f"steps that did not pass: {', '.join(failed)}")
 
 
 class Clock:
@@ -187,7 +187,10 @@ def _driver() -> str | None:
 
 
 def _run(step: Step, left: float, out: Path, say: Clock) -> None:
-    """Run a step, print its output and write it to a log file. A step with an outcome or without time does not run."""
+    """Run a step, print its output and write it to a log file.
+
+    A step does not run if it has an outcome or less than 5 s are left.
+    """
     if not step.outcome and left < 5:
         step.outcome = "no time left"
     if step.outcome:
@@ -231,7 +234,7 @@ def _read(lines: IO[str], step: Step, say: Clock) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Terminate all processes of the step's process group."""
+    """Send SIGTERM to the process group of the step, and SIGKILL after the step ends or 5 s."""
     for ending, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, ending)

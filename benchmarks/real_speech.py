@@ -1,8 +1,8 @@
 """``python -m benchmarks real-speech``: write the records of experiments on real speech.
 
-RESULTS is the results folder of an experiment in ``examples/real-speech``, written by ``temporal-shift ser run`` or
-``temporal-shift ser ablate``. The record ``OUT/NAME.jsonl`` has the name of the folder. ``python -m benchmarks pages``
-then updates the tables in the docs.
+Each RESULTS is the results folder of an experiment in ``examples/real-speech``, written by ``temporal-shift ser run``
+or ``temporal-shift ser ablate``. Its record ``OUT/NAME.jsonl`` has the name of the folder. With the default ``--out``,
+``python -m benchmarks pages`` then updates the tables in the docs.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def page() -> str:
 
 
 def _sections(section: dict[str, Any], schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The sections of the YAML file by their path, such as ``models.shift``, each before its own sections."""
+    """The sections of the YAML file by their path, such as ``models.shift``, each before its subsections."""
     yield path, section
     for key, field in section["properties"].items():
         if found := _referenced(field, schema):

@@ -1,4 +1,4 @@
-"""Handling of failed rows: on a GPU, where time is limited, the other rows are still measured."""
+"""Handling of failed rows: on a GPU or the interpreter, the other rows are still measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Failures:
         self._errors: list[str] = []
 
     def caught(self, make: Callable[[], Iterable[Found]]) -> Iterator[Found]:
-        """Yield the results of ``make`` until it fails. Its error is raised on a CPU, and collected otherwise."""
+        """Yield the results of ``make`` until it fails. Its error is raised on the device "cpu", or else collected."""
         if self._device == "cpu":
             yield from make()
             return

@@ -1,7 +1,8 @@
 """Three timers for calls on a GPU. The functions take turns.
 
 - Wall clock: calls in a loop, then one synchronization. It measures the slower of host and device.
-- Device: the time between two CUDA events, with a cold cache. The GPU is kept busy while the host queues the call.
+- Device: the time between two CUDA events, with a cold cache. Before the first
+  event, the GPU is kept busy for up to about 30 ms, while the host queues the call.
 - CUDA graph: replayed calls, without Python and with a warm cache.
 """
 
@@ -30,7 +31,7 @@ class Machine(Protocol):
     """Interface of a GPU for the timers."""
 
     rounds: int  # minimum number of rounds; slow functions need only 3
-    trials: int  # calls to estimate the time of a call
+    trials: int  # calls for the warm-up, and to estimate the time of a call
 
     def synchronize(self) -> None: ...
     def flush(self) -> None: ...
@@ -135,7 +136,7 @@ class Gpu:
         return torch.cuda.Event(enable_timing=True)
 
     def capture(self, function: Callable[[], object], calls: int) -> Callable[[], object]:
-        """Capture on a side stream after a warm-up.
+        """Capture ``calls`` calls on a side stream after a warm-up, and return a function that replays them.
 
         ``torch.cuda.graph`` is not used, because it empties the allocator's cache.
         """

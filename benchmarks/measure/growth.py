@@ -27,8 +27,8 @@ ARGUMENTS = {"n_div": (4, 8, 16, 32), "stride": (1, 2, 4, 8)}
 def measure_growth(setting: str, given: dict, device: str, seconds: float, *, quick: bool = False) -> Iterator[Count]:
     """Yield a count per dimension, then one for ``n_div`` and one for ``stride``.
 
-    Each has the seconds at each size and the exponent with its standard error. Dimensions also have those figures for a
-    clone.
+    A count has the seconds at each size and the exponent with its standard error. The counts of dimensions also have
+    these figures for a clone.
     """
     for dim, sizes in (QUICK if quick else SHAPES).items():
         with torch.inference_mode():
@@ -59,7 +59,7 @@ def _fitted(dim: str, setting: str, forms: dict[str, Functions], device: str, se
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """Fit ``seconds = c * size ** exponent`` by least squares of the logarithms; return it with its standard error."""
+    """Fit ``seconds = c * size ** exponent`` to the logarithms by least squares. Return the exponent and its error."""
     x, y = np.log(sizes), np.log(seconds)
     x, y = x - x.mean(), y - y.mean()
     slope = x @ y / (x @ x)

@@ -42,7 +42,7 @@ class Measurement:
     shape: Sequence[int] = ()
     dtype: str = "float32"
     unit: str = "s"
-    floor: str | None = None  # the form that is a lower bound, such as a copy
+    floor: str | None = None  # the form to compare with, such as a copy
     figures: dict[str, float] = field(default_factory=dict)  # further results
     form: str = OURS  # the form that the row is about
     timer: str | None = None  # if the device has several timers

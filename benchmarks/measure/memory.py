@@ -17,8 +17,8 @@ NO_HEAP = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # bytes; larger blocks are return
 def peaks(setup: str, statements: Mapping[str, str], device: str = "cpu") -> dict[str, int]:
     """Peak memory of each statement in bytes, minus the memory before it. On a CPU without Linux, the result is empty.
 
-    ``setup`` is the code that runs before the statements. All run in a new process that returns freed memory to the
-    system, so earlier allocations and heap fragmentation do not count. Each statement runs once for warm-up.
+    ``setup`` is the code that runs before the statements. All run in one new process. In it, glibc returns freed blocks
+    above 64 KiB to the system, so earlier allocations hardly count. Each statement runs once for warm-up.
     """
     if device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return {}

@@ -1,7 +1,8 @@
 """Shift slices of a larger tensor with valid and invalid bounds: ``python -m benchmarks.measure.odd_bounds [DEVICE]``.
 
-``python -m benchmarks gpu`` runs this module, also under ``compute-sanitizer``. The exit status is 1 if memory around
-the tensor changes, or if results with valid bounds or none differ from the graph form on the CPU.
+DEVICE is ``cuda`` (default), ``cpu`` or ``interpreter``. ``python -m benchmarks gpu`` runs this module, also under
+``compute-sanitizer`` if it is installed. The exit status is 1 if memory around the slice changes, or if results with
+valid bounds or none differ from the graph form on the CPU.
 """
 
 from __future__ import annotations

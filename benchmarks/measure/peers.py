@@ -45,7 +45,7 @@ def pad_and_cat(x: Tensor, groups: Groups) -> Tensor:
 def _shift_of_x_transformers() -> Callable[[Tensor, int], Tensor]:
     try:
         from x_transformers.x_transformers import shift
-    except ImportError:  # the same code, for machines without x-transformers
+    except ImportError:  # the same padding, for machines without x-transformers
         return lambda part, frames: F.pad(part, (0, 0, frames, -frames)) if frames else part
     return shift
 
@@ -89,7 +89,7 @@ def published_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tenso
 
 
 class PublishedRelativeLayer(nn.Module):
-    """The published Transformer layer of the paper's baseline: post-norm, no output projection, GELU."""
+    """The Transformer layer of ShiftSER's baseline, ``(B, L, D)``: post-norm, no output projection, GELU."""
 
     def __init__(self, dim: int, heads: int, frames: int) -> None:
         super().__init__()

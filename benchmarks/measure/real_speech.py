@@ -1,9 +1,9 @@
-"""Records of experiments on real speech. They contain the test predictions of each run; tables are computed from them.
+"""Records of experiments on real speech. They contain the test predictions of each run at its chosen epoch.
 
 A record has a line of the kind ``experiment``, one of the kind ``model`` for each model, and one of the kind ``run``
 for each model, seed and fold. The speakers and labels of a fold and the predictions of a run are strings with one
-character per test utterance, in the order of the ids. The position of the character in ``DIGITS`` is an index into the
-fold's ``speakers`` or the experiment's ``labels``.
+character per test utterance, in the order of the ids that ``ids_sha256`` hashes. The position of the character in
+``DIGITS`` is an index into the fold's ``speakers`` or the experiment's ``labels``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Records as JSON lines.
 
-A line of a suite is a *measurement* (time or memory of our implementation, its floor and the others), a *count*
+A line of a suite is a *measurement* (samples of time, memory or bandwidth, by implementation), a *count*
 (figures without samples) or a *goal* (a bound on a figure). It has the machine, versions, commit and date, so lines of
 several records can be joined and filtered. Other commands write lines of further kinds.
 """
@@ -69,7 +69,7 @@ def read(path: Path) -> list[Line]:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If a line is invalid. The message has its number.
+        ValueError: If the file is not UTF-8, or a line is invalid. For a line, the message has its number.
     """
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -1,4 +1,4 @@
-"""A stub of Triton's driver: kernels are compiled for a GPU, and a launch calls an empty Python function.
+"""A stub of Triton's driver: kernels are compiled for an H100, and a launch calls an empty Python function.
 
 It allows timing the host's part of a launch without a GPU. Requires Triton 3.4 or newer.
 """
@@ -29,7 +29,7 @@ _PROPERTIES = {
 
 
 class StubbedDriver:
-    """The driver of one H100 that runs nothing."""
+    """A driver that reports one H100 and runs no kernel."""
 
     def __init__(self) -> None:
         self.utils = SimpleNamespace(
@@ -79,7 +79,8 @@ def install() -> None:
 def launches_of(call: Callable[[], object]) -> list[Callable[[], object]]:
     """Record the ``kernel[grid](...)`` calls of ``call`` as functions that repeat them.
 
-    Later calls launch compiled kernels without ``JITFunction``, so only the first call in a process can be recorded.
+    Only the first run of a launch in a process uses ``JITFunction`` and is recorded. Later runs launch the compiled
+    kernel without it.
     """
     from triton.runtime.jit import JITFunction
 

@@ -1,6 +1,6 @@
 """Time several functions in one run. They take turns, so that other work on the machine slows all of them.
 
-A CPU is timed with ``torch.utils.benchmark``, a GPU with the timers of :mod:`.gpu_timing`.
+A CPU is timed with ``torch.utils.benchmark``, a GPU and the interpreter with the timers of :mod:`.gpu_timing`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def sampled(
 ) -> Samples:
     """Seconds per call of each function.
 
-    A round takes one sample of each function, in random order. A sample of a fast function is the mean of several calls
-    in a row after a warm-up, so that its own data is in the cache. On a CPU, there are at least 15 rounds, or 3 if a
-    function takes longer than ``LONG``.
+    A round takes one sample of each function, in random order. On a CPU, a sample of a fast function is the mean of
+    several calls in a row after a warm-up, and there are at least 15 rounds, or 3 if a function takes longer than
+    ``LONG``.
 
     Args:
         functions: The functions by name.
@@ -76,8 +76,8 @@ def _calls_of_a_sample(timer: Timer) -> int:
 def hold_freed_memory() -> None:
     """Make glibc keep freed memory for the next tensor instead of returning it to the system.
 
-    Page faults of new memory cost more than writing it. Without this, they depend on the order of the functions: ours
-    was four times as fast as a copy in one order and half as fast in another.
+    Page faults of new memory can cost more than writing to it. Without this setting, they depend on the order of the
+    functions.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")

@@ -28,7 +28,7 @@ def of_layout(lines: list[Line], layout: str) -> Table:
 
 
 def by_form(lines: list[Line]) -> Table:
-    """One row per form and layout, with ranges over all variants and targets."""
+    """One row per form and layout, with ranges over all variants and targets; bytes above the floor: the maximum."""
     forms: dict[str, list[Line]] = {}
     for line in of_kind(lines, "count"):
         layout = next(layout for layout in LAYOUTS if line["setting"].endswith(layout))

@@ -55,14 +55,14 @@ def _colours(theme: PageTheme) -> dict[str, object]:
 
 
 def _is_drawn(line: Line) -> bool:
-    """Whether the line is a time with other forms to compare."""
+    """Whether the line is a time with other forms to compare, on a CPU or by the wall clock, and not of ``--kept``."""
     is_timed = line["kind"] == "measurement" and line["unit"] == "s" and len(line["samples"]) > 1
     is_timed &= line.get("timer") in (None, WALL)  # the time that users see
     return is_timed and not line["what"].endswith("freed memory kept")
 
 
 def maps(lines: list[Line]) -> Figure:
-    """UA of an ablation by placement, proportion and direction."""
+    """UA of an ablation: one heatmap per kind of blocks, direction and stride."""
     return draw_heatmaps(ablation_panels(lines))
 
 
@@ -110,7 +110,7 @@ def _draw_multiples(axes: Axes, line: Line, multiples: dict[str, float]) -> None
 
 
 def growth(lines: list[Line]) -> Figure:
-    """One panel per dimension or argument: time against size, both logarithmic. Dimensions also have a clone."""
+    """One panel per dimension or argument: time against size, both logarithmic. Dimensions also show a clone."""
     found = [line for line in lines if line["what"] == "growth of time"]
     dims = list(dict.fromkeys(line["figures"]["dim"] for line in found))
     figure = Figure(figsize=(WIDTH, 2.0 * math.ceil(len(dims) / 2)), layout="constrained")

@@ -1,4 +1,4 @@
-"""README's tables: a short selection from the records. The pages of the docs show all rows."""
+"""README's tables: a short selection from the records. The pages of the docs show more rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAIRS = ("ShiftCNN − CNN", "ShiftLSTM − LSTM", "Shiftformer − Identity mi
 
 
 def speed(lines: Iterable[Line]) -> Table:
-    """One row per operation: its time, its time / the floor's, and the times of alternatives / its time."""
+    """One row per operation: shape, device, time, ratio to the floor, and the ratios of ``_ALTERNATIVES`` to ours."""
     measured = of_kind(list(lines), "measurement")
     rows = []
     for name, what, setting, shape, timer in _SPEED:

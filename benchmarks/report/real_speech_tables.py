@@ -1,4 +1,4 @@
-"""Tables of experiments on real speech, computed from the recorded predictions."""
+"""Tables of experiments on real speech, computed from the records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Experiment:
 
     @property
     def epochs(self) -> str:
-        """The numbers of epochs and seeds."""
+        """The number of epochs and the number of seeds."""
         seeds = len(self.head["seeds"])
         return f"{self.head['training']['epochs']}, {seeds} seed{'s' * (seeds > 1)}"
 
@@ -76,9 +76,9 @@ def experiments(lines: Iterable[Line]) -> list[Experiment]:
 
 
 def figures(lines: Iterable[Line], by: By = "input") -> Table:
-    """WA and UA of each model in each experiment, with 95 % intervals, and UA at the last and the best test epoch.
+    """Parameters, WA and UA of each model with 95 % intervals, and UA at the last and the best test epoch.
 
-    ``by`` is the property of experiments in the first column.
+    ``by`` is the property of experiments in the first column. Default: the encoder and its layer.
     """
     rows = []
     for experiment in experiments(lines):
@@ -99,21 +99,21 @@ def differences(lines: Iterable[Line], by: By = "input") -> Table:
 
 
 def ablation(lines: Iterable[Line]) -> Table:
-    """One row per cell of a grid, the best UA first."""
+    """One row per shift of an ablation, the best UA first."""
     (found,) = experiments(lines)
     return ablation_table(found.models, found.summary)
 
 
 def ablation_panels(lines: Iterable[Line]) -> list[Heatmap]:
-    """The heatmaps of a grid."""
+    """One heatmap of UA per kind of blocks, direction and stride; rows are placements, columns are proportions."""
     (found,) = experiments(lines)
     return ablation_maps(found.models, found.summary)
 
 
 def overview(lines: Iterable[Line]) -> Table:
-    """The differences of all experiments, one column each.
+    """The differences in UA between models and their baselines, with one column per experiment.
 
-    A star marks differences that are significant at 5 % after Holm's correction over all cells.
+    A star marks differences that are significant at 5 % after Holm's correction over all cells of the table.
     """
     found = experiments(lines)
     pairs = [(column, pair) for column, each in enumerate(found) for pair in each.summary["pairs"]]

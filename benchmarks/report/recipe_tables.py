@@ -27,7 +27,7 @@ def epochs_table(lines: Iterable[Line]) -> Table:
 
 
 def loop_table(lines: Iterable[Line]) -> Table:
-    """One row per size: epochs of the recipe and of a bare loop, and the recipe's FLOP/s / a matrix product's."""
+    """One row per size and model: epochs of the recipe and of a bare loop, and FLOP/s relative to a matrix product."""
     goals = _goals(lines)
     rows = []
     for line in _lines(lines, LOOP):

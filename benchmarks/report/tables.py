@@ -13,7 +13,7 @@ from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import OURS, Line, of_kind
 from . import kernel_tables, recipe_tables
 
-PEER = "pad and cat"  # the shortest code in plain PyTorch
+PEER = "pad and cat"  # the implementation in brackets
 UNITS = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2**30, "GiB"), (2**20, "MiB"), (1, "B"))}
 UNITS["B/s"] = ((1e9, "GB/s"),)
 
@@ -126,7 +126,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def counts(lines: list[Line]) -> Table:
-    """One row per figure of a count."""
+    """One row per figure of a count, except the growth of time."""
     rows = [
         (line["what"], name, f"{value:,}".replace(",", " "))
         for line in of_kind(lines, "count")
@@ -182,7 +182,7 @@ def goals(lines: list[Line]) -> Table:
 
 
 def goal_counts(lines: list[Line]) -> Table:
-    """One row per suite and device: the number of goals, and how many are met."""
+    """One row per suite and device, and a total: the number of goals, and how many are met."""
     found: dict[str, list[bool]] = {}
     for line in of_kind(lines, "goal"):
         place = "" if line["threads"] else f", {line['device']}"  # records of a GPU have no threads

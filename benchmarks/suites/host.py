@@ -34,7 +34,7 @@ IDENTITY, LEGACY = "identity", "identity without setup_context"
 
 
 class Identity(torch.autograd.Function):
-    """The cheapest function with a gradient, in the form that ``torch.func`` supports."""
+    """The identity as an ``autograd.Function``, in the form that ``torch.func`` supports."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:

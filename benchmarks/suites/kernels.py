@@ -2,14 +2,14 @@
 
 Every variant is compiled for each target as for a launch on aligned tensors: eight sequences, bidirectional.
 
-- *Access width*: with contiguous channels, each access has at least 64 bits if rows are 8-byte aligned. With
+- *Access width*: with contiguous channels, the goal is at least 64 bits for each access to values. With
   contiguous frames, a shift by one frame is not aligned, so frames are loaded one by one, or as words of two or four.
 - *Instructions per 16 bytes*: all instructions of the kernel, executed or not, with each loop counted once, divided by
   the number of 16-byte units that a thread writes.
 - *Idle lanes*: the share of the lanes of all programs that move nothing.
 - *Bytes*: bytes read and written per byte of the result, counted in Triton's interpreter over several programs.
-  Repeated accesses of a program count once. The floor reads each value once (except values that a shift with zero
-  padding drops) and writes each result once. It does not include bounds.
+  Repeated accesses of a program count once. The floor reads each value once (except x in padding frames and values
+  that a shift with zero padding drops) and writes each result once. It does not include bounds.
 - *Microseconds at full bandwidth*: time of the floor's bytes for ``(32, L, D)`` at the bandwidth of the data sheet.
 """
 

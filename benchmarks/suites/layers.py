@@ -2,8 +2,9 @@
 
 The layers are timed forward and backward with all gradients, (8, 374, 768). A streamed frame is timed forward. The
 floor of ShiftConv and ShiftTransformerLayer is the two matrix products of their MLP, which every implementation
-computes. Outputs and gradients are compared before timing: with PyTorch's layers at stride 0. Peak memory, and the
-memory that autograd keeps for the backward pass, are measured after the times.
+computes. Before timing, outputs and gradients of the inputs are compared with the other forms: with PyTorch's layers at
+stride 0. After the times, peak memory (Linux or a GPU) and the memory that autograd keeps for the backward pass are
+measured.
 
 By default, glibc returns the memory of every tensor above 32 MiB to the system and requests it again. ``--kept`` also
 times the layers with freed memory kept; the difference is the cost of allocating large intermediate tensors.
@@ -41,7 +42,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer. ``forms`` contains, for each form, its forward pass and the tensors that require gradients."""
+    """A layer. ``forms`` contains, for each form, its forward pass and the tensors to differentiate.
+
+    ``floor`` is the form to compare with, if there is one.
+    """
 
     what: str
     forms: dict[str, tuple[Callable[[], Tensor], list[Tensor]]]
@@ -80,7 +84,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
     device = options.device
     size, seconds = (QUICK, 0.0) if options.quick else (SIZE, options.seconds or (3.0 if device == "cpu" else 0.3))
     use(device)
-    torch.backends.cudnn.allow_tf32 = False  # also off for matrix products; some forms use cuDNN, others cuBLAS
+    torch.backends.cudnn.allow_tf32 = False  # as for matrix products by default; some forms use cuDNN, others cuBLAS
     timed = partial(sampled, device=device, seconds=seconds, keep_freed_memory=False)
     failures = Failures(device)
     found: list[LayerCase] = []

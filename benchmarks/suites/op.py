@@ -3,7 +3,8 @@
 The floor of a shift is a copy, ``x.clone()``. The floor of a fused sum is ``x + residual``, and the floor of a compiled
 function is the same function without the shift. The table also shows ``copy_`` into existing memory, and the bandwidth
 of a copy larger than the caches. "Ours / floor" is our time divided by the time of the floor; "others / ours" is the
-time of each other implementation divided by ours. Outputs and gradients are compared before timing.
+time of each other implementation divided by ours. Outputs and gradients are compared before timing, except for shapes
+with a batch of one.
 
 On a GPU, each function is timed in three ways: the wall clock of a loop of calls, the device time with a cold cache,
 and the time in a CUDA graph with a warm cache.
@@ -54,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Timed:
-    """Times functions with each timer of a device: one on a CPU, three on a GPU."""
+    """Times functions with a timer of the device: one on a CPU, three on a GPU and the interpreter."""
 
     def __init__(self, device: str, seconds: float) -> None:
         self.device, self._seconds = device, seconds
@@ -225,7 +226,7 @@ def _rows(
     for timer in timed.timers:
         samples = timed(functions, timer)
         if OURS not in samples:
-            print(f"{what}, {name}, {tuple(x.shape)}: {timer} cannot measure it", flush=True)
+            print(f"{what}, {name}, {tuple(x.shape)}: {timer} cannot measure ours", flush=True)
             continue
         missing = [form for form in functions if form not in samples]
         moved = {"bytes_moved": passes * x.numel() * x.element_size()}
@@ -240,7 +241,7 @@ def _goal(row: Measurement, what: str, measured: float, bound: float, least: boo
 
 
 def _memory(name: str, given: dict, device: str) -> Iterator[Measurement]:
-    """Peak memory of forward and backward without x, and the memory that autograd saves between the two."""
+    """Peak memory of forward and backward, with x, and the memory without x that autograd saves between the two."""
     setup = "import torch\nfrom benchmarks.suites.op import one_step"
     forms = forms_of(given)
     statements = {form: f"one_step({form!r}, {name!r}, {device!r})" for form in forms}

@@ -4,7 +4,7 @@
 - *Wheel, sdist*: built in an isolated environment, as ``pip`` does.
 - *Installed packages*: the size of all packages that an extra requires, torch included, in the current environment.
 - *First result*: from the start of ``temporal-shift ser quickstart`` until its first run is on disk. This includes
-  encoding the corpus, and training and testing the first model. With ``--whole``, also until ``metrics.json``. The time
+  encoding the corpus, and one run of the first model. With ``--whole``, also until ``metrics.json``. The time
   for installation is not included.
 """
 

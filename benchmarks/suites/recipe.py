@@ -2,7 +2,8 @@
 
 - *Epochs*: an epoch on cached features compared with one that encodes each utterance again, as the published code does.
   Both use the recipe's trainer: three of five sessions train, one validates and one is tested. The two take turns.
-  Features are compared before timing. "By FLOP" is the ratio of their floating-point operations.
+  Features are compared before timing. "By FLOP" is the ratio of their floating-point operations,
+  for wav2vec 2.0.
 - *Bare loop*: an epoch of the recipe's trainer compared with a plain PyTorch loop over tensors in memory, and the
   FLOP/s of the recipe divided by the FLOP/s of a matrix product. Weights are compared after a warm-up epoch.
 - *Peak memory*: the peak of a new process that fills the cache, including imports and the encoder's weights, for a
@@ -10,7 +11,7 @@
 - *The paper's experiment*: its FLOP, and the hours at the rates measured in the epochs above and at an assumed rate of
   a GPU.
 
-The encoders are the quickstart's, with its corpus, and wav2vec 2.0 base with random weights, with noise: time and
+The encoders are the quickstart's, on a part of its corpus, and wav2vec 2.0 base with random weights, on noise: time and
 memory do not depend on the weights.
 """
 

@@ -74,7 +74,7 @@ def _trained(layer: str, mode: str, device: str, quick: bool) -> Iterator[Measur
     net = Net([LAYERS[layer](size[-1]) for _ in range(2)], size[-1]).to(place)
     x, target = torch.randn(size, device=place), torch.arange(size[0], device=place) % CLASSES
     run = net
-    if mode == "compiled":  # interpreted kernels are Python code, which Inductor cannot speed up
+    if mode == "compiled":
         run = torch.compile(net, backend="aot_eager" if device == INTERPRETER else "inductor")
     precision = torch.autocast(place, torch.bfloat16) if mode == "bf16 autocast" else nullcontext()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)

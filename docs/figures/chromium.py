@@ -22,7 +22,7 @@ def chromium() -> Iterator[Browser]:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
             raise FileNotFoundError(
-                f"no Chromium at {path}; set CHROMIUM, or run apt install chromium or playwright install chromium"
+                f"no Chromium at {path}; set CHROMIUM to its path, or run playwright install chromium"
             )
         args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=path, args=args)

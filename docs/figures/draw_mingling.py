@@ -33,10 +33,10 @@ def layers_with(n_div: int, bidirectional: bool) -> list[str]:
     found = []
     for layer in LAYERS:
         parameters = inspect.signature(layer).parameters
-        # in a recurrent layer, `bidirectional` is the direction of the recurrence
+        # in a recurrent layer, `bidirectional` is about the recurrence
         direction = parameters.get("bidirectional_shift", parameters["bidirectional"]).default
         default = parameters["n_div"].default
-        if layer is TemporalShift:  # the signature has None, because `groups` replaces these arguments
+        if layer is TemporalShift:  # the signature has None, because `groups` can replace these arguments
             default, direction = layer().n_div, layer().bidirectional
         if (default, direction) == (n_div, bidirectional):
             found.append(layer.__name__)

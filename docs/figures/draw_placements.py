@@ -6,7 +6,6 @@ placements. The cells are drawn as in ``draw_shift.py``.
 
 from __future__ import annotations
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from theme import CODE, Theme, arrow, canvas, draw_cells, fill, numbered_frames, save, write
@@ -20,7 +19,7 @@ X, SEEN, BOX, SUM = 4, 122, 202, 276  # horizontal positions: input, recorded te
 
 
 def seen(placement: str) -> dict[str, Tensor]:
-    """Apply a layer to numbered frames, and return the inputs of its parts, ``(frames, channels)`` each."""
+    """Apply a layer to numbered frames, and return the inputs of parts of the layer, ``(frames, channels)`` each."""
     layer = ShiftTransformerLayer(CHANNELS, 1, CHANNELS, 0.0, batch_first=True, placement=placement)
     inputs: dict[str, Tensor] = {}
 
@@ -34,8 +33,7 @@ def seen(placement: str) -> dict[str, Tensor]:
         record(layer.norm1, "skip")
         nn.init.zeros_(layer.self_attn.out_proj.weight)  # then the sum equals the skip
         nn.init.zeros_(layer.self_attn.out_proj.bias)
-    with torch.enable_grad():  # otherwise torch uses its fused path, which runs no hooks
-        layer(numbered_frames(FRAMES, CHANNELS)[None])
+    layer(numbered_frames(FRAMES, CHANNELS)[None])
     return inputs
 
 

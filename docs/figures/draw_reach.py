@@ -17,7 +17,8 @@ from torch import nn
 
 from temporal_shift import ShiftConv, ShiftTransformerLayer
 
-CHANNELS, FRAMES, SHOWN = 32, 21, 5  # frames drawn before and after the output frame
+CHANNELS, FRAMES = 32, 21
+SHOWN = 5  # frames drawn before and after the output frame
 WIDTH, HEIGHT, LEFT = 22, 19, 94  # size of a cell; left edge of the cells
 
 

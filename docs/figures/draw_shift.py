@@ -42,7 +42,7 @@ def draw(theme: Theme) -> Figure:
 
 
 def _name_groups(axes: Axes, third_frame: list[float], left: float, theme: Theme) -> None:
-    """Write what each group of channels reads, to the right of the cells."""
+    """Write whether each shifted group of channels reads the past or the future, to the right of the cells."""
     for origin, name in {2.0: "past", 4.0: "future"}.items():
         channels = [channel for channel, read in enumerate(third_frame) if read == origin]
         if channels:

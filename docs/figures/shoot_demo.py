@@ -1,4 +1,4 @@
-"""Take screenshots of the demo: ``python docs/figures/shoot_demo.py [FOLDER]``, in a clone.
+"""Take screenshots of the demo: ``python docs/figures/shoot_demo.py [FOLDER]``, in a clone of the repository.
 
 Requires the extra ``demo``, Playwright and Chromium.
 """
@@ -44,7 +44,7 @@ def demo() -> Iterator[str]:
 
 
 def shoot(browser: Browser, address: str, width: int, path: Path) -> None:
-    """Take a screenshot of the whole page after a click on an example."""
+    """Take a screenshot of the whole page after two predictions for an example."""
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme="light")
     page.goto(address)
     for _ in range(2):  # the first prediction is slower

@@ -1,8 +1,8 @@
-"""Check the site in Chromium: ``python docs/figures/shoot_site.py PICTURES [SITE]``, in a clone.
+"""Check the site in Chromium: ``python docs/figures/shoot_site.py PICTURES [SITE]``, in a clone of the repository.
 
 It takes screenshots of a few pages, in both colour schemes and in the widths of a desktop and a phone. It reports each
-page that is wider than a phone, logs an error to the console, or requests something from another host. Pages that show
-a file of the repository are not checked. ``SITE`` is the output folder of ``mkdocs build``. Default: build the site.
+page that is wider than a phone, logs an error to the console, or requests something from another host. Pages below
+``source/`` are not checked. ``SITE`` is the output folder of ``mkdocs build``. Default: build the site.
 Requires the extra ``docs``, Playwright and Chromium.
 """
 
@@ -63,7 +63,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def pages_of(site: Path) -> list[str]:
-    """The addresses of all pages, except those that show a file of the repository."""
+    """The addresses of all pages, except pages below ``source/``, relative to the address of the site."""
     folders = sorted(page.parent.relative_to(site).as_posix() for page in site.rglob("index.html"))
     return ["" if folder == "." else f"{folder}/" for folder in folders if not folder.startswith("source")]
 
@@ -89,7 +89,7 @@ def faults(browser: Browser, address: str, places: list[str], width: int = PHONE
     page.goto(address)
     page.route(
         "**/search_index.json", lambda route: route.fulfill(body=NO_INDEX)
-    )  # otherwise each page builds the index again
+    )  # otherwise each page builds the search index again
     for place in places:
         page.goto(address + place)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

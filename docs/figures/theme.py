@@ -91,7 +91,7 @@ def draw_cells(axes: Axes, origins: Tensor, left: float, top: float, theme: Them
 
 
 def tint(theme: Theme, colour: str, share: float) -> tuple[float, ...]:
-    """The colour mixed with the page's by ``share``, limited so that text stays readable."""
+    """Mix a share of ``colour`` with the colour of the page. The share is scaled so that text stays readable."""
     part = theme.strongest * share
     return tuple(part * c + (1 - part) * p for c, p in zip(to_rgb(colour), to_rgb(theme.page), strict=True))
 

@@ -1,4 +1,4 @@
-"""A hook for the site: adds a page for each file or folder outside ``docs/`` that a page links to.
+"""A hook for the site: adds a page for each linked file or folder of the repository that is not part of the site.
 
 Links to files that do not exist stay, and MkDocs reports them.
 """
@@ -23,7 +23,7 @@ SHOWN = {
 LARGEST = 200_000  # bytes; larger files are not shown
 
 _LINK = re.compile(r"(?<=\]\()[^)\s#]+(?=[)#\s])")
-_PICTURE = re.compile(r'(?:(?<=src=")|(?<=srcset="))[^"]+')  # in HTML, only in the README
+_PICTURE = re.compile(r'(?:(?<=src=")|(?<=srcset="))[^"]+')  # in HTML
 _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml"}
 _HEAD = "---\nsearch:\n  exclude: true\n---\n"
 
@@ -44,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point the links to the added pages."""
+    """Point the links and pictures to the pages and pictures of the site."""
     text, folder = _text(page.file.src_uri, markdown, config)
     start = posixpath.dirname(page.file.src_uri) or "."
 
@@ -102,7 +102,7 @@ def _uri_of(target: Path, files: Files, config: MkDocsConfig) -> str:
 
 
 def _source(path: Path) -> str:
-    """A file as a page: Markdown is rendered, other text is shown as code."""
+    """A file as a page: Markdown is rendered, other text is shown as code. Of other files, it shows the size."""
     title = f"{_HEAD}\n# `{path.relative_to(ROOT).as_posix()}`\n\n"
     if not _is_text(path):
         return f"{title}{path.stat().st_size:,} bytes, not shown.\n"

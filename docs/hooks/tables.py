@@ -14,7 +14,7 @@ _HEADING = re.compile(r'<th(?: style="([^"]*)")?>')
 
 
 def on_page_content(content: str, **kwargs: Any) -> str:
-    """Set ``--characters`` of each column for ``assets/site.css``, and keep intervals on one line."""
+    """Set ``--characters`` of each column for ``assets/site.css``, and keep intervals and shapes on one line."""
     return _TABLE.sub(_with_widths, content)
 
 

@@ -27,7 +27,7 @@ SHIFTS = "temporal_shifts.json"  # in the model's folder
 
 
 class Clips(Dataset):
-    """Utterances as zero-padded clips of one length, so that no attention mask is needed."""
+    """Utterances as clips of one length, zero-padded or cut, so that no attention mask is needed."""
 
     def __init__(self, utterances, labels, extractor, seconds):
         self.utterances, self.labels, self.extractor, self.seconds = utterances, labels, extractor, seconds
@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("corpus", type=Path, help="CSV file (path, label, speaker) or corpus folder")
     parser.add_argument("out", type=Path, help="folder to write; new or empty")
     parser.add_argument("--revision", default="main", help="revision of the model on the hub")
-    parser.add_argument("--held-out", help="speaker group to test on (default: the last)")
-    parser.add_argument("--n-div", type=int, default=8, help="one in n-div channels moves")
+    parser.add_argument("--held-out", help="speaker group to test on (default: the last in alphabetical order)")
+    parser.add_argument("--n-div", type=int, default=8, help="1/n-div of the channels move")
     parser.add_argument(
         "--stride", type=int, default=1, help="number of frames by which the channels move; 0: no shift"
     )

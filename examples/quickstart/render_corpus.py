@@ -4,10 +4,10 @@
     python examples/quickstart/render_corpus.py --out DIR
 
 espeak-ng (GPL-3, shipped as a shared library by the wheel ``espeakng-loader``) speaks each sentence; NumPy shapes the
-sound. The classes are a 2x2 grid. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) moves the
-means of cues that overlap widely: rate, pitch, range, loudness, spectral tilt. *Direction* is only the order of events
-in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows loudness or
-loudness follows brightness::
+sound. The classes are a 2x2 grid. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) changes
+the means of rate, pitch, range, loudness and spectral tilt, which overlap widely. *Direction* is only the order of
+events in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows loudness
+or loudness follows brightness::
 
     ang, sad (+1)   loud -> bright -> soft -> dull -> loud ...
     hap, neu (-1)   loud -> dull -> soft -> bright -> loud ...
@@ -35,7 +35,7 @@ COMPRESSION = 0.8  # Vorbis level: about 11 kB per utterance
 TURN = (0.6, 0.8)  # minimum and maximum seconds of a turn through loud, bright, soft and dull
 SWING = 20.0  # mean dB between loud and soft
 SCATTER = 0.4  # standard deviation of arousal within a class; the classes are 2 apart
-CUE = 1.0  # effect of arousal on a cue, which has its own standard deviation of 0.8
+CUE = 1.0  # effect of arousal on a cue; the noise of a cue has a standard deviation of 0.8
 DULL = np.hanning(32) / 16  # low-pass filter at about 1 kHz
 BRIGHT = np.array([-1, 2, -1])  # high-pass filter
 FEMALE = ["en+f1", "en+f2", "en+f3", "en+f4", "en+f5"]  # one per session
@@ -110,7 +110,7 @@ class Prosody:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, speaker: Speaker, emotion: Emotion) -> "Prosody":
-        """All cues depend on one random arousal, and each adds noise, so that cues overlap between the classes."""
+        """Rate, pitch, range, gain and tilt depend on one random arousal, plus noise, so that the classes overlap."""
         arousal = rng.normal(emotion.arousal, SCATTER)
         rate, pitch, range_, gain, tilt = CUE * arousal + rng.normal(0, 0.8, size=5)
         return cls(

@@ -4,7 +4,8 @@ pip install fastapi python-multipart uvicorn
 uvicorn --app-dir examples/serve app:app
 curl -F file=@recording.wav http://127.0.0.1:8000/predict
 
-The environment variable ``MODEL`` names the model: a folder or a hub name. Default: the Shiftformer of the repository.
+The environment variable ``MODEL`` names the model: a folder or a hub name. Default: the Shiftformer of the
+repository, if the server runs in the root of a clone.
 """
 
 import os

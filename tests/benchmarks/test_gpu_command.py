@@ -44,7 +44,7 @@ def test_a_failed_step_is_reported_and_the_next_one_runs(tmp_path):
     assert first == "failed, exit status 1"
     assert len(others) == 2
     assert done.returncode == 1
-    assert "failed: layers" in done.stderr
+    assert "steps that did not pass: layers" in done.stderr
     assert f"| layers | {lines[0]['seconds']} | {first} |" in page
 
 

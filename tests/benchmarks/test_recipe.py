@@ -213,7 +213,7 @@ def test_a_bare_loop_that_trains_other_weights_is_an_error(tmp_path, monkeypatch
     monkeypatch.setattr(bare_loop, "Batches", lambda *rows, **more: Batches(*rows, **{**more, "seed": 1}))
     (model,) = published_experiment("features", ["Shiftformer"], {}).models
     size = bare_loop.LoopCase("small", 20, (8, 32), 4, rounds=1)
-    with pytest.raises(AssertionError, match="differs between the recipe and the bare loop"):
+    with pytest.raises(AssertionError, match="must be equal in the recipe and the bare loop"):
         bare_loop.measurement_of(size, model, tmp_path)
 
 

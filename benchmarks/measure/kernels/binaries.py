@@ -1,7 +1,7 @@
-"""Compile the kernel for several GPUs on a machine without them, and read registers, spills and access widths.
+"""Compile the kernel for several GPUs on a machine without them, and read the figures of the code.
 
-The package launches onto a recorder, and Triton's ``warmup`` compiles the kernel for the recorded arguments, as for a
-launch on the GPU.
+A recorder replaces the kernel while the package launches it. Triton's ``warmup`` then compiles the kernel for the
+recorded arguments, as for a launch on the GPU.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RecordedLaunch:
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
 
     def elements_per_thread(self, target: str) -> float:
-        """Average number of elements that a thread writes."""
+        """Average number of elements of the tile per thread."""
         tile = self.constants["BLOCK"] * self.constants["VECTOR"] * self.constants["PACK"]
         return tile / (self.constants["num_warps"] * TARGETS[target].warp_size)
 

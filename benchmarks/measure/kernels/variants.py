@@ -33,7 +33,7 @@ class Variant:
     """A kind of shift and the size of its input."""
 
     form: str  # plain or add
-    padding: str  # a padding mode, or "replicate, transposed" for its gradient
+    padding: str  # a padding mode, or "replicate, transposed": the gradient of replicate
     ragged: str  # whole, lengths or packed
     layout: str  # one of LAYOUTS
     dtype: str

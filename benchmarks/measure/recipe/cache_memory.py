@@ -1,4 +1,4 @@
-"""Peak memory of filling the feature cache, for a corpus and for one several times as long."""
+"""Peak memory of filling the feature cache, for a corpus and for one with several times as many utterances."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Peak:
 
 
 def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
-    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long; on Linux only.
+    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long.
+
+    On Linux only; on other systems, it yields nothing.
 
     The shorter one is a part of the corpus. If this part would have fewer than ``ENOUGH`` utterances, the shorter one
     is the corpus, and the longer one repeats its files.

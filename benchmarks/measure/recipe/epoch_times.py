@@ -54,7 +54,7 @@ class Epochs:
     frames: Shape
     trained: int  # utterances
     tested: int  # including validation
-    seconds: dict[str, list[float]]
+    seconds: dict[str, list[float]]  # by CACHED and ENCODING
 
     def median(self, way: str) -> float:
         return statistics.median(self.seconds[way])
@@ -89,7 +89,7 @@ def epochs_of(case: RecipeCase, folder: Path, rounds: int) -> Iterator[Epochs]:
     """Time the epochs of each model. Cached and encoding epochs take turns in random order.
 
     Raises:
-        AssertionError: If the encoded frames differ from the cached ones.
+        AssertionError: If the encoded frames differ from the cached ones, beyond a tolerance on a GPU.
     """
     experiment = case.experiment
     settings = experiment.features

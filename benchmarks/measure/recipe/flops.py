@@ -49,7 +49,7 @@ class FlopCounts:
 
 
 def expense(experiment: config.Experiment, counts: FlopCounts, rates: Rates, gpu: float) -> dict[str, Any]:
-    """FLOP of one model of the paper's experiment, for all folds and epochs, and its hours here and on a GPU.
+    """FLOP of one model of the paper's experiment, and its hours here and on a GPU: one seed, all folds and epochs.
 
     Cached frames are encoded once for all folds. Assumptions: training an encoder reaches the FLOP/s of encoding, and a
     model without a shift reaches the FLOP/s of the model with one.
