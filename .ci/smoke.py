@@ -1,4 +1,4 @@
-"""Tests an installed temporal-shift with only torch: the version, the shift, a layer, its backward pass and a stream."""
+"""Tests an installed temporal-shift with torch only: the version, the shift, a layer, its gradient and a stream."""
 
 import importlib.metadata
 import sys

@@ -19,7 +19,7 @@ def is_interpreting() -> bool:
 
 
 def use(device: str) -> None:
-    """If the device is the interpreter, run all later shifts of CPU tensors in it.
+    """If the device is the interpreter, send later shifts of CPU tensors to it.
 
     Raises:
         ValueError: If ``TRITON_INTERPRET`` is not 1.

@@ -68,7 +68,7 @@ def _no_launch(*arguments: Any) -> None:
 
 
 def install() -> None:
-    """Send all later shifts of CPU tensors to Triton with launches that do nothing; results are uninitialized memory.
+    """Send later shifts of CPU tensors to Triton with launches that do nothing; results are uninitialized memory.
 
     Call it in a new process: compiled kernels are cached by device number, and the stub's device is number 0.
     """

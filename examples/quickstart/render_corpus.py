@@ -4,10 +4,10 @@
     python examples/quickstart/render_corpus.py --out DIR
 
 espeak-ng (GPL-3, shipped as a shared library by the wheel ``espeakng-loader``) speaks each sentence; NumPy shapes the
-sound. The classes are a 2x2 grid. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for ``sad``, ``neu``) changes
-the means of rate, pitch, range, loudness and spectral tilt, which overlap widely. *Direction* is only the order of
-events in time: loudness and brightness rise and fall, a quarter of a turn apart, and either brightness follows loudness
-or loudness follows brightness::
+sound. The classes are a 2x2 grid of arousal and direction. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for
+``sad``, ``neu``) changes the means of rate, pitch, range, loudness and spectral tilt, which overlap widely. *Direction*
+is only the order of events in time: loudness and brightness rise and fall, a quarter of a turn apart, and either
+brightness follows loudness or loudness follows brightness::
 
     ang, sad (+1)   loud -> bright -> soft -> dull -> loud ...
     hap, neu (-1)   loud -> dull -> soft -> bright -> loud ...
