@@ -59,7 +59,7 @@ def _fitted(dim: str, setting: str, forms: dict[str, Functions], device: str, se
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """Fit ``seconds = c * size ** exponent`` to the logarithms by least squares. Return the exponent and its error."""
+    """Fit ``seconds = c * size ** exponent`` to logarithms by least squares: the exponent and its standard error."""
     x, y = np.log(sizes), np.log(seconds)
     x, y = x - x.mean(), y - y.mean()
     slope = x @ y / (x @ x)
