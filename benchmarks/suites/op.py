@@ -292,5 +292,5 @@ def _check_equal(functions: Functions) -> None:
         if not torch.equal(found := function(), expected):
             difference = (found - expected).abs().max().item()
             raise AssertionError(
-                f"the result of {name} must equal ours, got a difference of up to {difference:.2g}; nothing is timed"
+                f"the result of {name} must equal ours, got a difference of up to {difference:.2g}"
             )

@@ -146,7 +146,7 @@ def check_cache(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None
             difference = (frames.cpu() - cached).abs().max().item()
             raise AssertionError(
                 f"the frames of utterance {index} and the cached ones must not differ (rtol and atol {tolerance:g}), "
-                f"got a difference of up to {difference:.2g}; nothing is timed"
+                f"got a difference of up to {difference:.2g}"
             )
 
 
