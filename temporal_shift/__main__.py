@@ -16,7 +16,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "temporal_shift":
             raise
-        if sys.argv[1:] == ["env"]:  # the only command that does not require the extra
+        if sys.argv[1:] == ["env"]:  # the only command that works without the extra "ser"
             from ._environment import report
 
             print(report())

@@ -1,4 +1,7 @@
-"""What ``temporal-shift env`` prints: the versions and devices that a bug report needs. It works without any extra."""
+"""What ``temporal-shift env`` prints: the versions and devices that a bug report needs.
+
+The command works without any extra.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def temporal_shift(
     ``padding_mode`` defines:
 
     .. math::
-        y_{b,t,c} = x_{b,t-s,c} \quad (c < w), \qquad y_{b,t,c} = x_{b,t+s,c} \quad (w \le c < 2w), \qquad
+        y_{b,t,c} = x_{b,t-s,c} \quad (c < w), \qquad
+        y_{b,t,c} = x_{b,t+s,c} \quad (w \le c < 2w \text{, if bidirectional}), \qquad
         y_{b,t,c} = x_{b,t,c} \quad \text{otherwise}
 
     ::
@@ -43,23 +44,23 @@ def temporal_shift(
         c2   g h i           g h i        unchanged
 
     Args:
-        x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``; any dtype, any strides.
+        x: Input, ``(..., L, D)``, or any layout given by ``time_dim`` and ``channel_dim``. Any strides,
+            and any dtype that torch can copy and fill with zeros.
         n_div: One in ``n_div`` channels moves, per direction: at least 1 (at least 2 if ``bidirectional``), at most
             ``D``. Default: 8, as in the Temporal Shift Module (Lin et al., ICCV 2019).
         stride: Frames by which they move, in ``[-2**62, 2**62]``. Negative values swap past and future, and 0 moves
-            nothing. With ``L`` or more frames, the moved channels contain only padding, unless ``padding_mode`` is
+            nothing. If ``abs(stride) >= L``, the moved channels contain only padding, unless ``padding_mode`` is
             ``"circular"``. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
-        padding_mode: What is read outside a sequence: ``"zeros"`` (default, as in the paper), ``"replicate"`` (the
-            first or last frame), or ``"circular"`` (the other end).
+        padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` (the first or last frame),
+            or ``"circular"`` (the other end).
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. From channel 0
             on, each group has this number of channels, which read ``frames`` frames earlier (later if negative). The
-            other channels do not move. ``[(w, s), (w, -s)]`` is the bidirectional shift, ``[(D, 1)]`` the token shift
-            of RWKV. Default: ``None``.
+            other channels do not move. ``[(w, s), (w, -s)]`` is the bidirectional shift. Default: ``None``.
         lengths: Frames of each sequence, ``(B,)``, int32 or int64, on ``x``'s device. ``B`` is the first dim of ``x``
-            that is neither time nor channels; ``lengths`` can have any number of these dims, from none to all. A frame
-            at or past the length of its sequence is padding: no other frame reads it, and it is zero in the output.
-            Default: ``None``, all frames are valid.
+            other than time and channels. With several such dims, ``lengths`` can have the first ``k``, for any ``k``
+            from 0 to all. A frame at or past the length of its sequence is padding: no other frame reads it, and its
+            shift is zero. Default: ``None``, all frames are valid.
         cu_seqlens: Boundaries of sequences that are packed along time, ``(N + 1,)`` from 0 to ``L``, int32 or int64, on
             ``x``'s device: ``x`` is ``(..., L_1 + ... + L_N, D)``, and each sequence is shifted on its own. Default:
             ``None``.
@@ -73,15 +74,18 @@ def temporal_shift(
         the backward pass.
 
     Raises:
-        TypeError: If ``x`` is not a dense tensor, or an argument has the wrong type.
+        TypeError: If ``x`` is not a dense, local tensor, or is quantized, or an argument has the wrong type.
         ValueError: If ``x`` has fewer than 2 dims. If ``n_div`` or ``groups`` do not fit the channels, ``groups`` is
             passed with an argument that it replaces, or a number of frames is outside ``[-2**62, 2**62]``. If
             ``padding_mode`` is unknown, a dim does not exist, or both dims are the same. If ``lengths`` and
             ``cu_seqlens`` are both passed, do not fit ``x``, or are on another device. In eager mode on the CPU, if a
-            length is outside ``[0, L]``, or ``cu_seqlens`` does not ascend from 0 to ``L``. (Otherwise the values are
-            not checked: they are clamped, and frames outside all sequences are padding.) With ``inplace``, if elements
-            of ``x`` share memory, if ``x`` is a leaf that requires grad or a view of such a leaf, if it is an inference
-            tensor outside inference mode, or if ``torch.func.vmap`` batches another argument and not ``x``.
+            length is outside ``[0, L]``, or ``cu_seqlens`` does not start at 0, descends, or does not end at ``L``.
+            (Otherwise the values are not checked: they are clamped, and frames outside all sequences are padding.) With
+            ``inplace`` in eager mode, if elements of ``x`` share memory, if ``x`` is a leaf that requires grad or a
+            view of such a leaf while autograd is enabled, if ``x`` is an inference tensor outside inference mode, or if
+            ``torch.func.vmap`` batches ``lengths`` or ``cu_seqlens`` and not ``x``.
+        RuntimeError: With ``inplace``, if torch forbids writing to ``x`` for another reason, for example to an output
+            of ``unbind()``.
 
     Example:
         >>> x = torch.arange(1.0, 7.0).reshape(1, 3, 2)
@@ -117,9 +121,8 @@ def temporal_shift_add(
 ) -> Tensor:
     r"""Add ``residual`` to the shift of ``x``: :math:`y = \text{shift}(x) + r`.
 
-    The Triton kernel reads both tensors once and writes the sum once, whereas ``temporal_shift(x) + residual`` also
-    writes and reads the shifted tensor. On a CPU, it shifts and then adds in place, if the dtypes allow. If at most an
-    eighth of the channels move, and without ``lengths``, it adds the tensors and computes these channels again.
+    The Triton kernel computes the sum in one pass, whereas ``temporal_shift(x) + residual`` also writes and reads the
+    shifted tensor. With ``lengths`` or ``cu_seqlens``, the sum in the padding is ``residual``.
 
     ::
 
@@ -128,7 +131,7 @@ def temporal_shift_add(
         c1   d e f                p q r           d+p  e+q  f+r       unchanged
 
     Args:
-        x: Input, ``(..., L, D)``. It and the keyword arguments mean the same as in :func:`temporal_shift`.
+        x: Input, ``(..., L, D)``. ``x`` and the keyword arguments mean the same as in :func:`temporal_shift`.
         residual: The tensor to add, on ``x``'s device. It must broadcast to the shape of ``x``.
 
     Returns:
@@ -167,7 +170,7 @@ def _shift(
     channel_dim: int,
     inplace: bool = False,
 ) -> Tensor:
-    """Validate the arguments and compute the shift: as a graph if a compiler traces the call, else by a backend."""
+    """Validate the arguments and compute the shift, with ``graph`` if a compiler traces the call, else ``dispatch``."""
     traced = is_traced()
     ragged = None if lengths is None and cu_seqlens is None else "cu_seqlens" if lengths is None else "lengths"
     geometry = arguments.resolve(

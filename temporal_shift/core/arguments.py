@@ -31,7 +31,17 @@ def resolve(
 ) -> ShiftGeometry:
     """Return the geometry of a shift of ``x``.
 
-    Valid arguments cost one cache lookup, so that a short shift is fast. Validation runs on a miss.
+    Without a compiler, repeated arguments cost one cache lookup, so that a short shift is fast.
+
+    Args:
+        x: The input.
+        n_div: As in :func:`temporal_shift.temporal_shift`, like the arguments up to ``groups`` and the dims.
+        ragged: The name of the argument with the ends of the sequences, or ``None``.
+        compiling: Whether a compiler traces the call.
+
+    Raises:
+        TypeError: If ``x`` is not a dense, local tensor, or is quantized, or an argument has the wrong type.
+        ValueError: If ``x`` has fewer than 2 dims, or an argument has a wrong value or does not fit ``x``.
     """
     if type(x) is not Tensor or x.layout != torch.strided or x.is_quantized:
         check_kind(x, "x")
@@ -111,6 +121,10 @@ def check_layer(
     """Check the arguments of a layer at construction. Return the effective ``n_div``, ``stride``, ``bidirectional``.
 
     These are ``None`` if ``groups`` replaces them. ``channels`` is ``None`` if the layer takes any number of channels.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument has a wrong value or does not fit ``channels``.
     """
     pairs = None if groups is None else _as_pairs(groups)
     options = check_options(n_div, stride, bidirectional, padding_mode, pairs)
@@ -219,7 +233,7 @@ def check_values(bounds: Tensor, ragged: str | None, frames: int) -> None:
 
 
 def check_writable(x: Tensor) -> None:
-    """Raise a ``ValueError`` unless torch allows a write to ``x``. Call it before anything is written."""
+    """Raise a ``ValueError`` for the common tensors to which torch does not write, before anything is written."""
     if not x.is_contiguous() and _overlaps(x):
         raise ValueError(
             f"elements of x must not share memory if inplace, got shape {tuple(x.shape)} with strides {x.stride()}: "

@@ -1,6 +1,7 @@
 """The shift as strided copies: the eager backend if no kernel computes the shift and the bounds, if any, can be read.
 
-``shift`` copies ``x`` and then overwrites the groups that move, one sequence at a time. ``shift_`` only overwrites.
+``shift`` copies ``x``, then overwrites the groups that move, one sequence at a time, and sets the padding to zero.
+``shift_`` does the same without the first copy.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .geometry import ShiftGeometry
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, plus ``residual`` if given, as a new tensor.
 
-    If few channels move, and without ``lengths``, it adds the tensors and computes these channels again. Otherwise it
-    adds the residual to the shift, in place if possible.
+    If at most an eighth of the channels move, and without ``lengths``, it adds the residual to ``x`` and computes the
+    channels that move again. Otherwise it adds the residual to the shift, in place if possible.
     """
     if residual is not None and geometry.ragged != "lengths" and _moves_few(x, geometry):
         y = x + residual

@@ -54,8 +54,8 @@ def _write_to_view(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) ->
 class _Shift(torch.autograd.Function):
     """Saves the geometry and the bounds for backward, and not ``x``.
 
-    It has no ``setup_context``: with one, torch binds the signature of ``forward`` in each call, which takes longer
-    than a short shift.
+    It has no ``setup_context``: with one, torch binds the signature of ``forward`` in each call, which slows down a
+    short shift.
     """
 
     @staticmethod
@@ -192,10 +192,10 @@ def _batched(x: Any, dim: int | None, size: int) -> Any:
 
 
 def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> ModuleType:
-    """Choose the kernel if it computes the shift, else strided copies unless the bounds are unreadable, else the graph.
+    """Choose the kernel if it computes the shift, else strided copies if they can read the bounds, else the graph.
 
     Raises:
-        ValueError: If the values of bounds that the copies read are wrong.
+        ValueError: If the copies are chosen and the values of the bounds are wrong.
     """
     if x.device.type in triton_devices and _are_plain(x, residual, bounds) and _has_triton():
         from . import triton  # not at import time: the CPU does not need it
@@ -211,7 +211,7 @@ def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry
 
 
 def _are_plain(x: Tensor, residual: Tensor | None, bounds: Tensor | None) -> bool:
-    """Whether a kernel may access the memory of the tensors: they are not fake, traced or of a subclass."""
+    """Whether a kernel may access the memory of the tensors: none is fake, traced, batched or of a custom subclass."""
     return (
         _is_plain(x)
         and (residual is None or _is_plain(residual))

@@ -70,14 +70,15 @@ def groups_of_share(channels: int, n_div: int, stride: int, bidirectional: bool)
     """Return a group of one in ``n_div`` channels for each direction, and the remaining channels.
 
     Raises:
-        ValueError: If there are too few channels, or ``n_div`` leaves none for a direction.
+        ValueError: If ``n_div`` is less than the number of directions, or greater than ``channels``.
     """
     min_ = 2 if bidirectional else 1
-    condition = " and bidirectional=True" if bidirectional else ""
+    kind = "a bidirectional shift" if bidirectional else "a shift"  # the argument has another name in ShiftLSTM
     if channels < min_:
-        raise ValueError(f"the number of channels must be at least {min_} with n_div{condition}, got {channels}")
+        raise ValueError(f"the number of channels must be at least {min_} for {kind} with n_div, got {channels}")
     if not min_ <= n_div <= channels:
-        raise ValueError(f"n_div must be in [{min_}, {channels}] for {_counted(channels)}{condition}, got {n_div}")
+        of_channels = f"{kind} of {_counted(channels)}" if bidirectional else _counted(channels)
+        raise ValueError(f"n_div must be in [{min_}, {channels}] for {of_channels}, got {n_div}")
     width = channels // n_div
     frames = (stride, -stride) if bidirectional else (stride,)
     return _covering(channels, ((width, step) for step in frames))

@@ -1,11 +1,11 @@
 """The shift as a graph of PyTorch operations, for torch.compile, torch.export and ONNX.
 
 On a GPU, Inductor fuses these operations with their neighbours, which it cannot do with a custom op. On a CPU, it
-writes the result of ``cat`` to memory. The graph depends on the number of frames only for an empty sequence and for
-steps of more than 1024 frames. Otherwise one graph works for every length.
+writes the result of ``cat`` to memory. The code branches on the number of frames only for an empty sequence and for
+steps of more than 1024 frames, so that a compiler can reuse a graph for other lengths.
 
-It is also the eager backend if no kernel computes the shift and the values of the bounds cannot be read, because they
-are not on the CPU or are in a tensor subclass.
+This module is also the eager backend if no kernel computes the shift and the bounds are not on the CPU or are of a
+tensor subclass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: S
 
 
 def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """Write the shift of ``x`` to ``x``. Without bounds, only the channels that move are written."""
+    """Write the shift of ``x`` to ``x``: the channels that move, or all if there are bounds or TorchScript traces."""
     if not torch.compiler.is_compiling() and is_tracing():  # the legacy ONNX exporter ignores writes to a part of x
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:

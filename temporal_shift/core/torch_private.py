@@ -1,4 +1,4 @@
-"""All private or undocumented torch APIs that the package uses, with their purpose.
+"""The private torch APIs that the package uses, with their purpose.
 
 Other modules use only the private methods and attributes in ``INHERITED`` and ``READ_FROM_ATTENTION``.
 ``tests/core/test_torch_private.py`` names each API and fails if torch removes it.
@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 is_tracing: Callable[[], bool] = torch._C._is_tracing  # whether TorchScript's tracer runs, also in the ONNX exporter
 is_observed: Callable[[], int] = torch._C._len_torch_dispatch_stack  # whether a TorchDispatchMode is active
-has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for tensors in batched derivatives
+has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for example in batched derivatives
 _is_compiling = torch.compiler.is_compiling
 _are_transforms_active = torch._C._are_functorch_transforms_active
 
@@ -27,9 +27,9 @@ _are_transforms_active = torch._C._are_functorch_transforms_active
 INHERITED: tuple[tuple[type, str, str], ...] = (
     (nn.TransformerEncoderLayer, "_sa_block", "self-attention and its dropout, in ShiftTransformerLayer"),
     (nn.TransformerEncoderLayer, "_ff_block", "the feed-forward part, in ShiftTransformerLayer"),
-    (nn.RNNBase, "check_input", "validates the input of one layer of ShiftLSTM and ShiftGRU"),
+    (nn.RNNBase, "check_input", "validates the input of the first layer of ShiftLSTM and ShiftGRU"),
     (nn.RNNBase, "check_forward_args", "validates the state that the caller passes to ShiftLSTM and ShiftGRU"),
-    (nn.RNNBase, "permute_hidden", "sorts states in the order of a PackedSequence"),
+    (nn.RNNBase, "permute_hidden", "sorts states in the order of a PackedSequence and back"),
     (nn.RNNBase, "all_weights", "the weights of one layer of ShiftLSTM and ShiftGRU"),
 )
 
@@ -99,7 +99,7 @@ def reserve_hook_key(key: int) -> None:
 
 
 def forget_compiled() -> None:
-    """Discard compiled code, because Dynamo does not notice added or removed hooks."""
+    """Discard all compiled code, because Dynamo does not notice added or removed hooks."""
     if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled, and the import would take seconds
         torch.compiler.reset()
 

@@ -1,4 +1,4 @@
-"""ShiftConv, the block of the paper's ShiftCNN."""
+"""ShiftConv, the block of ShiftCNN (Shen et al., ICASSP 2023)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ class ShiftConv(nn.Module):
     - ``placement="residual"``: :math:`y = \text{shift}(x) + f(x)`: only the skip connection is shifted;
     - ``placement="inplace"``: :math:`x' = \text{shift}(x),\; y = x' + f(x')`.
 
-    torch has no such layer, so it is not a drop-in replacement.
+    ``ShiftConv`` replaces no layer of torch.
 
     Args:
         dim: Channels, ``D``.
         kernel_size: Frames of the depthwise convolution. It must be odd, so that the length does not change. Default:
-            7, as in the paper.
-        expansion: Width of the hidden layer, divided by ``D``. Default: 4, as in the paper.
-        placement: ``"residual"`` (default, the paper's best) or ``"inplace"``.
-        n_div: One in ``n_div`` channels moves, per direction. Default: 16 (the paper's best).
+            7.
+        expansion: Width of the hidden layer, divided by ``D``. Default: 4.
+        placement: ``"residual"`` (default, the best in Shen et al.) or ``"inplace"``.
+        n_div: One in ``n_div`` channels moves, per direction. Default: 16 (the best in Shen et al.).
         stride: Frames by which they move. It is not the stride of the convolution, which is always 1. With 0 nothing
             moves. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
+        bidirectional: Whether a second group of channels reads the future. Default: ``False`` (the best in
+            Shen et al.).
         device: As in ``nn.Linear``.
         dtype: As in ``nn.Linear``.
 
@@ -44,13 +45,16 @@ class ShiftConv(nn.Module):
     Raises:
         TypeError: If an argument has the wrong type; when called, if ``x`` is not a dense tensor.
         ValueError: If ``placement`` is unknown, ``kernel_size`` is even or less than 1, or ``n_div`` does not fit
-            ``dim``; when called, if ``x`` does not have 2 or 3 dims, and as :func:`temporal_shift.temporal_shift`.
+            ``dim`` (with ``stride=0``, ``n_div`` is ignored); when called, if ``x`` does not have 2 or 3 dims, and as
+            :func:`temporal_shift.temporal_shift`.
+        RuntimeError: When called, if ``x`` does not have ``D`` channels.
 
     Example:
         >>> ShiftConv(32)(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023; the block follows Liu et al., "A ConvNet for the 2020s", CVPR 2022.
+    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023; the block follows Liu et al., "A ConvNet for the
+    2020s", CVPR 2022.
     """
 
     def __init__(

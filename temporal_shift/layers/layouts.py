@@ -21,7 +21,7 @@ _CHANNELS_FIRST = (
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveAvgPool1d,
 )
-# Modules for images: the channels are dim 1, but the frames may be any other dim.
+# Modules for images and videos: the channels are dim 1 of a batch, but the frames may be any other dim.
 _OF_IMAGES = (
     nn.Conv2d,
     nn.Conv3d,
@@ -42,7 +42,7 @@ def check_placement(placement: str, allowed: tuple[str, ...]) -> str:
 def check_shift(
     channels: int, n_div: int, stride: int, bidirectional: bool, *, bidirectional_name: str = "bidirectional"
 ) -> None:
-    """Check the shift of a layer with ``channels`` channels. With ``stride=0`` the layer ignores ``n_div``."""
+    """Check the shift of a layer with ``channels`` channels. With ``stride=0``, only types are checked."""
     arguments.check_whole("n_div", n_div)
     arguments.check_whole("stride", stride)
     arguments.check_flag(bidirectional_name, bidirectional)
@@ -54,7 +54,8 @@ def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_d
     """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects.
 
     Raises:
-        ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`).
+        ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`) before a class
+            is known.
     """
     if time_dim is not None and channel_dim is not None:
         return time_dim, channel_dim
@@ -66,9 +67,11 @@ def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_d
 def layout_of(net: nn.Module | None) -> tuple[int, int]:
     """The time and the channel dim that ``net`` expects, from its class or, for a stack, from its first module.
 
+    They are -2 and -1 if the class is unknown.
+
     Raises:
-        ValueError: If the class is ambiguous: a module for images, or a stack that overrides ``forward`` and has a
-            first module that does not expect ``(..., L, D)``.
+        ValueError: If the class is ambiguous: one of ``_OF_IMAGES``, or an ``nn.Sequential`` that overrides ``forward``
+            and has a first module that does not expect ``(..., L, D)``.
     """
     if isinstance(net, nn.Sequential) and len(net) > 0:
         layout = layout_of(net[0])
@@ -86,13 +89,13 @@ def layout_of(net: nn.Module | None) -> tuple[int, int]:
         return (-2, -1) if net.self_attn.batch_first else (0, -1)
     if isinstance(net, _CHANNELS_FIRST):
         return -1, -2
-    if isinstance(net, (nn.RNNBase, nn.MultiheadAttention)) and not net.batch_first:
+    if isinstance(net, (nn.RNNBase, nn.MultiheadAttention, nn.Transformer)) and not net.batch_first:
         return 0, -1
     return -2, -1
 
 
 def check_sequences(name: str, x: Any) -> None:
-    """Raise unless ``x`` is a nested tensor, or has the 2 dims of a sequence or the 3 dims of a batch."""
+    """Raise unless ``x`` is a nested tensor or a tensor with 2 dims (a sequence) or 3 dims (a batch)."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
     if not x.is_nested and x.dim() not in (2, 3):

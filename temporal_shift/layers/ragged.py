@@ -15,7 +15,7 @@ from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
-_MASKED = -1e4  # exp(-1e4) is 0; common masks contain -1e4, -1e9 or the smallest number
+_MASKED = -1e4  # exp(-1e4) is 0; common masks contain -1e4, -1e9, -inf or the smallest number
 
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:
@@ -83,7 +83,7 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor, time_dim: int) -> Tensor:
 
 
 def apply_padded(nested: Tensor, batch_first: bool, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Call ``function`` with a padded tensor and its mask, ``(B, L)``, and return a nested tensor.
+    """Call ``function`` with a padded tensor and its mask, ``(B, L)``, true in the padding. Return a nested tensor.
 
     The padded tensor is ``(B, L, D)`` with ``batch_first``, otherwise ``(L, B, D)``.
     """

@@ -1,4 +1,4 @@
-"""ShiftLSTM, the layer of the paper's model with this name, and ShiftGRU."""
+"""ShiftLSTM, after the model of this name by Shen et al. (ICASSP 2023), and ShiftGRU."""
 
 from __future__ import annotations
 
@@ -153,17 +153,18 @@ class _ShiftRNN(nn.RNNBase):
 class ShiftLSTM(_ShiftRNN, nn.LSTM):
     r"""An ``nn.LSTM`` with an input that is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
-    It is a subclass of ``nn.LSTM`` with the same arguments, parameters and ``state_dict``, so each loads the
-    checkpoints of the other. ``bidirectional`` is the direction of the LSTM, not of the shift. With ``stride=0``, the
-    output equals the output of ``nn.LSTM`` bit for bit. Dynamo traces it, like ``nn.LSTM``, only with
+    ``ShiftLSTM`` is a subclass of ``nn.LSTM`` with four more arguments and the same parameters and ``state_dict``, so
+    each loads the checkpoints of the other. ``bidirectional`` applies to the LSTM, not to the shift. With ``stride=0``,
+    the output equals the output of ``nn.LSTM`` bit for bit. Dynamo traces ``ShiftLSTM``, like ``nn.LSTM``, only with
     ``torch._dynamo.config.allow_rnn``.
 
     Args:
-        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in ``nn.LSTM``.
-        n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
+        input_size: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in ``nn.LSTM``.
+        n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the best in Shen et al.).
         stride: Frames by which they move; with 0 nothing moves. Default: 1.
-        bidirectional_shift: Whether a second group of channels reads the future. Default: ``False`` (the paper's best).
-        shift_every_layer: Whether the input of every layer is shifted, instead of only the first. Default: ``False``.
+        bidirectional_shift: Whether a second group of channels reads the future. Default: ``False`` (the best in Shen
+            et al.).
+        shift_every_layer: Whether the input of every layer is shifted, not only of the first. Default: ``False``.
 
     Shape:
         As in ``nn.LSTM``: the input is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or a
@@ -171,7 +172,9 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 
     Raises:
         TypeError: If an argument has the wrong type; when called, if the input is a nested tensor.
-        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer.
+        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer (with
+            ``stride=0``, ``n_div`` is ignored); or as ``nn.LSTM``, also when called.
+        RuntimeError: As ``nn.LSTM``, when called.
 
     Example:
         >>> layer = ShiftLSTM(32, 64, batch_first=True, bidirectional=True)
@@ -179,7 +182,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         >>> output.shape
         torch.Size([2, 50, 128])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023.
+    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023.
     """
 
     def __init__(
@@ -209,19 +212,23 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 class ShiftGRU(_ShiftRNN, nn.GRU):
     r"""An ``nn.GRU`` with an input that is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
 
-    It is a subclass of ``nn.GRU`` with the same arguments, parameters and ``state_dict``. The paper has no GRU; the
-    shift has the same defaults as in :class:`ShiftLSTM`.
+    ``ShiftGRU`` is a subclass of ``nn.GRU`` with four more arguments and the same parameters and ``state_dict``.
 
     Args:
-        input_size: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in ``nn.GRU``.
-        n_div: As in :class:`ShiftLSTM`, like the remaining arguments. Default: 4.
+        input_size: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in ``nn.GRU``.
+        n_div: As in :class:`ShiftLSTM`, like the arguments below. Default: 4.
+        stride: Default: 1.
+        bidirectional_shift: Default: ``False``.
+        shift_every_layer: Default: ``False``.
+        unsupported: Passed to ``nn.GRU``, which raises an error.
 
     Shape:
-        As in ``nn.GRU``.
+        As in ``nn.GRU``. In a ``PackedSequence``, each sequence is shifted on its own.
 
     Raises:
-        TypeError: As :class:`ShiftLSTM`.
-        ValueError: As :class:`ShiftLSTM`, and as ``nn.GRU`` if ``proj_size`` is given.
+        TypeError: As :class:`ShiftLSTM`, and for an unknown argument.
+        ValueError: As :class:`ShiftLSTM`, and if ``proj_size`` is given.
+        RuntimeError: As ``nn.GRU``, when called.
 
     Example:
         >>> output, h_n = ShiftGRU(32, 64, batch_first=True)(torch.randn(2, 50, 32))

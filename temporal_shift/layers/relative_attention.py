@@ -31,7 +31,8 @@ class RelativeSelfAttention(nn.Module):
     Shape:
         Input and output: ``(B, L, D)``, ``(L, B, D)`` or ``(L, D)``. ``attn_mask`` is ``(L, L)`` or
         ``(B * nhead, L, L)``, ``key_padding_mask`` ``(B, L)`` or ``(L,)``. As in ``nn.MultiheadAttention``, masks are
-        bool, with true for masked positions, or are added to the scores.
+        bool, with true for masked positions, or are added to the scores. A frame that ``key_padding_mask`` masks (true,
+        or -10,000 or less) counts as zeros.
 
     Raises:
         TypeError: When called, if ``key_padding_mask`` is not a tensor, or neither bool nor floating point.

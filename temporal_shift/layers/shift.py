@@ -27,20 +27,24 @@ class TemporalShift(nn.Module):
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
             ``None``.
-        time_dim: The dim of the frames. Default: the dim that ``net`` expects: -1 for one-dimensional convolutions,
-            batch and instance norms, max and average pooling, and for ``nn.GroupNorm``; 0 for torch's recurrent,
-            attention and Transformer layers without ``batch_first``; for an ``nn.Sequential``, the dim that its first
-            module expects; otherwise -2. Both dims must be given for convolutions and batch norms of images, and for
-            an ``nn.Sequential`` that overrides ``forward`` if its first module expects another layout than
+        time_dim: The dim of the frames. Default: -1 for ``nn.Conv1d``, ``nn.ConvTranspose1d``, ``nn.BatchNorm1d``,
+            ``nn.InstanceNorm1d``, ``nn.GroupNorm``, and (adaptive) max and average pooling in one dimension; 0 for
+            ``nn.RNN``, ``nn.LSTM``, ``nn.GRU``, ``nn.MultiheadAttention``, ``nn.Transformer``,
+            ``nn.TransformerEncoderLayer`` and ``nn.TransformerDecoderLayer`` without ``batch_first``; the default of
+            the first module of an ``nn.Sequential``, ``nn.TransformerEncoder`` or ``nn.TransformerDecoder``; otherwise
+            -2. Both dims must be given for convolutions (also transposed) and batch norms in two or three dimensions,
+            and for an ``nn.Sequential`` that overrides ``forward`` if its first module expects another layout than
             ``(..., L, D)``.
-        channel_dim: The dim of the channels. Default: the dim that ``net`` expects: -2 if ``time_dim`` is -1 by
-            default, otherwise -1.
-        inplace: Whether the input is overwritten. Streams ignore it and never write to a chunk. Default: ``False``.
+        channel_dim: The dim of the channels. Default: -2 for the modules with the default ``time_dim`` of -1,
+            otherwise -1.
+        inplace: Whether to write the shift to the input, as in :func:`temporal_shift.temporal_shift`. Streams ignore
+            ``inplace`` and do not write to a chunk. Default: ``False``.
 
     Shape:
-        The input is ``(B, L, D)`` or the layout that ``net`` expects; the output is what ``net`` returns. The keyword
-        arguments ``lengths`` and ``cu_seqlens`` mean the same as in :func:`temporal_shift.temporal_shift`; they are not
-        passed to ``net``. In a ``PackedSequence`` or a nested tensor, each sequence is shifted on its own.
+        The input is ``(..., L, D)`` or the layout given by ``time_dim`` and ``channel_dim``; the output is what ``net``
+        returns. The keyword arguments ``lengths`` and ``cu_seqlens`` mean the same as in
+        :func:`temporal_shift.temporal_shift`; they are not passed to ``net``. In a ``PackedSequence`` or a nested
+        tensor, each sequence is shifted on its own.
 
     Raises:
         TypeError: If an argument has the wrong type; when called, if there are other arguments and ``net`` is ``None``.
@@ -113,7 +117,7 @@ class TemporalShift(nn.Module):
             A :class:`.ShiftStream` if ``net`` is ``None``, otherwise a :class:`.ChainedStream`.
 
         Raises:
-            ValueError: If ``padding_mode`` is ``"circular"``, in which the first frame reads the last. If ``net`` may
+            ValueError: If ``padding_mode`` is ``"circular"``, which reads the other end of the sequence. If ``net`` may
                 read other frames or expects another ``time_dim`` (see :func:`temporal_shift.streaming.stream`). If a
                 module has hooks, or its class overrides ``forward`` without ``stream``. If ``net`` is given and
                 ``state`` does not have one part for each stage.

@@ -1,4 +1,4 @@
-"""ShiftTransformerLayer, the block of the paper's Shiftformer, and the layer of the Transformer baseline."""
+"""ShiftTransformerLayer, the block of Shiftformer (Shen et al., ICASSP 2023), and the layer of its baseline."""
 
 from __future__ import annotations
 
@@ -32,38 +32,40 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
     With ``norm_first``, the norms are inside the branches, as in torch. The layer is called like
     ``nn.TransformerEncoderLayer``. With ``"residual"`` and ``"inplace"``, it has the same parameters, and with
     ``stride=0`` its output equals the output of torch's layer bit for bit, except in the padding, where it is zero.
-    With ``"replace"``, the ``state_dict`` contains only the feed-forward part and ``norm2``. The paper's settings are
+    With ``"replace"``, the ``state_dict`` contains only the feed-forward part and ``norm2``. Shen et al. use
     ``ShiftTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True)``.
 
     Args:
-        d_model: Channels, ``D``. It and the other arguments up to ``dtype`` mean the same as in
+        d_model: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in
             ``nn.TransformerEncoderLayer``.
         nhead: Attention heads. With ``"replace"``, it must divide ``d_model`` but has no effect.
-        placement: ``"replace"`` (default, the paper's best), ``"residual"`` or ``"inplace"``.
-        n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the paper's best).
+        placement: ``"replace"`` (default, the best in Shen et al.), ``"residual"`` or ``"inplace"``.
+        n_div: One in ``n_div`` channels moves, per direction. Default: 4 (the best in Shen et al.).
         stride: Frames by which they move; with 0 nothing moves. Default: 1.
-        bidirectional: Whether a second group of channels reads the future. Default: ``True`` (the paper's best).
+        bidirectional: Whether a second group of channels reads the future. Default: ``True`` (the best in Shen
+            et al.).
 
     Shape:
         ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
-        Frames that ``src_key_padding_mask`` marks as padding count as zeros: no other frame reads them, and the output
-        and all gradients are zero there. ``src_mask`` limits the attention. ``"replace"`` has no attention, and accepts
-        a ``src_mask`` only with ``is_causal=True`` and a shift that reads only the past.
+        Frames that ``src_key_padding_mask`` marks (true, or -10,000 or less) count as zeros: no other frame reads them,
+        and the output and the gradient of ``src`` are zero there. ``src_mask`` limits the attention. ``"replace"`` has
+        no attention, and accepts a ``src_mask`` only with ``is_causal=True`` and a shift that reads only the past.
 
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
             ``"replace"`` gets a ``src_mask`` without ``is_causal``; if ``is_causal`` and the shift reads the future; if
             ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, is on another device, or
-            is passed with a nested ``src``.
-        AssertionError: At construction, if ``nhead`` does not divide ``d_model``.
+            is passed with a nested ``src``; or as ``nn.TransformerEncoderLayer``.
+        AssertionError: At construction, if ``nhead`` does not divide ``d_model``; or as ``nn.TransformerEncoderLayer``.
+        RuntimeError: As ``nn.TransformerEncoderLayer``.
 
     Example:
         >>> layer = ShiftTransformerLayer(32, 4, batch_first=True)
         >>> layer(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023.
+    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023.
     """
 
     def __init__(
@@ -211,18 +213,20 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
 
 
 class RelativeTransformerLayer(ShiftTransformerLayer):
-    r"""The Transformer layer of the paper's baseline: relative positions in the scores, and no output projection.
+    r"""The Transformer layer of the baseline of Shen et al.: relative positions in the scores, no output projection.
 
     With post-norm and ``stride=0``: :math:`h = \text{norm}_1(x + \text{attn}(x)),\; y = \text{norm}_2(h +
-    \text{FF}(h))`, with :class:`RelativeSelfAttention` for :math:`\text{attn}`. The paper's settings are
+    \text{FF}(h))`, with :class:`RelativeSelfAttention` for :math:`\text{attn}`. Shen et al. use
     ``RelativeTransformerLayer(768, 12, 3072, 0.0, "gelu", batch_first=True, max_frames=374)``.
 
     Args:
-        d_model: Channels, ``D``. It and the arguments that are not listed here mean the same as in
+        d_model: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in
             :class:`ShiftTransformerLayer`.
         max_frames: Maximum length of a sequence, in frames. The table has ``2 * max_frames - 1`` relative positions.
-        placement: ``"inplace"`` (default) or ``"residual"``: the shift is before or beside the attention.
+        placement: ``"inplace"`` (default), the shift before the attention, or ``"residual"``, the shift beside it.
+        n_div: As in :class:`ShiftTransformerLayer`. Default: 4.
         stride: Frames by which the channels move. Default: 0, nothing moves.
+        bidirectional: As in :class:`ShiftTransformerLayer`. Default: ``True``.
 
     Shape:
         As in :class:`ShiftTransformerLayer`. The layer works in ``nn.TransformerEncoder``.
@@ -232,6 +236,7 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
         ValueError: As :class:`ShiftTransformerLayer`, and if ``max_frames`` is less than 1; when called, if a sequence
             is longer than ``max_frames``, or if ``is_causal`` without a ``src_mask``.
         AssertionError: As :class:`ShiftTransformerLayer`.
+        RuntimeError: As :class:`ShiftTransformerLayer`.
 
     Example:
         >>> layer = RelativeTransformerLayer(32, 4, batch_first=True, max_frames=50)

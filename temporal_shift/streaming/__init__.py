@@ -1,6 +1,6 @@
 """Streams, which run layers on a sequence in chunks.
 
-The concatenated outputs equal the output for the whole sequence, up to rounding.
+In eval mode, the concatenated outputs equal the output for the whole sequence, up to rounding.
 """
 
 from .nets import ChainedStream, FramewiseStream, RecurrentStream, RunningMean, Stage, stream

@@ -31,7 +31,7 @@ def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def check_streamable(net: nn.Module) -> None:
-    """Raise an error if ``net`` is not a module, has a hook, or overrides ``forward`` without ``stream``.
+    """Check that ``net`` has no hook, and does not override ``forward`` without ``stream``.
 
     Raises:
         TypeError: If ``net`` is not an ``nn.Module``.
@@ -75,8 +75,8 @@ def check_against_whole(net: nn.Module, live: Any) -> None:
     """Raise a ``ValueError`` if the output for a short random sequence differs between chunks and the whole.
 
     ``live`` is a new stream of ``net``. The net runs in eval mode, without autograd and autocast; its training mode,
-    its buffers and the random state are restored. Nothing is checked if the net is on the meta device, if it shifts by
-    more than 1024 frames, or if it raises an error for the sequence, for example for a wrong number of channels.
+    its buffers and the random state are restored. Nothing is checked if the net is on the meta device, shifts by more
+    than 1024 frames, or raises an error for the sequence, for example for a wrong number of channels.
     """
     if max(map(_step, net.modules())) > _MAX_STEP:
         return

@@ -29,7 +29,8 @@ _FRAMEWISE = (
 class Stage(Protocol):
     """The interface of a part of a stream.
 
-    ``state`` is what the stage remembers between chunks. Another stage of the same net can continue from it.
+    ``state`` is what the stage remembers between chunks. Another stage of the same net can continue from it. A stage
+    that depends on the layout also has ``time_dim``, the dim of the frames.
     """
 
     state: Any
@@ -57,8 +58,8 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
         output   .     | y0 y1 y2 | y3 y4
 
     If ``net`` is in eval mode, the concatenated outputs equal the output for the whole sequence up to rounding. Without
-    ``state``, a new stream is checked with a short random sequence, if ``net`` accepts it, is not on the meta device,
-    and shifts by at most 1024 frames. The net and the random state do not change.
+    ``state``, this function compares both for a short random sequence, if ``net`` accepts the sequence, is not on the
+    meta device, and shifts by at most 1024 frames. The net and the random state do not change.
 
     Args:
         net: A module with a method ``stream()`` (:class:`~temporal_shift.TemporalShift`,
@@ -67,7 +68,7 @@ def stream(net: nn.Module, state: Any = None) -> ChainedStream:
             ``nn.LayerNorm`` or ``nn.RMSNorm`` over the channels, ``nn.ReLU``, ``nn.GELU``, ``nn.SiLU``, ``nn.Tanh``,
             ``nn.Sigmoid``, ``nn.Dropout``, ``nn.Identity``), or an ``nn.Sequential`` or ``nn.TransformerEncoder`` of
             these. Subclasses must inherit ``forward`` or define ``stream()``. Hooks that are registered later are
-            ignored.
+            not checked, and may not run.
         state: The ``state`` of another stream of the same net, to continue from. Default: ``None``, a new sequence.
 
     Returns:
@@ -100,7 +101,7 @@ class ChainedStream:
 
     Args:
         stages: The stages, first to last.
-        time_dim: The dim of the frames in the output.
+        time_dim: The dim of the frames in the outputs of the stages.
         state: The ``state`` of another chain of the same stages, to continue from. Default: ``None``, a new sequence.
 
     Raises:
@@ -129,8 +130,8 @@ class ChainedStream:
         The chunk has the layout that the net expects, and any number of frames. After an error, the state is unchanged.
 
         Raises:
-            TypeError: As :class:`ShiftStream` when called.
-            ValueError: As :class:`ShiftStream` when called.
+            TypeError: If a stage raises it, as :class:`ShiftStream` does.
+            ValueError: If a stage raises it, as :class:`ShiftStream` does.
         """
         before = self.state
         try:
@@ -145,8 +146,8 @@ class ChainedStream:
         """End the sequence: return the remaining frames of the output and reset the state.
 
         Raises:
-            ValueError: If no stage has a shift, or if there was no chunk (an empty one suffices), so that the shape of
-                a frame is unknown.
+            ValueError: If ``flush()`` of all stages returns ``None``, as in a net without a shift, or if a shift got
+                no chunk (an empty one suffices), so that the shape of a frame is unknown.
         """
         rest: Tensor | None = None
         for stage in self.stages:
@@ -206,11 +207,11 @@ class RecurrentStream:
 
     Args:
         step: A function of a chunk and a state (``None`` at first) that returns outputs and a state, like ``nn.LSTM``.
-        width: Channels of the output.
+        width: Channels of the output, the size of its last dim.
         time_dim: The dim of the frames.
 
     Attributes:
-        state: The state that ``step`` returned last, or ``None`` before the first chunk.
+        state: The state that ``step`` returned last, or ``None`` before the first chunk and after :meth:`flush`.
 
     Example:
         >>> live = RecurrentStream(nn.LSTM(4, 8, batch_first=True), width=8, time_dim=1)
@@ -267,9 +268,9 @@ class RunningMean:
         self.state = state
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Add frames, ``(..., l, D)`` with any ``l``, and return the mean, ``(..., D)``, in their dtype.
+        """Add frames, ``(..., l, D)`` with any ``l`` or another ``time_dim``, and return the mean in their dtype.
 
-        The mean is NaN before the first frame.
+        The mean is ``(..., D)``, without ``time_dim``. It is NaN before the first frame.
 
         Raises:
             TypeError: If the frames are not a tensor, or neither floating point nor complex.
@@ -304,7 +305,7 @@ def _check_state(state: Any) -> None:
 
 
 def _kind(value: Any) -> str:
-    """Describe a value without its elements: a number, the name of a type, or the two parts of a pair."""
+    """Describe a value without its elements: a number, the parts of a pair, a length, or the name of a type."""
     if isinstance(value, (tuple, list)):
         return (
             f"({', '.join(map(_kind, value))})"
@@ -348,7 +349,11 @@ def stages_of(net: nn.Module) -> list[Stage]:
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
-    """The stages as one stream. Raise a ``ValueError`` if their time dims differ."""
+    """The stages as one stream.
+
+    Raises:
+        ValueError: If the time dims of the stages differ, or are -1 with several stages; or as :class:`ChainedStream`.
+    """
     dims = {stage.time_dim for stage in stages if hasattr(stage, "time_dim")}
     if len(dims) > 1:
         raise ValueError(f"time_dim must be the same in all layers to stream, got {sorted(dims)}")

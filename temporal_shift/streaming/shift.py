@@ -16,7 +16,8 @@ class ShiftStream:
 
     Let :math:`y = \text{shift}(x)` be the shift of the whole sequence. After :math:`n` frames of ``x`` the stream has
     returned the first :math:`n - d` frames of ``y``, if any. The delay :math:`d` is how far the shift reads into the
-    future: ``abs(stride)`` frames if ``bidirectional`` or ``stride < 0``, otherwise 0. :meth:`flush` returns the rest.
+    future: ``abs(stride)`` frames if ``bidirectional`` or ``stride < 0``, otherwise 0; with ``groups``, the most frames
+    by which a group reads later. :meth:`flush` returns the rest.
 
     ::
 
@@ -30,8 +31,9 @@ class ShiftStream:
         state: The ``state`` of another stream of the same shift, to continue from. Default: ``None``, a new sequence.
 
     Attributes:
-        state: The last frames of the input that the stream still needs, in the layout of the chunks, or ``None`` before
-            the first chunk. It can be saved and passed to another stream of the same shift.
+        state: The last frames of the input that the stream still needs (at first, padding), in the layout of the
+            chunks, or ``None`` before the first chunk and after :meth:`flush`. It can be saved and passed to another
+            stream of the same shift.
         delay: Delay of the output, in frames.
 
     Raises:
@@ -70,15 +72,17 @@ class ShiftStream:
         )
         if padding_mode == "circular":
             raise ValueError(
-                "padding_mode must be 'zeros' or 'replicate' to stream, got 'circular', in which the first frame "
-                "reads the last"
+                "padding_mode must be 'zeros' or 'replicate' to stream, got 'circular', which reads the other end of "
+                "the sequence"
             )
         self._arguments = (n_div, stride, bidirectional, padding_mode, groups, None, time_dim, channel_dim)
         self.time_dim = time_dim
         self.state = state
 
     def __call__(self, chunk: Tensor) -> Tensor:
-        """Take the next frames of the input, ``(..., l, D)`` with any ``l``, and return the next frames of the output.
+        """Take the next frames of the input and return the next frames of the output.
+
+        The chunk is ``(..., l, D)``, or has the layout given by ``time_dim`` and ``channel_dim``, for any ``l``.
 
         Raises:
             TypeError: As :func:`temporal_shift.temporal_shift`, and if the state is not a tensor.
@@ -141,7 +145,7 @@ def _checked(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> Tensor:
 def _advanced(state: Tensor, chunk: Tensor, geometry: ShiftGeometry) -> tuple[Tensor, Tensor]:
     """The next frames of the output, and the state after this chunk.
 
-    A state contains the past frames that the next output reads, then the frames whose output is not complete.
+    A state contains the past frames that the next output reads, then the frames without a complete output.
     """
     time = geometry.time_dim
     past, future = _reach(geometry)

@@ -52,7 +52,7 @@ def add_temporal_shift(
 
     A chosen module that computed :math:`f(x)` then computes
 
-    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name comes from the paper: ``x`` is not overwritten;
+    - ``placement="inplace"``: :math:`f(\text{shift}(x))`. The name comes from Shen et al.: ``x`` is not overwritten;
     - ``placement="residual"``: :math:`f(x) + \text{shift}(x) - x`. A model that adds this to ``x`` computes
       :math:`\text{shift}(x) + f(x)`, up to rounding. In channels that do not move, the output is unchanged.
 
@@ -72,8 +72,9 @@ def add_temporal_shift(
         where: The modules: a class or a tuple of classes; a regular expression for whole names in
             ``model.named_modules()``, like PEFT's ``target_modules``; or a function of name and module.
         placement: ``"inplace"`` (default) or ``"residual"``.
-        branch: With ``"residual"``, the submodule of each chosen module to whose output the shift is added, in the
-            first call of each forward; it may be a path with dots. Default: ``None``, the chosen module itself.
+        branch: With ``"residual"``, the submodule of each chosen module that gets :math:`\text{shift}(x) - x` added to
+            its output, in the first call of each forward; a path with dots is allowed. Default: ``None``, the chosen
+            module itself.
         n_div: One in ``n_div`` channels moves, per direction. Default: 8.
         stride: Frames by which they move; with 0 the output of the model does not change. Default: 1.
         bidirectional: Whether a second group of channels reads the future. Default: ``False``.
@@ -107,8 +108,8 @@ def add_temporal_shift(
             :class:`TemporalShift`. The model then does not change. When the model is called: as
             :func:`temporal_shift.temporal_shift`; if a module gets no first argument; if a padding mask does not fit
             ``x``; if the output of ``branch`` does not have the shape of ``x``; if a module does not call its
-            ``branch``; if activation checkpointing recomputes the ``forward`` of a module without its hooks, as Hugging
-            Face's layers do (this works without ``branch``).
+            ``branch``; if activation checkpointing recomputes the ``forward`` of a module without its hooks, as
+            transformers does after version 5.20 (this works without ``branch``).
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
@@ -119,7 +120,7 @@ def add_temporal_shift(
         >>> model(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, ICASSP 2023, for the placements.
+    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, for the placements.
     """
     check_placement(placement, ("inplace", "residual"))
     if branch is not None and placement != "residual":

@@ -83,7 +83,7 @@ class Site:
 
 
 class Hook:
-    """The base class of the hooks. It identifies the shifts of a model, also in a copy of it."""
+    """The base class of the hooks, by which the shifts of a model, or of its copy, are found."""
 
     key = -1
     mixes_frames = True  # read by temporal_shift.streaming, which cannot import this module
@@ -117,7 +117,7 @@ class KeepInput(Hook):
 
 
 class AddToOutput(Hook):
-    """Adds the shift to the output of the branch, in the first call of each forward."""
+    """Adds ``shift(x) - x`` to the output of the branch, in the first call of each forward."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> Any:
         output, site, thread = kwargs_and_output[-1], self.site, _thread()

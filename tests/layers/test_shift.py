@@ -57,6 +57,13 @@ def test_an_ambiguous_layout_must_be_passed(net):
     assert TemporalShift(Stack(nn.Conv1d(12, 5, 3))).time_dim == -1
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+@pytest.mark.parametrize(("batch_first", "time_dim"), [(False, 0), (True, -2)])
+def test_the_shift_of_a_whole_transformer_is_along_its_time_dim(batch_first, time_dim):
+    net = nn.Transformer(8, 2, 1, 1, 8, batch_first=batch_first)
+    assert (TemporalShift(net).time_dim, TemporalShift(net).channel_dim) == (time_dim, -1)
+
+
 @pytest.mark.parametrize("net", [nn.Linear(12, 5), nn.LSTM(12, 5, batch_first=True)])
 def test_with_stride_0_the_module_equals_its_net_bit_for_bit(net):
     x = torch.randn(2, 9, 12)

@@ -1,7 +1,7 @@
 """The GPU backend. One kernel shifts and adds the residual in one pass.
 
-Imported on the first shift of a CUDA or ROCm tensor, or by ``temporal-shift env``. With ``TRITON_INTERPRET=1`` the
-kernel also runs on CPU tensors, slowly, for tests without a GPU. A shift does not wait for the device.
+Imported on the first eager shift of a CUDA or ROCm tensor, or by ``temporal-shift env``. Tests without a GPU run the
+kernel on CPU tensors, slowly, with ``TRITON_INTERPRET=1``. A shift does not wait for the device.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .probe import works_on
 from .tiles import Described
 
 _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_MAX_READERS = 32  # frames that may read one border frame; a thread adds up their gradients
+_MAX_READERS = 32  # other frames that may read a border frame; a thread adds up their gradients
 _MANY = 2**31
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether the kernel supports the shift. It moves items of 1 to 8 bytes, and sums real floats of 2 to 8 bytes."""
+    """Whether the kernel supports the shift. It moves items of 1, 2, 4 or 8 bytes, and sums ``_SUMMED``."""
     if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
-        return False  # empty, or a zero tensor of forward-mode autograd
+        return False  # without memory, a tensor is empty, or a zero tensor of forward-mode autograd
     frames = x.shape[geometry.time_dim]
     if geometry.transposed and max(min(abs(group.frames), frames) for group in geometry.groups) > _MAX_READERS:
         return False
@@ -67,9 +67,10 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _runs(geometry: ShiftGeometry) -> list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]]:
-    """The runs of channels that are written in place: first channel, number of channels, shift, and copy of the result.
+    """The runs of channels that are written in place: first channel, number of channels, shift, and the copy back.
 
-    Channels that do not move are written only if there may be padding.
+    The copy is a shift by 0 frames, or ``None`` for channels that do not move. Such channels are written only if
+    there may be padding.
     """
     runs: list[tuple[int, int, ShiftGeometry, ShiftGeometry | None]] = []
     for moves, groups in itertools.groupby(geometry.groups, lambda group: group.frames != 0):

@@ -3,10 +3,10 @@
 Names: ``x`` is the input, ``y`` the output, ``r`` the residual; ``b`` a batch index, ``t`` a frame, ``c`` a channel. A
 sequence is the frames ``begin:end``. A group of channels reads ``step`` frames earlier.
 
-An element of the batch is a list of rows, and a row is a list of vectors. If channels are contiguous, a row is a frame,
-a vector has up to 16 bytes, and a program moves consecutive vectors, which may start and end within a row. If frames
-are contiguous, a row is a channel, a vector has up to 256 elements or words, and a program moves a vector of each of
-several rows.
+An element of the batch is a list of rows, and a row is a list of vectors. A row is a frame if the channels
+of ``y`` have at most the stride of its frames, else a channel. If rows are frames, a vector has up to 16 bytes, and a
+program moves consecutive vectors, of which the first may be within a row. If rows are channels, a vector has up to 256
+elements, or words of ``PACK`` frames, and a program moves one vector of each of up to ``BLOCK`` rows.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _earlier(
 ):
     """Load the value ``step`` frames earlier for each frame, or compute the transpose of this map."""
     if PADDING == REPLICATE_TRANSPOSED:
-        # A frame gets the gradient of its reader. The border frame gets the sum for all frames that read it or beyond.
+        # A frame gets the gradient of its reader. The border frame gets the sum over all frames that read it.
         source = t + step
         sign = tl.where(step > 0, 1, -1)
         border = tl.where(step > 0, begin, end - 1)
@@ -116,7 +116,7 @@ def _earlier(
 
 @triton.jit
 def _earlier_words(x_ptr, word, words, step, written, PACK: tl.constexpr, WORD: tl.constexpr):
-    """Words of ``PACK`` frames, ``step`` frames earlier: the end of one word of ``x`` and the start of the next.
+    """Words of ``PACK`` frames, ``step`` frames earlier: each is the end of a word of ``x`` and the start of the next.
 
     The first frame of a word is in its lowest bits. Words outside of ``x`` are zero.
     """
@@ -151,7 +151,7 @@ def shift_kernel(
     step_1,
     step_2,
     step_3,
-    x_outer,  # strides of x, in units of X_UNIT elements or words; y and r likewise
+    x_outer,  # strides of x, divided by X_UNIT * PACK if X_UNIT > 0; y and r likewise
     x_inner,
     x_t,
     x_c,
@@ -170,7 +170,7 @@ def shift_kernel(
     ADD: tl.constexpr,
     SUM: tl.constexpr,  # dtype of sums: half precision is rounded once, as in PyTorch
     ONLY_PADDING: tl.constexpr,  # whether only the padding is written
-    OFFSET: tl.constexpr,  # int32, or int64 if an element of the batch is too large
+    OFFSET: tl.constexpr,  # int32, or int64 if an element of the batch is too large for it
     NESTED: tl.constexpr,  # whether there are two batch dims
     TIME_ROWS: tl.constexpr,  # whether a row is a frame; else it is a channel
     SPLIT: tl.constexpr,  # whether a vector may contain channels of two groups

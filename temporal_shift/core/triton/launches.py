@@ -20,7 +20,7 @@ WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PADDING = {"zeros": kernels.ZEROS, "replicate": kernels.REPLICATE, "circular": kernels.CIRCULAR}
 _RAGGED = {None: kernels.WHOLE, "lengths": kernels.LENGTHS, "cu_seqlens": kernels.PACKED}
 _GROUPS = 4  # groups of channels in a launch; more groups take more launches
-_FAR = 2**31 - 1  # the end of an unused group, beyond every channel
+_FAR = 2**31 - 1  # the end of the last group and of unused groups, beyond every channel
 _NEAR = 2**30  # limit for 32-bit offsets; the last tile may reach beyond the tensor
 
 
@@ -121,7 +121,7 @@ def _of_lengths(bounds: Operand | None, geometry: ShiftGeometry, dims: int) -> t
 
 
 def _parts(layout: Layout) -> Iterator[Layout]:
-    """Split the layout into parts of at most four groups. Each part counts channels from its first one."""
+    """Split the layout into parts of at most four groups. Each part counts channels from its own first channel."""
     for first in range(0, len(layout.groups), _GROUPS):
         groups = layout.groups[first : first + _GROUPS]
         start = groups[0].start
@@ -131,7 +131,7 @@ def _parts(layout: Layout) -> Iterator[Layout]:
 
 
 def _of_groups(groups: tuple[ChannelGroup, ...], frames: int, geometry: ShiftGeometry) -> tuple[int, ...]:
-    """The end of each group but the last, and the step of each group."""
+    """The ends of the first three groups, and the steps of all four, as the kernel takes them."""
     missing = _GROUPS - len(groups)
     stops = [*(group.stop for group in groups[:-1]), *[_FAR] * missing]
     steps = [group.frames for group in groups]

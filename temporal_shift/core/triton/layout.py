@@ -32,8 +32,8 @@ class Layout:
     def of(cls, shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...], geometry: ShiftGeometry) -> Layout:
         """The layout of tensors of one shape. Expanded dims, such as frames and channels of ``lengths``, have stride 0.
 
-        Dims inside the channels, such as the plane of ``(N, T, C, H, W)``, become channels, and groups become wider.
-        Other dims are merged if they follow each other in every tensor.
+        Batch dims inside the channels, such as H and W of ``(N, T, C, H, W)``, become channels, and groups get wider.
+        Other batch dims are merged if they follow each other in every tensor.
         """
         of_dim = list(zip(*strides, strict=True))
         time, channel = geometry.time_dim, geometry.channel_dim

@@ -34,11 +34,11 @@ class Tile:
 
     rows_are_frames: bool  # False if rows are channels
     units: list[int]  # for x, y, the residual: a power of two that divides the strides; 0 if rows have gaps
-    rows: int
-    row_vectors: int
-    vector: int  # elements in a vector; words if pack > 1
+    rows: int  # of an element of the batch
+    row_vectors: int  # vectors in a row
+    vector: int  # elements in a vector, or words if pack > 1
     block: int  # vectors in a program
-    programs: int
+    programs: int  # for an element of the batch
     split: bool = False  # whether a vector may contain channels of two groups
     pack: int = 1  # frames in a word; 1 if frames are not moved as words
 
@@ -76,8 +76,8 @@ def _of_frames(part: Layout, tensors: tuple[Operand, ...]) -> Tile:
 def _of_channels(part: Layout, tensors: tuple[Operand, ...], can_pack: bool) -> Tile:
     """A vector has up to 256 consecutive elements or words of a row. Neighbouring threads move neighbouring elements.
 
-    A program has up to 2048 bytes. A shift by one frame is not aligned: if ``can_pack`` and the alignment of the rows
-    allows it, frames are moved as words of 4 or 8 bytes, and each word is combined from two words.
+    A program has up to 2048 bytes. A read one frame earlier is not aligned: if ``can_pack`` and the alignment of the
+    rows allows it, frames are moved as words of 4 or 8 bytes, and each word is combined from two words.
     """
     itemsize = max(tensors[0].dtype.itemsize, tensors[1].dtype.itemsize)
     pack = 1
