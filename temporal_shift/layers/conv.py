@@ -21,7 +21,7 @@ class ShiftConv(nn.Module):
     - ``placement="residual"``: :math:`y = \text{shift}(x) + f(x)`: only the skip connection is shifted;
     - ``placement="inplace"``: :math:`x' = \text{shift}(x),\; y = x' + f(x')`.
 
-    ``ShiftConv`` replaces no layer of torch.
+    torch has no such layer, so ``ShiftConv`` is not a drop-in replacement.
 
     Args:
         dim: Channels, ``D``.

@@ -153,9 +153,9 @@ class _ShiftRNN(nn.RNNBase):
 class ShiftLSTM(_ShiftRNN, nn.LSTM):
     r"""An ``nn.LSTM`` with an input that is shifted in time: :math:`y = \text{LSTM}(\text{shift}(x))`.
 
-    ``ShiftLSTM`` is a subclass of ``nn.LSTM`` with four more arguments and the same parameters and ``state_dict``, so
-    each loads the checkpoints of the other. ``bidirectional`` applies to the LSTM, not to the shift. With ``stride=0``,
-    the output equals the output of ``nn.LSTM`` bit for bit. Dynamo traces ``ShiftLSTM``, like ``nn.LSTM``, only with
+    ``ShiftLSTM`` is a subclass of ``nn.LSTM`` with the same parameters and ``state_dict``, so each loads the
+    checkpoints of the other. ``bidirectional`` applies to the LSTM, not to the shift. With ``stride=0``, the output
+    equals the output of ``nn.LSTM`` bit for bit. Dynamo traces ``ShiftLSTM``, like ``nn.LSTM``, only with
     ``torch._dynamo.config.allow_rnn``.
 
     Args:
@@ -212,14 +212,14 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 class ShiftGRU(_ShiftRNN, nn.GRU):
     r"""An ``nn.GRU`` with an input that is shifted in time: :math:`y = \text{GRU}(\text{shift}(x))`.
 
-    ``ShiftGRU`` is a subclass of ``nn.GRU`` with four more arguments and the same parameters and ``state_dict``.
+    ``ShiftGRU`` is a subclass of ``nn.GRU`` with the same parameters and ``state_dict``.
 
     Args:
         input_size: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in ``nn.GRU``.
-        n_div: As in :class:`ShiftLSTM`, like the arguments below. Default: 4.
-        stride: Default: 1.
-        bidirectional_shift: Default: ``False``.
-        shift_every_layer: Default: ``False``.
+        n_div: As in :class:`ShiftLSTM`. Default: 4.
+        stride: As in :class:`ShiftLSTM`. Default: 1.
+        bidirectional_shift: As in :class:`ShiftLSTM`. Default: ``False``.
+        shift_every_layer: As in :class:`ShiftLSTM`. Default: ``False``.
         unsupported: Passed to ``nn.GRU``, which raises an error.
 
     Shape:

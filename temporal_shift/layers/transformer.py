@@ -1,4 +1,4 @@
-"""ShiftTransformerLayer, the block of Shiftformer (Shen et al., ICASSP 2023), and the layer of its baseline."""
+"""The layers of Shiftformer and of the Transformer baseline of Shen et al., ICASSP 2023."""
 
 from __future__ import annotations
 

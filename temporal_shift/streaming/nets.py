@@ -167,7 +167,7 @@ class ChainedStream:
     def state(self, states: tuple[Any, ...]) -> None:
         if not isinstance(states, (tuple, list)) or len(states) != len(self.stages):
             kind, length = type(states).__name__, len(self.stages)
-            given = f"a {kind} of length {len(states)}" if isinstance(states, (tuple, list)) else f"a {kind}"
+            given = f"a {kind} of length {len(states)}" if isinstance(states, (tuple, list)) else kind
             raise ValueError(f"state must be a tuple of length {length} from a stream of the same net, got {given}")
         for stage, state in zip(self.stages, states, strict=True):
             stage.state = state

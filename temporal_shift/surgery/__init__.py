@@ -81,8 +81,8 @@ def add_temporal_shift(
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` or ``"circular"``.
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. Default:
             ``None``.
-        time_dim: The dim of the frames. Default: the dim that the class of the chosen module or, if it is unknown, of
-            ``branch`` expects, as in :class:`TemporalShift`.
+        time_dim: The dim of the frames. Default: the dim that the chosen module or, if its class is unknown, ``branch``
+            expects, as in :class:`TemporalShift`.
         channel_dim: The dim of the channels. Default: as for ``time_dim``.
 
     Shape:
@@ -359,5 +359,5 @@ def _branch(name: str, module: nn.Module, branch: str | None) -> nn.Module:
     try:
         return module if branch is None else module.get_submodule(branch)
     except AttributeError:
-        known = ", ".join(repr(child) for child, _ in module.named_children()) or "none"
+        known = ", ".join(repr(child) for child, _ in module.named_children()) or "it has none"
         raise ValueError(f"branch must be a submodule of {named(name, module)} ({known}), got {branch!r}") from None

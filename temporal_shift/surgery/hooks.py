@@ -83,7 +83,7 @@ class Site:
 
 
 class Hook:
-    """The base class of the hooks, by which the shifts of a model, or of its copy, are found."""
+    """The base class of the hooks, so that a shift can be found in a model and in its copies."""
 
     key = -1
     mixes_frames = True  # read by temporal_shift.streaming, which cannot import this module
