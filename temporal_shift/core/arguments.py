@@ -29,19 +29,9 @@ def resolve(
     channel_dim: int,
     compiling: bool = False,
 ) -> ShiftGeometry:
-    """Return the geometry of a shift of ``x``.
+    """Return the geometry of a shift of ``x``, or raise as :func:`temporal_shift.temporal_shift`.
 
-    Without a compiler, repeated arguments cost one cache lookup, so that a short shift is fast.
-
-    Args:
-        x: The input.
-        n_div: As in :func:`temporal_shift.temporal_shift`, like the arguments up to ``groups`` and the dims.
-        ragged: The name of the argument with the ends of the sequences, or ``None``.
-        compiling: Whether a compiler traces the call.
-
-    Raises:
-        TypeError: If ``x`` is not a dense, local tensor, or is quantized, or an argument has the wrong type.
-        ValueError: If ``x`` has fewer than 2 dims, or an argument has a wrong value or does not fit ``x``.
+    Unless ``compiling``, repeated arguments cost one cache lookup, so that a short shift is fast.
     """
     if type(x) is not Tensor or x.layout != torch.strided or x.is_quantized:
         check_kind(x, "x")
@@ -121,10 +111,7 @@ def check_layer(
     """Check the arguments of a layer at construction. Return the effective ``n_div``, ``stride``, ``bidirectional``.
 
     These are ``None`` if ``groups`` replaces them. ``channels`` is ``None`` if the layer takes any number of channels.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument has a wrong value or does not fit ``channels``.
+    Raises a ``TypeError`` or ``ValueError`` as :func:`temporal_shift.temporal_shift`.
     """
     pairs = None if groups is None else _as_pairs(groups)
     options = check_options(n_div, stride, bidirectional, padding_mode, pairs)

@@ -45,16 +45,14 @@ class ShiftConv(nn.Module):
     Raises:
         TypeError: If an argument has the wrong type; when called, if ``x`` is not a dense tensor.
         ValueError: If ``placement`` is unknown, ``kernel_size`` is even or less than 1, or ``n_div`` does not fit
-            ``dim`` (with ``stride=0``, ``n_div`` is ignored); when called, if ``x`` does not have 2 or 3 dims, and as
-            :func:`temporal_shift.temporal_shift`.
+            ``dim``; when called, if ``x`` does not have 2 or 3 dims, and as :func:`temporal_shift.temporal_shift`.
         RuntimeError: When called, if ``x`` does not have ``D`` channels.
 
     Example:
         >>> ShiftConv(32)(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023; the block follows Liu et al., "A ConvNet for the
-    2020s", CVPR 2022.
+    Source: Shen, Liu, Zhou, ICASSP 2023; the block follows Liu et al., "A ConvNet for the 2020s", CVPR 2022.
     """
 
     def __init__(

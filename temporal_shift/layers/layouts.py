@@ -54,8 +54,7 @@ def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_d
     """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects.
 
     Raises:
-        ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`) before a class
-            is known.
+        ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`).
     """
     if time_dim is not None and channel_dim is not None:
         return time_dim, channel_dim

@@ -172,8 +172,8 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 
     Raises:
         TypeError: If an argument has the wrong type; when called, if the input is a nested tensor.
-        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer (with
-            ``stride=0``, ``n_div`` is ignored); or as ``nn.LSTM``, also when called.
+        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer;
+            or as ``nn.LSTM``, also when called.
         RuntimeError: As ``nn.LSTM``, when called.
 
     Example:
@@ -182,7 +182,7 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
         >>> output.shape
         torch.Size([2, 50, 128])
 
-    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023.
+    Source: Shen, Liu, Zhou, ICASSP 2023.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         >>> layer(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023.
+    Source: Shen, Liu, Zhou, ICASSP 2023.
     """
 
     def __init__(

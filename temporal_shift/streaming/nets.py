@@ -130,8 +130,8 @@ class ChainedStream:
         The chunk has the layout that the net expects, and any number of frames. After an error, the state is unchanged.
 
         Raises:
-            TypeError: If a stage raises it, as :class:`ShiftStream` does.
-            ValueError: If a stage raises it, as :class:`ShiftStream` does.
+            TypeError: As its stages, such as :class:`ShiftStream`.
+            ValueError: As its stages, such as :class:`ShiftStream`.
         """
         before = self.state
         try:
@@ -349,11 +349,7 @@ def stages_of(net: nn.Module) -> list[Stage]:
 
 
 def chained(stages: Sequence[Stage], state: Any = None) -> ChainedStream:
-    """The stages as one stream.
-
-    Raises:
-        ValueError: If the time dims of the stages differ, or are -1 with several stages; or as :class:`ChainedStream`.
-    """
+    """The stages as one stream. Raise a ``ValueError`` if their time dims differ, or are -1 with several stages."""
     dims = {stage.time_dim for stage in stages if hasattr(stage, "time_dim")}
     if len(dims) > 1:
         raise ValueError(f"time_dim must be the same in all layers to stream, got {sorted(dims)}")

@@ -120,7 +120,7 @@ def add_temporal_shift(
         >>> model(torch.randn(2, 50, 32)).shape
         torch.Size([2, 50, 32])
 
-    Source: Shen, Liu, Zhou, "Mingling or Misalignment?", ICASSP 2023, for the placements.
+    Source: Shen, Liu, Zhou, ICASSP 2023, for the placements.
     """
     check_placement(placement, ("inplace", "residual"))
     if branch is not None and placement != "residual":

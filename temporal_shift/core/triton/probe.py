@@ -21,9 +21,7 @@ def works_on(device: torch.device) -> bool:
     """Whether Triton can compile for a device and launch there. On failure, it warns with a ``RuntimeWarning``.
 
     Each device is checked once. During the capture of a CUDA graph, a device that was not checked counts as working.
-
-    Raises:
-        torch.OutOfMemoryError: If the device has no memory left for the check.
+    Raises a ``torch.OutOfMemoryError`` if the device has no memory left for the check.
     """
     if device not in _known:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():

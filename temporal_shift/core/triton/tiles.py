@@ -34,7 +34,7 @@ class Tile:
 
     rows_are_frames: bool  # False if rows are channels
     units: list[int]  # for x, y, the residual: a power of two that divides the strides; 0 if rows have gaps
-    rows: int  # of an element of the batch
+    rows: int  # in an element of the batch
     row_vectors: int  # vectors in a row
     vector: int  # elements in a vector, or words if pack > 1
     block: int  # vectors in a program
