@@ -1,4 +1,4 @@
-"""The ablation: a grid over placement, proportion, direction and stride of the shift."""
+"""The ablation: a grid over the kind of blocks, and the placement, proportion, direction and stride of the shift."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Grid:
     def experiment(self, base: Experiment) -> Experiment:
         """Return a copy of ``base`` with the models of the grid, and one model without a shift per kind of blocks.
 
-        It leaves out placements that a kind of blocks does not support, and both directions with ``n_div`` 1.
+        The models leave out placements that a kind of blocks does not support, and both directions with ``n_div`` 1.
 
         Raises:
             RecipeError: If an axis is empty or contains an invalid or a repeated value, or no combination is left.
@@ -78,7 +78,12 @@ _HOW_TO_READ = (
 
 
 def ablation_section(results: Results, metrics: dict[str, Any]) -> list[Section]:
-    """The heatmaps and the table of a grid."""
+    """The section of a report with the heatmaps and the table of an ablation, as a list.
+
+    Args:
+        results: The results of an experiment from :meth:`Grid.experiment`.
+        metrics: The content of its ``metrics.json``.
+    """
     models = results.experiment.models
     heatmaps = plots.heatmaps(ablation_maps(models, metrics))
     picture = Picture("ablation", "UA by placement and proportion", to_png(heatmaps))
@@ -97,7 +102,7 @@ def ablation_maps(models: Sequence[Model], metrics: dict[str, Any]) -> list[plot
 
 
 def ablation_table(models: Sequence[Model], metrics: dict[str, Any]) -> Table:
-    """One row per shift of a grid, best UA first."""
+    """A table with one row per model with a shift, best UA first."""
     rows = [
         (
             *(model.blocks, shift.placement, f"1/{shift.n_div}", _direction(shift), str(abs(shift.stride))),

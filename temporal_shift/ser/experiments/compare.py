@@ -18,7 +18,7 @@ def compare(first: Path, second: Path, models: tuple[str, str] | None = None) ->
     Args:
         first: Results folder of an experiment.
         second: Results folder of another experiment.
-        models: The name of a model of each. Default: ``None``, all models that both have.
+        models: The name of a model of each. Default: ``None``, all models with a name that both have.
     Raises:
         RecipeError: If a results folder is incomplete or invalid, if the experiments do not test the same utterances
             and classes in the same folds, if they share no model, or if a name in ``models`` is unknown.
@@ -43,7 +43,7 @@ def compare(first: Path, second: Path, models: tuple[str, str] | None = None) ->
     if not pairs:
         raise RecipeError(
             f"{first} and {second} must share a model, got {', '.join(one.runs)} and {', '.join(other.runs)}; "
-            "name a model of each"
+            "pass --model with a model of each"
         )
     for results, folder, names in zip((one, other), (first, second), zip(*pairs, strict=True), strict=True):
         for name in names:

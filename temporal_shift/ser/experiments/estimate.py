@@ -20,8 +20,8 @@ from ..utils.wording import counted, duration
 from . import speed
 from .flops import Cost, Shape, of_encoder, of_model
 
-_MEASURING_SECONDS = 2.0  # seconds of all measurements
-_MAX_SECONDS = 0.3  # seconds of one measurement
+_MEASURING_SECONDS = 2.0  # about the seconds of all measurements
+_MAX_SECONDS = 0.3  # seconds of one measurement, after which no call starts
 
 # fixed costs, measured on two cores of an AMD EPYC; they matter for small models
 _START_SECONDS = 5.0  # imports of torch and transformers in a new process
@@ -39,7 +39,7 @@ class Estimate:
     utterances: int  # number of utterances to encode for the cache
     encoding_seconds: float
     encoding_flop: int
-    runs: int
+    runs: int  # number of unfinished runs
     training_seconds: float
     training_flop: int
     parallel: int  # number of runs at a time
@@ -107,7 +107,8 @@ def estimate(experiment: config.Experiment, runs: Sequence[Run], missing: int, w
         missing: Number of utterances that the feature cache lacks.
         world_size: Number of processes that train each run together. Default: 1.
     Raises:
-        RecipeError: If the encoder's configuration is not on this machine, or a model does not fit the encoder.
+        RecipeError: If the encoder's configuration is not on this machine, the encoder lacks the layer or cannot encode
+            the clips, or a model does not fit the encoder.
     """
     backbone, features = experiment.backbone, experiment.features
     files = ModelFiles(backbone.name, backbone.revision, allow_download=False)

@@ -1,8 +1,7 @@
 """Floating-point operations (FLOP) of the recipe's encoders and models.
 
 Counts matrix products and convolutions, two FLOP per multiply-add, with torch's FlopCounterMode on tensors of the
-device "meta", which have no values. This is fast and counts every layer; on the CPU, the counter misses the fused
-attention and the fused LSTM. Relative attention is counted as it runs on a GPU; on the CPU, it needs fewer products.
+device "meta", which have no values. On the CPU, the counter misses the fused attention and the fused LSTM. Relative attention is counted as it runs on a GPU; on the CPU, it needs fewer products.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: 
         RecipeError: If the encoder cannot encode such a clip, or lacks the layer.
     """
     settings = copy.deepcopy(settings)
-    # not counted: fused attention recomputes its scores in the backward pass
+    # not counted: the scores that fused attention computes again in the backward pass
     settings._attn_implementation = "eager"
     with torch.device("meta"):  # also for the call, because some encoders create tensors in it
         model, clip = encoder_with_input(settings, samples)
@@ -67,7 +66,13 @@ def of_encoder(settings: Any, samples: int, layer: int | str = "last", average: 
 
 
 def encoder_with_input(settings: Any, samples: int, clips: int = 1) -> tuple[nn.Module, Tensor]:
-    """An encoder with random weights in eval mode, and an input of silent clips. Changes ``settings``."""
+    """An encoder with random weights in eval mode, and an input of zeros for ``clips`` clips (default: 1).
+
+    Changes the ``settings`` of Whisper encoders.
+
+    Raises:
+        RecipeError: If the clips are too long for a Whisper encoder.
+    """
     shape: Shape = (clips, samples)
     if settings.model_type == "whisper":
         positions = whisper_positions(settings.max_source_positions, samples, "the encoder")
@@ -79,7 +84,10 @@ def encoder_with_input(settings: Any, samples: int, clips: int = 1) -> tuple[nn.
 def of_model(model: Model, frames: Shape, labels: Sequence[str]) -> Cost:
     """The cost of a model on the frames of an utterance.
 
-    The frames need a gradient, because in training they contain SpecAugment's learned vector.
+    The frames need a gradient, because in training they can contain SpecAugment's learned vector.
+
+    Raises:
+        RecipeError: If the model does not fit the frames.
     """
     *layers, length, channels = frames
     if model.blocks == "lstm" and length > 3:  # counting frame by frame is slow, and each frame costs the same

@@ -21,7 +21,7 @@ from ..models.frame_classifier import frame_classifier
 from ..models.speech_classifier import SpeechClassifier
 from ..reports.calibration import Calibration, ValidationParts, run_calibration
 from ..reports.results import Results, model_summary, read_results
-from ..reports.run_files import Plan, read_run
+from ..reports.run_files import Plan, read_run, train_again
 from ..training.folds import make_folds
 from ..training.run_record import MODEL_FILE, RunRecord, run_folder
 from ..utils.atomic_files import atomic_path, file_sha256
@@ -41,22 +41,22 @@ def package(
 ) -> None:
     """Write the model of one run of an experiment to a folder that Hugging Face's libraries can load.
 
-    The weights of the last layer are divided by the temperature that was fitted on the run's validation part, if this
-    lowers the log loss on the test part.
+    If the run has a validation part, the parameters of the last layer are divided by the temperature that was fitted on
+    it, unless this does not lower the log loss on the test part.
 
     Args:
         root: The results folder of an experiment with ``training.keep_models``.
         model: The model's name in the experiment.
         out: The folder to write, atomically. It must not exist.
-        fold: The fold that tests the model. Default: the first.
-        seed: The seed of the run. Default: the first.
+        fold: The fold that tests the model. Default: ``None``, the first.
+        seed: The seed of the run. Default: ``None``, the first.
         holds_backbone: Whether to store the encoder's weights. Without them, the folder is small and refers to the
             encoder by name; this needs a frozen encoder. Default: ``True``.
         half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
-        RecipeError: If ``model``, ``fold`` or ``seed`` is unknown, the run is missing, damaged or did not keep its
-            model, the corpus or the encoder changed after its training, ``out`` exists, or ``holds_backbone`` is false
-            for a fine-tuned encoder.
+        RecipeError: If ``root`` is not a results folder, ``model``, ``fold`` or ``seed`` is unknown, the run is missing,
+            damaged or did not keep its model, the corpus or a frozen encoder changed after its training, the encoder
+            cannot be loaded, ``out`` exists, or ``holds_backbone`` is false for a fine-tuned encoder.
     """
     plan = Plan.read(root)
     experiment = plan.experiment
@@ -73,7 +73,7 @@ def package(
     record = run.record
     if MODEL_FILE in record.files and file_sha256(folder / MODEL_FILE) != record.files[MODEL_FILE]:
         raise RecipeError(
-            f"{folder / MODEL_FILE} was changed or damaged after its training: delete the run and train it again"
+            f"{folder / MODEL_FILE} was changed or damaged after its training: {train_again(folder)}"
         )
     if experiment.setting == "features":
         _check_features(root, experiment, manifest, record)
@@ -112,7 +112,10 @@ def check_package(experiment: Experiment, out: Path, *, holds_backbone: bool) ->
 def save_package(
     whole: SpeechClassifier, experiment: Experiment, out: Path, *, holds_backbone: bool, half: bool
 ) -> None:
-    """Write a model and its card to the folder ``out``, atomically. See :func:`package` for the options."""
+    """Write a model and its card to the folder ``out``, atomically. See :func:`package` for the options.
+
+    Changes the name of a local encoder in ``whole.config``.
+    """
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
         whole.config.backbone["name"] = encoder.name  # local paths are private
@@ -143,7 +146,7 @@ def trained_model(
 ) -> SpeechClassifier:
     """A model of an experiment with its weights, its temperature and its provenance.
 
-    The weights of the last layer are divided by the temperature, so every use of the model applies it.
+    The parameters of the last layer are divided by the temperature, so the model's probabilities are scaled.
 
     Args:
         experiment: The experiment.
@@ -151,7 +154,7 @@ def trained_model(
         model: The settings of the model.
         weights: The safetensors file of the trained weights.
         provenance: The facts of the training for the model card.
-        calibration: The calibration. ``None`` if there is none.
+        calibration: Its ``applied_temperature`` is used. ``None``: the model is not scaled.
     Raises:
         RecipeError: If the encoder cannot be loaded, or ``weights`` cannot be read or does not fit the model.
     """
@@ -219,7 +222,7 @@ def common_facts(plan: Plan, manifest: Manifest, model: str) -> dict[str, Any]:
 
 
 def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
-    """WA and UA of a model over all folds and seeds; None unless all runs of the experiment are finished."""
+    """WA and UA of a model over all folds and seeds; ``None`` if a run of the experiment is not finished."""
     folders = [
         run_folder(root, each.name, seed, fold)
         for each in plan.experiment.models
@@ -232,7 +235,7 @@ def _all_folds(root: Path, plan: Plan, model: str) -> dict[str, Any] | None:
 
 
 def cross_validated(results: Results, model: str) -> dict[str, Any]:
-    """WA and UA of a model over all folds and seeds, with their intervals."""
+    """WA and UA of a model over all folds and seeds, with their intervals, and the numbers of folds and seeds."""
     found = model_summary(results, model)
     figures = {key: {part: found[key][part] for part in ("mean", "interval")} for key in ("wa", "ua")}
     return {"folds": len(results.plan.folds), "seeds": len(results.plan.seeds), **figures}

@@ -70,6 +70,8 @@ def reproduce(
 ) -> None:
     """Run the paper's experiment in ``root/features`` and ``root/finetune``; write the comparison to ``root/table.md``.
 
+    With ``dry_run``, it writes nothing.
+
     Args:
         settings: ``features`` or ``finetune`` or both; an empty list means both.
         models: Names from ``MODELS``; an empty list means all.
@@ -79,7 +81,9 @@ def reproduce(
         console: Shows the progress and the tables.
         ray, overwrite, dry_run: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
     Raises:
-        RecipeError: If a setting or a model is unknown, an override is invalid, or ``run_experiment`` fails.
+        RecipeError: If a setting or a model is unknown, an override is invalid, the corpus or an encoder cannot be read,
+            or as ``run_experiment``.
+        KeyboardInterrupt: As ``run_experiment``.
     """
     from ..encoders.pretrained import backbone_identity
     from .run_experiment import run_experiment
@@ -118,7 +122,7 @@ def reproduce(
 
 
 def published_experiment(setting: str, models: list[str], overrides: dict[str, dict[str, Any]]) -> Experiment:
-    """The paper's experiment with these models, read from the YAML file of each.
+    """The paper's experiment in one setting with these models, read from the YAML file of each.
 
     Args:
         setting: ``features`` or ``finetune``.
@@ -148,7 +152,7 @@ def config_path(setting: str, model: str) -> str:
 
 
 def comparison(metrics: list[dict[str, Any]]) -> Table:
-    """A row per setting and model, in percent.
+    """A table with a row per setting and model, in percent; differences are in points.
 
     For UA: published result, ours, difference, our 95 % interval, ours at the last epoch. For WA: the first three.
 

@@ -34,7 +34,8 @@ def keep_earlier_results(
         root: The results folder.
         experiment: The experiment.
         runs: All runs of the experiment. They need no feature cache.
-        overwrite: Whether to discard them instead of raising an error.
+        overwrite: Whether to discard finished runs with other settings, and to accept a folder that is not a results
+            folder, instead of raising an error.
         option: The option that names the folder, for messages. Default: ``"--out"``.
     Raises:
         RecipeError: If finished runs have other settings (the message names the changes), or if the folder contains
@@ -45,7 +46,7 @@ def keep_earlier_results(
         if found:
             raise RecipeError(
                 f"{option} must be a new folder or a results folder, got {root}, which contains {', '.join(found)} but "
-                "no experiment.json; --overwrite replaces them"
+                "no experiment.json; pass --overwrite to use it"
             )
     replaced = [(run, inputs) for run in runs if (inputs := run.recorded_inputs()) not in (None, run.inputs)]
     if replaced and not overwrite:

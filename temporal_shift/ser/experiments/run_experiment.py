@@ -1,4 +1,4 @@
-"""Run an experiment: corpus, manifest, features, runs, report. Each step writes files."""
+"""Run an experiment: read the corpus, write its manifest, encode features, train the runs, write the report."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def run_experiment(
 
     Args:
         experiment: The experiment.
-        root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/<seed>/<fold>/``,
-            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. Only one command at a
-            time can write to it.
+        root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/seed-<seed>/<fold>/``,
+            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. If the file system has
+            locks, a second command that writes to it at the same time raises an error.
         cache: The folder of the feature caches, for the setting ``features``.
         console: Shows the progress and the tables; a line for each finished run if it is not a terminal.
         ray: The Ray cluster to train on: ``auto``, ``local`` or an address. Default: ``None``, train without Ray.
@@ -88,7 +88,8 @@ def run_experiment(
         RecipeError: If the corpus or the encoder cannot be read, a model does not fit the encoder, this machine does
             not support a setting, earlier results are invalid or have other settings, another command uses the results
             folder, a loss is not finite, a process ends before its run, or Ray is not installed or cannot be reached.
-        KeyboardInterrupt: On Ctrl-C during the training. The text lists the runs that the same call continues.
+        KeyboardInterrupt: On Ctrl-C during the training. The text has the number of finished runs, and says which runs
+            the same call continues or starts again.
     """
     started = time.perf_counter()
     world = World.joined()
@@ -164,7 +165,7 @@ def _print_plan(console: Console, plan: Plan, manifest: Manifest) -> None:
 
 
 def _print_speaker_groups(console: Console, manifest: Manifest, folds: Sequence[Fold]) -> None:
-    """Print the tested speakers of each fold, if the folds are groups of speakers, because messages name the groups."""
+    """Print the tested speakers of each fold if the folds are groups of speakers. Other messages name only the groups."""
     if not are_speaker_groups(fold.name for fold in folds):
         return
     tested = {fold.name: sorted({manifest.utterances[index].speaker for index in fold.test}) for fold in folds}
@@ -181,9 +182,9 @@ def _has_encoder(experiment: Experiment, console: Console) -> bool:
     check_folder_or_hub_name(name, "backbone")
     files = ModelFiles(name, revision, allow_download=False)
     if files.folder is None and files.find("config.json") is None:
+        command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         console.print(
-            f"the time cannot be estimated: the backbone {name} is not on this machine; download it with `hf "
-            f"download {name}`",
+            f"the time cannot be estimated: the backbone {name} is not on this machine; download it with `{command}`",
             **_PLAIN,
         )
         return False
@@ -287,7 +288,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
 
 
 def _kept_runs(runs: list[Run]) -> str:
-    """The finished runs, and how the same command continues the others."""
+    """The number of finished runs, and which of the others the same command continues or starts again."""
     unfinished = [run for run in runs if not run.is_done()]
     epochs = {run.name: epoch for run in unfinished if (epoch := run.epochs_in_checkpoint())}
     begun = [run for run in unfinished if (run.folder / "unfinished").exists() and run.name not in epochs]

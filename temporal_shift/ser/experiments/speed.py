@@ -18,7 +18,7 @@ from ..config import Experiment, Model, Training
 from ..models.frame_classifier import frame_classifier
 from .flops import Shape, encoder_with_input, of_encoder, of_model
 
-_FLOP = {"cpu": 4e9, "cuda": 4e12}  # FLOP of a measured call: about 0.1 s on one core
+_FLOP = {"cpu": 4e9, "cuda": 4e12}  # target FLOP of a measured call: about 0.1 s on one CPU core
 _FLOP_OF_A_NUMBER = 200  # minimum FLOP per number of the input; bounds the memory of models with little arithmetic
 _MIN_LSTM_FRAMES = 24  # fewer frames are slower per frame, because each call rearranges the weights
 _MIN_SAMPLES = 4000  # samples of a shortened clip: 0.25 s
@@ -45,8 +45,11 @@ def training_speed(experiment: Experiment, model: Model, shape: Shape, labels: S
     speed depends on it; other models keep the number of frames if possible.
 
     Args:
+        experiment: The experiment, for the batch size, the precision and the optimizer.
+        model: The settings of the model.
         shape: Shape of an utterance's frames.
-        seconds: Time limit, after which no step starts.
+        labels: The classes.
+        seconds: Time limit, after which no step starts. One step is always measured.
     """
     *layers, frames, channels = shape
     training = experiment.training
@@ -82,6 +85,7 @@ def encoder_speed(settings: Any, samples: int, clips: int, seconds: float) -> Sp
         settings: The encoder's Hugging Face configuration.
         samples: Length of a clip at 16 kHz; shortened if the call would take too long.
         clips: Number of clips in a call; reduced if the call would take too long.
+        seconds: Time limit, after which no call starts. One call is always measured.
     """
     settings = copy.deepcopy(settings)
     settings.num_hidden_layers = min(2, settings.num_hidden_layers)
@@ -142,7 +146,7 @@ def _precision(training: Training) -> Any:
 def _seconds(functions: list[Callable[[], object]], seconds: float) -> list[float]:
     """The shortest time of each function. Calls alternate, after one warm-up call of each.
 
-    With a single thread, CPU time is measured, so that other programs on the machine do not count.
+    With a single thread on the CPU, CPU time is measured, so that other programs on the machine do not count.
     """
     is_one_thread = device() == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if is_one_thread else time.perf_counter

@@ -1,4 +1,4 @@
-"""Train a model on all speakers; a cross-validation chooses the number of epochs and gives the results."""
+"""Train a model on all speakers, after a cross-validation that gives the number of epochs and the results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def train_all_speakers(
     Raises:
         RecipeError: If the model does not exist, the protocol is ``paper``, ``out`` exists, or ``holds_backbone`` is
             false for a fine-tuned encoder; also see :func:`~.run_experiment.run_experiment`.
-        KeyboardInterrupt: On Ctrl-C. The text says where the same call continues.
+        KeyboardInterrupt: On Ctrl-C during a training. The text says where the same call continues.
     """
     settings = model_named(model, experiment)
     if experiment.protocol.kind == "paper":
@@ -145,7 +145,7 @@ def _train(run: AllSpeakersRun, cache: Path, console: Console, world: World) -> 
 
 
 def _facts(results: Results, manifest: Manifest, run: AllSpeakersRun) -> dict[str, Any]:
-    """The facts for the card of a model without a test part."""
+    """The facts for the card of a model that was trained on all speakers."""
     chosen = _chosen(results, run.model.name)
     return {
         **common_facts(results.plan, manifest, run.model.name),

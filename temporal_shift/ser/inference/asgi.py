@@ -87,7 +87,10 @@ async def body_of(receive: Receive, most: int) -> bytes:
 
 
 class Limited:
-    """Receives at most ``most`` bytes. It counts them, because the stated length can be wrong or missing."""
+    """A ``receive`` that raises :class:`RefusedError` (413) when a body exceeds ``most`` bytes.
+
+    It counts the bytes, because the stated length can be wrong or missing.
+    """
 
     def __init__(self, receive: Receive, most: int) -> None:
         self.left = most

@@ -20,9 +20,9 @@ from .demo_views import INVITATION, Prediction, cards, caveats, introduction, me
 from .recognizer import Recognizer, Samples, check_finite, check_length, mean_probabilities
 from .remarks import level_of
 
-MAX_SECONDS = 300.0  # seconds of a recording
+MAX_SECONDS = 300.0  # maximum seconds of a recording
 _POINTS = 24  # maximum number of points of a curve over time
-_BATCH = 8  # windows in a forward pass
+_BATCH = 8  # maximum number of windows in a forward pass
 _MIN_HOP = 0.1  # minimum seconds between two points
 _HEIGHT = 150  # pixels of the upload area
 
@@ -53,10 +53,16 @@ def quickstart_examples(corpus: Path) -> list[Example]:
 def answer_to(
     models: list[tuple[str, Recognizer]], path: Path, name: str, channel: Channel = "mean"
 ) -> tuple[str, Samples | None]:
-    """Predict a recording, which messages call ``name``.
+    """Predict a recording.
+
+    Args:
+        models: The models and their names on the page.
+        path: The audio file.
+        name: The name of the recording in messages.
+        channel: The channel of a file that has several. Default: ``"mean"``, their mean.
 
     Returns:
-        The predictions of each model or an error message, as HTML; and the samples, or ``None`` after an error.
+        The predictions of each model or an error message, as HTML; and the samples at 16 kHz, or ``None`` after an error.
     """
     mix = Downmix(channel)
     try:
@@ -92,7 +98,7 @@ def page_of(
 ) -> Any:
     """The page as Gradio blocks. Two events take a file; with examples, a third event takes the number of an example.
 
-    ``channel`` selects the channel of uploads; the examples have one channel.
+    ``channel`` selects the channel of uploads and of microphone recordings; examples use the mean of their channels.
     """
 
     def answer_to_file(path: str | Path | None, name: str = "", chosen: Channel = channel) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
-"""Decide which requests the demo answers: requests that its page makes, within limits.
+"""Decide which requests the demo answers: requests that its page can make, within limits.
 
-Gradio serves more than this page uses: a proxy, an API, monitoring, any URL as a file. Only the listed routes pass.
-Requests of other pages are refused by their headers ``Origin`` and ``Sec-Fetch-Site``. Programs that send neither, such
-as curl, are answered.
+Gradio serves more than this page uses: a proxy, an API, monitoring, any URL as a file. Only the routes ``_UPLOAD``,
+``_JOIN`` and ``_READ`` pass. Requests of other pages, except links to this page, are refused by their headers ``Origin``
+and ``Sec-Fetch-Site``. Requests with neither header, for example from curl, pass this check.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from urllib.parse import parse_qs, urlsplit
 from ..utils.errors import shortened
 from .asgi import Answer, App, Limited, Message, Receive, RefusedError, Scope, Send, body_of, headers_of, once
 
-UPLOAD_BYTES = 60 * 2**20  # bytes of an upload
-TOTAL_BYTES = 600 * 2**20  # bytes of all files in the temporary folder
+UPLOAD_BYTES = 60 * 2**20  # maximum bytes of an upload
+TOTAL_BYTES = 600 * 2**20  # maximum bytes of all files in the temporary folder
 KEPT = 900  # seconds until a file in the temporary folder may be deleted
-_JSON_BYTES = 64 * 2**10  # bytes of an event
-_MAX_SESSIONS = 1000  # sessions that are remembered
+_JSON_BYTES = 64 * 2**10  # maximum bytes of an event
+_MAX_SESSIONS = 1000  # maximum number of remembered sessions
 
 _API = "/gradio_api/"
 _UPLOAD, _JOIN, _EVENTS, _FILE = f"{_API}upload", f"{_API}queue/join", f"{_API}queue/data", f"{_API}file="
@@ -40,7 +40,7 @@ _SESSION = re.compile(r"\w{1,64}")
 
 @dataclass(slots=True)
 class Gate:
-    """An ASGI application that refuses requests which the demo's page does not send, and passes others on to Gradio.
+    """An ASGI application that lets Gradio answer the requests that the demo's page can make, and refuses others.
 
     Args:
         app: Gradio's application.
@@ -50,7 +50,7 @@ class Gate:
         examples: The number of examples.
         file_events: The numbers of the page's events that take a file.
         example_events: The numbers of the page's events that take the number of an example.
-        auth: ``user:password`` for HTTP Basic authentication. Default: none.
+        auth: ``user:password`` for HTTP Basic authentication. Default: ``None``, no password.
     """
 
     app: App
@@ -129,7 +129,7 @@ class Gate:
         return self.any_address
 
     def _has(self, name: str) -> bool:
-        """Whether the temporary folder contains a file of this name."""
+        """Whether ``name`` is the path of a file in the temporary folder."""
         try:
             path = Path(name).resolve()
             return path.is_relative_to(self.folder.resolve()) and path.is_file()
@@ -171,7 +171,7 @@ class Gate:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Delete old files, including files of failed uploads; return the bytes left in the temporary folder."""
+        """Delete files that are over 15 minutes old, also of failed uploads; return the size of the others in bytes."""
         used = 0
         for path in self.folder.rglob("*"):
             with suppress(OSError):  # Gradio may have deleted the file

@@ -26,8 +26,8 @@ from .demo_gate import UPLOAD_BYTES, Gate
 from .demo_views import CSS
 from .recognizer import Recognizer
 
-_QUEUE = 16  # recordings that wait for a prediction; more are refused
-_CONNECTIONS = 128
+_QUEUE = 16  # maximum number of recordings that wait for a prediction; more are refused
+_CONNECTIONS = 128  # maximum number at a time
 _FILE_EVENTS, _EXAMPLE_EVENTS = (0, 1), (2,)  # numbers of the page's Gradio events
 
 
@@ -38,8 +38,8 @@ class Access:
     Attributes:
         host: Address to listen on.
         port: Port to listen on.
-        names: Host names of the page, in addition to the names of this machine.
-        auth: ``user:password``, which all requests must have. Default: ``None``, no password.
+        names: Further host names of the page, for example behind a proxy. Default: none.
+        auth: ``user:password``, which all requests must send by HTTP Basic authentication. Default: ``None``, no password.
     """
 
     host: str
@@ -61,7 +61,10 @@ class Access:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def hosts(self) -> set[str]:
-        """The names and addresses that the ``Host`` header of a request may contain, in lower case."""
+        """The names and addresses that the ``Host`` header of a request may contain, in lower case.
+
+        Unless :attr:`is_local`, :func:`application` also accepts any other IP address.
+        """
         own = {"localhost", "127.0.0.1", "::1", self.host, *self.names}
         return {name.lower() for name in (own if self.is_local else own | {socket.gethostname(), socket.getfqdn()})}
 
@@ -81,7 +84,7 @@ def serve(
         examples: The examples that the page offers.
         access: The address to listen on, and the password.
         browser: Whether to open the page in a browser.
-        channel: The channel of uploads that have several. Default: ``"mean"``, their mean.
+        channel: The channel of uploads and recordings that have several. Default: ``"mean"``, their mean.
     Raises:
         RecipeError: If gradio is not installed, or the server cannot listen on the address.
     """
@@ -119,7 +122,7 @@ def application(
 ) -> Gate:
     """The page behind its gate, as an ASGI application. Uploads are stored in ``folder``.
 
-    Sets environment variables that Gradio reads.
+    Sets environment variables that Gradio reads. The other arguments are as in :func:`serve`.
 
     Raises:
         RecipeError: If gradio is not installed.
@@ -151,7 +154,7 @@ def application(
         theme=gradio.themes.Base(
             primary_hue="blue",
             neutral_hue="gray",
-            font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # need no download
+            font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),  # system fonts need no download
             font_mono=("ui-monospace", "Consolas", "monospace"),
         ),
         css=CSS,
@@ -172,7 +175,7 @@ def _listening(access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
         return socket.create_server((access.host, access.port), family=family)
-    except (OSError, TypeError, UnicodeError) as error:  # also for a null byte or a part of over 63 characters
+    except (OSError, TypeError, UnicodeError) as error:  # also for a host with a null byte or a label of over 63 characters
         raise RecipeError(
             f"the demo cannot listen on --host {access.host} --port {access.port}: "
             f"{getattr(error, 'strerror', None) or reason_of(error)}"

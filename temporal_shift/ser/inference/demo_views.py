@@ -64,14 +64,14 @@ CSS = """
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's prediction for a whole recording, and for windows of it (``course``)."""
+    """A model's prediction for a whole recording, and for windows of it."""
 
-    name: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    level: float  # dBFS
-    course: tuple[Window, ...]
-    window: float  # seconds that a window covers
+    name: str  # the model's name on the page
+    labels: tuple[str, ...]  # the classes
+    probabilities: tuple[float, ...]  # one per class, for the whole recording
+    level: float  # dBFS of the loudest 25 ms
+    course: tuple[Window, ...]  # windows that end at points of the recording
+    window: float  # seconds that a window covers at most
     duration: float  # seconds of sound
     latency: float  # seconds of computation for the whole recording
 
@@ -131,8 +131,8 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
     said = "".join(f"<li>{_caveat(name, of)}</li>" for name, of in provenances)
     return (
         "<h2>What a label means</h2>"
-        "<p>The class that the recording sounds most like, among those that the model was trained on. It is not what "
-        "the speaker feels or means. There is no class for anything else. A percentage does not tell how often the "
+        "<p>A label is the class that the recording sounds most like, among the classes of the training data. It is not "
+        "what the speaker feels or means. There is no class for anything else. A percentage does not tell how often the "
         "model is correct on other "
         f"voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
@@ -200,4 +200,4 @@ def _draw_course(axes: Axes, prediction: Prediction) -> None:
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(axis="y")
-    axes.set_xlabel(f"time, s; each point covers the {prediction.window:g} s before it")
+    axes.set_xlabel(f"time, s; each point covers up to {prediction.window:g} s before it")

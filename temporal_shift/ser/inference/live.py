@@ -39,7 +39,7 @@ class Update:
         seconds: Seconds of sound so far, including dropped samples.
         probabilities: One per class.
         level: dBFS of the loudest 25 ms of the latest window; see :func:`level_of`.
-        latency: Seconds from the arrival of the latest sample to the prediction.
+        latency: Seconds from the arrival of the latest sample to the prediction, plus the delay of the resampler.
         rtf: Real-time factor, seconds of computation per second of sound. If it stays above 1, updates are skipped.
         skipped: Number of updates skipped so far.
     """
@@ -56,10 +56,10 @@ class LivePredictor(Protocol):
     """Maps new samples to probabilities."""
 
     uses_all: bool  # whether it processes all new samples, or one window per update
-    window: float  # seconds of sound that a prediction covers
+    window: float  # length of the window that a prediction covers, in seconds
 
     def __call__(self, samples: Samples, *, gap: bool, last: bool) -> tuple[float, ...] | None:
-        """Add samples, and return one probability per class, or ``None`` if there is no prediction yet.
+        """Add samples, and return one probability per class, or ``None`` if there is nothing to predict yet.
 
         Args:
             samples: Mono samples ``(samples,)`` at 16 kHz.
@@ -88,7 +88,7 @@ class WindowPredictor:
 
 
 class StreamPredictor:
-    """Encodes each frame once, and averages the frames of the latest window."""
+    """Runs the model chunk by chunk; its logits cover the latest window, as in :class:`.SpeechStream`."""
 
     uses_all = True
 
@@ -106,7 +106,11 @@ class StreamPredictor:
 
 
 def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
-    """Return a predictor for live sound, and a line that describes its method and the reason for it."""
+    """Return a predictor for live sound, and a line that describes its method and the reason for it.
+
+    Raises:
+        RecipeError: If the model computes probabilities that are not finite.
+    """
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
     except ValueError as error:
@@ -135,7 +139,7 @@ class Delivery:
 
 
 class Inbox:
-    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks."""
+    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks, but never the newest."""
 
     def __init__(self, max_samples: int, clock: Clock = time.perf_counter) -> None:
         self._max_samples = max_samples
@@ -186,8 +190,16 @@ class Inbox:
 
 
 def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = time.perf_counter) -> Iterator[Update]:
-    """Yield an update after every ``hop`` seconds of sound and at its end; fewer if the model is too slow.
+    """Yield an update after every ``hop`` seconds of sound and at its end.
 
+    Updates are skipped if the model is too slow or blocks are longer than ``hop``. There are none before the first
+    prediction.
+
+    Args:
+        predictor: The predictor, from :func:`predictor_of`.
+        inbox: The sound.
+        hop: Seconds of sound between two updates.
+        clock: Returns the time in seconds. Default: ``time.perf_counter``.
     Raises:
         RecipeError: If a probability is not finite, or as :meth:`Inbox.take`.
     """
@@ -214,7 +226,7 @@ def updates(predictor: LivePredictor, inbox: Inbox, hop: float, clock: Clock = t
 
 @contextmanager
 def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
-    """An inbox for ``max_seconds`` of sound, which a thread fills inside the ``with`` block."""
+    """An inbox for ``max_seconds`` of sound; inside the ``with`` block, a thread fills it from ``sound``."""
     inbox, stop = Inbox(round(max_seconds * SAMPLE_RATE)), Event()
     thread = Thread(target=_read, args=(sound, inbox, stop), daemon=True)
     thread.start()
@@ -228,7 +240,7 @@ def reading(sound: Sound, max_seconds: float) -> Iterator[Inbox]:
 def played(
     blocks: Iterable[Samples], clock: Clock = time.perf_counter, sleep: Callable[[float], None] = time.sleep
 ) -> Sound:
-    """Play a recording at 16 kHz in real time: yield each block at the time of its last sample."""
+    """Yield the blocks of a recording at 16 kHz in real time, each at the time of its last sample, with no delay."""
     begun, samples = clock(), 0
     for block in blocks:
         samples += len(block)
@@ -264,7 +276,10 @@ class Summary:
         self.seconds, self.skipped = update.seconds, update.skipped
 
     def figures(self) -> dict[str, float]:
-        """The counts of updates, the seconds of sound, and medians and 95th percentiles, as plain data."""
+        """Statistics as plain data: numbers of updates and of skipped updates, and seconds of sound.
+
+        After an update, also the median and the 95th percentile of the latency and of the real-time factor.
+        """
         found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.seconds, 2)}
         for name, values in (("latency_s", self.latencies), ("rtf", self.rtfs)):
             if values:

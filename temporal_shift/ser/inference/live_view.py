@@ -30,10 +30,10 @@ class View(ABC):
 
     @abstractmethod
     def begin(self, model: str, way: str) -> None:
-        """Print the model and its method."""
+        """Print the name of the model and its method (``way``)."""
 
     def shown(self) -> AbstractContextManager[Any]:
-        """A context for showing updates."""
+        """A context manager; :meth:`show` is called inside it."""
         return nullcontext()
 
     @abstractmethod
@@ -123,7 +123,7 @@ class JsonLines(View):
 
     @staticmethod
     def _print(event: dict[str, Any]) -> None:
-        print(json.dumps(event, allow_nan=False), flush=True)  # ASCII: safe in every terminal and code page
+        print(json.dumps(event, allow_nan=False), flush=True)  # ASCII, so that the encoding of the terminal does not matter
 
 
 def _figures(update: Update, summary: Summary) -> str:

@@ -22,10 +22,10 @@ def microphone(device: str | None = None) -> Sound:
     Args:
         device: Number of the device or part of its name. Default: ``None``, the system's default device.
     Returns:
-        Blocks of mono samples, and the delay of each in seconds.
+        Blocks of mono samples, and the delay of the resampler for each in seconds.
     Raises:
         RecipeError: If the device does not exist or has no usable input, or if sounddevice or PortAudio is missing;
-            while reading, if the device cannot be read.
+            while reading, if the device cannot be read or gives samples that are not finite.
     """
     portaudio = _portaudio()
     chosen = int(device) if device is not None and device.isdecimal() else device
@@ -50,7 +50,7 @@ def microphone(device: str | None = None) -> Sound:
 
 
 def devices_table() -> Table:
-    """The microphones of this machine.
+    """A table of the microphones of this machine: number and name, number of channels, sample rate in Hz.
 
     Raises:
         RecipeError: If there is no microphone, the devices cannot be listed, or sounddevice or PortAudio is missing.

@@ -25,18 +25,18 @@ from ..utils.wording import printable
 from .recognizer import Recognizer, Samples, Window, check_finite, check_length, mean_probabilities
 from .remarks import remark
 
-_MIN_HOP = 0.01  # seconds; encoders have a frame every 0.02 s
+_MIN_HOP = 0.01  # seconds; most encoders have a frame every 0.02 s
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The prediction for a file: the mean of the probabilities over its windows, and the most likely label."""
 
-    file: str
-    seconds: float
+    file: str  # name, as given
+    seconds: float  # length of the recording
     label: str
-    probabilities: tuple[float, ...]
-    windows: tuple[Window, ...]  # one window if the recording is not longer
+    probabilities: tuple[float, ...]  # one per class
+    windows: tuple[Window, ...]  # one if the recording is not longer than a window
     warning: str = ""  # about the channels of the file
 
     @property
@@ -55,13 +55,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The results of a call, in the order of the files. ``model`` is the name that the user gave."""
+    """The results for several files. ``answers`` and ``refusals`` are in the order of the files."""
 
-    model: str
-    labels: tuple[str, ...]
-    window: float  # seconds
-    answers: Sequence[Answer]
-    refusals: Sequence[Refusal]
+    model: str  # the model's name, as given
+    labels: tuple[str, ...]  # the model's classes
+    window: float  # length of a window in seconds
+    answers: Sequence[Answer]  # one per file with a prediction
+    refusals: Sequence[Refusal]  # one per file without
 
     @classmethod
     def of(cls, model: str, recognizer: Recognizer, results: Iterable[Answer | Refusal]) -> Outcome:
@@ -95,7 +95,7 @@ class Outcome:
         return (text + "\n").encode(errors="backslashreplace")  # escapes lone surrogates
 
     def csv(self, windows: bool) -> bytes:
-        """A header, then one row per predicted file, or per window of it. Files without a prediction have no row.
+        """A header, then one row per predicted file or, with ``windows``, one per window. Other files have no row.
 
         Text that a spreadsheet would run as a formula gets a leading apostrophe. Undecodable bytes in names are written
         unchanged.
@@ -111,7 +111,10 @@ class Outcome:
         return text.getvalue().encode(errors="surrogateescape")
 
     def table(self, windows: bool) -> Table:
-        """The predictions as a table, in seconds and percent. It has a column of remarks only if there are any."""
+        """The predictions as a table, in seconds and percent: one row per file or, with ``windows``, one per window.
+
+        It has a column of remarks only if there are any.
+        """
         parts = [(answer, part) for answer in self.answers for part in _parts(answer, windows)]
         remarks = [self._remark(part) for _, part in parts]
         rows = []
@@ -139,8 +142,8 @@ class Outcome:
 def expand(names: Iterable[str], lines: Iterable[bytes]) -> Iterator[str | Refusal]:
     """Expand patterns to the matching files in sorted order, and ``-`` to the names in ``lines``.
 
-    A pattern that is also the name of an existing file means that file. A pattern leaves out folders, and gives a
-    :class:`Refusal` if no file matches. Duplicates are kept.
+    A pattern that is also an existing path is not expanded. A pattern leaves out folders, and gives a :class:`Refusal`
+    if no file matches. Empty lines are skipped, and duplicates are kept.
     """
     for name in names:
         if name == "-":
@@ -164,9 +167,13 @@ def answer_or_refuse(
     """Predict a file. An invalid file, or one too large for the memory, gives a :class:`Refusal` instead of an error.
 
     Args:
+        recognizer: The model.
+        file: The path of the file.
         hop: Seconds between the starts of two windows. Default: ``None``, half a window.
-        report: Called after each window with the seconds processed so far.
+        report: Called after each window with the seconds processed so far. Default: does nothing.
         channel: The channel of a file that has several. Default: ``"mean"``, their mean.
+    Raises:
+        ValueError: If ``hop`` is less than a sample or not finite, or ``channel`` is not valid.
     """
     try:
         return _answer(recognizer, file, hop, report, Downmix(channel))

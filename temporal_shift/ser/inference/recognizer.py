@@ -1,6 +1,6 @@
 """Predict recordings of any length: from blocks of samples to windows with class probabilities.
 
-Files and microphones both yield blocks, so the same code handles both, in bounded memory.
+The memory use depends on the lengths of a window and of a block, not on the length of the recording.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Samples = npt.NDArray[np.float32]
 
 _Cut = tuple[int, Samples]  # index of the first sample, and the samples
 
-_MIN_SECONDS = 0.1  # too short for speech below
+_MIN_SECONDS = 0.1  # shorter recordings are too short for speech
 _BATCH = 8  # maximum number of windows in a forward pass
 
 
@@ -83,11 +83,12 @@ class Recognizer:
         Args:
             name: The folder or the hub name of the model.
             revision: A commit, a tag or a branch on the hub. Default: ``None``, the main branch.
-            allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is
-                given by its hub name is always downloaded with its encoder. Default: ``False``.
+            allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model with a hub
+                name and its encoder may be downloaded in any case. Default: ``False``.
 
         Raises:
-            RecipeError: If the model does not exist, cannot be loaded, or is not a speech classifier of this package.
+            RecipeError: If the model does not exist, cannot be loaded, or is not a speech classifier of this package,
+                or ``revision`` is given with a folder.
         """
         model: Any = load_speech_classifier(name, revision, allow_download=allow_download)
         return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"))
@@ -95,11 +96,15 @@ class Recognizer:
     def probabilities(self, clips: Samples) -> npt.NDArray[np.float32]:
         """Map waveforms ``(B, samples)`` at 16 kHz to probabilities ``(B, classes)``.
 
-        Samples after the first window are ignored.
+        Clips shorter than a window are zero-padded. Samples after the first window are ignored.
 
+        Args:
+            clips: Floats with a full scale of 1, or integers of 8, 16 or 32 bits; an array or a tensor.
+        Returns:
+            Probabilities in float32, in the order of ``labels``.
         Raises:
-            TypeError: If ``clips`` is not an array or tensor of such samples as :meth:`windows` takes.
-            ValueError: If ``clips`` does not have two dims, or has samples that are not finite or not on a scale of 1.
+            TypeError: If ``clips`` is not an array or a tensor, or has another dtype.
+            ValueError: If ``clips`` does not have two dims, or has samples that are not finite or not in [-32, 32].
             RecipeError: If the model computes probabilities that are not finite.
         """
         clips = as_floats(clips, "clips")
@@ -120,12 +125,13 @@ class Recognizer:
                 ``None``, half a window.
             batch: Maximum number of windows in a forward pass. Default: 8.
         Yields:
-            Windows at multiples of ``hop``, and a last one that ends with the recording. A recording shorter than a
-            window is one window, zero-padded as in training; an empty recording has none.
+            Windows at multiples of ``hop``. If samples are left after the last one, a further window ends with the
+            recording. A recording shorter than a window is one window, zero-padded as in training; an empty recording
+            has none.
         Raises:
-            TypeError: If a block is not an array or tensor of such samples.
+            TypeError: If a block is not an array or a tensor, or has another dtype.
             ValueError: If ``hop`` is less than a sample or not finite, or a block does not have one dim, or has samples
-                that are not finite or not on a scale of 1.
+                that are not finite or not in [-32, 32].
             RecipeError: If the model computes probabilities that are not finite.
         """
         return self._predicted(_windows(_mono(blocks), round(self.window * SAMPLE_RATE), self._step(hop)), batch)
@@ -138,7 +144,8 @@ class Recognizer:
             hop: Seconds between two updates. Default: ``None``, half a window.
             batch: Maximum number of windows in a forward pass. Above 1, windows wait for later ones. Default: 1.
         Yields:
-            Windows that end at multiples of ``hop``. The first ones are shorter than a window.
+            Windows that end at a multiple of ``hop`` or, if no block ends there, up to the rest of the block later.
+            Windows are shorter while the recording is shorter than a window.
         Raises:
             TypeError, ValueError, RecipeError: For the reasons that :meth:`windows` gives.
         """
@@ -160,7 +167,10 @@ class Recognizer:
 
 
 def mean_probabilities(windows: Sequence[Window]) -> tuple[float, ...]:
-    """The probabilities of a whole recording, one per class: the mean over its windows, of which there is at least one.
+    """The probabilities of a whole recording, one per class: the mean over its windows.
+
+    Args:
+        windows: At least one window.
 
     Example:
         >>> mean_probabilities([Window(0.0, 2.0, (0.25, 0.75), -20.0), Window(1.0, 3.0, (0.75, 0.25), -20.0)])

@@ -1,4 +1,4 @@
-"""Remarks next to a prediction: there is hardly any sound, or classes tie.
+"""Remarks next to a prediction: no speech was found, or classes tie.
 
 This is not a voice activity detector: a passing car is as loud as speech, and gets no remark.
 """
@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from ..audio.resampling import SAMPLE_RATE
 
-SILENCE = -60.0  # dBFS: below quiet speech, above the microphone's noise in a quiet room
+SILENCE = -60.0  # dBFS: meant to be below quiet speech and above the noise of a quiet room
 TIE = 1e-6  # smaller differences of probabilities depend on rounding
 
 _FRAME = round(0.025 * SAMPLE_RATE)
 
 
 def level_of(samples: npt.NDArray[np.float32]) -> float:
-    r"""The level of the loudest 25 ms in dBFS; minus infinity for constant samples (digital silence) or none.
+    r"""The level of the loudest frame of 25 ms in dBFS; minus infinity if all frames are constant (digital silence).
 
     .. math:: 20 \log_{10} \max_f \sqrt{\tfrac{1}{400} \sum_n (x_{f,n} - \bar{x}_f)^2}
 
@@ -28,7 +28,7 @@ def level_of(samples: npt.NDArray[np.float32]) -> float:
 
     Args:
         samples: ``(samples,)`` at 16 kHz with a full scale of 1. Samples after the last whole frame are ignored, unless
-            the clip is shorter than a frame.
+            the clip is shorter than a frame. An empty clip has the level minus infinity.
     """
     whole = len(samples) // _FRAME * _FRAME
     frames = samples[:whole].reshape(-1, _FRAME) if whole else samples[None]
@@ -38,7 +38,7 @@ def level_of(samples: npt.NDArray[np.float32]) -> float:
 
 
 def remark(labels: Sequence[str], probabilities: Sequence[float], level: float) -> str:
-    """Return what to show next to the prediction: ``no speech found``, ``tie: happy, sad``, both, or nothing.
+    """Return what to show next to a prediction: ``no speech found``, ``tie: happy, sad``, both, or an empty string.
 
     Args:
         labels: The classes.

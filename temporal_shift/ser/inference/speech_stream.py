@@ -1,6 +1,6 @@
-"""Run a whole model chunk by chunk: if its encoder has local context, each frame is encoded once.
+"""Run a whole model chunk by chunk, if its encoder has local context: only new samples and their context are encoded.
 
-Most encoders have no local context, because attention covers the whole clip. :func:`locality_of` measures it.
+Most encoders have no local context, because attention covers the whole clip. :func:`locality_of` measures the context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .recognizer import Samples
 Logits = npt.NDArray[np.float64]  # (classes,)
 
 _REACH = 3.0  # seconds: encoders with more context on one side count as not local
-_TOLERANCE = 1e-4  # largest difference of frames of a part, relative to the largest value
+_TOLERANCE = 1e-4  # largest difference of frames of a part and of the whole clip, relative to the largest value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Locality:
     Attributes:
         hop: Samples from one frame to the next.
         past, future: Context in frames; ``future`` includes the frame's own samples.
-        min_samples: Number of samples of the shortest input, which has one frame.
+        min_samples: Number of samples of the shortest input that has a frame.
     """
 
     hop: int
@@ -90,7 +90,7 @@ class SpeechStream:
     Attributes:
         past: Seconds of context before a frame.
         future: Seconds of context after the start of a frame.
-        delay: Seconds of the latest sound that the logits do not include yet.
+        delay: Seconds of the latest sound that the logits do not include yet, plus less than a frame.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifierConfig
@@ -129,7 +129,10 @@ class SpeechStream:
         locality = locality_of(model.backbone)
         if locality is None:
             kind = model.backbone.model.config.model_type
-            raise ValueError(f"the frames of its encoder ({kind}, layer {model.config.layer}) depend on the whole clip")
+            raise ValueError(
+                f"its encoder ({kind}, layer {model.config.layer}) has no known context of at most {_REACH:g} s before and "
+                "after a frame"
+            )
         return cls(model, locality, window)
 
     def _begin(self) -> None:
