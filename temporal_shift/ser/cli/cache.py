@@ -27,9 +27,9 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="Beginning of the name of a cache (default: all caches).")] = None,
     cache: Cache = CACHE,
 ) -> None:
-    """Verify the checksum of every cached file.
+    """Verify the checksums of the files in all feature caches, or in one.
 
-    Exit code 1 if a file is missing or damaged. The next run encodes it again.
+    Exit code 1 if a file is missing or damaged. The next experiment that uses the cache encodes it again.
     """
     from ..encoders.cache_maintenance import entries, find
 
@@ -62,7 +62,7 @@ def remove_cache(
 
 
 def _check(cache: Path, name: str | None = None) -> None:
-    if not cache.is_dir() and cache != CACHE:  # the first run makes the default folder
+    if not cache.is_dir() and cache != CACHE:  # the default folder may not exist yet
         raise RecipeError(f"--cache must be a folder of feature caches, got {cache}")
     if name is not None and not name.strip():  # an unset shell variable must not match every cache
         raise RecipeError(f"the name of the cache must not be empty, got {name!r}")

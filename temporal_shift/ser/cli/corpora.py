@@ -65,7 +65,9 @@ def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RecipeError("the licence must be accepted with --yes if there is no terminal; nothing was downloaded")
+        raise RecipeError(
+            "--yes must be given to accept the licence if standard input is no terminal; nothing was downloaded"
+        )
     if not typer.confirm("Download?"):
         print("nothing was downloaded")
         raise typer.Exit(_DECLINED)
@@ -73,7 +75,7 @@ def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
 
 @contextmanager
 def _transfer_progress() -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar in a terminal, otherwise one line per tenth."""
+    """Show a bar in a terminal; otherwise one line per tenth, or per 50 MB if the size is unknown."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console, shown = Console(), -1
@@ -118,7 +120,7 @@ def prepare(
         Path | None, typer.Option(help="Folder that the paths in a table or in EmoBox are relative to.")
     ] = None,
 ) -> None:
-    """Read a corpus and write its manifest (JSON lines); report differences from the published corpus."""
+    """Read a corpus and write its manifest (JSON lines); report differences from published counts, if known."""
     from ..config import Corpus
     from ..corpora import READERS
     from ..corpora.label_maps import read_label_map
@@ -145,7 +147,9 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
     """Write the manifest of a corpus, and print caveats.
 
     Args:
-        label_map: The file of the corpus's label map, if there is one.
+        corpus: The corpus.
+        out: The manifest to write.
+        label_map: The file of the corpus's label map. Default: ``None``, no file.
         replaces: Whether to replace a file with other content at ``out``. Otherwise, such a file is an error.
     """
     from ..corpora import PUBLISHED, description, published_of, read_corpus
@@ -154,7 +158,7 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
 
     manifest = read_corpus(corpus)
     if out.resolve() in {label_map and label_map.resolve(), *(each.path.resolve() for each in manifest.utterances)}:
-        raise RecipeError(f"--out must not be a file that prepare reads, got {out}")
+        raise RecipeError(f"--out must not be a file that the command reads, got {out}")
     if not replaces and out.exists() and out.read_bytes() != manifest_content(manifest, out):
         raise RecipeError(f"--out must be given: the default manifest {out} exists and has other content")
     write_manifest(manifest, out)
@@ -207,7 +211,7 @@ def describe(
 
 
 def _pairs(columns: str) -> dict[str, str]:
-    """Convert ``path=file_id,label=emotion`` to a dictionary."""
+    """Convert text such as ``path=file_id,label=emotion`` to a dictionary."""
     found: dict[str, str] = {}
     for pair in columns.split(","):
         column, equals, name = pair.partition("=")

@@ -25,8 +25,8 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
     stops reading (``| head``), the command ends silently with code 1.
 
     Args:
-        resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so, followed by the
-            text of the :class:`KeyboardInterrupt`.
+        resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so. Default:
+            ``False``. In both cases, the text of the :class:`KeyboardInterrupt` follows.
     """
     try:
         yield

@@ -125,7 +125,7 @@ def ablate(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train every possible combination of blocks, placement, n_div, direction and stride; report it with heatmaps."""
+    """Train each supported combination of blocks, placement, n_div, direction and stride; plot heatmaps of UA."""
     from ..experiments.ablation import Grid, ablation_section
 
     grid = Grid(

@@ -74,7 +74,9 @@ def live(
     if file is not None and device is not None:
         raise RecipeError(f"--file and --device are mutually exclusive, got {file} and {device}")
     if file is None and channel != "mean":
-        raise RecipeError(f"--channel requires --file, because a microphone has one channel, got {channel}")
+        raise RecipeError(
+            f"--channel requires --file, because the microphone is recorded with one channel, got {channel}"
+        )
     name = model or _model_of_the_clone("Shiftformer")
     from ..inference import live as _live
     from ..inference.recognizer import Recognizer
@@ -159,7 +161,7 @@ def demo(
 
 
 def _user_and_password(file: Path | None) -> str | None:
-    """``user:password`` from a file or the environment, because other users can read a command line."""
+    """``user:password`` from a file or the environment, because other users can read a command line; or ``None``."""
     if file is None:
         text, source = os.environ.get(_AUTH), _AUTH
         if text is None:

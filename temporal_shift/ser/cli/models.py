@@ -51,12 +51,12 @@ def train(
 ) -> None:
     """Train a model on all speakers, for deployment.
 
-    A cross-validation chooses the number of epochs and gives the results on the model card.
+    A cross-validation gives the results on the model card and, unless the protocol is last, the number of epochs.
     """
     if not all_speakers:
         raise RecipeError(
-            "--all-speakers must be given: train writes a model without a test part; for a tested model, use "
-            "run --keep-models and package"
+            "--all-speakers must be given, because this command trains on all speakers and leaves none to test the "
+            "model; for a tested model, use `temporal-shift ser run FILE --keep-models`, then `temporal-shift ser package`"
         )
     from ..experiments.train_all_speakers import train_all_speakers
 

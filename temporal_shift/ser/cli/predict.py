@@ -117,7 +117,7 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _written(name: str) -> Iterator[None]:
-    """Turn an error of writing into a :class:`RecipeError` that names the output."""
+    """Turn an error of writing into a :class:`RecipeError` that names the output; ignore a closed pipe."""
     try:
         yield
     except BrokenPipeError:  # `| head` closed the pipe: Python's last flush must not fail
@@ -157,7 +157,7 @@ def _write(outcome: Outcome, format: Format, windows: bool, sink: BinaryIO) -> N
 def _predict_all(
     recognizer: Recognizer, named: list[str | Refusal], hop: float | None, channel: ChannelSetting
 ) -> Iterator[Answer | Refusal]:
-    """Yield a result for each file; print refusals as they come, and a progress bar in a terminal."""
+    """Yield a result for each file; print reasons and warnings as they come, and a progress bar in a terminal."""
     from ..inference.predict_files import Refusal, answer_or_refuse
 
     with _progress() as progress:

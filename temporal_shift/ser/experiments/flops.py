@@ -1,7 +1,8 @@
 """Floating-point operations (FLOP) of the recipe's encoders and models.
 
 Counts matrix products and convolutions, two FLOP per multiply-add, with torch's FlopCounterMode on tensors of the
-device "meta", which have no values. On the CPU, the counter misses the fused attention and the fused LSTM. Relative attention is counted as it runs on a GPU; on the CPU, it needs fewer products.
+device "meta", which have no values. On the CPU, the counter misses the fused attention and the fused LSTM. Relative
+attention is counted as it runs on a GPU; on the CPU, it needs fewer products.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def _print_plan(console: Console, plan: Plan, manifest: Manifest) -> None:
 
 
 def _print_speaker_groups(console: Console, manifest: Manifest, folds: Sequence[Fold]) -> None:
-    """Print the tested speakers of each fold if the folds are groups of speakers. Other messages name only the groups."""
+    """If folds are groups of speakers, print the tested speakers of each fold. Other messages name only the groups."""
     if not are_speaker_groups(fold.name for fold in folds):
         return
     tested = {fold.name: sorted({manifest.utterances[index].speaker for index in fold.test}) for fold in folds}

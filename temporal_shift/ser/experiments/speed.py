@@ -45,7 +45,7 @@ def training_speed(experiment: Experiment, model: Model, shape: Shape, labels: S
     speed depends on it; other models keep the number of frames if possible.
 
     Args:
-        experiment: The experiment, for the batch size, the precision and the optimizer.
+        experiment: The experiment, for its settings of the training and of SpecAugment.
         model: The settings of the model.
         shape: Shape of an utterance's frames.
         labels: The classes.

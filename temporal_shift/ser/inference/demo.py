@@ -62,7 +62,7 @@ def answer_to(
         channel: The channel of a file that has several. Default: ``"mean"``, their mean.
 
     Returns:
-        The predictions of each model or an error message, as HTML; and the samples at 16 kHz, or ``None`` after an error.
+        The predictions of each model or an error message, as HTML; and the samples, or ``None`` after an error.
     """
     mix = Downmix(channel)
     try:

@@ -1,8 +1,8 @@
 """Decide which requests the demo answers: requests that its page can make, within limits.
 
 Gradio serves more than this page uses: a proxy, an API, monitoring, any URL as a file. Only the routes ``_UPLOAD``,
-``_JOIN`` and ``_READ`` pass. Requests of other pages, except links to this page, are refused by their headers ``Origin``
-and ``Sec-Fetch-Site``. Requests with neither header, for example from curl, pass this check.
+``_JOIN`` and ``_READ`` pass. Requests of other pages, except links to this page, are refused by their headers
+``Origin`` and ``Sec-Fetch-Site``. Requests with neither header, for example from curl, pass this check.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Access:
         host: Address to listen on.
         port: Port to listen on.
         names: Further host names of the page, for example behind a proxy. Default: none.
-        auth: ``user:password``, which all requests must send by HTTP Basic authentication. Default: ``None``, no password.
+        auth: ``user:password`` for HTTP Basic authentication of all requests. Default: ``None``, no password.
     """
 
     host: str
@@ -175,7 +175,11 @@ def _listening(access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
         return socket.create_server((access.host, access.port), family=family)
-    except (OSError, TypeError, UnicodeError) as error:  # also for a host with a null byte or a label of over 63 characters
+    except (
+        OSError,
+        TypeError,
+        UnicodeError,
+    ) as error:  # also for a host with a null byte or a label of over 63 characters
         raise RecipeError(
             f"the demo cannot listen on --host {access.host} --port {access.port}: "
             f"{getattr(error, 'strerror', None) or reason_of(error)}"

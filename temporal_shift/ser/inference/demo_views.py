@@ -131,10 +131,10 @@ def caveats(models: list[tuple[str, Recognizer]]) -> str:
     said = "".join(f"<li>{_caveat(name, of)}</li>" for name, of in provenances)
     return (
         "<h2>What a label means</h2>"
-        "<p>A label is the class that the recording sounds most like, among the classes of the training data. It is not "
-        "what the speaker feels or means. There is no class for anything else. A percentage does not tell how often the "
-        "model is correct on other "
-        f"voices.</p><ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
+        "<p>A label is the class that the recording sounds most like, among the classes of the training data. It is "
+        "not what the speaker feels or means. There is no class for anything else. A percentage does not tell how "
+        "often the model is correct on other voices.</p>"
+        f"<ul>{said}</ul>{''.join(f'<p>{html.escape(note)}</p>' for note in notes)}"
     )
 
 

@@ -139,7 +139,7 @@ class Delivery:
 
 
 class Inbox:
-    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks, but never the newest."""
+    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks, except the newest one."""
 
     def __init__(self, max_samples: int, clock: Clock = time.perf_counter) -> None:
         self._max_samples = max_samples

@@ -83,8 +83,8 @@ class Recognizer:
         Args:
             name: The folder or the hub name of the model.
             revision: A commit, a tag or a branch on the hub. Default: ``None``, the main branch.
-            allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model with a hub
-                name and its encoder may be downloaded in any case. Default: ``False``.
+            allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model with a
+                hub name and its encoder may be downloaded in any case. Default: ``False``.
 
         Raises:
             RecipeError: If the model does not exist, cannot be loaded, or is not a speech classifier of this package,

@@ -130,8 +130,8 @@ class SpeechStream:
         if locality is None:
             kind = model.backbone.model.config.model_type
             raise ValueError(
-                f"its encoder ({kind}, layer {model.config.layer}) has no known context of at most {_REACH:g} s before and "
-                "after a frame"
+                f"its encoder ({kind}, layer {model.config.layer}) has no known context of at most {_REACH:g} s before "
+                "and after a frame"
             )
         return cls(model, locality, window)
 

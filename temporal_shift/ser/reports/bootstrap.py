@@ -1,4 +1,4 @@
-"""Intervals of WA and UA, from resampled speakers and seeds."""
+"""Intervals of WA and UA, from resampled folds, speakers and seeds."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Uncertainty:
     """The 95 % interval of a mean over seeds and folds, and the standard errors of this mean."""
 
     interval: Interval
-    se: float  # standard error over speakers and seeds
-    se_speakers: float  # standard error over speakers only: the limit for many seeds
+    se: float  # standard error over folds, speakers and seeds
+    se_speakers: float  # standard error over folds and speakers only: the limit for many seeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled:
-    """A mean over seeds and folds in 2000 resamples of the speakers and seeds.
+    """A mean over seeds and folds in 2000 resamples of the folds, speakers and seeds.
 
     ``speakers``: a resample draws all folds with replacement, then in each drawn fold all its speakers with
     replacement, and averages over all seeds. Both draws are needed: drawing only the speakers ignores the variance
@@ -56,8 +56,8 @@ class Resampled:
     folds of two speakers, about 97 % with three seeds, and 90 % with one seed, which shows no variation between seeds.
     Few seeds show this variation only roughly.
 
-    The draws depend only on the speakers of each fold, the number of seeds and ``seed``, so an effect of a speaker or a
-    seed that two models share cancels in their difference.
+    The draws depend only on the number of speakers of each fold, the number of seeds and ``seed``, so an effect of a
+    speaker or a seed that two models share cancels in their difference.
     """
 
     speakers: Floats  # (resample,)
@@ -102,7 +102,7 @@ def _over_seeds(model: Seeds, measure: Measure, classes: int, seed: int) -> Floa
 
 
 def fold_scores(measure: Measure, model: Seeds, classes: int) -> Floats:
-    """The measure by seed and fold: ``(seed, fold)``."""
+    """The measure by seed and fold, ``(seed, fold)``, as fractions. ``classes`` is the number of classes."""
     return np.array([[float(measure(_whole(fold.counts_by_speaker(classes)))) for fold in folds] for folds in model])
 
 

@@ -18,7 +18,7 @@ from ..training.run_record import VALIDATION_FILE, corpus_inputs, run_folder
 from ..utils.errors import RecipeError
 from ..utils.table import Table, percent
 from .results import Results
-from .run_files import TRAIN_AGAIN, FinishedRun, Plan, read_logits
+from .run_files import FinishedRun, Plan, read_logits
 
 TEXT = (
     "Temperature scaling (Guo et al., ICML 2017) divides the logits of a model by one number, the temperature. It is "
@@ -95,7 +95,7 @@ class Part:
 
 
 class ValidationParts:
-    """The validation parts of the runs in a results folder."""
+    """The validation parts of the runs in the results folder ``root``; ``plan`` is its ``experiment.json``."""
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self.root, self.plan = root, plan
@@ -109,7 +109,7 @@ class ValidationParts:
         return {fold.name: fold for fold in make_folds(self._manifest, self.plan.experiment.protocol.kind)}
 
     def of(self, run: FinishedRun) -> Part | None:
-        """The part of a run; None if the run has no validation logits.
+        """The validation part of a run; ``None`` if the run has no validation logits.
 
         Raises:
             RecipeError: If the logits are missing or invalid, or ``manifest.jsonl`` has changed since the training.
@@ -122,7 +122,8 @@ class ValidationParts:
         if fold is None or any(record.inputs.get(key) != value for key, value in inputs.items()):
             raise RecipeError(
                 f"{self.root / 'manifest.jsonl'} must contain the utterances that {record.model}, fold {record.fold}, "
-                f"seed {record.seed} was trained with, but it changed: {TRAIN_AGAIN}"
+                f"seed {record.seed} was trained with, but it changed: restore it, or repeat the "
+                "command that trained this run"
             )
         path = run_folder(self.root, record.model, record.seed, record.fold) / VALIDATION_FILE
         logits = read_logits(path, ("utterances", "classes"), (len(fold.validation), len(self.plan.labels)))
@@ -136,14 +137,22 @@ def tested_part(run: FinishedRun) -> Part:
 
 
 def model_calibration(validation: ValidationParts, results: Results, model: str) -> Calibration | None:
-    """The calibration of a model over all its runs; None if a run has no validation logits."""
+    """The calibration of a model over all its runs; ``None`` if a run has no validation logits.
+
+    Raises:
+        RecipeError: As :meth:`ValidationParts.of`.
+    """
     runs = [(validation.of(run), tested_part(run)) for of_seed in results.runs[model] for run in of_seed]
     found = [(part, test) for part, test in runs if part is not None]
     return Calibration.of(found) if len(found) == len(runs) else None
 
 
 def run_calibration(validation: ValidationParts, run: FinishedRun) -> Calibration | None:
-    """The calibration of one run; None if it has no validation logits."""
+    """The calibration of one run; ``None`` if it has no validation logits.
+
+    Raises:
+        RecipeError: As :meth:`ValidationParts.of`.
+    """
     part = validation.of(run)
     return None if part is None else Calibration.of([(part, tested_part(run))])
 

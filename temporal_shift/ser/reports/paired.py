@@ -23,15 +23,15 @@ DETECTABLE_IN_SE = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))  # 2.
 class PairedDifference:
     """UA of one model minus UA of another on the same utterances, as means over seeds and folds.
 
-    ``only_first_right``, ``only_second_right`` and ``mcnemar_p`` have one value per seed.
+    ``only_first_right``, ``only_second_right`` and ``mcnemar_p`` have one value per seed that both have.
     """
 
-    ua: float
-    uncertainty: Uncertainty
-    sign_flip_p: float
+    ua: float  # the difference, as a fraction
+    uncertainty: Uncertainty  # of the difference
+    sign_flip_p: float  # from :func:`sign_flip_p`
     only_first_right: tuple[int, ...]  # number of utterances
     only_second_right: tuple[int, ...]  # number of utterances
-    mcnemar_p: tuple[float, ...]
+    mcnemar_p: tuple[float, ...]  # from :func:`mcnemar_p`
 
     @property
     def interval(self) -> Interval:
@@ -41,8 +41,8 @@ class PairedDifference:
     def p(self) -> float:
         """The two-sided p value of the difference divided by its standard error, from the normal distribution.
 
-        It usually agrees with the percentile interval, and includes the variation between speakers and between seeds
-        (with one seed, only between speakers). Without any variation, it is the p of the sign-flip test.
+        It includes the variation between speakers and between seeds (with one seed, only between speakers). If the
+        standard error is 0, it is the p of the sign-flip test. A difference of 0 has p 1.
         """
         if self.ua == 0:
             return 1.0
@@ -70,8 +70,8 @@ def paired_difference(first: Seeds, second: Seeds, classes: int, seed: int) -> P
         classes: Number of classes.
         seed: Makes the random draws repeatable.
     Raises:
-        ValueError: If the two have different numbers of folds, or other speakers or labels in a fold, or in another
-            order.
+        ValueError: If the two have different numbers of folds, or if the utterances of a fold have different speakers
+            or labels, or another order.
     """
     for one, other in product(first, second):
         if len(one) != len(other):
@@ -125,8 +125,8 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
     the observed one.
 
     The test is exact if speakers are independent. It tests whether these trained models differ on other speakers.
-    However, the speakers of a fold are tested by the same models, and all by the same seeds, so a chance difference
-    between training runs counts as a difference between the models. :attr:`PairedDifference.p` accounts for it.
+    However, the same trained models test all speakers of a fold, so a chance difference between training runs counts as
+    a difference between the models. With several seeds, :attr:`PairedDifference.p` accounts for it.
     """
     speakers = len(contributions)
     if 2**speakers <= SIGN_PATTERNS:

@@ -1,4 +1,4 @@
-"""The plots of a report. Each function returns a figure; the same results give the same PNG bytes."""
+"""The plots of a report, as figures. The same results and versions of packages give the same PNG bytes."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _draw_ua_row(axes: Axes, row: int, look: _Look, ua: dict[str, Any], dot: flo
 
 
 def _levels(sorted_values: Sequence[float], width: float) -> list[int]:
-    """For each value, the lowest level on which it overlaps no other value of the same ``width``."""
+    """For each value, the lowest level on which it overlaps no earlier value; all have the same ``width``."""
     ends: list[float] = []  # the last value on each level
     levels = []
     for value in sorted_values:

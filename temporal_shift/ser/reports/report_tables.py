@@ -11,7 +11,10 @@ from ..utils.wording import is_optimistic
 
 
 def results(metrics: dict[str, Any]) -> Table:
-    """WA and UA of every model with intervals, and chance; marked optimistic if the test sessions chose the epochs."""
+    """WA and UA of every model with standard deviations and intervals, its number of parameters if known, and chance.
+
+    WA and UA are marked optimistic if the test sessions chose the epochs.
+    """
     chance = percent(metrics["chance"])
     rows = [
         (model["name"], _parameters(model), *_figure(model["wa"]), *_figure(model["ua"])) for model in metrics["models"]
@@ -22,7 +25,11 @@ def results(metrics: dict[str, Any]) -> Table:
 
 
 def pairs(found: Sequence[dict[str, Any]]) -> Table:
-    """Each model compared with its baselines, or with a model of another experiment."""
+    """Each model compared with its baselines, or with a model of another experiment.
+
+    Args:
+        found: The ``pairs`` of ``metrics.json``, or comparisons from :func:`.summary.corrected`.
+    """
     rows = [
         (
             f"{pair['model']} − {pair['baseline']}",
@@ -70,7 +77,7 @@ def _parameters(model: dict[str, Any]) -> str:
 
 
 def _figure(figure: dict[str, Any]) -> tuple[str, str]:
-    """Mean and standard deviation: over seeds if there are several, else over folds."""
+    """Mean ± standard deviation (over seeds if there are several, else over folds), and the interval."""
     sd = figure["fold_sd"] if figure["seed_sd"] is None else figure["seed_sd"]
     return f"{percent(figure['mean'])} ± {percent(sd)}", interval(figure["interval"])
 

@@ -1,4 +1,4 @@
-"""Read the files of an experiment's runs and summarise them: the content of ``metrics.json``."""
+"""Read the files of an experiment's runs, and summarise them for ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..training.epoch_choice import Chosen, best_test_epochs
 from ..training.run_record import RunRecord, run_folder
 from ..utils.errors import RecipeError, shortened
 from . import summary
-from .run_files import TRAIN_AGAIN, FinishedRun, Plan, read_run
+from .run_files import FinishedRun, Plan, read_run, train_again
 from .summary import Tested, summarize_predictions
 
 T = TypeVar("T")
@@ -74,11 +74,13 @@ def read_results(root: Path) -> Results:
         )
         for seed, of_seed in zip(plan.seeds, runs[model.name], strict=True):
             for fold, run in zip(plan.folds, of_seed, strict=True):
-                if difference := run.test_part_difference(reference.setdefault(fold, run)):
+                first = reference.setdefault(fold, run)
+                if difference := run.test_part_difference(first):
+                    folder = run_folder(root, model.name, seed, fold)
                     raise RecipeError(
-                        f"{run_folder(root, model.name, seed, fold) / 'predictions.jsonl'} must contain the same "
-                        f"utterances, speakers and labels as the runs of {plan.experiment.models[0].name}, got "
-                        f"{difference}: {TRAIN_AGAIN}"
+                        f"{folder / 'predictions.jsonl'} must contain the same utterances, speakers and labels as the "
+                        f"run of {first.record.model}, seed {first.record.seed}, got {difference}: "
+                        f"{train_again(folder)}"
                     )
     _check_disjoint(root, reference)
     _check_same_inputs(root, [run for seeds in runs.values() for of_seed in seeds for run in of_seed])
@@ -92,9 +94,13 @@ def _check_same_inputs(root: Path, runs: Sequence[FinishedRun]) -> None:
             found.setdefault(str(run.record.inputs.get(key)), run)
         if len(found) > 1:
             got = [
-                f"{shortened(value, 16)} in {run.record.model}, fold {run.record.fold}" for value, run in found.items()
+                f"{shortened(value, 16)} in {run_folder(root, run.record.model, run.record.seed, run.record.fold)}"
+                for value, run in found.items()
             ]
-            raise RecipeError(f"{root}: all runs must have the same {key}, got {' and '.join(got[:2])}: {TRAIN_AGAIN}")
+            raise RecipeError(
+                f"{root}: all runs must have the same {key}, got {' and '.join(got[:2])}: delete the folders of the "
+                "outdated runs, then repeat the command that trained them"
+            )
 
 
 def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
@@ -109,7 +115,10 @@ def _check_disjoint(root: Path, runs: Mapping[str, FinishedRun]) -> None:
 
 
 def summarize(results: Results) -> dict[str, Any]:
-    """The content of ``metrics.json``: fractions, not percent. It does not depend on the clock or the machine."""
+    """The content of ``metrics.json`` without the calibration, as fractions, not percent.
+
+    It does not contain times or properties of the machine. :func:`.calibration.add_calibration` adds the calibration.
+    """
     experiment = results.experiment
     comparisons = [(model.name, baseline) for model in experiment.models for baseline in model.baseline]
     found = summarize_predictions(results.tested(), comparisons)
@@ -123,12 +132,12 @@ def summarize(results: Results) -> dict[str, Any]:
 
 
 def model_summary(results: Results, name: str) -> dict[str, Any]:
-    """The part of ``metrics.json`` about one model."""
+    """The part of ``metrics.json`` about one model, without the calibration."""
     return _with_training(results, summary.model_summary(results.tested(), name))
 
 
 def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """The training time of each run in seconds, by model, seed and fold."""
+    """The seconds since each run started or was last continued until its end, by model, seed and fold."""
     return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 

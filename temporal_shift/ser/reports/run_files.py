@@ -22,7 +22,10 @@ from ..utils.wording import counted, listed
 
 T = TypeVar("T")
 
-TRAIN_AGAIN = "delete the run and train it again"
+
+def train_again(folder: Path) -> str:
+    """The remedy for an invalid run in ``folder``, for messages."""
+    return f"delete {folder}, then repeat the command that trained this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class FinishedRun:
         return metrics.FoldPredictions(self.speakers, self.labels, self.logits[epoch - 1].argmax(axis=1))
 
     def test_part_difference(self, other: FinishedRun) -> str | None:
-        """The first difference of the utterances, speakers and labels that two runs test; None if there is none."""
+        """The first difference of the utterances, speakers and labels that two runs test; ``None`` without one."""
         if unpaired := sorted({*self.utterances} ^ {*other.utterances}):
             return f"{unpaired[0]!r} in only one of them"
         is_other = (self.speakers != other.speakers) | (self.labels != other.labels)
@@ -75,16 +78,22 @@ class FinishedRun:
 
 
 def read_run(folder: Path, plan: Plan) -> FinishedRun:
-    """Read the files of one run; raises :class:`RecipeError` if one is missing, or they do not fit together."""
+    """Read the files of one run.
+
+    Raises:
+        RecipeError: If a file is missing, invalid or damaged, or the files do not fit together or to the plan.
+    """
     for name in ("run.json", *OUTCOME_FILES):
         if not (folder / name).is_file():
-            raise RecipeError(f"{folder / name} does not exist: train this model on this fold first")
+            raise RecipeError(
+                f"{folder / name} does not exist: repeat the command of the experiment, which trains this run"
+            )
     record = _read_record(folder / "run.json", plan.experiment)
     lines = _read_predictions(folder / "predictions.jsonl", plan.labels)
     shape = (len(record.epochs), len(lines), len(plan.labels))
     logits = read_logits(folder / "test_logits.npy", ("epochs", "utterances", "classes"), shape)
     if damaged := damaged_file(folder, record.files):
-        raise RecipeError(f"{folder / damaged} was changed or damaged after its training: {TRAIN_AGAIN}")
+        raise RecipeError(f"{folder / damaged} was changed or damaged after its training: {train_again(folder)}")
     order = sorted(range(len(lines)), key=lambda number: lines[number].id)
     run = FinishedRun(
         record,
@@ -101,7 +110,7 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
     record, epochs = _read_json(path, RunRecord), experiment.training.epochs
     if [epoch.epoch for epoch in record.epochs] != list(range(1, epochs + 1)):
         found = listed([str(epoch.epoch) for epoch in record.epochs], most=epochs + 1) or "none"
-        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}, got {found}: {TRAIN_AGAIN}")
+        raise RecipeError(f"{path} must contain the epochs 1 to {epochs}, got {found}: {train_again(path.parent)}")
     for name, epoch in asdict(record.chosen).items():
         if not 1 <= epoch <= epochs:
             raise RecipeError(f"{path}: chosen.{name} must be in [1, {epochs}], got {epoch}")
@@ -111,21 +120,23 @@ def _read_record(path: Path, experiment: config.Experiment) -> RunRecord:
     if validated != wanted:
         raise RecipeError(
             f"{path} must have validation scores of {counted(wanted, 'epoch')} with the protocol {kind}, got "
-            f"{validated}: {TRAIN_AGAIN}"
+            f"{validated}: {train_again(path.parent)}"
         )
     if record.chosen != (chosen := choose(kind, record.epochs)):
-        raise RecipeError(f"{path}: chosen must be {asdict(chosen)}, got {asdict(record.chosen)}: {TRAIN_AGAIN}")
+        raise RecipeError(
+            f"{path}: chosen must be {asdict(chosen)}, got {asdict(record.chosen)}: {train_again(path.parent)}"
+        )
     if run_folder(Path(), record.model, record.seed, record.fold).parts != path.parent.parts[-4:]:
         raise RecipeError(
             f"{path} must describe the run that its folder is named after, got {record.model}, seed {record.seed}, "
-            f"fold {record.fold}: {TRAIN_AGAIN}"
+            f"fold {record.fold}: {train_again(path.parent)}"
         )
     model = next((each for each in experiment.models if each.name == record.model), None)
     if model is not None and (other := _other_setting(record.inputs, settings_of(experiment, model))):
         key, recorded, planned = other
         raise RecipeError(
             f"{path} must have the settings of experiment.json, {key} {shortened(planned)}, got {shortened(recorded)}: "
-            f"{TRAIN_AGAIN}"
+            f"{train_again(path.parent)}"
         )
     return record
 
@@ -151,12 +162,20 @@ def _check_scores(path: Path, run: FinishedRun, classes: int) -> None:
             if abs(recorded - computed) > 1e-6:
                 raise RecipeError(
                     f"{path}: test.{name} of epoch {epoch.epoch} must be {computed:.4f}, the score of "
-                    f"test_logits.npy and predictions.jsonl, got {recorded:.4f}: {TRAIN_AGAIN}"
+                    f"test_logits.npy and predictions.jsonl, got {recorded:.4f}: {train_again(path.parent)}"
                 )
 
 
 def read_logits(path: Path, axes: Sequence[str], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Read finite logits; raises :class:`RecipeError` if they are invalid or do not have the shape of the axes."""
+    """Read logits.
+
+    Args:
+        path: The file in the folder of a run.
+        axes: The names of the axes, for the message.
+        shape: The shape that the logits must have.
+    Raises:
+        RecipeError: If the file cannot be read, or the logits have another shape, are not floats or are not finite.
+    """
     try:
         logits: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -164,9 +183,9 @@ def read_logits(path: Path, axes: Sequence[str], shape: tuple[int, ...]) -> npt.
     if logits.shape != shape:
         raise RecipeError(f"{path} must have the shape ({', '.join(axes)}) = {shape}, got {logits.shape}")
     if logits.dtype.kind != "f":
-        raise RecipeError(f"{path} must contain floating-point numbers, got {logits.dtype}: {TRAIN_AGAIN}")
+        raise RecipeError(f"{path} must contain floating-point numbers, got {logits.dtype}: {train_again(path.parent)}")
     if not np.isfinite(logits).all():
-        raise RecipeError(f"{path} must contain finite numbers, got NaN or infinity: {TRAIN_AGAIN}")
+        raise RecipeError(f"{path} must contain finite numbers, got NaN or infinity: {train_again(path.parent)}")
     return logits
 
 

@@ -14,22 +14,26 @@ from .bootstrap import CONFIDENCE
 
 _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
-    "resamples the speakers{seeds}, the same ones for both models. p, Holm: the test of the difference against its "
-    "standard error, corrected for the number of rows. 80 % power: the smallest true difference that such an "
-    "experiment "
-    "detects with 80 % power at the 5 % level, not corrected; the interval shows which differences remain possible. p, "
-    "by speaker: the permutation test that exchanges the two models' predictions speaker by speaker, not corrected; it "
-    "applies to these trained models, not to models trained with other seeds. McNemar p: the exact test on the "
-    "utterances that only one of the two predicts correctly{median}; it treats utterances as independent and is not "
-    "corrected."
+    "resamples the folds and speakers, the same ones for both models{seeds}. p, Holm: the test of the difference "
+    "against its standard error, corrected for the number of rows. 80 % power: the smallest true difference that such "
+    "an experiment detects with 80 % power at the 5 % level, not corrected; the interval shows which differences "
+    "remain possible. p, by speaker: the permutation test that exchanges the two models' predictions speaker by "
+    "speaker, not corrected; it applies to these trained models, not to models trained with other seeds. McNemar p: "
+    "the exact test on the utterances that only one of the two predicts correctly{median}; it treats utterances as "
+    "independent and is not corrected."
 )
 _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
 
 def pairs_of(found: Sequence[dict[str, Any]], optimistic: bool) -> str:
-    """How to read a table of pairs. ``optimistic``: the test parts chose the epochs."""
+    """How to read a table of pairs.
+
+    Args:
+        found: The pairs; see :func:`.report_tables.pairs`.
+        optimistic: Whether the test parts chose the epochs of a model.
+    """
     has_seeds = any(len(pair["mcnemar_p"]) > 1 for pair in found)
-    text = _PAIRS.format(seeds=" and the seeds" * has_seeds, median=_MEDIAN * has_seeds)
+    text = _PAIRS.format(seeds=", and the seeds" * has_seeds, median=_MEDIAN * has_seeds)
     return f"{text} Each model is reported at its own best test epochs, which is optimistic." if optimistic else text
 
 
@@ -55,6 +59,7 @@ def protocol(metrics: dict[str, Any], speakers: Mapping[str, Sequence[str]]) -> 
     """The protocol and its folds.
 
     Args:
+        metrics: The content of ``metrics.json``.
         speakers: The tested speakers of each fold.
     """
     text, folds = PROTOCOLS[metrics["protocol"]], metrics["folds"]
@@ -136,7 +141,7 @@ def _note_on_seeds(metrics: dict[str, Any]) -> str:
 
 
 def disagreeing_tests(metrics: dict[str, Any]) -> list[str]:
-    """A caveat for each difference that is significant by its standard error, but not by the exact test of speakers."""
+    """A caveat for each difference that is significant by its standard error, but not by the test of speakers."""
     return [
         f"{pair['model']} − {pair['baseline']}: p, Holm is {p_value(pair['holm_p'])}, but p, by speaker is "
         f"{p_value(pair['sign_flip_p'])}. With few speakers the standard error is often too small, so this difference "

@@ -1,6 +1,6 @@
 """The metrics of models and comparisons, from predictions alone, without a results folder.
 
-:func:`summarize_predictions` returns what the tables of :mod:`.report_tables` show:
+:func:`summarize_predictions` returns what :func:`.report_tables.results` and :func:`.report_tables.pairs` show:
 
 >>> import numpy as np
 >>> from temporal_shift.ser.reports import report_tables
@@ -40,15 +40,15 @@ from .paired import DETECTABLE_IN_SE, POWER, holm, paired_difference
 class Tested:
     """The test predictions of an experiment, by model, seed and fold, in the order of ``seeds`` and ``folds``.
 
-    All models must be tested on the same utterances in the same order.
+    All models must be tested on the same utterances in the same order, in at least two folds.
     """
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # the classes, by index
     folds: tuple[str, ...]
     seeds: tuple[int, ...]
-    predictions: Mapping[str, Seeds]
-    for_wa: Mapping[str, Seeds] | None = None  # if WA is reported at other epochs than UA
-    bootstrap_seed: int = 42
+    predictions: Mapping[str, Seeds]  # for UA, and for WA by default
+    for_wa: Mapping[str, Seeds] | None = None  # for WA, if it is reported at other epochs than UA
+    bootstrap_seed: int = 42  # makes the resamples repeatable
 
     @property
     def utterances(self) -> int:
@@ -65,8 +65,8 @@ class Tested:
 def summarize_predictions(tested: Tested, comparisons: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
     """The part of ``metrics.json`` that comes from predictions; fractions, not percent.
 
-    The tables also need ``"protocol"``, for example ``{"protocol": "heldout", **summary}``, and show the models'
-    ``"parameters"`` if there are any.
+    :func:`.report_tables.results` also needs ``"protocol"``, for example ``{"protocol": "heldout", **summary}``, and
+    shows the models' ``"parameters"`` if there are any.
 
     Args:
         tested: The predictions.
@@ -94,7 +94,7 @@ def summarize_predictions(tested: Tested, comparisons: Iterable[tuple[str, str]]
 
 
 def model_summary(tested: Tested, name: str) -> dict[str, Any]:
-    """WA and UA of a model with their uncertainty, and its confusion counts ``[true][predicted]`` over all seeds."""
+    """WA and UA of a model with their uncertainty, and its confusion counts ``[true][predicted]`` over all runs."""
     predictions, classes = tested.predictions[name], len(tested.labels)
     wa = _figure(tested, (tested.for_wa or tested.predictions)[name], ClassCounts.wa)
     return {
@@ -108,7 +108,13 @@ def model_summary(tested: Tested, name: str) -> dict[str, Any]:
 
 
 def pair_summary(ours: Tested, model: str, theirs: Tested, baseline: str) -> dict[str, Any]:
-    """A paired comparison of a model with a baseline, possibly of another experiment; see :func:`corrected`."""
+    """A paired comparison of a model with a baseline, possibly of another experiment, without ``holm_p``.
+
+    :func:`corrected` adds ``holm_p``.
+
+    Raises:
+        ValueError: If the two are not tested on the same utterances in the same order.
+    """
     predictions = ours.predictions[model], theirs.predictions[baseline]
     difference = paired_difference(*predictions, len(ours.labels), ours.bootstrap_seed)
     return {

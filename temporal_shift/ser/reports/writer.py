@@ -24,7 +24,7 @@ _MAX_PANELS = 12  # with more models, the plots with one panel or line per model
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot: file name, caption and content."""
+    """A plot: file name without its suffix, caption, and content of the PNG file."""
 
     name: str
     caption: str
@@ -54,7 +54,7 @@ def write_report(
     """Summarise the results in ``root`` and write the report to the same folder.
 
     Args:
-        root: The results folder, with ``experiment.json`` and ``runs/<model>/<seed>/<fold>/``. Each of
+        root: The results folder, with ``experiment.json`` and ``runs/<model>/seed-<seed>/<fold>/``. Each of
             ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/*.png`` is replaced
             atomically.
         corpus_summary: Facts about the corpus. A ``"note"`` becomes the first caveat.
@@ -67,7 +67,7 @@ def write_report(
         The content of ``metrics.json``.
 
     Raises:
-        RecipeError: If a run is missing or invalid.
+        RecipeError: If a file of the experiment or of a run is missing or invalid.
     """
     results = read_results(root)
     metrics = summarize(results)

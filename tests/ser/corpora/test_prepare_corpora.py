@@ -62,7 +62,7 @@ def test_prepare_does_not_replace_a_file_that_it_reads(here, out):
     (here / "corpus" / "map.yaml").write_text("happy: happy\nsad: sad\n")
     before = (here / "corpus" / out).read_bytes()
     options = ("--out", here / "corpus" / out, "--label-map", here / "corpus" / "map.yaml")
-    assert "--out must not be a file that prepare reads, got " in typed("prepare", "table", table, *options, code=2)
+    assert "--out must not be a file that the command reads, got " in typed("prepare", "table", table, *options, code=2)
     assert (here / "corpus" / out).read_bytes() == before
 
 

@@ -209,7 +209,7 @@ def test_the_protocol_last_trains_for_all_epochs_and_is_not_calibrated(folder):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--out", "new"), "--all-speakers must be given.* run --keep-models and package"),
+        (("--out", "new"), "--all-speakers must be given.* ser run FILE --keep-models`.* ser package`"),
         (("--all-speakers", "--out", "new", "--protocol", "paper"), r"protocol\.kind must be heldout.*got paper"),
         (("--all-speakers", "--out", "."), r"--out must be a folder that does not exist, got \."),
         (("--all-speakers", "--out", "new", "--model", "RNN"), "model must be one of CNN, ShiftCNN, got 'RNN'"),

@@ -130,7 +130,9 @@ def test_updates_by_windows_equal_those_of_latest(windows):
     blocks = np.split(wave, range(BLOCK, len(wave), BLOCK))
     predictor, way = live.predictor_of(windows)
     assert (
-        way == "in windows of 0.5 s, because the frames of its encoder (wav2vec2, layer last) depend on the whole clip"
+        way
+        == "in windows of 0.5 s, because its encoder (wav2vec2, layer last) has no known context of at most 3 s before "
+        "and after a frame"
     )
     clock = FakeClock()
     found = list(live.updates(predictor, FakeInbox(clock, wave), 0.3, clock))

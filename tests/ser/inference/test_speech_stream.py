@@ -98,7 +98,7 @@ def test_an_encoder_that_sees_the_whole_clip_is_not_local(kind):
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ({"layer": "last"}, r"the frames of its encoder \(wav2vec2, layer last\) depend on the whole clip"),
+        ({"layer": "last"}, r"its encoder \(wav2vec2, layer last\) has no known context of at most 3 s"),
         ({"normalize": True}, "normalize=True normalises each clip"),
         ({"shifted": False}, r"placement must be 'replace'.*'inplace'"),
         ({"blocks": "lstm"}, "cannot stream"),

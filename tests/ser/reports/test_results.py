@@ -317,7 +317,10 @@ def other_features(path):
             other_settings,
             r"Session2/run\.json must have the settings of experiment\.json, training\.batch_size \d+, got 16",
         ),
-        (other_features, r"same features, got .* in CNN, fold Session1 and '0{16}'.* in CNN, fold Session2"),
+        (
+            other_features,
+            r"same features, got .* in .*CNN/seed-\d+/Session1 and '0{16}'.* in .*Session2: delete the folders",
+        ),
         (copy_of_another_fold, r"Session2/run\.json must describe the run.*got .*Session1"),
         (better_score, r"test\.wa of epoch 3 must be 0\..*got 0\.9900"),
         (loss_not_a_number, r"loss must be a finite number"),
