@@ -66,7 +66,7 @@ def _ask_for_consent(source: DownloadableCorpus, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise RecipeError(
-            "--yes must be given to accept the licence if standard input is no terminal; nothing was downloaded"
+            "--yes must be given to accept the licence if standard input is not a terminal; nothing was downloaded"
         )
     if not typer.confirm("Download?"):
         print("nothing was downloaded")

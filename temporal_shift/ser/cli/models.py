@@ -56,7 +56,8 @@ def train(
     if not all_speakers:
         raise RecipeError(
             "--all-speakers must be given, because this command trains on all speakers and leaves none to test the "
-            "model; for a tested model, use `temporal-shift ser run FILE --keep-models`, then `temporal-shift ser package`"
+            "model; for a tested model, use `temporal-shift ser run FILE --keep-models`, then `temporal-shift ser "
+            "package`"
         )
     from ..experiments.train_all_speakers import train_all_speakers
 

@@ -175,11 +175,7 @@ def _listening(access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
     try:
         return socket.create_server((access.host, access.port), family=family)
-    except (
-        OSError,
-        TypeError,
-        UnicodeError,
-    ) as error:  # also for a host with a null byte or a label of over 63 characters
+    except (OSError, TypeError, UnicodeError) as error:  # also for invalid host names, for example with a null byte
         raise RecipeError(
             f"the demo cannot listen on --host {access.host} --port {access.port}: "
             f"{getattr(error, 'strerror', None) or reason_of(error)}"

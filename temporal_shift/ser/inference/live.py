@@ -139,7 +139,7 @@ class Delivery:
 
 
 class Inbox:
-    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks, except the newest one."""
+    """A queue of blocks between two threads. Beyond ``max_samples``, it drops the oldest blocks, never the newest."""
 
     def __init__(self, max_samples: int, clock: Clock = time.perf_counter) -> None:
         self._max_samples = max_samples
@@ -278,7 +278,7 @@ class Summary:
     def figures(self) -> dict[str, float]:
         """Statistics as plain data: numbers of updates and of skipped updates, and seconds of sound.
 
-        After an update, also the median and the 95th percentile of the latency and of the real-time factor.
+        If there are updates, also the median and the 95th percentile of the latency and of the real-time factor.
         """
         found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.seconds, 2)}
         for name, values in (("latency_s", self.latencies), ("rtf", self.rtfs)):

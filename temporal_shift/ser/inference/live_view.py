@@ -123,9 +123,7 @@ class JsonLines(View):
 
     @staticmethod
     def _print(event: dict[str, Any]) -> None:
-        print(
-            json.dumps(event, allow_nan=False), flush=True
-        )  # ASCII, so that the encoding of the terminal does not matter
+        print(json.dumps(event, allow_nan=False), flush=True)  # ASCII: the terminal's encoding does not matter
 
 
 def _figures(update: Update, summary: Summary) -> str:

@@ -144,8 +144,8 @@ class Recognizer:
             hop: Seconds between two updates. Default: ``None``, half a window.
             batch: Maximum number of windows in a forward pass. Above 1, windows wait for later ones. Default: 1.
         Yields:
-            Windows that end at a multiple of ``hop`` or, if no block ends there, up to the rest of the block later.
-            Windows are shorter while the recording is shorter than a window.
+            For each multiple of ``hop``, a window that ends there or, depending on the lengths of the blocks, less than
+            ``hop`` later. Windows are shorter while the recording is shorter than a window.
         Raises:
             TypeError, ValueError, RecipeError: For the reasons that :meth:`windows` gives.
         """

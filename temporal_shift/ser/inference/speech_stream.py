@@ -90,7 +90,7 @@ class SpeechStream:
     Attributes:
         past: Seconds of context before a frame.
         future: Seconds of context after the start of a frame.
-        delay: Seconds of the latest sound that the logits do not include yet, plus less than a frame.
+        delay: Seconds of the latest sound that the logits do not include yet, rounded down to whole frames.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifierConfig
