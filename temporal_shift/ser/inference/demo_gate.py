@@ -171,7 +171,7 @@ class Gate:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Delete files that are over 15 minutes old, also of failed uploads; return the bytes of the remaining files."""
+        """Delete files over 15 minutes old, also of failed uploads; return the bytes of the remaining files."""
         used = 0
         for path in self.folder.rglob("*"):
             with suppress(OSError):  # Gradio may have deleted the file
