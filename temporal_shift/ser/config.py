@@ -87,18 +87,19 @@ class Corpus(Section):
         description="Format of the corpus. `auto` chooses the reader that fits the files at `path`.",
     )
     path: LocalPath = Field(
-        description="The corpus folder, the table, or the manifest that `temporal-shift ser prepare` wrote."
+        description="The corpus folder, the folder `data/<dataset>` of EmoBox, the table, or the manifest that "
+        "`temporal-shift ser prepare` wrote."
     )
     labels: tuple[Name, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Labels of a manifest, in the order of the model's outputs; for `manifest` only. With `label_map`, "
-        "the outputs have the order of its classes. Default: all labels, sorted.",
+        description="All labels of a manifest, in the order of the model's outputs; for `manifest` only. With "
+        "`label_map`, the outputs have the order of its classes. Default: all labels, sorted.",
     )
     label_map: dict[str, str | None] | None = Field(
         default=None,
-        description="Class of each label; `null` leaves the label's utterances out. Default: the corpus's own map, or, "
-        "if the corpus has no map, each label is a class.",
+        description="Class of each label; `null` leaves the label's utterances out. Default: the map that this package "
+        "or EmoBox has for the corpus; without such a map, each label is a class.",
     )
     columns: dict[Column, str] | None = Field(
         default=None,
@@ -114,13 +115,13 @@ class Corpus(Section):
         default=None,
         ge=2,
         description="Number of speaker groups, which replace the sessions. Default: 5, or one group per speaker if "
-        "there are fewer speakers; no groups if the sessions of the corpus are used.",
+        "there are fewer than 5 speakers; no groups if the sessions of the corpus are used.",
     )
     folds: Literal["speakers", "published"] | None = Field(
         default=None,
         description="Folds of a table, a folder or an EmoBox dataset: `speakers` forms speaker groups, `published` "
-        "uses EmoBox's folds, or the sessions of the table or folder. Default: the sessions of the table or folder; "
-        "without sessions, speaker groups.",
+        "uses EmoBox's folds, or the sessions of the table or folder. Default: the sessions of the table or folder "
+        "if it has sessions and `groups` is not set; otherwise speaker groups.",
     )
     audio: LocalPath | None = Field(
         default=None,
@@ -201,7 +202,7 @@ def _layer(found: Any) -> Any:
         found = int(found)
     if found not in ("last", "weighted") and type(found) is not int:
         raise ValueError(f"must be last, weighted or an integer, got {shortened(found)}")
-    return "last" if found == -1 else found  # both have the same features, so they share a cache
+    return "last" if found == -1 else found  # -1 means the encoder's output, too, so both share a cache
 
 
 Layer = Annotated[int | Literal["last", "weighted"], BeforeValidator(_layer)]
@@ -224,8 +225,8 @@ class Backbone(Section):
     layer: Layer = Field(
         default="last",
         description="`last`: the encoder's output. An integer: the hidden state with this index; 0 is the input of the "
-        "first layer, negative values count from the end. `weighted`: the sum of all hidden states with learned "
-        "weights, as in SUPERB.",
+        "first layer, negative values count from the end, and -1 is the same as `last`. `weighted`: the sum of all "
+        "hidden states with learned weights, as in SUPERB.",
     )
     normalize: bool = Field(
         default=False,
@@ -266,7 +267,8 @@ class Shift(Section):
     )
     bidirectional: bool = Field(
         default=False,
-        description="Move a second group of channels, which reads the future. The paper's best `transformer` has it.",
+        description="Also move a second group of channels in the opposite direction: with a positive `stride`, it "
+        "reads the future. The paper's best `transformer` has it.",
     )
 
     @model_validator(mode="after")
@@ -340,7 +342,7 @@ class Model(Blocks):
 
 
 class SpecAugment(Section):
-    """SpecAugment on the frames, in training only. Defaults: the paper's code.
+    """SpecAugment on the frames, in training only. Defaults: as in the paper's code (ShiftSER).
 
     Time masks are filled with a learned vector, channel masks with 0. Masks are drawn as in Hugging Face's Wav2Vec2.
     """
@@ -350,7 +352,10 @@ class SpecAugment(Section):
     )
     time_length: int = Field(default=15, ge=1, le=100_000, description="Length of a time mask in frames.")
     time_min_masks: int = Field(
-        default=2, ge=0, le=100_000, description="Minimum number of time masks per clip, if they fit into the clip."
+        default=2,
+        ge=0,
+        le=100_000,
+        description="Minimum number of time masks per clip, or as many as fit into the clip.",
     )
     feature_prob: float = Field(
         default=0.05, ge=0, le=1, description="Approximate share of channels that are masked. 0: no channel masks."
@@ -360,7 +365,7 @@ class SpecAugment(Section):
         default=1,
         ge=0,
         le=100_000,
-        description="Minimum number of channel masks per clip, if there are enough channels.",
+        description="Minimum number of channel masks per clip, or as many as there are channels for.",
     )
 
 
@@ -369,17 +374,18 @@ class Protocol(Section):
 
     kind: Literal["heldout", "paper", "last", "speaker"] = Field(
         default="heldout",
-        description="`heldout`: test on one session, choose the epoch on the next session, train on the others. "
+        description="`heldout`: test on one session, choose the epoch on the next session. "
         "`speaker`: test on one speaker, choose the epoch on the other speakers of the session, or on the next session "
         "if there are none. `last`: test on one session after the last epoch. `paper`: report the best epoch on the "
-        "test session, which is optimistic. Speaker groups replace the sessions in a corpus without sessions.",
+        "test session, which is optimistic. The remaining utterances are for training. Speaker groups replace the "
+        "sessions in a corpus without sessions.",
     )
 
 
 class Training(Section):
     """The optimiser, AdamW, and its schedule.
 
-    Defaults: the paper's values for frozen features, except for ``schedule`` and ``shuffle``.
+    Defaults: as in the paper's code for frozen features, except for ``schedule`` and ``shuffle``.
     """
 
     epochs: int = Field(default=100, ge=1, le=1_000_000, description="Number of epochs.")
@@ -397,8 +403,8 @@ class Training(Section):
     )
     schedule: Literal["cosine", "linear", "constant", "paper"] = Field(
         default="cosine",
-        description="Learning rate after the linear warm-up: `cosine` and `linear` decay to 0. `paper` uses the "
-        "learning rates of the published code and ignores `warmup_epochs`.",
+        description="Learning rate after the linear warm-up: `cosine` and `linear` decay to 0, `constant` does not "
+        "change. `paper` uses the learning rates of the paper's code and ignores `warmup_epochs`.",
     )
     warmup_epochs: int = Field(default=5, ge=0, le=1_000_000, description="Epochs of linear warm-up.")
     max_grad_norm: PositiveFloat = Field(default=5.0, description="Gradients are clipped to this L2 norm.")
@@ -419,14 +425,15 @@ class Training(Section):
     checkpoint_seconds: float = Field(
         default=60,
         ge=0,
-        description="Minimum time between two checkpoints in seconds. Checkpoints are written at the end of an epoch.",
+        description="Minimum time between two checkpoints in seconds. Checkpoints are written at the end of an "
+        "epoch, except for the last.",
     )
     workers: int = Field(
         default=0,
         ge=0,
         le=1024,
-        description="Number of processes that read audio or cached frames for a run. 0: the training process reads "
-        "them.",
+        description="Number of processes that read audio or cached frames for each training process. 0: the training "
+        "process reads them.",
     )
     keep_models: bool = Field(
         default=False, description="Keep the weights of each run, for `temporal-shift ser package`."
@@ -449,7 +456,7 @@ class Experiment(Section):
     setting: Literal["features", "finetune"] = Field(
         default="features",
         description="`features`: the encoder is frozen and its frames are cached. `finetune`: the encoder is trained, "
-        "except for its input convolutions.",
+        "except for its input convolutions and Whisper's positions.",
     )
     corpus: Corpus = Field(description="The corpus.")
     backbone: Backbone = Field(default=Backbone(), description="The pre-trained encoder.")
@@ -482,7 +489,7 @@ class Experiment(Section):
                     raise ValueError(f"baseline of {model.name!r} must name each model once, got {baseline!r} twice")
         if alike := look_alikes(names):
             raise ValueError(
-                "names of models must differ by more than case, white space or leading zeros, got "
+                "names of models must not look alike (case, width, white space, leading zeros and .0 are ignored), got "
                 f"{' and '.join(map(repr, alike[0]))}"
             )
         if (last := self.training.seed + self.seeds - 1) > _MAX_SEED:
@@ -496,9 +503,9 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     Args:
         path: The file. Relative paths in it start from its folder.
         overrides: Values that replace the file's, by section and key; ``""`` is the section of top-level keys.
-            Default: ``None``, no other values.
+            Default: ``None``, no overrides.
     Raises:
-        RecipeError: If the file cannot be read or a value is invalid; the message names the key.
+        RecipeError: If the file cannot be read or is not a YAML mapping, or a key or a value is invalid.
     Example:
         >>> experiment = read_experiment(Path("examples/quickstart/experiment.yaml"), {"training": {"epochs": 3}})
         >>> experiment.name, experiment.training.epochs
@@ -517,6 +524,6 @@ def read_experiment(path: Path, overrides: dict[str, dict[str, Any]] | None = No
     except ValidationError as error:
         raise RecipeError(f"{path}: {sentences_of(error, Experiment)[0]}") from None
     folder, backbone = path.resolve().parent, experiment.backbone
-    if (folder / backbone.name).is_dir():  # else the name is on the hub
+    if (folder / backbone.name).is_dir():  # else it may be a name on the hub
         backbone = backbone.model_copy(update={"name": str(folder / backbone.name)})
     return experiment.model_copy(update={"corpus": experiment.corpus.below(folder), "backbone": backbone})

@@ -27,7 +27,10 @@ class CacheEntry:
 
     @property
     def backbone(self) -> str:
-        """The encoder's hub name and commit; for a local folder, its model type and the hash of its weights."""
+        """The encoder's hub name and the start of its commit.
+
+        For a local folder: its model type and the start of the SHA-256 of its first safetensors file.
+        """
         identity = self.inputs["backbone"]
         if "name" in identity:
             return f"{identity['name']} @ {str(identity['revision'])[:12]}"

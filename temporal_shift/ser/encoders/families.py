@@ -76,7 +76,10 @@ def encoder_class(config: PreTrainedConfig) -> Any:
 
 
 def frame_count(config: Any, samples: int) -> int:
-    """Number of frames that the convolutions compute from ``samples`` samples at 16 kHz; 0 for too few samples."""
+    """Number of frames that the convolutions compute from ``samples`` samples at 16 kHz; 0 for too few samples.
+
+    For Whisper, the number is at most the length of the encoder's position table.
+    """
     if config.model_type == "whisper":
         return min(int(config.max_source_positions), -(-samples // (2 * HOP)))
     frames = samples
@@ -94,8 +97,8 @@ def check_size(config: PreTrainedConfig, weights: Mapping[str, Tensor], samples:
         samples: Length of the clip in samples at 16 kHz.
         name: The model, for messages.
     Raises:
-        RecipeError: If the configuration describes more layers than there are weights, more than twice their
-            parameters, or more than 200 frames per second, or is invalid.
+        RecipeError: If the configuration is invalid, or describes more layers than there are weight tensors, more than
+            twice the parameters of the weights, or more than 200 frames per second.
     """
     limit = len(weights)  # every layer has weights
     for key in ("encoder_layers", "num_hidden_layers", "num_adapter_layers"):

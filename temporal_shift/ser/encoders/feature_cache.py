@@ -1,9 +1,10 @@
 """The feature cache: the frozen encoder runs once per utterance, and training reads the frames from disk.
 
-A cache is a folder. Its name is the first 16 hexadecimal digits of the SHA-256 of everything that determines the
-features, and its ``key.json`` contains these inputs. Each of the files ``frames-00000.npy``, ``frames-00001.npy``, ...
+A cache is a folder. Its name is the first 16 hexadecimal digits of the SHA-256 of the :func:`feature_inputs`, and its
+``key.json`` contains them. Each of the files ``frames-00000.npy``, ``frames-00001.npy``, ...
 contains the frames of 64 utterances; the last file can contain fewer. ``frames-00000.sha256`` and so on contain the
-checksums, in the format of ``sha256sum``. A file that does not match its checksum is encoded again.
+checksums, in the format of ``sha256sum``. The utterances of a file that does not match its checksum are encoded
+again.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class FeatureCache:
 
     Attributes:
         folder: The cache's folder.
-        key: The SHA-256 of everything that determines the frames.
+        key: The :func:`key_of` the inputs of the features, a SHA-256.
         shape: Shape of one utterance's frames: ``(T, D)``, or ``(layers, T, D)`` if the layers are weighted.
     """
 
@@ -61,10 +62,14 @@ class FeatureCache:
 
     @classmethod
     def open(cls, folder: Path, key: str) -> FeatureCache:
-        """Open the cache in ``folder`` by reading the headers of its frames files. Checksums are not verified.
+        """Open a cache by reading the headers of its frames files. Checksums are not verified.
 
+        Args:
+            folder: The cache's folder.
+            key: The attribute ``key``. It is not compared with the folder.
         Raises:
             ValueError: If a frames file is not in the cache's format.
+            OSError: If a frames file cannot be read, or a file before the last is missing.
             IndexError: If there is no frames file.
         """
         count = len(list(folder.glob("frames-*.npy")))
@@ -112,9 +117,9 @@ def cached_features(
 ) -> FeatureCache:
     """Open the cache of these features below ``root``, and encode the utterances that it lacks.
 
-    The folder's name is a hash of everything that determines the features, so each set of features has its own folder,
-    and a cache is found again after the corpus, the encoder or the cache has moved. The checksums of all files are
-    verified. Encoding can be interrupted at any time, and two processes can run at once: files are written atomically,
+    The folder's name is a hash of the :func:`feature_inputs`, so each set of features has its own folder, and a cache
+    is found again after the corpus, the encoder or the cache has moved. The checksums of all files are verified.
+    Encoding can be interrupted at any time, and two processes can run at once: files are written atomically,
     and the next run encodes the missing files. Memory holds the clips of one forward pass.
 
     Args:
@@ -122,14 +127,16 @@ def cached_features(
         backbone: The settings of the encoder.
         features: The settings of the frames.
         root: The folder of all caches.
-        on_progress: Called with the number of utterances done and their total, at the start and after each forward
-            pass; not called if nothing is missing. Default: ``None``.
+        on_progress: Called at the start and after each forward pass, with the number of utterances that this process
+            need not encode any more and the number of all utterances; not called if nothing is missing. Default:
+            ``None``.
         world: The processes that share the work: rank r of n encodes every n-th missing file. Default: this process
             alone.
         identity, audio_is_verified: As for :func:`feature_inputs`.
     Raises:
         RecipeError: If the encoder or an audio file cannot be read, an audio file does not match the manifest, the
             encoder cannot encode such clips, or features are not finite.
+        OSError: If a file of the cache cannot be written, or a request to the hub fails.
     """
     from .pretrained import backbone_identity, load_backbone  # transformers takes seconds to import
 
@@ -165,7 +172,7 @@ def feature_inputs(
     identity: dict[str, object] | None = None,
     audio_is_verified: bool = False,
 ) -> dict[str, Any]:
-    """Everything that determines the features, as JSON-serialisable data.
+    """The inputs that determine the features, as JSON-serialisable data.
 
     Args:
         manifest: The utterances.
@@ -176,6 +183,7 @@ def feature_inputs(
             are hashed and compared with the manifest.
     Raises:
         RecipeError: If the encoder or an audio file cannot be read, or an audio file does not match the manifest.
+        OSError: If a request to the hub fails.
     """
     from .pretrained import backbone_identity
 
@@ -213,7 +221,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def verified_shape(path: Path) -> tuple[Shape, str] | None:
-    """Shape and dtype of a frames file; ``None`` if it is missing, truncated or does not match its checksum."""
+    """Shape and dtype of a frames file; ``None`` if it is missing, damaged or does not match its checksum."""
     try:
         digest, name = _sum_path(path).read_text(encoding="ascii").split()
         if name != path.name or digest != file_sha256(path):
@@ -239,14 +247,15 @@ class _Header:
 
 
 def _read_header(path: Path) -> _Header:
-    """Read the header of a ``.npy`` file; raises :class:`ValueError` for another format or size."""
+    """Read the header of a ``.npy`` file; raises :class:`ValueError` if a cache does not write this format or size."""
     with path.open("rb") as file:
         if (version := np.lib.format.read_magic(file)) != (1, 0):
             raise ValueError(f"the version of {path} must be (1, 0), got {version}")
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
         header = _Header(shape, dtype, file.tell())
         if fortran_order or dtype.kind != "f":
-            raise ValueError(f"{path} must contain floating-point numbers in C order, got {dtype}")
+            order = "Fortran" if fortran_order else "C"
+            raise ValueError(f"{path} must contain floating-point numbers in C order, got {dtype} in {order} order")
         if (size := os.fstat(file.fileno()).st_size) != header.bytes:
             raise ValueError(f"{path} must have {header.bytes} bytes, got {size}")
     return header
@@ -305,10 +314,9 @@ def _encode(
 
 
 def batch_size(clip_seconds: float) -> int:
-    """The number of clips in a forward pass, at most 16.
+    """The number of clips in a forward pass: the largest power of two, up to 16, with at most 40 s of audio.
 
-    It is a power of two, which divides the 64 utterances of a file, so that each file depends on its own utterances
-    only.
+    It is 1 for clips that are longer than 40 s.
     """
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)

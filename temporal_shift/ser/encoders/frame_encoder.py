@@ -16,7 +16,7 @@ class FrameEncoder(nn.Module):
         model: A Hugging Face encoder.
         layer: ``"last"`` for the model's output; an index of its hidden states, 0 for the input of the first layer;
             ``"weighted"`` for all hidden states, stacked.
-        average: Number of neighbouring frames that are averaged into one; the last group can be smaller.
+        average: Number of neighbouring frames that are averaged into one; the last group can have fewer.
     Shape:
         The encoder's input to ``(B, frames, D)``, or ``(B, layers, frames, D)`` for ``"weighted"``.
     """
@@ -56,7 +56,7 @@ class FrameEncoder(nn.Module):
             frames = output.hidden_states[self.layer]
         if self.average == 1:
             return frames
-        groups = torch.split(frames, self.average, dim=-2)  # the last group can be shorter
+        groups = torch.split(frames, self.average, dim=-2)  # the last group can have fewer frames
         return torch.stack([group.mean(dim=-2) for group in groups], dim=-2)
 
     def learn(self) -> None:

@@ -93,7 +93,7 @@ class ModelFiles:
             raise RecipeError(self._failure(error)) from None
 
     def at(self, commit: object) -> ModelFiles:
-        """The same files at a commit, so that cached files are found without a request to the hub."""
+        """The files on the hub at a commit, so that cached files are found without a request; a folder is unchanged."""
         return self if self.folder is not None else replace(self, revision=str(commit))
 
     def json(self, filename: str) -> dict[str, Any] | None:
@@ -149,8 +149,9 @@ class ModelFiles:
             )
         paths = {name: self.find(name) for name in names}
         if missing := [name for name, path in paths.items() if path is None]:
+            place = "" if self.folder or self._can_download else " in the hub's cache on this machine"
             raise RecipeError(
-                f"the {self.kind} {self.name} lacks {listed(missing)}, named in its model.safetensors.index.json"
+                f"the {self.kind} {self.name} lacks {listed(missing)}{place}, named in its model.safetensors.index.json"
             )
         return [path for path in paths.values() if path is not None]
 
@@ -202,7 +203,7 @@ class ModelFiles:
         elif isinstance(error, (GatedRepoError, RepositoryNotFoundError)):
             reason = "it does not exist there, or requires a login (`hf auth login`)"
         elif isinstance(error, RevisionNotFoundError):
-            reason = f"it has no revision {self.revision}"
+            reason = f"it has no revision {self.revision or 'main'}"
         elif isinstance(error, LocalEntryNotFoundError):
             reason = "the hub cannot be reached"
         elif isinstance(error, EntryNotFoundError):
@@ -215,7 +216,9 @@ class ModelFiles:
 
 
 def checksum(weights: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of the weights, converted to half precision. A model that is stored in half precision has the same.
+    """The SHA-256 of the names and the weights, converted to half precision.
+
+    A copy of the model that is stored in half precision has the same checksum.
 
     The mask vector is excluded, because it is not used, and is random if a checkpoint lacks it.
     """

@@ -35,7 +35,7 @@ def check_encoder(files: ModelFiles, settings: dict[str, Any]) -> None:
 def check_statements(files: ModelFiles, given: Mapping[str, object]) -> None:
     """Raise a :class:`RecipeError` if a model's preprocessor files have another value for a key of ``given``.
 
-    The files may lack keys.
+    A key that the files lack is not checked.
     """
     stated = _stated(files)
     for key, value in given.items():

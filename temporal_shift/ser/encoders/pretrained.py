@@ -51,8 +51,9 @@ def load_backbone(
         identity: The result of :func:`backbone_identity`. Default: computed.
         allow_download: Whether to send requests to the hub; if not, only its local cache is read. Default: ``True``.
     Raises:
-        RecipeError: If the encoder does not exist, is not of a known family, lacks weights or the layer, or cannot
-            encode such a clip.
+        RecipeError: If the encoder does not exist, is not of a known family, has an invalid configuration, expects
+            another input than it gets, lacks weights or the layer, or cannot encode such a clip.
+        OSError: If a request to the hub fails.
     """
     identity = identity or backbone_identity(backbone, allow_download=allow_download)
     files = ModelFiles(backbone.name, backbone.revision, allow_download).at(identity.get("revision"))
@@ -67,9 +68,10 @@ def load_backbone(
 
 
 def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True) -> dict[str, object]:
-    """Everything that determines an encoder's output, as JSON-serialisable data. Does not load the weights.
+    """The version of an encoder and the settings of its output, as JSON data. Does not load the weights.
 
-    A hub name is resolved to its current commit. A folder is identified by the hashes of its files, so it can move.
+    A hub name is resolved to the current commit of ``backbone.revision``. A folder is identified by the hashes of its
+    files, so it can move.
 
     Args:
         backbone: The settings of the encoder.
@@ -80,6 +82,7 @@ def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True)
     Raises:
         RecipeError: If the folder or hub name does not exist, is not an encoder of a known family, or expects another
             input than it gets.
+        OSError: If a request to the hub fails.
     """
     check_folder_or_hub_name(backbone.name, "backbone")
     files = ModelFiles(backbone.name, backbone.revision, allow_download)
@@ -122,7 +125,8 @@ class PretrainedEncoder(FrameEncoder):
     classifier learns their weights, because base checkpoints leave Hugging Face's own layer weights uninitialised.
 
     Raises:
-        RecipeError: If the encoder cannot encode a clip of ``samples`` samples, or lacks the layer.
+        RecipeError: If the encoder cannot encode a clip of ``samples`` samples or lacks the layer, or if hidden
+            states have different shapes for ``"weighted"``.
     """
 
     def __init__(

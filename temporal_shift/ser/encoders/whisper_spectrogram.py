@@ -1,6 +1,6 @@
 """Whisper's log mel spectrogram as tensor operations, so that a model can be exported from waveform to classes.
 
-Training uses Hugging Face's extractor. The tests compare both.
+The feature cache uses Hugging Face's extractor; :class:`.SpeechClassifier` uses this one. The tests compare both.
 """
 
 from __future__ import annotations

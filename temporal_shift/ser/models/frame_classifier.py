@@ -31,10 +31,12 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         blocks: ``"conv"``, ``"lstm"``, ``"transformer"`` (default) or ``"linear"``.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`. Default: ``None``, the plain model.
         hidden_size: Number of channels of the encoder's frames. Default: 768, as in the paper.
-        num_frames: Number of frames of a clip, which sets the size of the table of relative positions. Default: 374, as
-            in the paper.
-        num_attention_heads: Heads of the Transformer. Default: about one per 64 channels (12 for 768, as in the paper).
-        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: the paper's values.
+        num_frames: Number of frames of a clip, the maximum for a Transformer with attention. Default: 374, as in the
+            paper.
+        num_attention_heads: Heads of the Transformer. Default: the largest divisor of ``hidden_size`` up to
+            ``hidden_size / 64``, at least 1 (12 for 768, as in the paper).
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: its
+            defaults.
         num_layers: Number of hidden states of the encoder for a weighted sum; 0 (default) for the frames of one layer.
         pooling: ``"mean"`` over frames (default), or ``"mean_std"``, which adds their standard deviation
             (``"linear"`` only).
@@ -168,8 +170,8 @@ class FrameClassifier(PreTrainedModel):
     def stream(self, state: Any = None) -> FrameClassifierStream:
         """Run the model on chunks of frames: each call returns the logits of all frames so far.
 
-        ``linear`` streams without a delay. A ``transformer`` with the placement ``replace`` streams with a delay of two
-        strides if the shift is bidirectional or the stride is negative, and without a delay otherwise.
+        ``linear`` streams without a delay. A ``transformer`` with the placement ``replace`` streams with a delay of
+        ``2 * abs(stride)`` frames if the shift is bidirectional or the stride is negative, otherwise without a delay.
 
         Args:
             state: The ``state`` of another stream of this model, to continue from. Default: ``None``, a new recording.
@@ -177,7 +179,7 @@ class FrameClassifier(PreTrainedModel):
         Raises:
             ValueError: If ``pooling`` is not ``"mean"``, the blocks cannot stream (convolutions and attention use
                 future frames, and the LSTM is bidirectional), a block has hooks, ``state`` is not the state of such a
-                stream, or the outputs for chunks differ from the output for the whole recording.
+                stream, or the outputs for the chunks of a random sequence differ from the output for the whole.
         """
         if self.config.pooling != "mean":
             raise ValueError(f"pooling must be mean to stream, got {self.config.pooling}")
@@ -239,7 +241,7 @@ class FrameClassifierStream:
         delay: Number of latest frames that the logits do not include yet.
 
     Raises:
-        ValueError: As :meth:`FrameClassifier.stream`.
+        ValueError: As :meth:`FrameClassifier.stream`, which also checks ``pooling``.
 
     Example:
         >>> shift = {"placement": "replace", "n_div": 4, "bidirectional": True}
@@ -266,7 +268,7 @@ class FrameClassifierStream:
         The logits are NaN until they include a frame.
 
         Raises:
-            ValueError: If the frames do not have the shape, dtype and device of earlier frames.
+            ValueError: If the frames differ from earlier frames in batch size, channels, dtype or device.
             TypeError: If the frames are not a floating-point tensor.
         """
         return self._head(self._mean(self._encoder(self._of_layers(frames))))  # type: ignore[no-any-return]

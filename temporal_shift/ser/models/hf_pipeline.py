@@ -1,6 +1,7 @@
 """Hugging Face's audio-classification pipeline for files at any sample rate, with soundfile and soxr.
 
-It requires neither ffmpeg nor torchaudio. Models other than :class:`.SpeechClassifier` get Hugging Face's own pipeline.
+It requires neither ffmpeg nor torchaudio, except for URLs, which Hugging Face's own code reads with ffmpeg. The inputs
+of models other than :class:`.SpeechClassifier` are processed as in Hugging Face's pipeline.
 """
 
 from __future__ import annotations

@@ -16,13 +16,14 @@ from ..utils.table import Table, interval, percent
 from ..utils.wording import PROTOCOLS, counted
 from .speech_classifier_config import SpeechClassifierConfig
 
-UNKNOWN = "not known, because this model was not saved by temporal-shift ser package"
+UNKNOWN = "not known, because neither temporal-shift ser package nor temporal-shift ser train saved this model"
 
 
 def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCard:
     """Generate the card of a model from the ``provenance`` in its configuration.
 
-    :mod:`temporal_shift.ser.experiments.package_run` writes the ``provenance``. Without it, facts are "not known".
+    ``temporal-shift ser package`` and ``temporal-shift ser train`` write the ``provenance``. Without it, facts are "not
+    known".
 
     Args:
         config: The configuration of the model.
@@ -50,7 +51,10 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
 
 
 def was_tested(provenance: Mapping[str, Any]) -> bool:
-    """Whether the model was tested on speakers that it was not trained on. Otherwise it was trained on all speakers."""
+    """Whether the model was tested on speakers that it was not trained on.
+
+    Otherwise it was trained on all speakers, or the provenance is empty.
+    """
     return "test" in provenance
 
 
@@ -113,7 +117,7 @@ def _training(provenance: dict[str, Any], backbone: str, labels: Sequence[str]) 
     if not provenance:
         return [f"Corpus, protocol and metrics are {UNKNOWN}."]
     corpus = provenance["corpus"]
-    learned = "fine-tuned except for its convolutions" if provenance["setting"] == "finetune" else "frozen"
+    learned = "fine-tuned except for its input convolutions" if provenance["setting"] == "finetune" else "frozen"
     utterances, epochs = _parts_and_epochs(provenance)
     return [
         f"Corpus: {corpus['name']}, {corpus['utterances']} utterances of "
@@ -250,10 +254,10 @@ def _seeds(provenance: dict[str, Any]) -> int:
 def _caveats(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return []
-    caveats = [
-        "WA is the accuracy, UA is the mean recall over classes. The brackets contain 95 % intervals over "
-        f"{'folds, speakers and seeds' if _seeds(provenance) > 1 else 'folds and speakers'}."
-    ]
+    caveats = ["WA is the accuracy, UA is the mean recall over classes."]
+    if provenance["all_folds"] is not None:
+        over = "folds, speakers and seeds" if _seeds(provenance) > 1 else "folds and speakers"
+        caveats[0] += f" The brackets contain 95 % intervals over {over}."
     if provenance["protocol"] == "paper":
         caveats.append("The test utterances chose the epoch, so these results are optimistic.")
     if provenance["corpus"]["note"]:

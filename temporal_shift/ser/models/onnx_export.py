@@ -27,12 +27,13 @@ LARGEST = 1_900_000_000  # bytes of weights: a protobuf file has at most 2 GiB
 def export_onnx(model: SpeechClassifier, path: Path) -> float:
     """Write the model to ``path``, and compare onnxruntime with PyTorch on random waveforms.
 
-    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz; both dimensions are dynamic. It is cut or
-    zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``. The file's
-    metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra ``onnx``.
+    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz; both dimensions are dynamic. The
+    waveform is cut or zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``.
+    The file's metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra
+    ``onnx``.
 
     Args:
-        model: The model, with at most 1.9 GB of weights.
+        model: The model, with at most 1.9 GB of weights. It is put into eval mode.
         path: The file to write, atomically.
 
     Returns:
@@ -75,7 +76,7 @@ class _Probabilities(nn.Module):
 
 
 def _write(network: _Probabilities, path: Path) -> None:
-    example = torch.zeros(2, network.model.config.clip_samples // 2 + 1)  # differs from every size in the model
+    example = torch.zeros(2, network.model.config.clip_samples // 2 + 1)  # unlikely to equal another size in the model
     reporters = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     with quiet(*reporters), redirect_stdout(StringIO()), torch.inference_mode(False), torch.no_grad():
         program = torch.export.export(network, (example,), dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))

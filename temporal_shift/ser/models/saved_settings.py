@@ -213,7 +213,9 @@ class CheckedConfig:
     settings_class: ClassVar[type[Section]]
 
     def validate_fields(self) -> None:
-        """Validate all values, also values that were set after construction, and convert them to their types.
+        """Validate the labels and the fields of ``settings_class``, and convert the fields to their types.
+
+        Values that were set after construction are validated, too.
 
         Raises:
             RecipeError: For the first invalid value.

@@ -39,8 +39,9 @@ def from_shiftser(
             a whole checkpoint, its ``checkpoint["model"]``. If it also contains the encoder, as ShiftSER saves it,
             names start with ``model.`` and ``pretrain.``; weights named ``pretrain.*`` are ignored with a warning. To
             keep them, use :func:`speech_classifier_from_shiftser`.
-        shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default: ``None``
-            for an LSTM or Transformer, the paper's shift for a ShiftLSTM or Shiftformer. It is required for a CNN or
+        shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default:
+            ``"by name"``, which means ``None`` for an LSTM or Transformer, and the paper's shift for a ShiftLSTM or
+            Shiftformer. It is required for a CNN or
             ShiftCNN, which have the same weight names, and for other shifts than the paper's, because checkpoints do
             not store the shift.
         position: ShiftSER's option ``MODEL.Trans.POSITION`` with which a Transformer was trained. It must be
@@ -90,8 +91,8 @@ def speech_classifier_from_shiftser(
             neutral.
 
     Raises:
-        ValueError: As :func:`from_shiftser`; also if there is no encoder, or encoder, classifier and
-            ``clip_seconds`` do not fit each other.
+        ValueError: As :func:`from_shiftser`; also if there is no encoder, ``clip_seconds`` is not a positive, finite
+            number, or encoder, classifier and ``clip_seconds`` do not fit each other.
         TypeError: As :func:`from_shiftser`.
     """
     downstream, backbone = _parts(state_dict)
@@ -165,7 +166,8 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
             names in ShiftSER.
 
     Raises:
-        ValueError: If the names do not match a :class:`FrameClassifier`, or ``shift`` is required.
+        ValueError: If the names do not match one of ShiftSER's six models, or ``shift`` is required. The linear model
+            and weighted layers have no ShiftSER names.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -180,8 +182,7 @@ def to_shiftser(state_dict: Mapping[str, Tensor], shift: ShiftArgument = "by nam
     if kind == "LSTM":  # a ShiftLSTM has the same names
         if shift == "by name":
             raise ValueError(
-                "shift must be None for an LSTM or a dict for a ShiftLSTM, which have the same weight names, got "
-                f"{shift!r}"
+                "shift must be None for an LSTM or a dict for a ShiftLSTM, got 'by name': both have the same names"
             )
         kind = "LSTM" if shift is None else "ShiftLSTM"
     converted = {ours_to_theirs[kind][name]: tensor for name, tensor in state_dict.items()}
@@ -230,6 +231,8 @@ def _classifier(
         shift = _shift_of(kind)
     blocks = {"CNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}.get(kind, "transformer")
     settings = FrameClassifierConfig(blocks, shift, **{**_sizes(named, config), **config})
+    if settings.num_layers:
+        raise ValueError(f"num_layers must be 0 for a ShiftSER checkpoint, got {settings.num_layers}")
     with torch.device("meta"):  # the weights are loaded already
         model = FrameClassifier(settings)
     if named.keys() != model.state_dict().keys():
@@ -274,8 +277,8 @@ def _recognised(named: Mapping[str, Tensor], position: str | None) -> tuple[str,
 def _shift_of(kind: str) -> dict[str, Any] | None:
     if kind == "CNN":
         raise ValueError(
-            "shift must be None for a CNN or a dict for a ShiftCNN, which have the same weight names, got 'by name' "
-            "(the paper's ShiftCNN has {'placement': 'residual', 'n_div': 16})"
+            "shift must be None for a CNN or a dict for a ShiftCNN, got 'by name': both have the same names. The "
+            "paper's ShiftCNN has {'placement': 'residual', 'n_div': 16}"
         )
     if kind == "ShiftLSTM":
         return Shift(placement="inplace", n_div=4).model_dump()
@@ -316,6 +319,5 @@ def _check_names(given: Mapping[str, Tensor], kind: str, names: Mapping[str, str
     if unknown or missing:
         found = [f"{what} names {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
         raise ValueError(
-            f"state_dict must have the names of one model; compared with the closest, the {kind}, got "
-            f"{'; '.join(found)}"
+            f"state_dict must have the names of the most similar model, the {kind}, got {'; '.join(found)}"
         )

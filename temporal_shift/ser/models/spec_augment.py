@@ -13,14 +13,19 @@ class FeatureSpecAugment(nn.Module):
 
     Args:
         channels: Number of channels ``D``. The learned vector is initialised uniformly in ``[0, 1)``.
-        time_prob: Approximate share of masked frames, in spans of ``time_length`` frames. There are at least
-            ``time_min_masks`` spans if they fit, and none if ``time_prob`` is 0. The defaults are the paper's.
-        feature_prob: The same for channels, with ``feature_length`` and ``feature_min_masks``.
+        time_prob: Approximate share of masked frames; 0 for none. Default: 0.08.
+        time_length: Length of a span of frames. Default: 15.
+        time_min_masks: Minimum number of spans of frames, or as many as fit into ``L``. Default: 2.
+        feature_prob: Approximate share of masked channels; 0 for none. Default: 0.05.
+        feature_length: Width of a span of channels. Default: 64.
+        feature_min_masks: Minimum number of spans of channels, or as many as fit into ``D``. Default: 1.
 
     Shape:
-        ``(B, L, D)`` to ``(B, L, D)``. A clip with fewer frames than a span gets no masked frames.
+        ``(B, L, D)`` to ``(B, L, D)``. No frame is masked if ``L < time_length``, and no channel if
+        ``D < feature_length``.
 
-    Source: Park et al., "SpecAugment", Interspeech 2019. Spans are drawn as in Hugging Face's Wav2Vec2.
+    Source: Park et al., "SpecAugment", Interspeech 2019. Spans are drawn as in Hugging Face's Wav2Vec2. The defaults
+    are the values in the code of Shen, Liu, Zhou, ICASSP 2023.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ def span_mask(rows: int, size: int, prob: float, length: int, min_masks: int) ->
     """Bool mask ``(rows, size)`` with the same number of spans of ``length`` in every row; spans may overlap.
 
     The number is ``prob * size / length``, rounded up or down at random, at least ``min_masks``, and at most
-    ``size // length``. It is 0 if ``prob`` is 0.
+    ``size // length``, which takes precedence. It is 0 if ``prob`` is 0.
     """
     if prob == 0 or length > size:
         return torch.zeros(rows, size, dtype=torch.bool)

@@ -1,6 +1,7 @@
 """A whole model in Hugging Face's format, from waveform to logits.
 
-Importing this module registers it with ``AutoConfig`` and ``AutoModelForAudioClassification``.
+Importing this module registers it with ``AutoConfig``, ``AutoFeatureExtractor`` and
+``AutoModelForAudioClassification``.
 """
 
 from __future__ import annotations
@@ -61,12 +62,15 @@ class SpeechClassifier(PreTrainedModel):
     Shape:
         ``input_values`` is ``(B, samples)`` at 16 kHz with a full scale of 1, of any length. As in training, it is cut
         or zero-padded to ``clip_seconds``. ``labels`` is ``(B,)``, ``logits`` is ``(B, classes)``, and the loss is
-        computed as in :class:`.FrameClassifier`. :class:`temporal_shift.ser.Recognizer` predicts longer recordings,
-        window by window.
+        computed as in :class:`.FrameClassifier`. ``output_hidden_states`` and ``output_attentions`` add these outputs
+        of the encoder; by default, the configuration decides. :class:`temporal_shift.ser.Recognizer` predicts longer
+        recordings, window by window.
 
     Raises:
         RecipeError: If a value of the configuration is invalid.
-        ValueError: When called, if ``input_values`` is not floating point or does not have two dims.
+        ValueError: If ``config.temporal_shifts`` does not fit the model; when called, if ``input_values`` is not
+            floating point or does not have two dims.
+        TypeError: If an argument in ``config.temporal_shifts`` has the wrong type.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifier
@@ -96,7 +100,7 @@ class SpeechClassifier(PreTrainedModel):
         self.classifier.config._attn_implementation = config._attn_implementation
         self.post_init()
         restore_temporal_shifts(self, config.temporal_shifts)
-        if self.classifier.head.weight.is_meta:  # in from_pretrained, where the check needs no memory
+        if self.classifier.head.weight.is_meta:  # as in from_pretrained: the check needs no memory
             self._check_shapes()
 
     @classmethod
@@ -116,6 +120,9 @@ class SpeechClassifier(PreTrainedModel):
             settings: The settings that the encoder was loaded with.
             clip_seconds: Length that waveforms are cut or zero-padded to, in seconds.
             provenance: The facts of the training for the model card. Default: ``None``, none are known.
+
+        Raises:
+            RecipeError: If the parts and ``clip_seconds`` do not fit each other.
         """
         parts = classifier.config.to_diff_dict()
         names = {key: parts.pop(key) for key in ("id2label", "label2id") if key in parts}
@@ -208,7 +215,7 @@ class SpeechClassifier(PreTrainedModel):
         if not isinstance(self.backbone.model, WhisperEncoder):
             return clips
         encoder = self.backbone.model.config
-        whole = 2 * HOP * encoder.max_source_positions  # a clip can be shorter
+        whole = 2 * HOP * encoder.max_source_positions  # the samples that the encoder expects, often more than a clip
         return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
 
     @classmethod
@@ -217,7 +224,8 @@ class SpeechClassifier(PreTrainedModel):
     ) -> Any:
         """Like Hugging Face's ``from_pretrained``, for safetensors only.
 
-        If the encoder is not saved with the model, it is read from the configuration's ``backbone``. With another
+        If the encoder is neither saved with the model nor in ``state_dict``, it is read from the configuration's
+        ``backbone``. With another
         number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True`` gives the model
         a new last layer.
 
@@ -229,8 +237,9 @@ class SpeechClassifier(PreTrainedModel):
                 models on the hub download their encoder.
 
         Raises:
-            RecipeError: If the configuration is invalid, the encoder is not found, the weights do not fit, or
-                ``variant`` is given.
+            RecipeError: If the configuration is invalid, the encoder or the weights are not found or cannot be read,
+                there are too few weights for the configuration, or ``variant`` is given.
+            RuntimeError: If shapes of weights do not match, without ``ignore_mismatched_sizes=True``.
             TypeError: If ``config`` is not a :class:`.SpeechClassifierConfig`, a folder or a hub name.
             OSError: If the model does not exist.
         """
@@ -280,8 +289,9 @@ class SpeechClassifier(PreTrainedModel):
         Args:
             save_directory: The folder, which is created if necessary.
             holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
-                encoder; if its weights were changed by training, the saved model cannot be loaded. Default: ``True``.
-            half: Whether to store the weights in float16; they are loaded as float32. Default: ``False``.
+                encoder in ``config.backbone``; if training changed the encoder's weights, the saved model cannot be
+                loaded. Default: ``True``.
+            half: Whether to store the weights in float16; by default, they are loaded as float32. Default: ``False``.
             kwargs: As in transformers, without ``push_to_hub`` and ``variant``.
 
         Raises:
@@ -316,7 +326,7 @@ class SpeechClassifier(PreTrainedModel):
         write_bytes(Path(save_directory) / "README.md", card.encode())
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the files of :meth:`save_pretrained`, including the model card, to the hub; return their URL.
+        """Upload the files of :meth:`save_pretrained`, including the card, to the hub; return the repository's URL.
 
         Args:
             repo_id: The name on the hub, ``owner/name``. The repository is created if necessary.
@@ -340,11 +350,11 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     Args:
         name: A folder, or a name on the hub.
         revision: A commit, a tag or a branch on the hub. Default: ``main``.
-        allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. A model that is given
-            by its hub name is always downloaded with its encoder. Default: ``False``.
+        allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. For a hub
+            name, the model and its encoder are downloaded in any case. Default: ``False``.
     Raises:
-        RecipeError: If the model does not exist, is not a speech classifier of this package, cannot be loaded, or its
-            weights do not match its configuration or are not finite.
+        RecipeError: If the model does not exist, is not a speech classifier of this package, cannot be loaded, its
+            weights do not match its configuration or are not finite, or ``revision`` is given with a folder.
     """
     check_folder_or_hub_name(name, "model")
     folder = Path(name)

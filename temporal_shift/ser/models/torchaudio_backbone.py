@@ -81,8 +81,8 @@ def check_values(named: Mapping[str, Tensor]) -> None:
                 f"the weights must be floating-point tensors of 16 to 64 bits, got {name} of {tensor.dtype}"
             )
         if tensor.is_meta or tensor.layout != torch.strided:
-            kind = "the meta device" if tensor.is_meta else tensor.layout
-            raise ValueError(f"the weights must be dense tensors with data, got {name} of {kind}")
+            kind = "on the meta device" if tensor.is_meta else f"of {tensor.layout}"
+            raise ValueError(f"the weights must be dense tensors with data, got {name} {kind}")
         if not tensor.isfinite().all():
             raise ValueError(f"the weights must be finite, got NaN or infinity in {name}")
 

@@ -73,14 +73,14 @@ def train_on_all_speakers(
 ) -> None:
     """Train the run; its folder gets ``model.safetensors`` and ``run.json``.
 
-    A stopped run continues from its last checkpoint, with the same result as without the stop.
+    A stopped run continues from its last checkpoint.
 
     Args:
         run: The run.
         on_epoch: Called after each epoch. Default: does nothing.
         world: The processes that train the run together. Default: this process alone.
     Raises:
-        RecipeError: If a loss is not finite, a file cannot be read, or this machine does not support the settings.
+        RecipeError: As :func:`.train_run.train`.
     """
     world = world or World()
     started = time.perf_counter()

@@ -23,12 +23,12 @@ BINS = 15
 def temperature(logits: Logits, labels: Labels) -> float:
     r"""Fit the temperature: the :math:`T` in [0.05, 20] that minimises the mean log loss of ``softmax(logits / T)``.
 
-    Division by the temperature does not change the predictions. It is above 1 if the probabilities are too high, and
-    below 1 if they are too low.
+    Division by the temperature does not change the predictions. The temperature is above 1 if the top probabilities are
+    too high, and below 1 if they are too low.
 
     Args:
         logits: ``(N, classes)``.
-        labels: The true classes, ``(N,)``.
+        labels: The indices of the true classes, ``(N,)``.
     Raises:
         ValueError: If the shapes are not ``(N, classes)`` and ``(N,)``, or there are no logits.
     Example:
@@ -63,13 +63,13 @@ def probabilities_of(logits: Logits) -> npt.NDArray[np.float64]:
 
 
 def expected_calibration_error(probabilities: npt.NDArray[np.floating[Any]], labels: Labels, bins: int = BINS) -> float:
-    """The mean distance between the top probability and the accuracy in bins of equal width.
+    """The distance between the mean top probability and the accuracy of a bin, averaged over bins of equal width.
 
-    A bin is weighted by its number of predictions.
+    The average weights a bin by its number of predictions.
 
     Args:
         probabilities: ``(N, classes)``.
-        labels: The true classes, ``(N,)``.
+        labels: The indices of the true classes, ``(N,)``.
         bins: Number of bins of the top probability, ``(k / bins, (k + 1) / bins]``. Default: 15.
     Raises:
         ValueError: If the shapes are not ``(N, classes)`` and ``(N,)``, or there are no probabilities or no bins.

@@ -76,7 +76,7 @@ def _logits_of(unfinished: Path, epoch: Epoch) -> Sequence[Path]:
 
 
 def last_checkpoint(unfinished: Path) -> Checkpoint | None:
-    """The complete checkpoint with the most steps; ``None`` if there is none."""
+    """The checkpoint with the most steps that is complete and undamaged; ``None`` if there is none."""
     return next(filter(None, map(Checkpoint.read, reversed(_folders(unfinished)))), None)
 
 
@@ -87,6 +87,6 @@ def delete_checkpoints(unfinished: Path, *, but: Path | None) -> None:
 
 
 def _folders(unfinished: Path) -> Sequence[Path]:
-    """The folders of checkpoints, by their number of steps."""
+    """The folders of checkpoints, sorted by number of steps."""
     numbers = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in unfinished.glob("checkpoint-*")}
     return sorted((path for path, number in numbers.items() if number), key=lambda path: int(path.name.split("-")[1]))

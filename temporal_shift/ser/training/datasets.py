@@ -65,7 +65,7 @@ class Clips:
 
 @dataclass(eq=False)
 class Batches(Sampler[list[int]]):
-    """The batches of an epoch in one process. Each step has one share of its utterances per process and pass.
+    """The batches of an epoch in one process. Each step is divided into one share per process and pass.
 
     The last step can have fewer utterances than shares. An empty share gets one utterance with the label
     ``IGNORED_LABEL``, because all processes must take part in all passes.

@@ -31,7 +31,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One point of the learning curves."""
+    """The training loss of one epoch, and the scores after it."""
 
     epoch: int  # counted from 1
     train_loss: FiniteFloat

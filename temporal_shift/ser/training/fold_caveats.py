@@ -40,7 +40,9 @@ def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: 
     unused = [label for label in manifest.labels if label not in present]
     caveats = []
     if unused:
-        caveats.append(f"No utterance has the label {listed(unused, separator=' or ')}. The chance level counts it.")
+        caveats.append(
+            f"No utterance has the label {listed(unused, separator=' or ')}. The chance level counts all labels."
+        )
     for part in _CONSEQUENCE:
         caveats += _missing_classes(manifest, folds, part, present)
     if kind != "speaker":
@@ -76,7 +78,7 @@ def _single_speakers(manifest: Manifest, folds: Sequence[Fold]) -> list[str]:
         "intervals do not show how much speakers differ within a fold."
     )
     if are_speaker_groups(fold.name for fold in folds):
-        caveat += " With a smaller number of groups, each fold tests more speakers, and trains on fewer."
+        caveat += f" With fewer than {len(folds)} groups, a fold tests more speakers on average, and trains on fewer."
     return [caveat]
 
 

@@ -31,7 +31,7 @@ Kind: TypeAlias = Literal["heldout", "paper", "last", "speaker"]
 class Fold:
     """One split of a manifest. The parts are indices into ``Manifest.utterances``."""
 
-    name: str  # the test session or speaker
+    name: str  # the test session or speaker; "all speakers" without a test part
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
@@ -44,7 +44,7 @@ def make_folds(manifest: Manifest, kind: Kind) -> list[Fold]:
         manifest: The utterances.
         kind: The protocol.
     Raises:
-        RecipeError: If there are too few sessions, or a speaker is in two parts of a fold.
+        RecipeError: If there are fewer than 3 sessions (2 for ``paper`` and ``last``), or a speaker is in two parts.
     """
     sessions = sorted({utterance.session for utterance in manifest.utterances})
     minimum = 2 if kind in ("paper", "last") else 3

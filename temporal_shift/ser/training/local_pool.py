@@ -1,4 +1,4 @@
-"""Train several runs in parallel, each in a process with one thread. Runs can be stopped at any moment."""
+"""Train runs one after another, or in parallel processes with one thread each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train on a Ray cluster. All nodes need this package and access to the results, cache and audio folders."""
+"""Train on a Ray cluster. Nodes need this package, the results and cache folders and, to fine-tune, the audio."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def train_on_ray(
 ) -> None:
     """Train each run as a task with one core and, if the cluster has GPUs, one GPU.
 
-    If a node fails, Ray starts its task again, which continues from the last checkpoint. An error in a run is raised.
+    If a node fails, Ray starts its tasks again, which continue from their last checkpoints. An error in a run stops all
+    runs and is raised.
 
     Args:
         runs: The runs.
@@ -30,7 +31,7 @@ def train_on_ray(
         on_epoch: Called for each epoch of a run when the run is done.
         on_done: Called for each run when it is done. Default: does nothing.
     Raises:
-        RecipeError: If Ray is not installed or the cluster cannot be reached; also see :func:`.train_run.train`.
+        RecipeError: If Ray is not installed or the cluster cannot be used; also see :func:`.train_run.train`.
     """
     try:
         import ray
@@ -58,7 +59,7 @@ def train_on_ray(
 
 
 def _check_reachable(address: str) -> None:
-    """Raise immediately if an address ``host:port`` cannot be reached: Ray retries for minutes, then exits."""
+    """Raise if an address ``host:port`` does not answer within 10 s: Ray retries for minutes, then exits."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:

@@ -20,7 +20,7 @@ from .folds import Fold
 _INDIFFERENT = {"seed", "checkpoint_seconds", "workers", "keep_models", "tensorboard"}
 
 OUTCOME_FILES = ("predictions.jsonl", "test_logits.npy")
-# logits at the chosen epoch; missing if the run has no validation part or an earlier version trained it
+# logits at the chosen epoch; missing without a validation part, and in runs of earlier versions
 VALIDATION_FILE = "validation_logits.npy"
 # with keep_models, the weights at the epoch chosen for UA; for an AllSpeakersRun, the weights after its last epoch
 MODEL_FILE = "model.safetensors"
@@ -36,7 +36,7 @@ class Run:
         fold: The training, validation and test parts.
         seed: The random seed.
         manifest: The utterances of the corpus.
-        key: The :func:`~temporal_shift.ser.encoders.feature_cache.key_of` the features.
+        key: The hash of the features, from :func:`~temporal_shift.ser.encoders.feature_cache.key_of`.
         cache: The frames of the utterances; ``None`` for fine-tuning.
         folder: The folder of the run's files.
         identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Everything that the result depends on. ``run.json`` contains it."""
+        """The settings and hashes of the data that the result depends on. ``run.json`` contains them."""
         return {
             **settings_of(self.experiment, self.model),
             "seed": self.seed,
@@ -70,11 +70,11 @@ class Run:
         }
 
     def recorded_inputs(self) -> Any:
-        """The inputs of the finished run in the folder, which wrote ``run.json`` last; ``None`` if there is none."""
+        """The inputs of the finished run in the folder, from ``run.json``; ``None`` if this cannot be read."""
         return self._record().get("inputs")
 
     def is_done(self) -> bool:
-        """Whether the folder contains all files of a run with the same inputs, and its predictions are undamaged."""
+        """Whether the folder has the files of a finished run with these inputs, and its predictions are undamaged."""
         record = self._record()
         if record.get("inputs") != self.inputs:
             return False
@@ -101,7 +101,7 @@ class Run:
 
 
 def corpus_inputs(manifest: Manifest, fold: Fold) -> dict[str, str]:
-    """The SHA-256 of the corpus's utterances (ids, labels and speakers) and of the parts of the fold."""
+    """The SHA-256 of the utterances' ids, labels and speakers, and of the ids in the parts of the fold."""
     parts = {
         part: [manifest.utterances[index].id for index in getattr(fold, part)]
         for part in ("train", "validation", "test")
@@ -113,7 +113,7 @@ def corpus_inputs(manifest: Manifest, fold: Fold) -> dict[str, str]:
 
 
 def settings_of(experiment: config.Experiment, model: config.Model) -> dict[str, Any]:
-    """The settings that the result of a run of the model depends on, as JSON data."""
+    """The settings of the model and its training that the result of a run depends on, as JSON data."""
     return {
         "setting": experiment.setting,
         "protocol": experiment.protocol.kind,

@@ -1,4 +1,4 @@
-"""The learning rates of the published code. All other schedules are Hugging Face's.
+"""The learning rates of the paper's published code (ShiftSER). All other schedules are Hugging Face's.
 
 The published code intends a linear warm-up over five epochs, then a decay. It computes other rates. Let an epoch have
 ``n`` steps, five epochs ``W = 5 n`` steps, and all epochs ``T`` steps.
@@ -28,7 +28,7 @@ def published_factor(setting: str, epochs: int, steps_per_epoch: int, base_rate:
         setting: ``"features"`` or ``"finetune"``.
         epochs: Number of epochs.
         steps_per_epoch: Optimizer steps per epoch.
-        base_rate: The peak learning rate that the published code intends.
+        base_rate: The base rate of the formulas above.
     Example:
         >>> of_step = published_factor("finetune", epochs=100, steps_per_epoch=139, base_rate=5e-4)
         >>> [round(5e-4 * of_step(139 * epoch), 7) for epoch in (0, 1, 99)]

@@ -34,18 +34,19 @@ from .trainer import RecipeTrainer
 def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | None = None) -> None:
     """Train a run, predict its test utterances after each epoch, and write the predictions of the chosen epoch.
 
-    A stopped run continues from its last checkpoint, with the same result as without the stop. The protocol chooses the
-    epoch; ``paper`` chooses it for UA here.
+    A stopped run continues from its last checkpoint. The protocol chooses the epoch; with ``paper``, it is the epoch
+    with the best test UA.
 
     Args:
         run: The run. Its folder gets ``test_logits.npy`` ``(epochs, N, classes)``, ``predictions.jsonl``,
             ``validation_logits.npy`` ``(M, classes)`` of the chosen epoch if there is a validation part,
-            ``model.safetensors`` if ``training.keep_models`` is true, and, last, ``run.json``.
+            ``model.safetensors`` if ``training.keep_models`` is true, the folder ``tensorboard`` if
+            ``training.tensorboard`` is true, and, last, ``run.json``.
         on_epoch: Called after each epoch. Default: does nothing.
         world: The processes that train the run together. Default: this process alone.
     Raises:
-        RecipeError: If a loss or output is not finite, a file cannot be read or is damaged, a checkpoint cannot be
-            written, or this machine does not support the settings.
+        RecipeError: If the model does not fit the encoder, a loss or output is not finite, a file cannot be read or is
+            damaged, a checkpoint cannot be written, or this machine does not support the settings.
     """
     world = world or World()
     started = time.perf_counter()
@@ -60,13 +61,15 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
 
 
 def fit(run: Run, on_epoch: Callable[[], None], world: World, stop_after: int | None = None) -> RecipeTrainer:
-    """Train a run to its end, from its last checkpoint if it was stopped. The files are in :func:`unfinished_folder`.
+    """Train a run, from its last checkpoint if it was stopped; return its trainer.
+
+    ``run.json`` is deleted. Checkpoints, logits and kept weights are written to :func:`unfinished_folder`.
 
     Args:
         run: The run.
         on_epoch: Called after each epoch.
         world: The processes that train the run together.
-        stop_after: The number of epochs to train. Default: all epochs of the schedule.
+        stop_after: The epoch after which the training ends, counted from 1. Default: the last epoch of the schedule.
     Raises:
         RecipeError: As :func:`train`.
     """
@@ -87,17 +90,17 @@ def fit(run: Run, on_epoch: Callable[[], None], world: World, stop_after: int | 
 
 
 def unfinished_folder(run: Run) -> Path:
-    """The folder of a run's checkpoints and logits until it is done."""
+    """The folder of a run's checkpoints, logits and kept weights until the run is done."""
     return run.folder / "unfinished"
 
 
 def learned_parameters(trainer: RecipeTrainer) -> int:
-    """The number of trainable parameters."""
+    """The number of trainable parameters of a trainer's model."""
     return sum(parameter.numel() for parameter in trainer.learned.parameters() if parameter.requires_grad)
 
 
 def _clear(run: Run, unfinished: Path) -> None:
-    """Delete ``run.json``, delete the unfinished files of a run with other inputs, and record this run's inputs."""
+    """Delete ``run.json``, delete unfinished files that this run cannot continue, and record its inputs."""
     (run.folder / "run.json").unlink(missing_ok=True)
     keeps = run.experiment.training.keep_models
     try:
@@ -136,7 +139,7 @@ def _log_to_tensorboard(folder: Path) -> None:
         raise RecipeError(
             "training.tensorboard requires the package tensorboard, which is not installed: pip install tensorboard"
         ) from None
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback takes no argument
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)  # the Trainer's callback reads it
 
 
 def _copy_model(run: Run, unfinished: Path, expected: str | None) -> None:

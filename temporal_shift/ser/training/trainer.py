@@ -43,9 +43,7 @@ _HUGGING_FACE_SCHEDULES = {
 
 
 class RecipeTrainer(Trainer):
-    """Trains one run. After each epoch it scores the validation and test parts and writes their logits.
-
-    ``epochs`` contains the scores so far, including scores from a resumed checkpoint.
+    """Trains one run. After each epoch it scores the validation and test parts, if any, and writes their logits.
 
     Args:
         run: The run.
@@ -53,11 +51,11 @@ class RecipeTrainer(Trainer):
         parts: ``train``; ``test``, unless nothing is scored; and, if the protocol has one, ``validation``.
         folder: The folder of checkpoints and logits until the run is done.
         world: The processes that train the run together.
-        on_epoch: Called after each epoch.
-        stop_after: The number of epochs to train. Default: all epochs of the schedule.
+        on_epoch: Called after each epoch, before it is scored.
+        stop_after: The epoch after which the training ends, counted from 1. Default: the last epoch of the schedule.
     Raises:
-        RecipeError: If ``batch_size`` cannot be split between the processes and passes, or the machine does not support
-            ``precision``.
+        RecipeError: If ``batch_size`` cannot be split between the processes and passes, or ``precision`` is float16
+            on a machine without GPUs.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class RecipeTrainer(Trainer):
     ) -> None:
         self.run, self.parts, self.folder, self.world = run, parts, folder, world
         self.stop_after = stop_after or run.experiment.training.epochs
-        self.epochs: list[Epoch] = []
+        self.epochs: list[Epoch] = []  # the scores so far, including epochs before a resumed checkpoint
         self.kept: str | None = None  # SHA-256 of the weights that were kept last
         self.learned = model  # the Trainer wraps self.model
         self.losses = _Losses(run)
@@ -154,9 +152,9 @@ class RecipeTrainer(Trainer):
         return score(logits, self.parts[name].labels)
 
     def _keep(self) -> None:
-        """Write the weights if the protocol chooses this epoch among those so far.
+        """Write the weights if the protocol chooses this epoch among the epochs so far.
 
-        A killed run trains the epochs since its last checkpoint again and writes the same file.
+        A killed run repeats this for the epochs since its last checkpoint.
         """
         if choose(self.run.experiment.protocol.kind, self.epochs).ua == len(self.epochs):
             self.kept = self.write_weights(self.folder / MODEL_FILE)
@@ -169,7 +167,7 @@ class RecipeTrainer(Trainer):
         return hashlib.sha256(content).hexdigest()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint; if this fails, delete its folder."""
+        """Save a checkpoint. If it cannot be written, delete its folder and raise a :class:`RecipeError`."""
         folder = self.folder / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(*args, **kwargs)
@@ -219,7 +217,7 @@ def _arguments(run: Run, batches: Batches, folder: Path, world: World, *, scored
         eval_strategy="epoch" if scored else "no",
         logging_strategy="epoch",
         logging_nan_inf_filter=False,  # the filter replaces a loss that is not finite
-        save_strategy="no",  # _Checkpoints saves
+        save_strategy="no",  # _Checkpoints requests checkpoints
         report_to=["tensorboard"] if settings.tensorboard else "none",
         disable_tqdm=True,
         dataloader_num_workers=settings.workers,
@@ -238,7 +236,7 @@ class _Losses(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if "loss" not in kwargs["logs"]:
-            return  # the Trainer also logs scores
+            return  # the Trainer also logs scores and times
         self.last = kwargs["logs"]["loss"]
         if not math.isfinite(self.last):
             raise RecipeError(
@@ -248,9 +246,10 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Calls ``on_epoch`` after each epoch, requests checkpoints, and stops the training after ``stop_after`` epochs.
+    """Calls ``on_epoch`` after each epoch, requests checkpoints, and ends the training after ``trainer.stop_after``.
 
-    A checkpoint is requested if the last checkpoint is at least ``seconds`` old. A new one replaces it.
+    A checkpoint is requested after each epoch, except for the last, if at least ``seconds`` have passed since the last
+    checkpoint or, before the first, since the creation of this callback. A new checkpoint replaces the last one.
     """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:

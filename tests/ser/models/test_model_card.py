@@ -65,3 +65,10 @@ def test_a_card_explains_its_intervals(seeds, over):
     assert f"95 % intervals over {over}." in text
     (row,) = (line for line in text.splitlines() if line.startswith("| all 5 folds"))
     assert ("3 seeds" in row) == bool(seeds)
+
+
+def test_a_card_without_intervals_does_not_explain_them():
+    text = str(model_card(SpeechClassifierConfig(provenance=PROVENANCE), PROVENANCE["corpus"]["classes"]))
+    assert PROVENANCE["all_folds"] is None
+    assert "UA is the mean recall over classes." in text
+    assert "brackets" not in text

@@ -246,7 +246,7 @@ def test_a_classifier_alone_may_have_its_prefix():
         ),
         (
             lambda names: {k: t.to("meta") if k.endswith("head.bias") else t for k, t in names.items()},
-            r"dense tensors with data.*head\.bias of the meta device",
+            r"dense tensors with data.*head\.bias on the meta device",
         ),
         (
             lambda names: {k: t.to_sparse() if k.endswith("v_proj.bias") else t for k, t in names.items()},
@@ -397,6 +397,12 @@ def test_shapes_that_do_not_fit_are_listed():
         ValueError, "head.weight must be (5, 32), got (5,)", "transformer.1.norm2.bias must be (32,), got (33,)"
     ):
         from_shiftser(state_dict)
+
+
+def test_a_checkpoint_has_no_weighted_layers():
+    weights = to_shiftser(FrameClassifier(FrameClassifierConfig("lstm", hidden_size=32)).state_dict(), None)
+    with pytest.raises(ValueError, match=r"^num_layers must be 0 for a ShiftSER checkpoint, got 3$"):
+        from_shiftser(weights, num_layers=3)
 
 
 def test_a_table_of_relative_positions_of_a_wrong_shape_is_listed():

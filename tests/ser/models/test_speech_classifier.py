@@ -287,7 +287,7 @@ def test_push_to_hub_uploads_the_card(monkeypatch):
     assert (sent["repo"], sent["private"], sent["token"]) == ("somebody/emotions", True, "secret")
     assert set(sent["files"]) == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
     assert (
-        "not known, because this model was not saved by temporal-shift ser package"
+        "not known, because neither temporal-shift ser package nor temporal-shift ser train saved this model"
         in sent["files"]["README.md"].decode()
     )
     with pytest.raises(TypeError, match=r"^push_to_hub must be False, got True: call push_to_hub\(name\)"):
