@@ -1,6 +1,7 @@
 """The settings of an experiment: the keys of its YAML file, their defaults and their validation.
 
-``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``.
+``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``. "The paper" is Shen,
+Liu, Zhou, ICASSP 2023, and its code is github.com/ECNU-Cross-Innovation-Lab/ShiftSER.
 """
 
 from __future__ import annotations
@@ -238,7 +239,8 @@ class Features(Section):
     """The frames that the encoder computes from each utterance."""
 
     clip_seconds: ClipSeconds = Field(
-        default=7.5, description="Length of a clip in seconds: utterances are cut or zero-padded. Default: the paper's."
+        default=7.5,
+        description="Length of a clip in seconds: utterances are cut or zero-padded. Default: as in the paper.",
     )
     average: Average = Field(
         default=1,

@@ -1,10 +1,9 @@
 """The feature cache: the frozen encoder runs once per utterance, and training reads the frames from disk.
 
 A cache is a folder. Its name is the first 16 hexadecimal digits of the SHA-256 of the :func:`feature_inputs`, and its
-``key.json`` contains them. Each of the files ``frames-00000.npy``, ``frames-00001.npy``, ...
-contains the frames of 64 utterances; the last file can contain fewer. ``frames-00000.sha256`` and so on contain the
-checksums, in the format of ``sha256sum``. The utterances of a file that does not match its checksum are encoded
-again.
+``key.json`` contains them. Each of the files ``frames-00000.npy``, ``frames-00001.npy``, ... contains the frames of 64
+utterances; the last file can contain fewer. ``frames-00000.sha256`` and so on contain the checksums, in the format of
+``sha256sum``. The utterances of a file that does not match its checksum are encoded again.
 """
 
 from __future__ import annotations
@@ -119,8 +118,8 @@ def cached_features(
 
     The folder's name is a hash of the :func:`feature_inputs`, so each set of features has its own folder, and a cache
     is found again after the corpus, the encoder or the cache has moved. The checksums of all files are verified.
-    Encoding can be interrupted at any time, and two processes can run at once: files are written atomically,
-    and the next run encodes the missing files. Memory holds the clips of one forward pass.
+    Encoding can be interrupted at any time, and two processes can run at once: files are written atomically, and the
+    next run encodes the missing files. Memory holds the clips of one forward pass.
 
     Args:
         manifest: The utterances.

@@ -35,8 +35,7 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
             paper.
         num_attention_heads: Heads of the Transformer. Default: the largest divisor of ``hidden_size`` up to
             ``hidden_size / 64``, at least 1 (12 for 768, as in the paper).
-        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: its
-            defaults.
+        spec_augment: The fields of :class:`temporal_shift.ser.config.SpecAugment`. Default: its defaults.
         num_layers: Number of hidden states of the encoder for a weighted sum; 0 (default) for the frames of one layer.
         pooling: ``"mean"`` over frames (default), or ``"mean_std"``, which adds their standard deviation
             (``"linear"`` only).
@@ -51,6 +50,8 @@ class FrameClassifierConfig(CheckedConfig, PreTrainedConfig):
         >>> config = FrameClassifierConfig("lstm", {"placement": "inplace", "n_div": 4}, num_labels=4)
         >>> config.shift["stride"], config.hidden_size
         (1, 768)
+
+    Source: the paper is Shen, Liu, Zhou, ICASSP 2023.
     """
 
     model_type = "temporal-shift-frame-classifier"

@@ -27,10 +27,9 @@ LARGEST = 1_900_000_000  # bytes of weights: a protobuf file has at most 2 GiB
 def export_onnx(model: SpeechClassifier, path: Path) -> float:
     """Write the model to ``path``, and compare onnxruntime with PyTorch on random waveforms.
 
-    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz; both dimensions are dynamic. The
-    waveform is cut or zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``.
-    The file's metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra
-    ``onnx``.
+    The input ``waveform`` is float32 ``(batch, samples)`` at 16 kHz; both dimensions are dynamic. The waveform is
+    cut or zero-padded to one window, as in the model. The output ``probabilities`` is ``(batch, classes)``. The file's
+    metadata contains ``labels`` (a JSON list), ``sample_rate`` and ``window_seconds``. Requires the extra ``onnx``.
 
     Args:
         model: The model, with at most 1.9 GB of weights. It is put into eval mode.

@@ -41,9 +41,8 @@ def from_shiftser(
             keep them, use :func:`speech_classifier_from_shiftser`.
         shift: The fields of :class:`temporal_shift.ser.config.Shift`, or ``None`` for a plain model. Default:
             ``"by name"``, which means ``None`` for an LSTM or Transformer, and the paper's shift for a ShiftLSTM or
-            Shiftformer. It is required for a CNN or
-            ShiftCNN, which have the same weight names, and for other shifts than the paper's, because checkpoints do
-            not store the shift.
+            Shiftformer. ``shift`` is required for a CNN or ShiftCNN, which have the same weight names, and for other
+            shifts than the paper's, because checkpoints do not store the shift.
         position: ShiftSER's option ``MODEL.Trans.POSITION`` with which a Transformer was trained. It must be
             ``"relative_key_query"``, ShiftSER's default. A checkpoint trained with ``"relative_key"`` has the same
             names and shapes, so without this argument a Transformer is converted with a warning.

@@ -225,9 +225,8 @@ class SpeechClassifier(PreTrainedModel):
         """Like Hugging Face's ``from_pretrained``, for safetensors only.
 
         If the encoder is neither saved with the model nor in ``state_dict``, it is read from the configuration's
-        ``backbone``. With another
-        number of classes (``num_labels``, ``id2label``, ``label2id``), ``ignore_mismatched_sizes=True`` gives the model
-        a new last layer.
+        ``backbone``. With another number of classes (``num_labels``, ``id2label``, ``label2id``),
+        ``ignore_mismatched_sizes=True`` gives the model a new last layer.
 
         Args:
             pretrained_model_name_or_path: A folder or a hub name; ``None`` if ``config`` and ``state_dict`` are given.
@@ -238,7 +237,8 @@ class SpeechClassifier(PreTrainedModel):
 
         Raises:
             RecipeError: If the configuration is invalid, the encoder or the weights are not found or cannot be read,
-                there are too few weights for the configuration, or ``variant`` is given.
+                there are too few weights for the configuration, ``variant`` is given, or ``config`` or ``state_dict`` is
+                missing with ``None``.
             RuntimeError: If shapes of weights do not match, without ``ignore_mismatched_sizes=True``.
             TypeError: If ``config`` is not a :class:`.SpeechClassifierConfig`, a folder or a hub name.
             OSError: If the model does not exist.
@@ -289,7 +289,7 @@ class SpeechClassifier(PreTrainedModel):
         Args:
             save_directory: The folder, which is created if necessary.
             holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
-                encoder in ``config.backbone``; if training changed the encoder's weights, the saved model cannot be
+                encoder by ``config.backbone["name"]``; if training changed the encoder's weights, the saved model cannot be
                 loaded. Default: ``True``.
             half: Whether to store the weights in float16; by default, they are loaded as float32. Default: ``False``.
             kwargs: As in transformers, without ``push_to_hub`` and ``variant``.
@@ -350,8 +350,8 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
     Args:
         name: A folder, or a name on the hub.
         revision: A commit, a tag or a branch on the hub. Default: ``main``.
-        allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. For a hub
-            name, the model and its encoder are downloaded in any case. Default: ``False``.
+        allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. For a hub name,
+            the model and its encoder are downloaded in any case. Default: ``False``.
     Raises:
         RecipeError: If the model does not exist, is not a speech classifier of this package, cannot be loaded, its
             weights do not match its configuration or are not finite, or ``revision`` is given with a folder.

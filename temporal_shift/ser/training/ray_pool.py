@@ -1,4 +1,7 @@
-"""Train on a Ray cluster. Nodes need this package, the results and cache folders and, to fine-tune, the audio."""
+"""Train on a Ray cluster.
+
+All nodes need this package, the results and cache folders, and, for fine-tuning, the audio and the encoder.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ def train_on_ray(
 ) -> None:
     """Train each run as a task with one core and, if the cluster has GPUs, one GPU.
 
-    If a node fails, Ray starts its tasks again, which continue from their last checkpoints. An error in a run stops all
-    runs and is raised.
+    If a node fails, Ray starts its tasks again, up to three times each. They continue from their last checkpoints. An
+    error in a run stops all runs and is raised.
 
     Args:
         runs: The runs.

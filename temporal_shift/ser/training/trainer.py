@@ -126,7 +126,7 @@ class RecipeTrainer(Trainer):
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """The names of parameters with weight decay: not biases, norms and other 1-D parameters, as in the paper."""
+        """The names of parameters with weight decay: not biases, norms and other 1-D parameters."""
         return [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -246,10 +246,11 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Calls ``on_epoch`` after each epoch, requests checkpoints, and ends the training after ``trainer.stop_after``.
+    """Calls ``on_epoch`` after each epoch, requests checkpoints, and ends the training after the last epoch.
 
-    A checkpoint is requested after each epoch, except for the last, if at least ``seconds`` have passed since the last
-    checkpoint or, before the first, since the creation of this callback. A new checkpoint replaces the last one.
+    The last epoch is ``trainer.stop_after``. A checkpoint is requested after each earlier epoch if at least ``seconds``
+    have passed since the last checkpoint or, before the first, since the creation of this callback. A new checkpoint
+    replaces the last one.
     """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:
