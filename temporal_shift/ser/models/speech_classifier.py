@@ -237,8 +237,8 @@ class SpeechClassifier(PreTrainedModel):
 
         Raises:
             RecipeError: If the configuration is invalid, the encoder or the weights are not found or cannot be read,
-                there are too few weights for the configuration, ``variant`` is given, or ``config`` or ``state_dict`` is
-                missing with ``None``.
+                there are too few weights for the configuration, ``variant`` is given, or the name is ``None``
+                without ``config`` and ``state_dict``.
             RuntimeError: If shapes of weights do not match, without ``ignore_mismatched_sizes=True``.
             TypeError: If ``config`` is not a :class:`.SpeechClassifierConfig`, a folder or a hub name.
             OSError: If the model does not exist.
@@ -289,8 +289,8 @@ class SpeechClassifier(PreTrainedModel):
         Args:
             save_directory: The folder, which is created if necessary.
             holds_backbone: Whether to save the encoder's weights. Otherwise the folder is small and refers to the
-                encoder by ``config.backbone["name"]``; if training changed the encoder's weights, the saved model cannot be
-                loaded. Default: ``True``.
+                encoder by ``config.backbone["name"]``; if training changed the encoder's weights, the saved model
+                cannot be loaded. Default: ``True``.
             half: Whether to store the weights in float16; by default, they are loaded as float32. Default: ``False``.
             kwargs: As in transformers, without ``push_to_hub`` and ``variant``.
 
