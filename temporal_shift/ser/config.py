@@ -1,7 +1,8 @@
 """The settings of an experiment: the keys of its YAML file, their defaults and their validation.
 
-``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``. "The paper" is Shen,
-Liu, Zhou, ICASSP 2023, and its code is github.com/ECNU-Cross-Innovation-Lab/ShiftSER.
+``docs/settings.md`` is generated from the descriptions here: ``python docs/generate_settings.py``.
+
+"The paper" is Shen, Liu, Zhou, ICASSP 2023; its code is ShiftSER.
 """
 
 from __future__ import annotations
@@ -344,7 +345,7 @@ class Model(Blocks):
 
 
 class SpecAugment(Section):
-    """SpecAugment on the frames, in training only. Defaults: as in the paper's code (ShiftSER).
+    """SpecAugment on the frames, in training only. Defaults: as in the paper's code.
 
     Time masks are filled with a learned vector, channel masks with 0. Masks are drawn as in Hugging Face's Wav2Vec2.
     """

@@ -313,10 +313,7 @@ def _encode(
 
 
 def batch_size(clip_seconds: float) -> int:
-    """The number of clips in a forward pass: the largest power of two, up to 16, with at most 40 s of audio.
-
-    It is 1 for clips that are longer than 40 s.
-    """
+    """The number of clips in a forward pass: the largest power of two up to 16 with at most 40 s of audio, or 1."""
     fitting = max(1, min(16, int(_BATCH_SECONDS / clip_seconds)))
     return 1 << (fitting.bit_length() - 1)
 

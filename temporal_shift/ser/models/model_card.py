@@ -51,10 +51,7 @@ def model_card(config: SpeechClassifierConfig, labels: Sequence[str]) -> ModelCa
 
 
 def was_tested(provenance: Mapping[str, Any]) -> bool:
-    """Whether the model was tested on speakers that it was not trained on.
-
-    Otherwise it was trained on all speakers, or the provenance is empty.
-    """
+    """Whether a model was tested on unseen speakers; if not, it was trained on all, or nothing is known."""
     return "test" in provenance
 
 

@@ -68,9 +68,8 @@ class SpeechClassifier(PreTrainedModel):
 
     Raises:
         RecipeError: If a value of the configuration is invalid.
-        ValueError: If ``config.temporal_shifts`` does not fit the model; when called, if ``input_values`` is not
-            floating point or does not have two dims.
-        TypeError: If an argument in ``config.temporal_shifts`` has the wrong type.
+        ValueError, TypeError: If ``config.temporal_shifts`` does not fit the model.
+        ValueError: When called, if ``input_values`` is not floating point or does not have two dims.
 
     Example:
         >>> from temporal_shift.ser import SpeechClassifier

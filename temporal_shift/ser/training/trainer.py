@@ -246,11 +246,10 @@ class _Losses(TrainerCallback):
 
 
 class _Checkpoints(TrainerCallback):
-    """Calls ``on_epoch`` after each epoch, requests checkpoints, and ends the training after the last epoch.
+    """Calls ``on_epoch`` after each epoch, requests checkpoints, and ends the training after ``trainer.stop_after``.
 
-    The last epoch is ``trainer.stop_after``. A checkpoint is requested after each earlier epoch if at least ``seconds``
-    have passed since the last checkpoint or, before the first, since the creation of this callback. A new checkpoint
-    replaces the last one.
+    A checkpoint is requested after each earlier epoch if at least ``seconds`` have passed since the last checkpoint or
+    the creation of this callback. A new checkpoint replaces the last one.
     """
 
     def __init__(self, trainer: RecipeTrainer, seconds: float, on_epoch: Callable[[], None]) -> None:
