@@ -8,20 +8,24 @@ import numpy.typing as npt
 from ..config import Channel, check_channel
 
 _CANCELLED = 0.01  # maximum energy of the mean / average energy of a channel: -20 dB
-_SILENT = 1e-9  # mean square of the samples: -90 dB
+_SILENT = 1e-9  # maximum variance of the samples of a silent channel: -90 dB
 
 
 class Downmix:
-    """Averages the channels of a recording or selects one, block by block, and measures their correlation.
+    """Averages the channels of a recording or selects one, block by block, and compares the channels.
 
     Args:
         channel: ``"mean"`` (default), or the number of a channel, counted from 0.
 
     Attributes:
+        channel: As the argument, a number as an int.
         channels: Number of channels; 0 before the first block.
+        correlation: The lowest correlation of two channels with sound, in the blocks so far; ``None`` if fewer than two
+            have sound.
+        cancels: Whether the channels have sound, but their mean is more than 20 dB quieter than an average channel.
 
     Raises:
-        ValueError: If ``channel`` is neither.
+        ValueError: If ``channel`` is something else.
     """
 
     def __init__(self, channel: Channel = "mean") -> None:
@@ -58,7 +62,6 @@ class Downmix:
 
     @property
     def correlation(self) -> float | None:
-        """The lowest correlation of two channels with sound; ``None`` if fewer than two channels have sound."""
         covariance = self._covariance()
         energies = covariance.diagonal()
         sounding = np.flatnonzero(energies > _SILENT * max(1, self._count))
@@ -69,13 +72,12 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Whether the channels have sound, but their mean is at least 20 dB quieter than they are."""
         covariance = self._covariance()
         parts, mean = covariance.trace() / max(1, self.channels), covariance.sum() / max(1, self.channels) ** 2
         return self.channels > 1 and bool(parts > _SILENT * self._count and mean < _CANCELLED * parts)
 
     def warning(self, name: str) -> str | None:
-        """A sentence if the channels were averaged and cancel each other, else ``None``.
+        """Return a sentence if the channels were averaged and cancel each other, else ``None``.
 
         Args:
             name: The recording, for the sentence.

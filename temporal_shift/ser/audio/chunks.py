@@ -10,11 +10,22 @@ from typing import BinaryIO, Literal
 from .layout import Layout, LayoutError, Part, read_at
 
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most chunk names in a W64 file
-# by the bytes of a size field: larger sizes can mean "unknown", because streaming writers leave 0xFFFFFFFF or
+# by the bytes of a size field: this or a larger size can mean "unknown", because streaming writers leave 0xFFFFFFFF or
 # about 0x7FFFFFFF in a field of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
 _NAME = re.compile(rb"[ -~]{4}")  # the name of a chunk
-_COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")  # without sound
+_COMMENTS = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"iXML",
+    b"_PMX",
+    b"JUNK",
+    b"ANNO",
+    b"COMT",
+    b"APPL",
+)  # chunks without sound
 _AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # first bytes of AU and SPHERE files
 _SPHERE = 1024  # bytes of a SPHERE file's header
 _MPEG = (0x50, 0x55)  # a WAV's format codes for MPEG layers 1 and 2, and layer 3
@@ -54,7 +65,7 @@ class _Chunk:
     start: int  # position of the content
     length: int  # bytes of the content, as stated
     size_at: int  # position of the size
-    size_bytes: int
+    size_bytes: int  # bytes of the size
 
 
 def is_chunks(head: bytes) -> bool:
@@ -62,12 +73,12 @@ def is_chunks(head: bytes) -> bool:
 
 
 def chunks_layout(file: BinaryIO, start: int, head: bytes, stop: int) -> Layout | None:
-    """The layout of a recording that begins at ``start`` with the bytes ``head``.
+    """The layout of a recording, the bytes ``start:stop``, which begin with ``head``.
 
-    ``None`` for other formats, and if the header does not state the size of the sound.
+    ``None`` for other formats, and if there is no chunk of samples or, in a SPHERE file, no number of samples.
 
     Raises:
-        LayoutError: If the file contains several recordings.
+        LayoutError: If there are several recordings.
     """
     if head.startswith(_AU):
         return _au_layout(start, head, stop)
@@ -82,7 +93,7 @@ def _form(head: bytes) -> _Format | None:
 
 
 def mpeg_in_wav(file: BinaryIO, start: int, head: bytes, stop: int) -> tuple[int, int] | None:
-    """Start and end of the MPEG frames in a WAV; ``None`` for other files."""
+    """Start and end of the MPEG frames in a RIFF WAV; ``None`` for other files."""
     if head[:4] != b"RIFF":
         return None
     chunks, _ = _walk(file, _FORMATS[rb"RIFF....WAVE"], start, stop)

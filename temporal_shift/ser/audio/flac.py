@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from .layout import Layout, Part, read_at
 
-_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the header of the first block, 34 bytes of STREAMINFO
+_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # then the block header: STREAMINFO, 34 bytes
 _READ = 1 << 20  # bytes read at once
 
 

@@ -18,7 +18,7 @@ class Part:
     Attributes:
         start: Position of the first byte in the file.
         stop: Position after the last byte.
-        patches: Positions in the file and the bytes to read there instead, for sizes that a writer left open.
+        patches: Positions in the file and the bytes to read there instead, to change sizes that libsndfile would trust.
         unknown_length: Whether the length that libsndfile finds must be ignored, and the sound read to its end.
         samples: The number of samples in the header, if a patch hides it from libsndfile.
         before: Bytes that libsndfile reads before the part.
@@ -68,7 +68,7 @@ class PartFile:
         return self._position
 
     def read(self, count: int) -> bytes:
-        if self._position >= max(self._size, self._pretended - _TAG):  # the decoder looks for a tag: there is none
+        if self._position >= max(self._size, self._pretended - _TAG):  # the end, or where a decoder looks for a tag
             return bytes(max(0, min(count, self._pretended - self._position)))
         data = self._part.before[max(0, self._position) :][:count]
         start = self._part.start + self._position + len(data) - len(self._part.before)

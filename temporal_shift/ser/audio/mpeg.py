@@ -1,4 +1,4 @@
-"""MPEG audio (MP3, MP2): a sequence of frames between tags, without a length. Encoders may state a number of frames."""
+"""MPEG audio, such as MP3: a sequence of frames between tags, without a length. Some files state a number of frames."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def is_mpeg(head: bytes) -> bool:
 
 
 def tag_length(file: BinaryIO, position: int) -> int:
-    """Bytes of the tag (ID3, APE or Lyrics3) that begins at a position; 0 if there is no complete tag."""
+    """Bytes of the tag (ID3, APE or Lyrics3) that begins at a position; 0 if none is recognised."""
     head = read_at(file, position, 32)
     if head[:3] == b"ID3" and len(head) >= 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -92,11 +92,11 @@ def tag_length(file: BinaryIO, position: int) -> int:
 
 
 def mpeg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
-    """The rows of frames in ``start:stop``: several if recordings were concatenated.
+    """The rows of frames with sound in ``start:stop``: several if recordings were concatenated.
 
     Raises:
-        LayoutError: If the last frame is incomplete, or if bytes that are neither frames nor tags are between the
-            frames, or after them and too many to be padding.
+        LayoutError: If a frame is incomplete, or if bytes that are neither frames nor tags are between the frames, or
+            after them and too many to be padding.
     """
     rows: list[_Row] = []
     position = start

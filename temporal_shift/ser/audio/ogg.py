@@ -28,8 +28,9 @@ def ogg_layout(file: BinaryIO, start: int, stop: int) -> Layout:
     """The links of a chained file, each a recording; another file has one link.
 
     Raises:
-        LayoutError: If the last page is incomplete, pages are missing or in a wrong order, other bytes are between
-            pages, or several streams of sound run in parallel.
+        LayoutError: If a page is incomplete, pages are missing or in a wrong order, a page states an earlier time than
+            a previous one, other bytes are between pages, more than 4096 bytes follow the last page, or several streams
+            of sound run in parallel.
     """
     links: list[int] = []  # positions of their first pages
     heads = True  # whether the previous page begins a stream

@@ -1,4 +1,4 @@
-"""Read a recording from a pipe, such as ``predict <(command)``."""
+"""Read a recording from a pipe, such as ``temporal-shift ser predict --model MODEL <(command)``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def spooled(pipe: BinaryIO) -> Iterator[BinaryIO]:
     """The content of a pipe as a temporary file, because decoding needs the size.
 
     Raises:
-        ValueError: If no data arrives for 60 s, or for 0.5 s from a pipe without a writer, or if there are more than
-            4 GiB.
+        ValueError: If no data arrives for 60 s, if no first data arrives for 0.5 s from a pipe without a writer, or if
+            there are more than 4 GiB.
+        OSError: If the pipe cannot be read or the temporary file cannot be written.
     """
     with tempfile.TemporaryFile() as file:
         while data := _read(pipe.fileno(), file.tell() == 0):

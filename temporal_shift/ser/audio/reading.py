@@ -1,7 +1,7 @@
 """Read audio files as samples at one rate, with soundfile and soxr only: no ffmpeg, no torchcodec.
 
-A recording is read to the end of its sound, even if its header states no length. It is an error if the recording is cut
-off, or if the header leaves the end of the sound ambiguous.
+The end of the sound is found even if the header states no length. It is an error if the part that is read is cut off,
+or if the header leaves the end of the sound ambiguous.
 """
 
 from __future__ import annotations
@@ -67,19 +67,20 @@ class Measured:
 def read_clip(
     path: Source, seconds: float, sample_rate: int = SAMPLE_RATE, channel: Channel | Downmix = "mean"
 ) -> npt.NDArray[np.float32]:
-    """Read the first ``seconds`` of a recording: one channel, resampled, zero-padded at the end.
+    """Read the first ``seconds`` of a recording: one channel, resampled, zero-padded at the end if it is shorter.
 
     Args:
-        path: The audio file as a ``Path``, or a seekable binary file object.
-        seconds: Length of the clip.
+        path: The audio file or pipe as a ``Path``, or a seekable binary file object.
+        seconds: Length of the clip in seconds.
         sample_rate: Sample rate of the clip in Hz. Default: 16000.
         channel: ``"mean"`` (default) averages the channels; a number selects one, counted from 0. A :class:`.Downmix`
             also measures their correlation.
     Returns:
         Samples, ``(round(seconds * sample_rate),)``, float32 with a full scale of 1.
     Raises:
-        RecipeError: If the file is missing, empty, not audio, cut off or ambiguous, if it has no such channel, or if
-            its samples are not finite or not in [-32, 32].
+        RecipeError: If the file is missing, unreadable, empty, not audio, cut off, damaged or ambiguous, if it has no
+            such channel, more than 64 channels, a rate outside [4000, 768000] Hz, or parts with different rates or
+            channels, or if samples are not finite or not in [-32, 32]. Damage after the clip may remain undetected.
         ValueError: If ``channel`` is not valid.
     Example:
         >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")
@@ -100,7 +101,7 @@ def read_blocks(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield a whole recording in blocks of about ``seconds``, with one block in memory at a time.
 
-    The concatenated blocks are one channel of the recording, resampled. :func:`read_clip` returns its start.
+    The concatenated blocks are one channel of the recording, resampled.
 
     Args:
         path: As for :func:`read_clip`.
@@ -135,7 +136,7 @@ def measure(path: Source, channel: Channel = "mean") -> Measured:
 
     Args:
         path: As for :func:`read_clip`.
-        channel: A channel that the recording must have. Default: ``"mean"``, any.
+        channel: A channel that the recording must have. Default: ``"mean"``, no requirement.
     Raises:
         RecipeError, ValueError: As :func:`read_clip`.
     """
@@ -238,7 +239,7 @@ class _Recording:
             raise self._error(f"cannot be used: {error}") from None
 
     def _check_sizes(self) -> None:
-        """Raise if the size of the sound in the header differs from its size in the file."""
+        """Raise if the size of the sound in the header differs too much from its size in the file."""
         layout = self._layout
         if self._stated and min(layout.stated, layout.held) > 0:
             samples = self._stated / min(layout.stated, layout.held)
@@ -272,7 +273,7 @@ def _opened(source: Source, channel: Channel | Downmix) -> Iterator[_Recording]:
             raise RecipeError(f"the audio file {_name(source)} {error}") from None
         except RecipeError:
             raise
-        except (OSError, ValueError) as error:  # ValueError: another format, or a null byte in the name
+        except (OSError, ValueError) as error:  # ValueError: for example another format
             raise _unreadable(source, error) from None
         stack.callback(recording.close)
         yield recording

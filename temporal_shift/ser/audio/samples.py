@@ -18,9 +18,10 @@ def check_rate(rate: Any, name: str = "sampling_rate") -> int:
     """The rate in Hz as an int.
 
     Args:
+        rate: The rate, also as a whole float or a NumPy number.
         name: The argument, for the message.
     Raises:
-        ValueError: If it is not an integer in [4000, 768000].
+        ValueError: If the rate is not an integer in [4000, 768000].
     """
     whole = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
     if not whole or not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
@@ -32,6 +33,7 @@ def check_scale(wave: npt.NDArray[np.floating], name: str) -> None:
     """Raise a ``ValueError`` if samples are not finite or not in [-32, 32], too large for a full scale of 1.
 
     Args:
+        wave: The samples, of any shape.
         name: The samples, for the message.
     """
     peak = float(np.abs(wave).max(initial=0.0))  # NaN if a sample is NaN
@@ -51,6 +53,7 @@ def as_floats(array: Any, name: str) -> npt.NDArray[np.float32]:
     Unsigned integers of 8 bits are centred at 128 and divided by 128, as in WAV files.
 
     Args:
+        array: A NumPy array or a tensor of any shape.
         name: The argument, for messages.
     Raises:
         TypeError: If ``array`` is not an array or a tensor, or has another dtype.
@@ -69,6 +72,9 @@ def as_floats(array: Any, name: str) -> npt.NDArray[np.float32]:
 def waveform(array: Any, name: str) -> npt.NDArray[np.float32]:
     """A recording, ``(samples,)`` or ``(channels, samples)``, as :func:`as_floats` converts it.
 
+    Args:
+        array: As for :func:`as_floats`.
+        name: The argument, for messages.
     Raises:
         TypeError, ValueError: As :func:`as_floats`.
         ValueError: If it is empty, has another shape or more than 64 channels, or more channels than samples.
@@ -78,8 +84,8 @@ def waveform(array: Any, name: str) -> npt.NDArray[np.float32]:
         raise ValueError(f"{name} must be non-empty, (samples,) or (channels, samples), got the shape {wave.shape}")
     if wave.ndim == 2 and len(wave) > min(MAX_CHANNELS, wave.shape[1]):
         raise ValueError(
-            f"{name} must have the shape (samples,) or (channels, samples) with at most {MAX_CHANNELS} channels and as "
-            f"many samples as channels, got {wave.shape}: is it (samples, channels)?"
+            f"{name} must have the shape (samples,) or (channels, samples) with at most {MAX_CHANNELS} channels and at "
+            f"least as many samples as channels, got {wave.shape}: is it (samples, channels)?"
         )
     return wave
 

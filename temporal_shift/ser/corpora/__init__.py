@@ -1,6 +1,7 @@
-"""Read a corpus as its publishers distribute it into a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
+"""Read a corpus into a :class:`~temporal_shift.ser.corpora.manifest.Manifest`.
 
-Other corpora can be described by a table, a folder with a pattern, or a manifest file.
+IEMOCAP, RAVDESS, CREMA-D and EmoDB are read as their publishers distribute them. Other corpora are read from EmoBox's
+metadata, a table, a folder with a pattern, or a manifest file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ READERS: dict[str, Callable[[config.Corpus], Manifest]] = {
     "manifest": lambda corpus: _read_manifest(corpus),
 }
 
-PUBLISHED: dict[str, PublishedCounts] = {  # counts with the label maps of this package
+PUBLISHED: dict[str, PublishedCounts] = {  # by reader; the classes are from this package's label maps
     "iemocap": iemocap.PUBLISHED,
     "ravdess": ravdess.PUBLISHED,
     "cremad": cremad.PUBLISHED,
@@ -51,11 +52,13 @@ def read_corpus(corpus: config.Corpus) -> Manifest:
         corpus: The settings of the corpus.
 
     Returns:
-        The utterances that have a class. Except with the reader ``manifest``, each recording was decoded to its end.
+        The manifest of the utterances that have a class, with the ``channel`` of the settings. Except with the reader
+        ``manifest``, each recording was decoded to its end.
 
     Raises:
-        RecipeError: If the reader cannot read the corpus, a recording does not have the ``channel``, or ``labels`` is
-            set for a reader other than ``manifest``. The message lists up to 20 problems.
+        RecipeError: If no reader fits the files, the reader cannot read the corpus or does not support a setting, a
+            recording does not have the ``channel``, or ``labels`` is set for a reader other than ``manifest``. The
+            message lists up to 20 problems.
 
     Example:
         >>> from pathlib import Path
@@ -92,15 +95,20 @@ def _read_manifest(corpus: config.Corpus) -> Manifest:
 
 
 def published_of(corpus: config.Corpus) -> PublishedCounts | None:
-    """The published figures of a corpus; ``None`` if there are none, or a label map is set."""
+    """The published figures for a reader in :data:`PUBLISHED`; ``None`` for other readers, and with a label map."""
     return PUBLISHED.get(corpus.reader) if corpus.label_map is None else None
 
 
 def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
     """Sentences about properties of a corpus that make results doubtful; see :func:`.corpus_caveats`.
 
-    A manifest is compared with a published corpus if all its ids have the format of this corpus. A table, a folder and
-    a corpus with a ``note`` are not compared.
+    With a reader in :data:`PUBLISHED`, the manifest is compared with the published corpus, unless ``label_map`` is set.
+    With the reader ``manifest`` or ``emobox``, it is compared if all ids, without folders, have the format of one of
+    these corpora. With the reader ``table`` or ``folder``, or with a ``note``, it is not compared.
+
+    Args:
+        manifest: The corpus as read.
+        corpus: Its settings. The reader must not be ``auto``.
     """
     if corpus.note or corpus.reader in ("table", "folder"):
         return corpus_caveats(manifest)

@@ -1,8 +1,9 @@
-"""Detect properties of a corpus that inflate results, or make them incomparable with published ones."""
+"""Detect properties of a corpus that make results doubtful, or incomparable with published ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ..utils.wording import counted, listed
 from .manifest import Manifest, Utterance
@@ -12,9 +13,10 @@ _SAME = 0.9  # minimum correlation of channels that are treated as equal
 
 
 def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None) -> list[str]:
-    """Sentences about duplicates, channels that differ, and differences from the published corpus; empty if none.
+    """Sentences from :func:`leaks` and :func:`mixed_channels`, and about differences from the published corpus.
 
     Args:
+        manifest: The corpus as read.
         published: The figures to compare with. The counts are compared only if the classes are the published ones.
             Default: ``None``, no comparison.
     """
@@ -29,7 +31,7 @@ def corpus_caveats(manifest: Manifest, published: PublishedCounts | None = None)
 
 
 def leaks(manifest: Manifest) -> list[str]:
-    """Sentences about recordings with the same bytes, but different speakers, sessions or labels."""
+    """Sentences about recordings with the same bytes, but different speakers, sessions or labels; empty if none."""
     same: dict[str, list[Utterance]] = {}
     for utterance in manifest.utterances:
         same.setdefault(utterance.sha256, []).append(utterance)
@@ -39,19 +41,19 @@ def leaks(manifest: Manifest) -> list[str]:
     found = []
     if across:
         found.append(
-            f"{_counted(across)} the same bytes as a recording of another speaker or session, such as {_pair(across)}: "
-            "a fold can test on its training data."
+            f"{_counted(across)} the same bytes as a recording of another speaker or session, such as "
+            f"{_pair(across, 'session', 'speaker')}: a fold can test on its training or validation data."
         )
     if unsure:
         found.append(
-            f"{_counted(unsure)} the same bytes as a recording with another label, such as {_pair(unsure)}: one of the "
-            "labels is wrong."
+            f"{_counted(unsure)} the same bytes as a recording with another label, such as "
+            f"{_pair(unsure, 'label')}: one of the labels is wrong."
         )
     return found
 
 
 def mixed_channels(manifest: Manifest) -> list[str]:
-    """Sentences about recordings with channels that differ or cancel each other; empty if a channel is selected."""
+    """Sentences about recordings with channels that differ or cancel each other; empty if none, or one is selected."""
     if manifest.channel != "mean":
         return []
     cancelled = [each for each in manifest.utterances if each.cancels]
@@ -70,7 +72,8 @@ def mixed_channels(manifest: Manifest) -> list[str]:
         lowest = min(apart, key=lambda each: each.correlation or 0.0)
         found.append(
             f"The channels of {counted(len(apart), 'recording')} differ (lowest correlation: {lowest.correlation:.2f} "
-            f"in {lowest.path}): if one is a delayed copy, their mean is a comb filter; choose one with channel: 0."
+            f"in {lowest.path}): if one is a delayed copy, their mean lacks some frequencies; "
+            "choose one with channel: 0."
         )
     return found
 
@@ -79,7 +82,9 @@ def _counted(groups: Sequence[Sequence[Utterance]]) -> str:
     return f"{sum(map(len, groups))} recordings have"
 
 
-def _pair(groups: Sequence[Sequence[Utterance]]) -> str:
-    first, second, *_ = groups[0]
-    other = next((each for each in groups[0][1:] if each.speaker != first.speaker or each.label != first.label), second)
+def _pair(groups: Sequence[Sequence[Utterance]], *fields: str) -> str:
+    """Two recordings of the first group that differ in one of the fields."""
+    value = attrgetter(*fields)
+    first = groups[0][0]
+    other = next(each for each in groups[0] if value(each) != value(first))
     return f"{first.id} ({first.speaker}, {first.label}) and {other.id} ({other.speaker}, {other.label})"

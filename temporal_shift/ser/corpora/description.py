@@ -16,7 +16,7 @@ from .manifest import Manifest, Utterance
 
 CLIP_SECONDS = Features().clip_seconds  # seconds, the default of experiments
 
-_SHOWN = 20  # maximum findings of each kind
+_SHOWN = 20  # maximum sentences about speakers, and about duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Description:
     largest: str  # the largest class
     chance_wa: float  # WA of a model that always predicts the largest class
     chance_ua: float  # UA of this model
-    in_several_sessions: dict[str, tuple[str, ...]]  # sessions by speaker
-    duplicates: tuple[tuple[Utterance, ...], ...]  # recordings with the same bytes
+    in_several_sessions: dict[str, tuple[str, ...]]  # sessions of each speaker in more than one
+    duplicates: tuple[tuple[Utterance, ...], ...]  # groups of recordings with the same bytes
     mixed: tuple[str, ...]  # sentences about recordings with channels that differ or cancel each other
 
 
 def describe(manifest: Manifest) -> Description:
-    """Describe a corpus by its manifest; reads no audio."""
+    """Compute the statistics of a corpus from its manifest, without reading audio."""
     utterances = manifest.utterances
     seconds = np.array([utterance.seconds for utterance in utterances])
     labels, spoken = manifest.count("label"), manifest.count("speaker")
@@ -112,7 +112,7 @@ def classes_by_session(manifest: Manifest) -> Table:
 
 
 def speakers(manifest: Manifest) -> Table:
-    """A table with a row for each speaker: sessions, minutes, utterances by class."""
+    """A table with a row for each speaker: sessions, minutes, utterances by class and in total."""
     rows = []
     for speaker, said in sorted(_grouped(manifest.utterances, "speaker").items()):
         labels = Counter(utterance.label for utterance in said)
@@ -123,7 +123,10 @@ def speakers(manifest: Manifest) -> Table:
 
 
 def findings(found: Description) -> list[str]:
-    """Sentences about speakers in several sessions, duplicates (up to 20 of each kind) and channels that differ."""
+    """Sentences about speakers in several sessions, duplicates, and channels that differ or cancel each other.
+
+    There are up to 20 sentences each about speakers and duplicates, or one that says that there are none.
+    """
     speakers = [
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test on training speakers"
         for speaker, sessions in found.in_several_sessions.items()

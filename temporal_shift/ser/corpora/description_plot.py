@@ -14,7 +14,7 @@ from ..utils.plot_style import CLASS_HUES, GREY, house_style
 from .description import CLIP_SECONDS
 from .manifest import Manifest
 
-_NAMED = 60  # maximum number of speakers with a name; more would overlap
+_NAMED = 60  # maximum number of rows for which the speakers' names are shown; more would overlap
 
 
 def corpus_figure(manifest: Manifest) -> Figure:
@@ -80,7 +80,7 @@ def _draw_speakers(axes: Axes, manifest: Manifest, people: Sequence[tuple[str, s
         axes.set_yticks(places, [speaker for _, speaker in people], size=7)
     else:
         axes.set_yticks([])
-        axes.set_ylabel(f"{len(people)} speakers")
+        axes.set_ylabel(f"{len({speaker for _, speaker in people})} speakers")
     axes.set_ylim(places[-1] + 0.7, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

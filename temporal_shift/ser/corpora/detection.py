@@ -30,18 +30,19 @@ def with_reader(corpus: config.Corpus) -> config.Corpus:
     ==================================================  ==========================================
     JSON lines as ``prepare`` writes them               ``manifest``
     another file                                        ``table``
-    a folder with folders ``Session1``, ``Session2``    ``iemocap``
+    a folder with a folder such as ``Session1``         ``iemocap``
     a folder with ``label_map.json``                    ``emobox``
-    a folder of recordings that all have a known name   ``ravdess``, ``cremad`` or ``emodb``
-    a folder of folders of folders                      ``folder``: ``{label}/{speaker}/{name}``
+    a folder of recordings named as in one corpus       ``ravdess``, ``cremad`` or ``emodb``
+    a folder of recordings at ``label/speaker/name``    ``folder``
     ==================================================  ==========================================
 
-    The first row that fits decides. ``label_dict.json`` is read like ``label_map.json``. In the last row, all folders
-    of the first level must be named by labels: keys of the label map, or names of emotions. At least one folder of the
-    second level must not. Otherwise speakers could be read as labels.
+    The first row that fits decides. A folder with ``label_dict.json`` is also ``emobox``. In the last row, all folders
+    of the first level must have names of labels: keys of the label map, or names of emotions. At least one folder of
+    the second level must have another name. Otherwise speakers could be read as labels.
 
     Raises:
-        RecipeError: If the path does not exist or cannot be read, or if a folder fits no row or is ambiguous.
+        RecipeError: If the path does not exist or cannot be read, a folder fits no row or is ambiguous, the recordings
+            cannot be listed (see :func:`.audio_files`), or the reader does not support a setting.
     """
     if corpus.reader != "auto":
         return corpus
@@ -95,8 +96,9 @@ def _has_label(path: Path, level: int, known: Collection[str]) -> bool:
 def _ambiguity(root: Path, example: Path) -> str:
     one, other, _ = example.parts
     return (
-        f"for reader: auto, the corpus folder {root} must have labels (names of emotions, or keys of label_map) in the "
-        f"first of its two levels of folders and no labels in the second, got {example.as_posix()}: if {one!r} is a "
-        f"speaker and {other!r} a label, use reader: folder with the pattern {{speaker}}/{{label}}/{{name}}, or make a "
+        f"for reader: auto, the corpus folder {root} must have only labels (names of emotions, or keys of label_map) "
+        "in the first of its two levels of folders, and at least one other name in the second, got "
+        f"{example.as_posix()}: if {one!r} is a speaker and {other!r} a label, use reader: folder with the pattern "
+        "{speaker}/{label}/{name}, or make a "
         f'manifest with temporal-shift ser prepare folder {root} --pattern "{{speaker}}/{{label}}/{{name}}"'
     )

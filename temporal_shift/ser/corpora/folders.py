@@ -20,7 +20,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read, which ``glob`` ignores."""
+    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read (``glob`` would not)."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -28,9 +28,9 @@ def sorted_entries(folder: Path) -> list[Path]:
 
 
 def audio_files(root: Path) -> list[Path]:
-    """The recordings below a folder, sorted, without hidden files such as macOS's ``._x.wav``.
+    """The files below a folder with an extension of audio, sorted.
 
-    Links to folders are followed.
+    Hidden files and folders, such as macOS's ``._x.wav``, and ``__MACOSX`` are skipped. Links to folders are followed.
 
     Raises:
         RecipeError: If a recording could be missed or found twice: a folder cannot be read or is reached in two ways, a
@@ -79,5 +79,5 @@ def _problem(path: Path) -> str | None:
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        return f"the file name must be UTF-8 text, got {str(path)!r}"
+        return f"the name must be UTF-8 text, got {str(path)!r}"
     return None

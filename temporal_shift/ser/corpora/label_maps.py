@@ -40,8 +40,12 @@ def classes_of(
         codes: The labels in the corpus, with their numbers of utterances.
         own: The corpus's map, or ``None``.
         given: The user's map, which is used instead of ``own``, or ``None``. Its keys are codes, or classes of ``own``.
-            It may omit codes that ``own`` leaves out. A key also matches in another case, unless it is a single letter
-            or the corpus contains both cases. If both maps are ``None``, each label is a class, in sorted order.
+            It may omit codes that ``own`` leaves out. If both maps are ``None``, each label is a class, in sorted
+            order.
+
+    A key of the used map also matches a code in another case, unless the code is a single letter, the corpus contains
+    it in several cases, or the map has several classes for it.
+
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """
@@ -73,7 +77,7 @@ def classes_of(
 
 
 def _in_other_cases(chosen: LabelMap, codes: Iterable[str]) -> dict[str, str | None]:
-    """The codes that the map has in another case, such as ``Angry`` for ``angry``, if the match is unique."""
+    """The classes of the codes that match a key if case is ignored, such as ``Angry`` and ``angry``, if unique."""
     labels: dict[str, set[str | None]] = {}
     for code, label in chosen.items():
         labels.setdefault(code.casefold(), set()).add(label)

@@ -1,4 +1,4 @@
-"""The manifest: the utterances and classes of a corpus, and their file of JSON lines."""
+"""The manifest: the utterances and classes of a corpus, and the JSON lines file of the utterances."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Utterance:
         sample_rate: Sample rate of the file in Hz.
         sha256: SHA-256 of the file, hexadecimal.
         style: ``"improvised"``, ``"scripted"``, or empty if unknown.
-        channels: Number of channels; ``None`` in manifests of earlier versions.
-        correlation: The lowest correlation of two channels with sound; ``None`` if fewer than two have sound, and in
-            manifests of earlier versions.
+        channels: Number of channels; ``None`` (default) in manifests of earlier versions.
+        correlation: The lowest correlation of two channels with sound, in [-1, 1]; ``None`` (default) if fewer than
+            two have sound, and in manifests of earlier versions.
         cancels: Whether the channels cancel each other in their mean. Default: ``False``.
     """
 
@@ -165,8 +165,8 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     Raises:
         RecipeError: If the file cannot be read, is not JSON lines or contains no utterance, a line has missing, unknown
             or invalid fields, an id occurs twice, a label is not in ``labels``, names of speakers, sessions or classes
-            look alike, or, with ``check_audio``, an audio file is missing. The message lists up to 20 problems with
-            the file and, except for names that look alike, the line.
+            look alike, or, with ``check_audio``, an audio file is missing. The message lists up to 20 problems, a
+            problem of a line with the file and the line.
     """
     text = read_text(path, "manifest")
     first_line = text.lstrip().partition("\n")[0]
@@ -177,7 +177,7 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
         )
     folder = path.resolve().parent
     utterances: list[Utterance] = []
-    first: dict[str, str] = {}  # the line of each id
+    first: dict[str, str] = {}  # file and line of the first utterance with each id
     problems: list[str] = []
     for where, utterance in json_lines(text, path, Utterance, problems):
         problems += [f"{where}: {reason}" for reason in _problems_of(utterance, labels, first)]
@@ -185,7 +185,8 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
         utterances.append(replace(utterance, path=folder / utterance.path))
         if check_audio and not utterances[-1].path.is_file():
             audio = utterances[-1].path
-            got = f"got the folder {audio}" if audio.is_dir() else f"but {audio} does not exist"
+            kind = "folder" if audio.is_dir() else "device or pipe"
+            got = f"got the {kind} {audio}" if audio.exists() else f"but {audio} does not exist"
             problems.append(f"{where}: path must be an audio file, {got}")
     problems += [f"{path}: {problem}" for problem in alike_names(utterances, labels or ())]
     raise_problems(problems)
@@ -204,7 +205,7 @@ class _Named(Protocol):
 
 
 def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
-    """One sentence each for speakers, sessions and classes that look alike: one person could be in two folds."""
+    """One sentence each if names of speakers, sessions or classes look alike."""
     rows = list(rows)
     return [
         *look_alike_problems("speakers", (row.speaker for row in rows), "give each person one name"),

@@ -34,7 +34,7 @@ class Row:
     where: str = ""  # file and line, for messages; empty if there is none
 
     def cleaned(self) -> Row:
-        """The row with clean names; see :func:`.names.clean_name`."""
+        """The row with a clean label, speaker and session; see :func:`.names.clean_name`."""
         return replace(
             self, label=clean_name(self.label), speaker=clean_name(self.speaker), session=clean_name(self.session)
         )
@@ -49,8 +49,10 @@ def named_files(
     other names, and a folder without recordings are added to ``problems``.
 
     Args:
+        root: The folder.
         name: The pattern of a name without the extension.
         example: A file name, for messages.
+        problems: Receives the messages.
     """
     first: dict[str, Path] = {}
     for path in audio_files(root):
@@ -83,8 +85,9 @@ def make_manifest(
         own: The corpus's label map, as for :func:`.label_maps.classes_of`. Default: none.
         genders: The gender of each speaker. Default: unknown.
     Raises:
-        RecipeError: If the reader found problems, labels have no class, ids occur twice, names are missing, invalid or
-            look alike, or audio is missing or damaged. The message lists up to 20 problems.
+        RecipeError: If the reader found problems, there are no rows with a class, labels are not in the label map, ids
+            occur twice, names are missing, invalid or look alike, there are fewer speakers than groups, or audio is
+            missing or damaged. The message lists up to 20 problems.
     """
     rows = [row.cleaned() for row in rows]
     problems = [
@@ -124,9 +127,8 @@ def read_utterance(
 ) -> Utterance:
     """Decode a recording to its end, hash its file, and describe it as an utterance.
 
-    Args:
-        start: Start in the conversation, in seconds. Default: 0.
-        end: End in the conversation, in seconds. Default: the duration.
+    The arguments are fields of :class:`Utterance`. Default of ``end``: the duration.
+
     Raises:
         RecipeError: As :func:`.measure`; also if the file is a pipe or a git-lfs pointer.
     """

@@ -78,7 +78,7 @@ class PublishedCounts:
         return self.audio.differences(manifest, is_complete=len(manifest.utterances) == self.utterances)
 
     def differences(self, manifest: Manifest) -> list[str]:
-        """A sentence for each count, total or by session or class, that differs from the published one."""
+        """A sentence for each number of utterances or speakers that differs: total, by session, by class, by both."""
         if any(session for session, _ in self.cells):
             cells = manifest.count("session", "label")
         else:

@@ -1,4 +1,4 @@
-"""Form disjoint groups of speakers, which are used as sessions in corpora without sessions."""
+"""Form disjoint groups of speakers, which replace the sessions if a corpus has none or they are not used."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def group_speakers(
 
     Args:
         utterances: Number of utterances of each speaker.
-        groups: Number of groups. Default: 5, or the number of speakers if that is smaller.
+        groups: Number of groups. Default: 5, or the number of speakers if there are fewer.
         genders: The gender of each speaker. Default: unknown, as if all had the same.
     Returns:
-        The group of each speaker. With ten groups or more, the numbers have leading zeros.
+        The group of each speaker. With ten groups or more, single digits have leading zeros: ``Group01``.
     Raises:
-        RecipeError: If there are fewer speakers than groups.
+        RecipeError: If there are fewer speakers than ``groups``.
     """
     if not utterances:
         return {}
@@ -55,6 +55,7 @@ def uses_sessions(corpus: config.Corpus, has_sessions: bool, source: str) -> boo
     """Whether the corpus's own sessions are the folds, which is the default if it has sessions.
 
     Args:
+        corpus: The settings, which can ask for groups of speakers instead.
         has_sessions: Whether the corpus states sessions.
         source: Where a corpus states them, for the message.
     Raises:

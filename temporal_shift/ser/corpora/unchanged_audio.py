@@ -11,7 +11,11 @@ from .manifest import Utterance
 
 
 def audio_sha256(utterance: Utterance) -> str:
-    """The SHA-256 of an utterance's file; raises :class:`RecipeError` if it does not match the manifest."""
+    """The SHA-256 of an utterance's file.
+
+    Raises:
+        RecipeError: If the file is missing, cannot be read or does not match the manifest.
+    """
     try:
         found = file_sha256(utterance.path)
     except FileNotFoundError:
@@ -33,7 +37,7 @@ class UnchangedAudio:
         self._known: dict[Path, tuple[int, ...]] = {}
 
     def check(self, utterance: Utterance) -> None:
-        """Raise :class:`RecipeError` if the file does not match the manifest. Call this after reading the file."""
+        """Raise as :func:`audio_sha256` if the file changed. Call this after reading the file."""
         stamp = _stamp(utterance.path)
         if stamp is None or self._known.get(utterance.path) != stamp:
             audio_sha256(utterance)

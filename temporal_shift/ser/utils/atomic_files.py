@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, for the block to write a file or a folder to.
 
-    If the block succeeds, the temporary file or folder replaces ``path``, which must not be a folder with content. If
-    the block fails, it is deleted. In both cases, other files that begin with its name are deleted. The name is unique:
-    two processes can write the same path, and the last one to finish wins. Missing parent folders are created.
+    If the block succeeds, the temporary path replaces ``path``: a file replaces a file, a folder replaces an empty
+    folder. If the block fails, the temporary path is deleted. In both cases, other files with names that begin with the
+    temporary name are deleted. The temporary name is unique: two processes can write the same file, and the last one to
+    finish wins. Missing parent folders are created.
 
+    Args:
+        path: The file or folder to write.
     Raises:
-        OSError: If writing fails. The error names ``path`` instead of the temporary path.
+        OSError: If writing or replacing fails. An error about the temporary path names ``path`` instead.
     """
     if not path.name:  # "." and "/" have no name
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -58,7 +61,7 @@ def make_folder(path: Path) -> None:
 
 
 def _code_of(error: Exception, temporary: Path) -> int | None:
-    """The errno of an error in writing the temporary path; ``None`` for other errors."""
+    """The errno of an error that is about the temporary path or no path; ``None`` for other errors."""
     if isinstance(error, OSError):
         about = error.filename is None or str(error.filename).startswith(str(temporary))
         return error.errno if about else None
@@ -108,7 +111,8 @@ def remove_leftovers(folder: Path, *, older_than: float = 3600) -> None:
     """Delete the temporary files that killed processes left in a folder.
 
     Args:
-        older_than: Minimum age in seconds. Default: one hour. Newer files may belong to a running process.
+        folder: The folder. Its files with names like ``.*.tmp`` are temporary.
+        older_than: Minimum age in seconds. Default: 3600. Newer files may belong to a running process.
     """
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # its writer may rename or delete it first

@@ -1,4 +1,4 @@
-"""Escape CSV cells, so that spreadsheets do not run them as formulas."""
+"""Escape CSV cells that spreadsheets could run as formulas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 def csv_cell(value: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would run as a formula; return other values unchanged.
+    """Put an apostrophe before text that a spreadsheet could run as a formula; return other values unchanged.
 
     Example:
         >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5), csv_cell("happy")

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class World:
     """The rank of this process and the number of processes; a single process is rank 0 of 1.
 
-    Unlike :class:`accelerate.PartialState`, it is immutable, opens no device, and can describe other ranks.
+    Unlike :class:`accelerate.PartialState`, a ``World`` is immutable, and its constructor opens no device.
     """
 
     rank: int = 0
@@ -27,7 +27,7 @@ class World:
 
     @classmethod
     def joined(cls) -> World:
-        """Join the processes of the launcher, which sets ``WORLD_SIZE``. If it is 1 or not set, there is one."""
+        """Join the processes of the launcher, which sets ``WORLD_SIZE``. If it is 1 or not set, return rank 0 of 1."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         state = _state()
@@ -45,7 +45,7 @@ class World:
             _state().wait_for_everyone()
 
     def from_first(self, value: T) -> T:
-        """Return the first process's value in every process."""
+        """Return the first process's value in every process. Every process must call this method."""
         if self.size == 1:
             return value
         from accelerate.utils import broadcast_object_list
@@ -55,7 +55,7 @@ class World:
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether a collective operation failed because another process of the run ended or stopped."""
+    """Whether an error is probably a failed collective operation, for example because another process ended."""
     # gloo raises a plain RuntimeError with the path of a source file of gloo
     return isinstance(error, RuntimeError) and (
         type(error).__module__ == "torch.distributed"

@@ -33,6 +33,7 @@ def sentences_of(error: ValidationError, settings: type[BaseModel] | None = None
     """One sentence for each problem that pydantic found, with its key; missing keys last.
 
     Args:
+        error: The error.
         settings: The class that was validated, to propose a key for an unknown one. Default: ``None``, no proposals.
     """
     problems = sorted(error.errors(), key=lambda each: each["type"] in _MISSING)  # a misspelt key explains them
@@ -43,7 +44,7 @@ def sentences_of(error: ValidationError, settings: type[BaseModel] | None = None
 
 
 def raise_problems(problems: Sequence[str]) -> None:
-    """Raise one :class:`RecipeError` with the first 20 problems, if there are any."""
+    """Raise one :class:`RecipeError` with the first 20 problems and the number of all, if there are any."""
     if len(problems) == 1:
         raise RecipeError(problems[0])
     if problems:
@@ -54,7 +55,10 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """The repr of a value for a message. A text is cut after ``limit`` characters (default: 60)."""
+    """The repr of a value for a message; text is cut after ``limit`` characters (default: 60).
+
+    For an integer of more than 64 bits, the number of bits.
+    """
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"  # Python does not print longer ones
     if isinstance(value, str) and len(value) > limit:
@@ -63,7 +67,7 @@ def shortened(value: object, limit: int = 60) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value for a message: text and numbers with :func:`shortened`, other values by their type."""
+    """A value for a message: ``None``, text and numbers with :func:`shortened`, other values by their type."""
     value = value.decode(errors="replace") if isinstance(value, bytes) else value
     is_plain = value is None or isinstance(value, str | int | float)
     return shortened(value) if is_plain else type(value).__name__

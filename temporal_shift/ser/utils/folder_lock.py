@@ -22,14 +22,14 @@ except ModuleNotFoundError:  # Windows: two commands in one folder are not detec
 def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterator[None]:
     """Hold the lock of a folder. The system releases it when the process ends, even if the process is killed.
 
-    Without support for locks (Windows, some network file systems), this only creates the folder.
+    Without support for locks (Windows, some network file systems), the folder is created, but not locked.
 
     Args:
         folder: The folder. It is created if it does not exist.
-        hint: A remedy, for the message. Default: another ``--out``.
+        hint: A remedy, for the message. Default: ``"choose another --out"``.
     Raises:
         RecipeError: If another process holds the lock.
-        OSError: If the folder or the lock file cannot be created.
+        OSError: If the folder or the lock file cannot be created, or locking fails for another reason.
     """
     make_folder(folder)
     path = folder / ".lock"

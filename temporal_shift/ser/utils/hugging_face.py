@@ -26,6 +26,7 @@ def check_folder_or_hub_name(name: str, what: str) -> None:
     """Raise a :class:`RecipeError` unless a name is a folder, or possible on the hub: ``owner/model`` or ``model``.
 
     Args:
+        name: The name.
         what: The kind of model, for messages.
     """
     if not name.strip():
@@ -57,7 +58,10 @@ def quiet(*loggers: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Hide log messages and loading bars, but not the hub's download bars: a download can take minutes."""
+    """Hide warnings, log messages below errors and loading bars, but not the hub's download bars.
+
+    A download can take minutes. If its bars are disabled, they stay disabled.
+    """
     loading_bars, download_bars = is_progress_bar_enabled(), not are_progress_bars_disabled()
     disable_progress_bar()
     if download_bars:
@@ -73,17 +77,19 @@ def quiet_loading() -> Iterator[None]:
 
 
 def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str) -> None:
-    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored weights of a layer.
+    """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored layers.
 
     Args:
         model: The loaded model.
         loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.
         name: Name of the model, for the message.
     """
-    random = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+    misshapen = {name for name, *_ in loading["mismatched_keys"]}
+    random = misshapen.union(loading["missing_keys"])
     random = {name for name in random if not name.endswith("masked_spec_embed")}  # used in training only
     if random:
-        raise RecipeError(f"{name} lacks {len(random)} of its weights, for example {min(random)}")
+        shape = " with the right shape" if min(random) in misshapen else ""
+        raise RecipeError(f"{name} lacks {len(random)} of its weights, for example {min(random)}{shape}")
     names = {_NUMBER.sub("#", key) for key in model.state_dict()}
     of_layers = [key for key in loading["unexpected_keys"] if _unnumbered(key, model.base_model_prefix) in names]
     if of_layers:

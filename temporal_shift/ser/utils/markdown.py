@@ -13,7 +13,7 @@ _UNDERSCORE = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word it is plain text
 _NUMBER_SIGN = r"(?<!\S)#"  # a heading
 _LINK = r"\](?=[(\[:])"  # [text](url), [text][name], [name]: url
 _BRACKET = r"\[(?=\^|[ xX]\])"  # a footnote, a check box
-_LINE_START = r"^[-+=](?=[-+=\s]|$)|^[0-9]{1,9}[.)](?=\s|$)"  # a list, a rule
+_LINE_START = r"^[-+=](?=[-+=\s]|$)|^[0-9]{1,9}[.)](?=\s|$)"  # a list, a rule, the line under a heading
 _MARKUP = re.compile("|".join((_ALWAYS, _UNDERSCORE, _NUMBER_SIGN, _LINK, _BRACKET, _LINE_START)))
 
 
@@ -25,7 +25,7 @@ def one_line(text: str) -> str:
 def escape_markdown(text: str) -> str:
     r"""Escape a text, so that Markdown shows it as one plain line in a paragraph, a bullet, a heading or a cell.
 
-    A URL stays readable, and a renderer may link it to itself.
+    A URL stays readable, and a renderer may make it a link.
 
     Example:
         >>> print(escape_markdown("a|b [here](https://example.org) <b>"))

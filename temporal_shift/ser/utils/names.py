@@ -1,4 +1,4 @@
-"""Validate names that become files or folders, and detect names that look alike."""
+"""Validate names, labels and local paths, and detect names that look alike."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def check_local_path(value: object) -> object:
     """Return a path unchanged if it can name a local file.
 
     Raises:
-        RecipeError: If it is a text that is empty, is a URL, begins with ``~`` or contains a null byte. The message
-            begins with "must", after which pydantic's key is put.
+        RecipeError: If the path is text that is empty, begins with ``~``, or contains ``://`` or a null byte. The
+            message begins with "must"; :func:`.sentences_of` puts pydantic's key before it.
     """
     if isinstance(value, str) and (not value.strip() or "\0" in value or "://" in value or value.startswith("~")):
         raise RecipeError(f"must be a path on this machine, relative or absolute, got {shortened(value)}")
@@ -115,9 +115,9 @@ def clean_name(text: str) -> str:
 def look_alike_key(name: str) -> str:
     """Return a key that is equal for names that look alike.
 
-    Such names differ only in case, width (NFKC), white space, leading zeros, the script of digits or invisible
-    characters. ``Anna`` and ``anna`` have the same key, and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0``
-    and ``3``.
+    Such names differ only in case, white space, leading zeros, the script of digits, invisible characters, Unicode's
+    compatible forms such as widths (NFKC), or the ``.0`` of a whole number. ``Anna`` and ``anna`` have the same key,
+    and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
     """
     key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
     key = unicodedata.normalize("NFKC", key.casefold())
@@ -135,10 +135,11 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def look_alike_problems(what: str, names: Iterable[str], advice: str) -> list[str]:
-    """A list of one sentence about the names that look alike; an empty list if no names do.
+    """A list of one sentence with up to ten groups of names that look alike; an empty list if no names do.
 
     Args:
-        what: The names in the plural, for the message.
+        what: What the names are, in the plural, for the message.
+        names: The names.
         advice: How to solve the problem, for the message.
     """
     groups = look_alikes(names)

@@ -52,7 +52,10 @@ SVG_STYLE = {
 
 
 def class_colours(labels: Sequence[str]) -> list[str]:
-    """A colour for each class. The colours of ``angry``, ``happy``, ``neutral`` and ``sad`` are fixed."""
+    """A colour for each class. The colours of ``angry``, ``happy``, ``neutral`` and ``sad`` are fixed.
+
+    The other colours repeat if there are more classes than colours.
+    """
     others = [hue for hue in CLASS_HUES if hue not in {_HUE_OF.get(label) for label in labels}]
     rest = itertools.cycle(others or CLASS_HUES)
     return [_HUE_OF.get(label) or next(rest) for label in labels]

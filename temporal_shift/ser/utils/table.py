@@ -44,7 +44,7 @@ def percent(share: float) -> str:
 
 
 def signed(share: float) -> str:
-    """A difference of shares in percentage points, with a sign; minus is U+2212."""
+    """A difference of shares in percentage points, with a sign unless it rounds to 0; minus is U+2212."""
     text = f"{100 * share:+.1f}".replace("-", "−")
     return "0.0" if text in ("+0.0", "−0.0") else text
 

@@ -22,8 +22,9 @@ def read_text(path: Path, what: str = "file", max_bytes: int = _MAX_BYTES) -> st
     r"""The content of a UTF-8 file, without a byte order mark. Line ends are ``\n`` on every system.
 
     Args:
+        path: The file.
         what: The kind of file, for messages. Default: ``"file"``.
-        max_bytes: Maximum size of the file. Default: 1 GiB.
+        max_bytes: Maximum bytes of the file. Default: 1 GiB.
     Raises:
         RecipeError: If the file does not exist, cannot be read, is a folder, is too large, is not UTF-8 text or
             contains a null byte.
@@ -60,6 +61,7 @@ def json_lines(text: str, path: Path, kind: type[T], problems: list[str]) -> Ite
     """Parse each line of ``text`` as a ``kind``; skip empty lines.
 
     Args:
+        text: The lines, with the line ends of :func:`read_text`.
         path: The file of the text, for messages.
         kind: The type that pydantic validates a line as: a dataclass, or ``dict[str, Any]`` for any object.
         problems: Receives a sentence for each problem of a line, such as a key that occurs twice. Such a line is not

@@ -1,4 +1,4 @@
-"""Wording for messages and reports: descriptions of the protocols, counted nouns, printable text."""
+"""Wording for messages and reports: descriptions of the protocols, counted nouns, lists, printable text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROTOCOLS = {
 
 
 def with_speaker_groups(protocol: str) -> str:
-    """A text of :data:`PROTOCOLS` for a corpus without sessions."""
+    """A text of :data:`PROTOCOLS`, rewritten for groups of speakers instead of sessions."""
     text = protocol.removesuffix(f" {_SESSIONS}").replace("test session", "test group")
     return text.replace("session", "group of speakers")
 

@@ -29,6 +29,7 @@ def read_yaml(path: Path, what: str) -> Any:
     """Read a YAML file of at most 256 KiB; see :func:`parse_yaml`.
 
     Args:
+        path: The file.
         what: The kind of file, for messages.
     Raises:
         RecipeError: As :func:`.read_text` and :func:`parse_yaml`.
@@ -40,11 +41,13 @@ def parse_yaml(text: str, name: str) -> Any:
     """The content of a YAML document: ``None``, text, lists and dictionaries. Numbers and truth values stay text.
 
     Args:
-        name: The document, for messages.
+        text: The document.
+        name: The name of the document, for messages.
     Raises:
-        RecipeError: If the text is not valid YAML, is nested too deeply, has an unknown tag or a key that occurs twice,
-            or has more than 100 000 values with its aliases expanded. Except for the depth, the message names the line
-            and the column.
+        RecipeError: If the text is not one valid YAML document, is nested too deeply, has a tag other than ``!!null``,
+            ``!!str``, ``!!seq``, ``!!map`` and ``!!merge``, a key that occurs twice or is not a scalar, or an alias
+            that contains itself, or has more than 100 000 values with its aliases expanded. Except for the depth, the
+            message names the line and the column.
     """
     try:
         loader = _Words(text)

@@ -218,7 +218,7 @@ def test_all_problems_of_a_corpus_are_in_one_message(corpus):
     (corpus / "Session3").mkdir()
     assert reading_error(corpus).split("\n") == [
         "4 problems:",
-        f"{one}, line 3: must be '[start - end]<tab>utterance<tab>emotion<tab>...', got '[broken'",
+        f"{one}, line 3: the line must be '[start - end]<tab>utterance<tab>emotion<tab>...', got '[broken'",
         f"{one}, line 15: the utterance Ses01F_impro01_M000 already occurs in {one}, line 9",
         f"{other}, line 3: the utterance Ses02M_script01_1b_F000 is labelled but has no audio file {missing} "
         "(or .flac, .ogg)",

@@ -195,7 +195,7 @@ def test_the_problems_do_not_depend_on_the_order_of_the_files(part, monkeypatch)
     broken = other.read_bytes().split(b"\n").index(b"[broken") + 1
     assert str(raised.value).split("\n") == [
         "2 problems:",
-        f"{other}, line {broken}: must be '[start - end]<tab>utterance<tab>emotion<tab>...', got '[broken'",
+        f"{other}, line {broken}: the line must be '[start - end]<tab>utterance<tab>emotion<tab>...', got '[broken'",
         f"{other}, line {broken + 1}: the utterance Ses01F_impro01_F000 already occurs in {labels}, line 3",
     ]
 

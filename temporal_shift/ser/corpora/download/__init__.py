@@ -1,4 +1,4 @@
-"""Download a corpus from its publisher, verify its checksum, and unpack it into a folder.
+"""Download a corpus, verify its published checksum, if there is one, and unpack it into a folder.
 
 :data:`~temporal_shift.ser.corpora.download.sources.SOURCES` lists the corpora.
 """
@@ -70,15 +70,18 @@ def downloaded(corpus: DownloadableCorpus, folder: Path) -> Downloaded | None:
 def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, *, wait: float = 1.0) -> Downloaded:
     """Download a corpus to a folder, which then contains its files and ``download.json``.
 
-    The folder appears when it is complete. Until then, the download is in a hidden folder beside it, and the next call
-    continues it. A complete folder is not changed.
+    The folder stays missing or empty until it is complete. Until then, the download is in a hidden folder beside it,
+    and the next call continues it if possible (see :class:`.ResumingDownloader`). A complete folder is not changed.
 
     Args:
         corpus: One of :data:`~.sources.SOURCES`.
         folder: The folder. It must not exist, be empty, or contain the same corpus.
         on_progress: Called with the downloaded bytes and the total number of bytes, ``None`` if it is unknown.
         wait: Seconds to wait after a failed attempt; doubled if further attempts bring no new byte. Default: 1.
+    Returns:
+        The content of ``download.json``.
     Raises:
+        OSError: If a file cannot be read or written for another reason than a full disk.
         RecipeError: If the folder contains anything else, another process downloads to it, the server does not send the
             file, the archive does not have the published checksum or cannot be unpacked safely, the reader cannot read
             an archive without a published checksum, or the disk is full.
@@ -124,7 +127,10 @@ def _archive(corpus: DownloadableCorpus, work: Path, on_progress: OnProgress, wa
 
 
 def _unpacked(corpus: DownloadableCorpus, archive: Path, folder: Path) -> Downloaded:
-    """Unpack the archive to a folder and write ``download.json`` there; deletes the folder if this fails."""
+    """Unpack the archive to a folder and write ``download.json`` there. If this fails, delete the folder.
+
+    If the archive is the reason, it is deleted, too.
+    """
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
     try:
         folder.mkdir()

@@ -17,7 +17,7 @@ from ... import config
 
 @dataclass(frozen=True, slots=True)
 class DownloadableCorpus:
-    """A zip archive of a corpus on its publisher's server."""
+    """A zip archive of a corpus, and the settings to read the unpacked corpus."""
 
     name: str
     title: str

@@ -39,16 +39,17 @@ class ResumingDownloader:
     """A downloader of zip archives for :func:`pooch.retrieve`. Unlike pooch's own downloaders, it resumes.
 
     The bytes go to ``partial``, which is kept if the connection is lost, the disk is full or the process is killed. The
-    next attempt requests the rest with ``Range``; with ``If-Range``, a changed file is sent from the start. Servers
-    without ``Range`` send the whole file.
+    next attempt requests the rest with ``Range``. If the server gave an ETag or a date, ``If-Range`` requests the whole
+    file if it has changed. Servers without ``Range`` send the whole file.
 
     Args:
-        partial: The file for the downloaded bytes; its state is in a file beside it.
-        on_progress: Called for every piece with the downloaded bytes and the total, ``None`` if it is unknown.
+        partial: The file for the downloaded bytes; the server's description of it is in a file beside it.
+        on_progress: Called with the downloaded bytes and the total, ``None`` if it is unknown, when an attempt starts
+            and after every piece.
         is_verified: Whether a checksum is verified afterwards. Without one, and without an ETag or a date from the
             server, a change of the file cannot be detected, so the download starts again.
         page: Where the publishers describe the file, for messages.
-        size: The file's published size in bytes, if there is one.
+        size: The file's published size in bytes. Default: ``None``, unknown.
         wait: Seconds to wait after a failed attempt; doubled if further attempts bring no new byte. Default: 1.
     """
 
@@ -69,7 +70,7 @@ class ResumingDownloader:
         self._state_file = partial.with_name(f"{partial.name}.json")
 
     def __call__(self, url: str, output_file: Any, pooch: Any, *, check_only: bool | None = None) -> None:
-        """Download ``url`` to ``output_file``.
+        """Download ``url`` to ``output_file``. The other arguments belong to pooch's interface and are ignored.
 
         Raises:
             RecipeError: If the address or a redirect cannot be used, the server sends an error, a web page, a file of
@@ -98,7 +99,7 @@ class ResumingDownloader:
                 if failures >= _ATTEMPTS:
                     reason = reason_of(error) if answer is None else f"{answer.status_code} {answer.reason}"
                     raise RecipeError(
-                        f"the download of {url} was cut off after {counted(size, 'byte')} ({reason}); the same command "
+                        f"the download of {url} failed after {counted(size, 'byte')} ({reason}); the same command "
                         "continues it"
                     ) from None
                 time.sleep(self.wait * 2 ** max(0, failures - 1))
@@ -119,7 +120,7 @@ class ResumingDownloader:
         return f"{url} redirects to {location}, which cannot be used ({reason_of(error)}): {self._hint}"
 
     def _attempt(self, url: str) -> None:
-        """Request the missing bytes, and append them."""
+        """Request the missing bytes and append them, or request the whole file if it cannot be resumed."""
         state = self._state()
         done = self.partial.stat().st_size if state is not None else 0
         if state is not None and done == state.total:
@@ -134,7 +135,7 @@ class ResumingDownloader:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT, hooks=hooks) as answer:
             if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, done, state)):
                 self.partial.unlink(missing_ok=True)
-                raise requests.ConnectionError("the server has no such part of the file")
+                raise requests.ConnectionError("the server did not send the requested part of the file")
             answer.raise_for_status()
             if answer.status_code == 206 and state is not None:
                 total, mode = state.total, "ab"
@@ -183,6 +184,8 @@ def check_free_space(folder: Path, needed: int, what: str) -> None:
     """Raise :class:`RecipeError` if the disk of a folder has less than ``needed`` free bytes.
 
     Args:
+        folder: The folder.
+        needed: Number of bytes.
         what: What needs the space, for the message.
     """
     free = shutil.disk_usage(folder).free
@@ -205,7 +208,7 @@ def _length_of(answer: requests.Response) -> int | None:
 
 
 def _continues(answer: requests.Response, done: int, state: _State | None) -> bool:
-    """Whether a part such as ``Content-Range: bytes 100-199/200`` begins where the partial file ends."""
+    """Whether ``Content-Range: bytes 100-199/200`` begins where the partial file ends, and has no other total."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if found is None or state is None or int(found[1]) != done:
         return False

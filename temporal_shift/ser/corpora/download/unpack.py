@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ...utils.errors import RecipeError, reason_of, shortened
 from ...utils.names import check_path_name
+from ...utils.wording import counted
 from .transfer import check_free_space, in_megabytes
 
 _MAX_RATIO = 20  # maximum size of the files / size of the archive; recordings compress far less
@@ -20,7 +21,7 @@ _MAX_FILES = 100_000
 
 
 class ArchiveError(RecipeError):
-    """The archive is damaged or unsafe."""
+    """The archive is damaged or unsafe, or does not contain the expected files."""
 
 
 def unpack(archive: Path, folder: Path) -> int:
@@ -30,8 +31,9 @@ def unpack(archive: Path, folder: Path) -> int:
 
     Raises:
         ArchiveError: If the archive is damaged or empty; if it contains encrypted files, links, devices, or names that
-            are absolute, lead out of the folder, occur twice or are not possible on every system; or if it unpacks to
-            more than 100 000 files, or to more than 20 times its size plus 1 MiB.
+            are absolute, lead out of the folder, occur twice, differ only in case or Unicode form, or fail
+            :func:`.check_path_name`; or if it unpacks to more than 100 000 files, or to more than 20 times its size
+            plus 1 MiB.
         RecipeError: If the disk has too little space.
     """
     try:
@@ -62,8 +64,8 @@ def _members(opened: zipfile.ZipFile, size: int) -> dict[PurePosixPath, zipfile.
         raise ArchiveError("the archive must contain files, got none")
     if len(found) > _MAX_FILES or total > limit:
         raise ArchiveError(
-            f"the archive of {in_megabytes(size)} must contain at most {_MAX_FILES} files of {in_megabytes(limit)}, "
-            f"got {len(found)} files of {in_megabytes(total)}"
+            f"the archive of {in_megabytes(size)} must contain at most {_MAX_FILES} files and {in_megabytes(limit)} "
+            f"unpacked, got {counted(len(found), 'file')} and {in_megabytes(total)}"
         )
     _check_distinct(found)
     first = {path.parts[0] for path in found}

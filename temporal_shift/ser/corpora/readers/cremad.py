@@ -11,7 +11,7 @@ from ..manifest import Manifest
 from ..manifest_builder import Row, make_manifest, named_files
 from ..published_counts import PublishedAudio, PublishedCounts
 
-# actor, sentence, emotion, intensity; releases before October 2022 have the file 1040_ITH_SAD_X
+# actor, sentence, emotion, intensity; some copies of the corpus have the file 1040_ITH_SAD_X
 NAME = re.compile(r"(?P<actor>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(XX?|LO|MD|HI)", re.ASCII)
 
 PUBLISHED = PublishedCounts.by_class(
@@ -28,7 +28,7 @@ def read_cremad(corpus: config.Corpus) -> Manifest:
     ``1076_MTI_SAD_XX``, which has no sound according to the publishers, is included.
 
     Raises:
-        RecipeError: If there is no speech, or files have other names or cannot be read.
+        RecipeError: If there is no speech, recordings have other names, or as :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     root = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root

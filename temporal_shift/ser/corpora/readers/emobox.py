@@ -35,15 +35,17 @@ class _Fold:
 def read_emobox(corpus: config.Corpus) -> Manifest:
     """Read ``EmoBox/data/<dataset>``: its ``label_map.json``, ``<dataset>.jsonl`` and ``fold_*/``.
 
-    Paths of recordings, such as ``downloads/emodb/wav/03a01Fa.wav``, are relative to ``corpus.audio``, by default the
-    folder ``EmoBox``. The speaker is part of an utterance's key, and ``emobox_speakers.yaml`` has the patterns of keys.
+    Without ``<dataset>.jsonl``, the utterances are from the first fold. Paths of recordings, such as
+    ``downloads/emodb/wav/03a01Fa.wav``, are relative to ``corpus.audio``, by default the folder ``EmoBox``. The speaker
+    is part of an utterance's key, and ``emobox_speakers.yaml`` has the patterns of keys.
 
-    With ``folds: published``, the session of an utterance is the fold that tests it.
+    With ``folds: published``, the session of an utterance is the fold that tests it, else a group of speakers.
 
     Raises:
-        RecipeError: If the folder is not a dataset with known speakers, or if lines or recordings cannot be read; the
-            message names up to 20 lines. With ``folds: published``, also if a fold has a speaker both in its test part
-            and in another part, or if an utterance is tested twice or never.
+        RecipeError: If the folder is not a dataset with known speakers, if lines or the label map cannot be read, or as
+            :func:`.make_manifest`. The message lists up to 20 problems. With ``folds: published``, also
+            if a fold has a speaker both in its test part and in another part, or if an utterance is tested in two folds
+            or in none.
     """
     folder = corpus_folder(corpus.path)
     dataset = folder.name
@@ -126,8 +128,9 @@ def _label_map(folder: Path, rows: list[Row]) -> dict[str, str | None] | None:
     path = next((folder / name for name in MAPS if (folder / name).is_file()), None)
     if path is None:
         return None
+    text = read_text(path, "label map")
     try:
-        found = json.loads(read_text(path, "label map"), object_pairs_hook=unique_keys)
+        found = json.loads(text, object_pairs_hook=unique_keys)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:

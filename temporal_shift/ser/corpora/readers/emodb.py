@@ -29,7 +29,7 @@ def read_emodb(corpus: config.Corpus) -> Manifest:
     """Read files such as ``wav/03a01Fa.wav``. The corpus folder can also be ``wav`` itself.
 
     Raises:
-        RecipeError: If there is no speech, or files have other names or cannot be read.
+        RecipeError: If there is no speech, recordings have other names, or as :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     root = root / "wav" if (root / "wav").is_dir() else root

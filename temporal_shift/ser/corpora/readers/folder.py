@@ -28,7 +28,8 @@ def read_folder(corpus: config.Corpus) -> Manifest:
     same text. The extension may be omitted from the pattern.
 
     Raises:
-        RecipeError: If the pattern is not valid, or recordings do not match it or cannot be read.
+        RecipeError: If the pattern is not valid, recordings do not match it, ``corpus.folds`` is ``published`` without
+            a field ``{session}``, or as :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     pattern = corpus.pattern or PATTERN

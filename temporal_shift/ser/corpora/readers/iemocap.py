@@ -1,4 +1,4 @@
-"""Read IEMOCAP as its publishers distribute it, with the usual four classes."""
+"""Read IEMOCAP as its publishers distribute it, by default with the usual four classes."""
 
 from __future__ import annotations
 
@@ -63,16 +63,19 @@ class _Line:
 def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     """Read the happy (and excited), angry, sad and neutral utterances of an IEMOCAP tree, sorted by session and id.
 
-    ``label_map`` replaces these classes; its keys are the corpus's codes (``hap``, ``fru``, ...) or the four classes.
-
     The tree contains ``Session1/dialog/EmoEvaluation/Ses*.txt`` and ``Session1/sentences/wav/<dialog>/<utterance>.wav``
     (or ``.flac``, or ``.ogg``), and the same for the other sessions. Each session has two speakers, such as ``Ses01F``
     and ``Ses01M``. Nothing is written to the tree.
 
+    Args:
+        root: The folder that contains ``Session1``.
+        label_map: Replaces the four classes. Its keys are the corpus's codes (``hap``, ``fru``, ...) or these classes,
+            its values are classes, or ``None`` to leave utterances out. Default: ``None``, the four classes.
     Raises:
-        RecipeError: If the folder or its sessions are missing, a label line cannot be read, an utterance is labelled
-            twice, or the audio of an utterance with a class is missing, ambiguous or unreadable. For problems of
-            lines, the message names the label file and the line.
+        RecipeError: If the folder or its sessions are missing, label files or lines cannot be read, labels are not in
+            the label map, an utterance is labelled twice, no utterance has a class, or the audio of an utterance with
+            a class is missing, ambiguous or unreadable. For problems of lines, the message names the label file and
+            the line.
     """
     root = corpus_folder(root)
     sessions = [path for path in sorted_entries(root) if re.fullmatch(r"Session[0-9]+", path.name)]
@@ -132,7 +135,9 @@ def _votes(evaluation: Path) -> Iterator[_Line]:
 def _parsed(line: _Line, first: dict[str, _Line]) -> re.Match[str]:
     vote = _VOTE.match(line.text)
     if vote is None:
-        raise RecipeError(f"must be '[start - end]<tab>utterance<tab>emotion<tab>...', got {shortened(line.text)}")
+        raise RecipeError(
+            f"the line must be '[start - end]<tab>utterance<tab>emotion<tab>...', got {shortened(line.text)}"
+        )
     if vote["id"] in first:
         raise RecipeError(f"the utterance {vote['id']} already occurs in {first[vote['id']]}")
     first[vote["id"]] = line

@@ -31,7 +31,7 @@ def read_ravdess(corpus: config.Corpus) -> Manifest:
     Songs and videos are skipped. A speaker is named like ``Actor_12``; odd numbers are men, even numbers are women.
 
     Raises:
-        RecipeError: If there is no speech, or files have other names or cannot be read.
+        RecipeError: If there is no speech, recordings have other names, or as :func:`.make_manifest`.
     """
     problems: list[str] = []
     files = named_files(corpus_folder(corpus.path), NAME, "03-01-05-01-02-01-12.wav", problems)

@@ -28,15 +28,15 @@ _Record = tuple[str, Mapping[str, object]]  # file and line, for messages; cells
 def read_table(corpus: config.Corpus) -> Manifest:
     """Read a table with the columns ``path``, ``label`` and ``speaker``, and optionally ``id`` and ``session``.
 
-    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Names of columns
-    match in any case. Other columns are ignored. A table is CSV with commas, semicolons or tabs, or JSON lines. Paths
-    are relative to ``corpus.audio``, by default the table's folder, and need no extension. The default id is the path
-    without its extension. Folds follow the column ``session``, if there is one, unless ``corpus.folds`` or
+    ``corpus.columns`` maps these names to others, such as ``{"path": "file_id"}``. Names of columns match in any case.
+    Other columns are ignored. A table is CSV with commas, semicolons or tabs, or JSON lines. Paths are relative to
+    ``corpus.audio``, by default the table's folder, and need no extension. The default id is the path without its
+    extension. Folds follow the column ``session``, if there is one, unless ``corpus.folds`` or
     ``corpus.groups`` ask for groups of speakers.
 
     Raises:
-        RecipeError: If the table cannot be read, a column is missing or occurs twice, or lines or recordings are
-            invalid. The message names up to 20 lines.
+        RecipeError: If the table cannot be read, a column is missing or occurs twice, lines are invalid, or as
+            :func:`.make_manifest`. The message lists up to 20 problems.
     """
     path = corpus.path.resolve()
     text = read_text(path, "table")
@@ -107,7 +107,7 @@ def _from_csv(text: str, path: Path, given: Mapping[str, str], problems: list[st
 
 
 def _rows_in(cells: list[str], delimiter: str, columns: int, path: int) -> int:
-    """The number of rows of the table inside quoted cells: an unpaired quote mark makes a cell of the rows after it."""
+    """The number of lines in quoted cells that look like rows: after an unpaired quote mark, rows become one cell."""
     inside = (line.split(delimiter) for cell in cells if "\n" in cell for line in cell.split("\n"))
     return sum(len(row) == columns and PurePath(row[path].strip()).suffix.lower() in READ for row in inside)
 
@@ -125,7 +125,7 @@ def _from_json(text: str, path: Path, problems: list[str]) -> Iterator[_Record]:
 
 
 def _text(cell: object) -> str | None:
-    """A cell as text; ``"null"`` for a missing value; ``None`` for a value that is not text or a finite number."""
+    """A cell as text: ``"null"`` for ``None``, ``"nan"`` for NaN; ``None`` if neither text nor a finite number."""
     if cell is None:
         return "null"
     if isinstance(cell, bool) or not isinstance(cell, str | int | float) or cell in (math.inf, -math.inf):
@@ -156,7 +156,7 @@ def _unreadable(
 
 
 def _audio(path: Path) -> list[Path]:
-    """The file, or the files with this name and an audio extension."""
+    """The path if there is such a file; otherwise the files with an added audio extension, or the path if none."""
     if path.is_file() or not path.name:
         return [path]
     return [other for extension in READ if (other := path.parent / (path.name + extension)).is_file()] or [path]
