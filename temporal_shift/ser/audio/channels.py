@@ -18,7 +18,7 @@ class Downmix:
         channel: ``"mean"`` (default), or the number of a channel, counted from 0.
 
     Attributes:
-        channel: As the argument, a number as an int.
+        channel: As the argument; a number is an int.
         channels: Number of channels; 0 before the first block.
         correlation: The lowest correlation of two channels with sound, in the blocks so far; ``None`` if fewer than two
             have sound.

@@ -14,18 +14,8 @@ _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most chunk names 
 # about 0x7FFFFFFF in a field of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
 _NAME = re.compile(rb"[ -~]{4}")  # the name of a chunk
-_COMMENTS = (
-    b"LIST",
-    b"id3 ",
-    b"ID3 ",
-    b"bext",
-    b"iXML",
-    b"_PMX",
-    b"JUNK",
-    b"ANNO",
-    b"COMT",
-    b"APPL",
-)  # chunks without sound
+# chunks without sound
+_COMMENTS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"ANNO", b"COMT", b"APPL")
 _AU, _NIST = (b".snd", b"dns."), b"NIST_1A\n"  # first bytes of AU and SPHERE files
 _SPHERE = 1024  # bytes of a SPHERE file's header
 _MPEG = (0x50, 0x55)  # a WAV's format codes for MPEG layers 1 and 2, and layer 3

@@ -20,7 +20,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read (``glob`` would not)."""
+    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read (``glob`` ignores this)."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -28,7 +28,7 @@ def sorted_entries(folder: Path) -> list[Path]:
 
 
 def audio_files(root: Path) -> list[Path]:
-    """The files below a folder with an extension of audio, sorted.
+    """The recordings below a folder, sorted: the files with an extension of audio or video.
 
     Hidden files and folders, such as macOS's ``._x.wav``, and ``__MACOSX`` are skipped. Links to folders are followed.
 

@@ -36,16 +36,15 @@ def classes_of(
 ) -> tuple[dict[str, str | None], tuple[str, ...]]:
     """The class of each code, and all classes in the order of the map.
 
+    A key of the map also matches a code in another case, unless the code is a single letter, the corpus contains it in
+    several cases, or the map has several classes for it.
+
     Args:
         codes: The labels in the corpus, with their numbers of utterances.
         own: The corpus's map, or ``None``.
         given: The user's map, which is used instead of ``own``, or ``None``. Its keys are codes, or classes of ``own``.
             It may omit codes that ``own`` leaves out. If both maps are ``None``, each label is a class, in sorted
             order.
-
-    A key of the used map also matches a code in another case, unless the code is a single letter, the corpus contains
-    it in several cases, or the map has several classes for it.
-
     Raises:
         RecipeError: If codes in the corpus are not in the map, or look alike and have different classes.
     """

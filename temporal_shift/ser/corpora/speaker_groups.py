@@ -24,7 +24,7 @@ def group_speakers(
         groups: Number of groups. Default: 5, or the number of speakers if there are fewer.
         genders: The gender of each speaker. Default: unknown, as if all had the same.
     Returns:
-        The group of each speaker. With ten groups or more, single digits have leading zeros: ``Group01``.
+        The group of each speaker. With ten groups or more, shorter numbers have leading zeros: ``Group01``.
     Raises:
         RecipeError: If there are fewer speakers than ``groups``.
     """

@@ -16,7 +16,10 @@ _MISSING = ("missing", "missing_argument")
 
 
 class RecipeError(ValueError):
-    """The user's input is invalid. The command line prints the message and exits with code 2."""
+    """Invalid input, or another problem that the user can solve.
+
+    The command line prints the message and exits with code 2.
+    """
 
 
 def reason_of(error: Exception) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from temporal_shift.ser import config
 from temporal_shift.ser.corpora import caveats
+from temporal_shift.ser.corpora.caveats import leaks
 from temporal_shift.ser.corpora.manifest import Manifest, Utterance
 
 from ..corpus_trees import EMODB_SPEAKERS
@@ -116,3 +117,13 @@ def test_copies_across_speakers_sessions_and_labels_are_a_caveat(changes, words)
         (caveat,) = found
         for word in words:
             assert word in caveat
+
+
+def test_the_example_of_copies_differs_in_what_the_sentence_says():
+    first, second, third = emodb().utterances[:3]
+    same = {"speaker": first.speaker, "session": first.session, "sha256": first.sha256}
+    second = replace(second, **same, label="sad")
+    third = replace(third, sha256=first.sha256, label=first.label)
+    across, unsure = leaks(Manifest((first, second, third), tuple(COUNTS)))
+    assert f"such as u0 ({first.speaker}, angry) and u2 ({third.speaker}, angry)" in across
+    assert f"such as u0 ({first.speaker}, angry) and u1 ({first.speaker}, sad)" in unsure

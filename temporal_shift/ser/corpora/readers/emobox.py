@@ -43,9 +43,8 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
 
     Raises:
         RecipeError: If the folder is not a dataset with known speakers, if lines or the label map cannot be read, or as
-            :func:`.make_manifest`. The message lists up to 20 problems. With ``folds: published``, also
-            if a fold has a speaker both in its test part and in another part, or if an utterance is tested in two folds
-            or in none.
+            :func:`.make_manifest`. The message lists up to 20 problems. With ``folds: published``, also if a fold has a
+            speaker both in its test part and in another part, or if an utterance is tested in two folds or in none.
     """
     folder = corpus_folder(corpus.path)
     dataset = folder.name
