@@ -175,7 +175,7 @@ def test_an_invalid_label_line_is_named(corpus, line):
     path = corpus / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     relabel(path, 9, line)
     expected = "[start - end]<tab>utterance<tab>emotion<tab>..."
-    assert reading_error(corpus) == f"{path}, line 9: must be {expected!r}, got {line!r}"
+    assert reading_error(corpus) == f"{path}, line 9: the line must be {expected!r}, got {line!r}"
 
 
 def test_an_utterance_that_ends_before_it_starts_is_named(corpus):
