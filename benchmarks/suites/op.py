@@ -291,6 +291,4 @@ def _check_equal(functions: Functions) -> None:
     for name, function in functions.items():
         if not torch.equal(found := function(), expected):
             difference = (found - expected).abs().max().item()
-            raise AssertionError(
-                f"the result of {name} must equal ours, got a difference of up to {difference:.2g}"
-            )
+            raise AssertionError(f"the result of {name} must equal ours, got a difference of up to {difference:.2g}")
