@@ -32,7 +32,7 @@ def download(
     out: Annotated[Path | None, out_option("Manifest to write.", show_default="DIR.jsonl")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without a prompt.")] = False,
 ) -> None:
-    """Download a corpus from its publisher, verify its checksum, unpack it and write its manifest."""
+    """Download a corpus, verify its checksum if one is published, unpack it and write its manifest."""
     from ..corpora.download import RECORD, downloaded
     from ..corpora.download import download as download_corpus
     from ..corpora.download.sources import SOURCES
@@ -111,7 +111,7 @@ def prepare(
         int | None, typer.Option(help="Number of speaker groups used as folds.", show_default="5")
     ] = None,
     folds: Annotated[
-        str | None, typer.Option(help="Folds: speakers (one per speaker) or published (the corpus's own).")
+        str | None, typer.Option(help="Folds: speakers (groups of speakers) or published (the corpus's own).")
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Column names of a table, such as path=file,label=emotion.")

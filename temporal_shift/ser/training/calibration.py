@@ -28,7 +28,7 @@ def temperature(logits: Logits, labels: Labels) -> float:
 
     Args:
         logits: ``(N, classes)``.
-        labels: The indices of the true classes, ``(N,)``.
+        labels: The indices of the true classes, integers in ``[0, classes - 1]``, ``(N,)``.
     Raises:
         ValueError: If the shapes are not ``(N, classes)`` and ``(N,)``, or there are no logits.
     Example:
