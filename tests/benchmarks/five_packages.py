@@ -1,4 +1,4 @@
-"""An environment that hides installed packages that ``python -m benchmarks gpu`` does not require."""
+"""An environment that hides packages that ``python -m benchmarks gpu`` does not require."""
 
 from __future__ import annotations
 

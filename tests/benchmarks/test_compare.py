@@ -14,7 +14,15 @@ ROWS = 20
 
 
 def record(path, seed, *, slower=None, factor=1.0, within=0.03, between=0.02, drift=1.0, **other):
-    """Write the record of a run. ``within`` is the noise of each round, ``between`` the noise of each form."""
+    """Write the record of a run, and return its path.
+
+    Args:
+        slower: The row in which ``factor`` multiplies the time of "ours".
+        within: The noise of each sample.
+        between: The noise of each form in a row.
+        drift: A factor of all times.
+        other: Changes to the head of each line.
+    """
     random = np.random.default_rng(seed)
     head = {"suite": "op", **record_file.environment("cpu"), **other}
     lines = []

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton", reason="Triton is not installed")
 
 from benchmarks import fusion
 from benchmarks.__main__ import main

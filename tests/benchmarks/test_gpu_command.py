@@ -12,7 +12,7 @@ from benchmarks.measure import record_file
 from tests.benchmarks import five_packages
 
 ROOT = Path(__file__).parents[2]
-pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton", reason="Triton is not installed")
 
 
 def run(tmp_path, *arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[dict], str]:

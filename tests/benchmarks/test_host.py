@@ -13,7 +13,7 @@ from benchmarks.measure.host_timing import host_time
 from tests.benchmarks import five_packages
 
 ROOT = Path(__file__).parents[2]
-pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton", reason="Triton is not installed")
 
 
 def test_the_suite_times_our_launch_tritons_launch_and_an_identity_without_a_gpu(tmp_path):

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-pytest.importorskip("triton.knobs", reason="Triton has no wheel here, or has no module knobs")
+pytest.importorskip("triton.knobs", reason="Triton is not installed, or has no module knobs")
 pytest.importorskip("rich", reason="the benchmarks print with rich")
 
 from benchmarks.measure.kernels.variants import Variant, every_variant

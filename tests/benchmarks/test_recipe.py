@@ -161,7 +161,7 @@ def test_a_peak_above_its_bound_and_a_growing_peak_miss_their_goals():
 
 
 def measured(monkeypatch, case, *argv: str) -> list[dict]:
-    """The lines of a record of ``--quick`` with invented memory."""
+    """The lines of a record of ``--quick`` with invented memory, and with one small model as the quickstart."""
     peaks = [cache_memory.Peak("small", 16, 1 << 30, None), cache_memory.Peak("small", 64, 3 << 29, None)]
     monkeypatch.setattr(recipe, "peaks_of", lambda *_: peaks)
     monkeypatch.setattr(recipe, "quickstart", lambda _: replace(only(case, "Shiftformer"), name="quickstart"))

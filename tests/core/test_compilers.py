@@ -17,7 +17,7 @@ from tests.versions import TORCH, not_on_torch_2_6
 from .samples import PADDING_MODES, Sample, gallery, small
 
 GALLERY = gallery()
-# Each mode without and with bounds, and each kind of bounds: the graph differs with bounds.
+# Each mode without and with bounds, and each kind of bounds: bounds change the graph.
 MODES_AND_KINDS = [(mode, None) for mode in PADDING_MODES]
 MODES_AND_KINDS += [("zeros", "lengths"), ("zeros", "cu_seqlens"), ("replicate", "lengths"), ("circular", "cu_seqlens")]
 each_mode_and_kind = pytest.mark.parametrize(("padding_mode", "kind"), MODES_AND_KINDS)
@@ -76,12 +76,12 @@ def _from_scratch():
     torch.compiler.reset()
 
 
-# Samples of kinds(): with both, each padding mode and each kind of bounds is compiled once with each setting.
-INDUCTOR_SAMPLES = {False: (0, 4, 8, 12), True: (1, 5, 6)}  # by ``dynamic``; 12 has its frames in the first dim
+# Samples of kinds() by ``dynamic``: both values cover each padding mode, no bounds, and each kind of bounds.
+INDUCTOR_SAMPLES = {False: (0, 4, 8, 12), True: (1, 5, 6)}  # 12 has its frames in the first dim
 
 
 def inductor_compiles(sample: Sample, dynamic: bool) -> bool:
-    """Inductor of torch 2.6 and 2.9 generates invalid C++ for some gradients with replicate or circular padding."""
+    """False for samples with replicate or circular padding for which torch 2.6 or 2.9 generates invalid C++."""
     ragged = {"lengths", "cu_seqlens"} & set(sample.arguments)
     fails_on = {(2, 6): ragged == {"lengths"}, (2, 9): dynamic and not ragged}
     return sample.arguments.get("padding_mode", "zeros") == "zeros" or not fails_on.get(TORCH, False)
@@ -216,7 +216,7 @@ def test_a_graph_clamps_invalid_bounds(kind):
 
 
 class WithBounds(nn.Module):
-    """Takes the bounds by position, because TorchScript does not support keyword arguments."""
+    """A shift that takes the bounds of one kind by position."""
 
     def __init__(self, module: nn.Module, kind: str | None):
         super().__init__()

@@ -1,6 +1,6 @@
 """Tests for the rows of docs/comparison.md: this package computes what others publish, and lacks their bugs.
 
-Prefixes of names of tests: ``ser`` is ShiftSER, ``tsm`` the Temporal Shift Module, ``fla`` the token shift of
+Prefixes of the tests of bugs: ``ser`` is ShiftSER, ``tsm`` the Temporal Shift Module, ``fla`` the token shift of
 flash-linear-attention, ``xt`` x-transformers.
 """
 
@@ -71,7 +71,7 @@ def test_as_mlps_axial_shift_is_one_call(dim):
     assert torch.equal(temporal_shift(x, groups=groups, time_dim=dim, channel_dim=1), theirs)
 
 
-# The features in the rows of the comparison, in order.
+# Features in the rows of the comparison, in order.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The shift under every transform of eager PyTorch."""
+"""The shift under the transforms of eager PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def each(samples: list[Sample]) -> pytest.MarkDecorator:
 
 
 each_sample, each_kind = each(gallery()), each(kinds())
-# Each padding mode with another kind of bounds, and two layouts, for tests in which mode and kind are independent.
+# For tests in which mode and kind are independent: each padding mode, no bounds and each kind of bounds, two layouts.
 each_mode_and_kind = each([kinds()[i] for i in (0, 4, 8, 10, 12)])
 
 
@@ -149,7 +149,7 @@ def test_compositions_of_transforms_agree(padding_mode):
 @pytest.mark.parametrize("on_triton", [False, True])
 def test_the_batched_jacobians_of_forward_and_reverse_mode_are_equal(sample: Sample, on_triton: bool, monkeypatch):
     if on_triton:
-        pytest.importorskip("triton", reason="Triton has no wheel here")
+        pytest.importorskip("triton", reason="Triton is not installed")
         if not torch.cuda.is_available():
             monkeypatch.setattr(dispatch, "triton_devices", {"cpu"})
         sample = sample.on("cuda" if torch.cuda.is_available() else "cpu")

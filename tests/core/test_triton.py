@@ -14,7 +14,7 @@ from temporal_shift.core import dispatch, graph
 from temporal_shift.core.arguments import resolve
 from tests.core.samples import PADDING_MODES, Sample, any_bounds, gallery, grid, layout_cases, numbered, small
 
-pytest.importorskip("triton", reason="Triton has no wheel here")
+pytest.importorskip("triton", reason="Triton is not installed")
 import triton.language as tl
 
 from temporal_shift.core import triton

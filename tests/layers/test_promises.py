@@ -22,7 +22,7 @@ each_forward = pytest.mark.parametrize("case", ONE_OF_EACH_FORWARD, ids=str)
 
 
 def equal(output, expected) -> bool:
-    """Whether tensors in any structure are equal bit for bit."""
+    """Whether the tensors in two structures are equal."""
     leaves, right = torch.utils._pytree.tree_leaves(output), torch.utils._pytree.tree_leaves(expected)
     return len(leaves) == len(right) and all(map(torch.equal, leaves, right))
 
@@ -116,7 +116,7 @@ def test_an_onnx_file_takes_any_length(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
     if TORCH == (2, 9) and (isinstance(layer, nn.LSTM) or "TransformerLayer(residual)" in str(case)):
-        pytest.skip("the ONNX exporter of torch 2.9 rejects it")
+        pytest.skip("the ONNX exporter of torch 2.9 rejects this layer")
     dynamic = None if case.recurrent else any_length(layer, case, Dim("batch"), Dim("frames", max=40))
     path = tmp_path / "layer.onnx"
     torch.onnx.export(layer, (case.input(),), path, dynamo=True, verbose=False, dynamic_shapes=dynamic)
@@ -139,7 +139,7 @@ def test_a_traced_layer_takes_any_length(case: Case):
 
 
 def lengths(case: Case) -> tuple[int, ...]:
-    """Lengths to call a graph with. torch unrolls recurrent layers, so they take only the exported length."""
+    """Lengths for calls of an exported graph. torch unrolls recurrent layers, so they take only the exported length."""
     return (9,) if case.recurrent else (9, 5, 23)
 
 
@@ -249,7 +249,7 @@ def test_a_nested_tensor_is_processed_sequence_by_sequence_or_raises_an_error(ca
     alone = [layer(x) for x in sequences]
     torch.testing.assert_close(output.unbind(), tuple(alone))
     torch.testing.assert_close(found, gradient_of(alone, weights, sequences, layer))
-    with torch.no_grad():  # in eval mode, torch then uses its fused path
+    with torch.no_grad():  # in eval mode, torch's Transformer layer may then use its fused path
         torch.testing.assert_close(layer(nested).unbind(), tuple(alone))
 
 

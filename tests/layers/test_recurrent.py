@@ -42,7 +42,7 @@ each_kind = pytest.mark.parametrize(("ours", "torchs"), PAIRS, ids=["LSTM", "GRU
 
 
 def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
-    """``ShiftLSTM`` and ``ShiftGRU`` with all options. A GRU has no projection."""
+    """``ShiftLSTM`` with all options, and ``ShiftGRU`` with the options without ``proj_size``."""
     cases = [
         (*pair, options)
         for pair, options in itertools.product(PAIRS, all_options)
@@ -54,7 +54,10 @@ def each_kind_with(all_options: list[dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def spread(all_options: list[dict[str, Any]], **axes: list[Any]) -> pytest.MarkDecorator:
-    """``ShiftLSTM`` and ``ShiftGRU`` with all options, each with one value per axis, so that every value occurs."""
+    """``ShiftLSTM`` with all options, and ``ShiftGRU`` with the options without ``proj_size``.
+
+    A case has one value of each of the at most three ``axes``. The values rotate: not every combination occurs.
+    """
     cases = []
     for number, (pair, options) in enumerate(itertools.product(PAIRS, all_options)):
         if pair[1] is nn.LSTM or "proj_size" not in options:  # a GRU has no projection
@@ -64,7 +67,7 @@ def spread(all_options: list[dict[str, Any]], **axes: list[Any]) -> pytest.MarkD
 
 
 def layer_pair(ours: type[nn.RNNBase], torchs: type[nn.RNNBase], options: dict[str, Any], **shift: Any) -> Any:
-    """Our layer and torch's with the same weights."""
+    """A layer of this package, and torch's layer with the same weights."""
     layer, plain = ours(12, 8, **options, **shift), torchs(12, 8, **options)
     plain.load_state_dict(layer.state_dict())
     return layer, plain
@@ -100,7 +103,7 @@ def inputs(form: str) -> Any:
 
 
 def initial_state(layer: nn.RNNBase, form: str, **changed: int) -> Any:
-    """A state of the right shape, except for the sizes in ``changed``: ``rows`` or ``batch``."""
+    """A random initial state. ``changed`` may replace the right size of ``rows`` or ``batch``."""
     rows = changed.get("rows", layer.num_layers * (2 if layer.bidirectional else 1))
     batch = [] if form == "unbatched" else [changed.get("batch", 3)]
     h = torch.randn(rows, *batch, layer.proj_size or layer.hidden_size)
@@ -112,7 +115,7 @@ def of_each(states: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def chain(layer: Any, torchs: type[nn.RNNBase]) -> Callable[..., Any]:
-    """A function that shifts before each of the layers, and runs torch's layers with the same weights one by one."""
+    """A function that runs torch's layers with the weights of ``layer`` one by one, with a shift before each."""
     kept = {name: getattr(layer, name) for name in ("bias", "batch_first", "bidirectional")}
     kept |= {"proj_size": layer.proj_size} if torchs is nn.LSTM else {}
     singles = []

@@ -47,7 +47,7 @@ def commands() -> list[str]:
 
 
 def problem_of(command: str) -> str | None:
-    """The error that the command line parser raises for a command, or ``None``. The command does not run."""
+    """The error if a command does not exist or cannot be parsed, otherwise ``None``. The command does not run."""
     group, arguments = typer.main.get_command(app), shlex.split(command, comments=True)
     try:
         while hasattr(group, "commands"):

@@ -23,7 +23,7 @@ PICTURES = sorted(path.stem.removeprefix("draw_") for path in FIGURES.glob("draw
 
 @pytest.fixture
 def script(monkeypatch):
-    """Import a drawing script; the scripts import from their folder."""
+    """A function that imports a drawing script by name. The scripts import modules from their own folder."""
     monkeypatch.syspath_prepend(FIGURES)
     return lambda name: importlib.import_module(f"draw_{name}")
 

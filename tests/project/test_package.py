@@ -147,7 +147,7 @@ def test_env_reports_missing_packages_and_a_torch_that_cannot_be_imported(monkey
 
 
 def test_env_reports_whether_triton_works_on_each_gpu(monkeypatch):
-    probe = pytest.importorskip("temporal_shift.core.triton.probe", reason="Triton has no wheel here")
+    probe = pytest.importorskip("temporal_shift.core.triton.probe", reason="Triton is not installed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", ["GPU A", "GPU B"].__getitem__)

@@ -49,9 +49,9 @@ def test_an_experiment_accepts_any_corpus_and_encoder(path, name, corpora):
 
 
 def test_the_dry_run_prints_the_number_of_runs_and_trains_nothing(corpora, tmp_path, monkeypatch):
-    folder = write_experiment(tmp_path, 4)  # creates an encoder
+    folder = write_experiment(tmp_path, 4)  # creates an encoder that the command can load
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # test_estimate.py tests the speeds
+    monkeypatch.setattr(estimate, "_MAX_SECONDS", 0.0)  # measures no speeds, which test_estimate.py tests
     arguments = ["--corpus", str(corpora / "emodb"), "--backbone", str(folder / "backbone"), "--dry-run"]
     (four,) = (path for path in EXAMPLES if path.stem == "four-classes")
     done = CliRunner().invoke(app, ["ser", "run", str(four), *arguments])

@@ -166,7 +166,7 @@ def test_every_page_fits_a_phone_without_errors_or_requests_to_other_hosts(site,
 
 
 def modules() -> set[ModuleType]:
-    """All modules outside ``core`` and ``ser`` except ``__main__``, and the modules on docs/api/ser.md."""
+    """All modules outside ``core`` and ``ser`` except ``__main__``, and the modules of the names on docs/api/ser.md."""
     core = [module.name for module in pkgutil.walk_packages(temporal_shift.__path__, "temporal_shift.")]
     others = ("temporal_shift.ser", "temporal_shift.core", "temporal_shift.__main__")
     shown = re.findall(r"^::: (\S+)", API[ROOT / "docs/api/ser.md"], flags=re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def zipped(root: Path, top: str = "") -> bytes:
-    """An archive of the files below a folder. Their names begin with ``top``, for example ``"corpus/"``."""
+    """An archive of the files ``*.*`` below a folder. Their names begin with ``top``, for example ``"corpus/"``."""
     return zip_of({top + path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.*"))})
 
 

@@ -1,4 +1,4 @@
-"""Test data: made-up results of an experiment, with predictions, speakers and learning curves."""
+"""Fixtures: one thread, and made-up results of an experiment with predictions, speakers and learning curves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAKE_LABELS = ("hap", "ang", "sad", "neu")
 FAKE_FOLDS = tuple(f"Session{session}" for session in range(1, 6))
 FAKE_SEED = 7
 FAKE_UTTERANCES = 80  # per session
-FAKE_SKILL = {  # share of utterances that the trained model recognises; it guesses the others
+FAKE_SKILL = {  # share of utterances that a model recognises in the last epoch; it guesses the others
     "CNN": 0.50,
     "ShiftCNN": 0.56,
     "LSTM": 0.44,
@@ -67,7 +67,7 @@ def fake_experiment() -> config.Experiment:
 def fake_runs_of(
     tmp_path_factory: pytest.TempPathFactory, fake_experiment: config.Experiment
 ) -> Callable[[int, str], Path]:
-    """A function that returns results of the first two models. Its calls share the folders: copy, do not change."""
+    """A function from seeds and protocol to a results folder of two models, shared by all tests: change only copies."""
     roots: dict[tuple[int, str], Path] = {}
 
     def of(seeds: int = 1, protocol: str = "heldout") -> Path:

@@ -1,6 +1,6 @@
-"""Folders in the published layouts of corpora, with a few samples of noise or silence in each file.
+"""Folders in the published layouts of corpora, and a table and a folder, with short recordings of noise.
 
-Names and numbers are the published ones, repeated here so that they do not come from the readers under test.
+Published names and numbers are repeated here so that they do not come from the readers under test.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def write_cremad(root: Path, actors: Iterable[int] = range(1001, 1092), *, whole
 
 
 def write_emodb(root: Path, counts: Mapping[str, int] = EMODB) -> None:
-    """``wav`` with ``counts`` files of each letter, by the speakers in turn, and the corpus's other folders."""
+    """``wav`` with ``counts`` files of each letter, by the speakers in turn, and ``labsil`` with a label file."""
     for letter, count in counts.items():
         for number in range(count):
             speaker = EMODB_SPEAKERS[number % 10]
@@ -210,21 +210,21 @@ def write_nemo(root: Path) -> None:
 
 
 def write_subesco(root: Path) -> None:
-    """``F_01_OISHI_S_1_ANGRY_1.wav`` and so on; one of the published names ends with a bracket."""
+    """``F_01_OISHI_S_2_ANGRY_3.wav`` and so on; one name ends with a bracket before ``.wav``."""
     for speaker, label in itertools.product(SUBESCO_SPEAKERS, SUBESCO):
         bracket = "]" if (speaker, label) == ("F_02_MONIKA", "SURPRISE") else ""
         write(root / f"{speaker}_S_2_{label}_3{bracket}.wav")
 
 
 def write_urdu(root: Path) -> None:
-    """``Angry/SM1_F1_A01.wav`` and so on, as in the repository siddiquelatif/URDU-Dataset."""
+    """``Angry/SF1_F1_A01.wav`` and so on, as in the repository siddiquelatif/URDU-Dataset."""
     for label, number in itertools.product(("Angry", "Happy", "Neutral", "Sad"), range(1, 7)):
         write(root / label / f"S{'MF'[number % 2]}{number}_F{number}_{label[0]}0{number}.wav")
     (root / "README.md").write_text("# URDU-Dataset")
 
 
 def write_emovo(root: Path) -> None:
-    """``f1/gio-f1-b2.wav`` and so on, in stereo: the second channel is the first one half a millisecond later."""
+    """``f1/gio-f1-b1.wav`` and so on, in stereo: the second channel is the first one half a millisecond later."""
     wave = 0.1 * np.random.default_rng(0).normal(size=4800)
     stereo = io.BytesIO()
     soundfile.write(stereo, np.stack([wave, np.roll(wave, 24)], axis=1), 48_000, format="WAV")

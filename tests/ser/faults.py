@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Writing past ``size`` bytes of a file fails, as on a full disk."""
+    """Writing past ``size`` bytes of a file raises ``OSError``, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,6 +1,6 @@
-"""The paper's training as a plain PyTorch loop, written from its description, without Trainer, settings or cache.
+"""The training of the ShiftSER paper as a plain PyTorch loop, without Trainer, settings or cache.
 
-It uses nothing from this package: the models are plain torch modules, the encoder is Hugging Face's.
+It uses nothing from this package: the models are plain torch modules, and the encoder is a model of transformers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The six models in plain torch modules, written from the paper, with the names of the reference implementation."""
+"""The six models of the ShiftSER paper in plain torch modules, with the names of weights that ShiftSER uses."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TINY = {  # arguments of the Wav2Vec2, HuBERT and WavLM configurations
     "intermediate_size": 32,
     "conv_dim": (8, 8),
     "conv_kernel": (10, 64),
-    "conv_stride": (5, 64),  # 320 samples a frame
+    "conv_stride": (5, 64),  # a frame every 320 samples
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
@@ -53,7 +53,7 @@ def write_experiment(folder: Path, a_session: int, *, family: str = "hubert", **
     Args:
         a_session: The number of utterances of each of the three sessions.
         family: ``hubert`` or ``wav2vec2``.
-        settings: Sections of the experiment. They replace or, if they are dictionaries, extend these.
+        settings: Sections of the experiment. They replace or, if they are dictionaries, extend the default sections.
     """
     write_noise_corpus(folder / "corpus", a_session)
     sizes: dict[str, Any] = {**TINY, "hidden_size": 32}

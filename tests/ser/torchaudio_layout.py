@@ -144,7 +144,7 @@ def randomise(module: nn.Module) -> nn.Module:
     """Randomise every parameter, including norms and biases, so that tests detect a lost one."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if not name.endswith("original0"):  # original0 contains lengths of weight norm, which must be positive
+            if not name.endswith("original0"):  # original0 contains norms, which stay positive
                 parameter.copy_(parameter + 0.1 * torch.randn_like(parameter))
             else:
                 parameter.copy_(parameter * (0.5 + torch.rand_like(parameter)))

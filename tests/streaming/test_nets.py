@@ -86,7 +86,7 @@ def block(**options: Any) -> ShiftTransformerLayer:
 
 
 def nets() -> dict[str, Net]:
-    """One net of each kind, by name."""
+    """Nets that support streaming, by name."""
     return {
         "shift": Net(TemporalShift(**BOTH_WAYS), 2),
         "shift and linear": Net(TemporalShift(nn.Linear(8, 5), padding_mode="replicate", **BOTH_WAYS), 2),
@@ -122,7 +122,7 @@ def nets() -> dict[str, Net]:
 
 
 each_net = pytest.mark.parametrize("net", nets().values(), ids=nets().keys())
-SOME = ["shift and linear", "LSTM with a projection", "GRU, every layer", "stack"]  # each kind of stage, both layouts
+SOME = ["shift and linear", "LSTM with a projection", "GRU, every layer", "stack"]  # batch-first and time-major
 some_nets = pytest.mark.parametrize("net", [nets()[name] for name in SOME], ids=SOME)
 
 

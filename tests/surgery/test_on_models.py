@@ -131,7 +131,7 @@ def checkpointed(wav2vec2, without_hooks=False, **arguments):
 
     expected = gradient()
     for layer in model.encoder.layers:
-        if without_hooks:  # as in transformers after 5.20; up to 5.20, it recomputes the call with its hooks
+        if without_hooks:  # as transformers after 5.20; up to 5.20, checkpointing also recomputes the hooks
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         else:
             layer.gradient_checkpointing = True

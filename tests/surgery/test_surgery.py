@@ -75,7 +75,7 @@ def with_inplace(model):
 
 
 def by_hand(model, x, residual):
-    """The output of blocks() with a shift."""
+    """The output of ``blocks()`` with a shift of the skip connection, and of the branch unless ``residual``."""
     for block in model:
         shifted = temporal_shift(x, **BOTH_WAYS)
         x = shifted + block.linear(block.norm(x if residual else shifted))

@@ -25,7 +25,7 @@ from ..tiny import TINY
 NOISE = np.random.default_rng(0).uniform(-0.4, 0.4, 8000).astype(np.float32)
 SOUNDS = {
     "same": (NOISE, NOISE),
-    "delayed": (NOISE, np.roll(NOISE, 20)),  # as in EMOVO: their mean is a comb filter
+    "delayed": (NOISE, np.roll(NOISE, 20)),  # as in EMOVO; the mean of the channels is comb-filtered
     "opposite": (NOISE, -0.98 * NOISE),
     "half": (NOISE, np.zeros_like(NOISE)),
     "offset": (NOISE + 0.5, np.roll(NOISE, 20) + 0.5),

@@ -1,4 +1,4 @@
-"""``temporal-shift ser prepare | run | reproduce | ablate | compare``, and runs on a local Ray."""
+"""``temporal-shift ser prepare | run | reproduce | ablate | compare``, options of other commands, and a local Ray."""
 
 from __future__ import annotations
 

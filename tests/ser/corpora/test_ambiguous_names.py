@@ -27,7 +27,7 @@ def audio(tmp_path) -> Path:
 
 
 def table(folder: Path, rows: list[dict[str, object]]) -> Path:
-    """A table of JSON lines with a recording for each row; missing keys get valid values."""
+    """A table of JSON lines. Missing keys get valid values; the path of row ``n`` is ``n.wav``."""
     path = folder / "t.jsonl"
     full = [{"path": f"{number}.wav", "label": "sad", "speaker": "s1", **row} for number, row in enumerate(rows)]
     path.write_text("".join(json.dumps(row) + "\n" for row in full))

@@ -90,5 +90,5 @@ def test_an_unreadable_folder_is_an_error(tmp_path, corpus, monkeypatch, reader)
             raise PermissionError(13, "Permission denied", str(self))
         return listed(self)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)  # chmod does not stop root, so reading is patched
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # chmod does not stop root, so the listing is patched
     assert reading_error(reader=reader, path=corpus) == f"the folder {closed} cannot be read: Permission denied"

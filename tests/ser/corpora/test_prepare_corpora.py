@@ -1,4 +1,4 @@
-"""``temporal-shift ser prepare`` for every corpus, and the same options in an experiment's file."""
+"""``temporal-shift ser prepare`` with the readers of corpora, and the same options in an experiment's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both settings on a small random model of each family, on a part of the quickstart's corpus, from files to report."""
+"""Small random encoders of four families on a part of the quickstart's corpus, from files to report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With ``schedule: paper``, the Trainer equals a plain loop written from the paper's description."""
+"""With ``schedule: paper``, the Trainer equals a plain loop written from the ShiftSER paper."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ..tiny import TINY
 
 LABELS = ("happy", "angry", "sad", "neutral")
 BLOCKS = {"CNN": "conv", "ShiftCNN": "conv", "LSTM": "lstm", "ShiftLSTM": "lstm"}  # the other models have transformer
-STEPS, A_SESSION, SECONDS = 33, 43, 0.5  # four sessions of 43 make five batches of 32 and one of 12: past the warm-up
+STEPS, A_SESSION, SECONDS = 33, 43, 0.5  # 4 * 43 utterances make 6 batches; for features, 30 steps warm up
 
 
 @pytest.fixture(scope="module")

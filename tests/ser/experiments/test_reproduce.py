@@ -1,4 +1,4 @@
-"""The paper's experiment in both settings, on a small corpus and a small encoder."""
+"""The experiment of the ShiftSER paper in both settings, on a small corpus and a small encoder."""
 
 from __future__ import annotations
 

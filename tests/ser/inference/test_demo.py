@@ -44,7 +44,7 @@ def browser():
     with sync_api.sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
-            pytest.skip("there is no Chromium: apt install chromium, or playwright install chromium")
+            pytest.skip(f"there is no {path}: apt install chromium, or playwright install chromium")
         browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser
         browser.close()

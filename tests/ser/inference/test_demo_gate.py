@@ -1,4 +1,4 @@
-"""Requests to the demo's server that its page does not make get a status of 4xx, and no traceback is logged."""
+"""Requests that the demo's page does not make, and uploads beyond the limits, get an error status."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class FakeInbox(live.Inbox):
 
 
 class FakePredictor:
-    """A predictor that returns the first and the last of its samples after a fixed time."""
+    """A predictor that returns its first and last sample after a fixed time, or ``None`` without samples."""
 
     window = 0.5
 
@@ -103,7 +103,7 @@ def test_a_slow_model_skips_updates_and_does_not_fall_behind():
     assert [update.seconds for update in found[:4]] == pytest.approx(
         [0.5, 1.7, 2.9, 4.1]
     )  # each update covers the latest sound
-    assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound arrived while it was busy
+    assert max(update.latency for update in found[:-1]) < 1.2 + 0.05  # the last sound arrived during a prediction
     assert len(found) + found[-1].skipped == 120
     assert {round(update.rtf, 6) for update in found} == {2.4}
     assert predictor.gaps > 0  # the inbox holds one second

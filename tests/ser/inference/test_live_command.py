@@ -119,7 +119,7 @@ def test_without_a_clone_a_model_must_be_named(typed):
 
 
 class FakeStream:
-    """A device that records a slow sine, half a block per call."""
+    """A device that records a slow sine."""
 
     def __init__(self, rate: float, *, device: int, channels: int, dtype: str) -> None:
         assert (device, channels, dtype) == (3, 1, "float32")

@@ -85,7 +85,7 @@ def numbers(answer: dict) -> np.ndarray:
 
 
 def broken_files() -> dict[str, str]:
-    """Twenty unreadable files of ten kinds, with the reasons."""
+    """Twenty paths that have no prediction, with the reasons. Writes the files, except two that are missing."""
     reasons = {}
     for name in ("empty1.wav", "empty2.flac"):
         Path(name).touch()
@@ -482,7 +482,7 @@ def test_the_outputs_on_the_page_match_the_shipped_model():
 
 
 def _number_or_word(word: str) -> object:
-    """Compare numbers approximately: decoders and processors change the last digits."""
+    """The number, or the word. Numbers with a point are compared approximately: decoders change their last digits."""
     try:
         return pytest.approx(float(word), abs=2e-3) if "." in word else float(word)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The paper's six classifiers, the identity mixer and the linear baseline."""
+"""The six classifiers of the ShiftSER paper, the identity mixer and the linear baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the reference implementation. Its six models are written from the paper in the tests."""
+"""Checkpoints of ShiftSER. ``published_models.py`` contains its six models, written from the paper."""
 
 from __future__ import annotations
 

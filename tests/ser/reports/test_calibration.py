@@ -29,7 +29,7 @@ from ..small_run import LABELS, small_run, with_
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, Run]:
-    """The results of one model on four folds, and the first run."""
+    """The results of one model on four folds, and a run with its settings, manifest and features."""
     folder = tmp_path_factory.mktemp("calibration")
     run = with_(small_run(folder), learning_rate=5e-3, epochs=4)
     root = folder / "results"

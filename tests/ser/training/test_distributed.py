@@ -42,7 +42,7 @@ for config in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Three sessions of 75 utterances, an encoder without dropout, an experiment without masks."""
+    """A folder with a corpus of three sessions of 75 utterances, and an encoder without dropout."""
     folder = tmp_path_factory.mktemp("experiment")
     # the last of five steps of 16 utterances has 11, which two processes cannot halve
     write_noise_corpus(folder / "corpus", 75)

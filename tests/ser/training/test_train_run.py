@@ -1,4 +1,4 @@
-"""One run: its files and its inputs. The test session does not affect training or the chosen epochs."""
+"""One run: its files and its inputs. Under ``heldout`` and ``last``, the test session does not affect training."""
 
 from __future__ import annotations
 
