@@ -54,7 +54,7 @@ def as_numpy(x: torch.Tensor) -> np.ndarray:
 
 @st.composite
 def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = DTYPES) -> Sample:
-    """Any shape, layout, dtype and arguments, small enough for the loops of the reference."""
+    """Tensors of 2 to 4 dims in different layouts with valid arguments, small enough for the loops of the reference."""
     leading = draw(st.lists(st.integers(0, 3), max_size=2))
     frames, channels = draw(st.integers(0, 7)), draw(st.integers(2, 11))
     arguments = {**draw(movements(channels)), "padding_mode": draw(st.sampled_from(PADDING_MODES))}
@@ -137,7 +137,7 @@ MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # groups that read t
 
 
 def kinds() -> list[Sample]:
-    """``MULTI_STEP`` with each padding mode and each kind of bounds, then shifts in both directions in four layouts."""
+    """``MULTI_STEP`` with each padding mode, without and with bounds of each kind; then two-way shifts in four layouts."""
     sequences = [
         (numbered((2, 7, 9)), {}),
         (numbered((3, 7, 9)), {"lengths": torch.tensor([7, 1, 0])}),

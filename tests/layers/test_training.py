@@ -113,7 +113,7 @@ def events(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Classifier(nn.Module):
-    """A stack of blocks, the mean over frames, a linear layer. Only the shift mixes frames."""
+    """A stack of blocks, the mean over frames, a linear layer. In the blocks, only the shift mixes frames."""
 
     def __init__(self, stride: int):
         super().__init__()

@@ -1,6 +1,6 @@
-"""One of two processes that train every layer on half of a batch: ``python -m tests.layers.two_processes``.
+"""One of two processes that share a batch, for the gradients of every layer with weights.
 
-Arguments: the rank, a file for the rendezvous, and a file for the gradients, which rank 0 writes.
+Arguments of ``python -m tests.layers.two_processes``: the rank, a file for the rendezvous, and a file for the gradients, which rank 0 writes.
 """
 
 from __future__ import annotations

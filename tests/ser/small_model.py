@@ -26,7 +26,7 @@ SHIFTS: dict[str, dict[str, object]] = {
 }
 
 
-PROVENANCE = {  # with the keys that ``ser package`` writes
+PROVENANCE = {  # with keys that ``ser package`` writes
     "experiment": "noise",
     "model": "Tiny",
     "setting": "features",

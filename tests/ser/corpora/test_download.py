@@ -32,7 +32,7 @@ CUT = 100_000  # bytes, in the middle of the archive
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> bytes:
-    """A zip archive of twenty recordings, and of a file of 200 kB that does not compress."""
+    """A zip archive with twenty recordings of EmoDB's names, and a file of 200 kB that does not compress."""
     root = tmp_path_factory.mktemp("emodb")
     write_emodb(root, SMALL)
     (root / "erkennung.txt").write_bytes(random.Random(0).randbytes(200_000))

@@ -18,7 +18,7 @@ HOSTILE = "a|b\n---\nlicense: mit\n\n# <script>alert(1)</script> ![x](https://a.
 
 @pytest.fixture
 def card() -> ModelCard:
-    """A card with hostile text in every field that a user controls."""
+    """A card with hostile text in its names, a label and the note."""
     labels = (HOSTILE, "calm")
     corpus = {**PROVENANCE["corpus"], "name": HOSTILE, "note": HOSTILE, "classes": dict.fromkeys(labels, 10)}
     hostile = {**PROVENANCE, "corpus": corpus, **dict.fromkeys(("experiment", "model", "fold"), HOSTILE)}

@@ -24,7 +24,7 @@ def read(fake_results):
 
 @pytest.fixture(scope="module")
 def summary_of(fake_runs_of):
-    """The summary of made-up results for a number of seeds and a protocol."""
+    """A function from a number of seeds and a protocol to the summary of made-up results."""
     return functools.cache(lambda seeds=1, protocol="heldout": summarize(read_results(fake_runs_of(seeds, protocol))))
 
 

@@ -42,7 +42,7 @@ def write(fake_results):
 
 @pytest.fixture(scope="module")
 def reported_as(fake_runs_of, tmp_path_factory):
-    """Results folders of two models with reports, for a number of seeds and a protocol."""
+    """A function from a number of seeds and a protocol to a results folder of two models with its reports."""
     roots = {}
 
     def of(seeds=1, protocol="heldout"):
