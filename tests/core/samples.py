@@ -137,7 +137,7 @@ MULTI_STEP = {"groups": [(2, 3), (1, 0), (3, -2), (1, 1)]}  # groups that read t
 
 
 def kinds() -> list[Sample]:
-    """``MULTI_STEP`` with each padding mode, without and with bounds of each kind; then two-way shifts in four layouts."""
+    """``MULTI_STEP`` with each padding mode, without bounds and with each kind, then two-way shifts in four layouts."""
     sequences = [
         (numbered((2, 7, 9)), {}),
         (numbered((3, 7, 9)), {"lengths": torch.tensor([7, 1, 0])}),

@@ -1,6 +1,7 @@
 """One of two processes that share a batch, for the gradients of every layer with weights.
 
-Arguments of ``python -m tests.layers.two_processes``: the rank, a file for the rendezvous, and a file for the gradients, which rank 0 writes.
+Arguments of ``python -m tests.layers.two_processes``: the rank, a file for the rendezvous, and a
+file for the gradients, which rank 0 writes.
 """
 
 from __future__ import annotations

@@ -119,13 +119,13 @@ def test_the_options_of_prepare_are_passed_to_the_reader(here):
             ("manifest",),
             "corpus must be one of iemocap, ravdess, cremad, emodb, emobox, table, folder, got 'manifest'",
         ),
-        (("ravdess", "--pattern", "{label}"), "reader must be one of folder if pattern is set, got ravdess"),
+        (("ravdess", "--pattern", "{label}"), "reader must be folder if pattern is set, got ravdess"),
         (("folder", "--audio", "."), "reader must be one of emobox, table if audio is set, got folder"),
         (("emodb", "--folds", "published"), "reader must be one of emobox, table, folder if folds is set, got emodb"),
         (("table", "--folds", "mine"), "folds must be 'speakers' or 'published', got 'mine'"),
         (
             ("iemocap", "--groups", "5"),
-            "reader must be one of ravdess, cremad, emodb, emobox, table, folder if groups is set, got i",
+            "reader must be one of ravdess, cremad, emodb, emobox, table, folder, auto if groups is set, got i",
         ),
         (("emodb", "--groups", "1"), "groups must be greater than or equal to 2, got 1"),
         (
@@ -172,7 +172,7 @@ def test_an_experiment_names_a_corpus_with_its_options_and_paths_from_its_folder
 
 def test_an_option_of_another_reader_is_an_error(here):
     path = experiment(here, {"reader": "manifest", "path": "m.jsonl", "groups": 3})
-    with pytest.raises(RecipeError, match=r"reader must be one of ravdess, .*, folder if groups is set, got manifest"):
+    with pytest.raises(RecipeError, match=r"reader must be one of ravdess, .*, auto if groups is set, got manifest"):
         config.read_experiment(path)
     path = experiment(here, {"reader": "emodb", "path": "x", "label_map": {"W": None}})
     with pytest.raises(RecipeError, match=r"corpus\.label_map: .*at least one class, got none$"):
