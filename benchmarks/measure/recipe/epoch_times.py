@@ -69,9 +69,9 @@ class Epochs:
         return Goal(what, self.ratio, MIN_RATIO, least=True)
 
     def measurement(self, by_flop: float | None) -> Measurement:
-        """The row of the record. A sample of ours is the median of the cached epochs of a round.
+        """Return the row of the record. Each sample of ``OURS`` is the median of the cached epochs of a round.
 
-        ``by_flop`` is the ratio of the FLOP of the two kinds of epochs, if it is known.
+        ``by_flop`` is FLOP of an encoding epoch / FLOP of a cached epoch; with ``None``, the row does not contain it.
         """
         cached = self.seconds[CACHED]
         rounds = [cached[start : start + CACHED_A_ROUND] for start in range(0, len(cached), CACHED_A_ROUND)]

@@ -10,8 +10,8 @@ from typing import BinaryIO, Literal
 from .layout import Layout, LayoutError, Part, read_at
 
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the end of most chunk names in a W64 file
-# by the bytes of a size field: this or a larger size can mean "unknown", because streaming writers leave 0xFFFFFFFF or
-# about 0x7FFFFFFF in a field of four bytes
+# the minimum size that can mean "unknown", by the width of the size field in bytes; streaming writers leave 0xFFFFFFFF
+# or about 0x7FFFFFFF in a field of four bytes
 _UNKNOWN = {4: 0x7FFF0000, 8: 1 << 62}
 _NAME = re.compile(rb"[ -~]{4}")  # the name of a chunk
 # chunks without sound
@@ -26,8 +26,8 @@ class _Format:
     """How a format writes a chunk: a name, a size, and the content, padded to a multiple of ``align`` bytes."""
 
     first: int  # bytes before the first chunk
-    name: int  # bytes of a name
-    size: int  # bytes of a size
+    name: int  # width of a name in bytes
+    size: int  # width of a size field in bytes
     order: Literal["little", "big"]
     data: bytes  # name of the chunk of samples
     align: int = 1

@@ -135,10 +135,10 @@ class ModelFiles:
                 "downloads, or name a revision with safetensors"
             )
         if index is None:
-            advice = "" if self.folder else "; name a revision with safetensors"
+            advice = "save the weights as safetensors" if self.folder else "name a revision with safetensors"
             kind = f"{self.kind} folder" if self.folder else self.kind
             raise RecipeError(
-                f"the {kind} {self.name} has no model.safetensors: pickled weights are never read{advice}"
+                f"the {kind} {self.folder or self.name} has no model.safetensors: pickled weights are never read; {advice}"
             )
         shards = index.get("weight_map")
         names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
@@ -151,7 +151,8 @@ class ModelFiles:
         if missing := [name for name, path in paths.items() if path is None]:
             place = "" if self.folder or self._can_download else " in the hub's cache on this machine"
             raise RecipeError(
-                f"the {self.kind} {self.name} lacks {listed(missing)}{place}, named in its model.safetensors.index.json"
+                f"the {self.kind} {self.folder or self.name} lacks {listed(missing)}{place}, named in its "
+                "model.safetensors.index.json"
             )
         return [path for path in paths.values() if path is not None]
 

@@ -128,20 +128,19 @@ class SpeechClassifierSettings(Section):
         return self
 
 
-def validate(settings: type[Settings], values: Mapping[str, Any], section: str = "") -> Settings:
-    """Validate the values of a configuration.
+def validate(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Validate the values of a configuration, and return them as an instance of ``settings``.
 
     Args:
         settings: The pydantic class of the settings.
         values: The values by key.
-        section: A prefix for messages. Default: none.
     Raises:
-        RecipeError: For the first invalid value or unknown key.
+        RecipeError: For the first invalid value, unknown key, missing key or contradiction.
     """
     try:
         return settings.model_validate(dict(values))
     except ValidationError as error:
-        raise RecipeError(f"{section}{sentences_of(error, settings)[0]}") from None
+        raise RecipeError(sentences_of(error, settings)[0]) from None
 
 
 def hugging_face_fields(values: Mapping[str, Any], model_type: str) -> dict[str, Any]:

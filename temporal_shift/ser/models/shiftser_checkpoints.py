@@ -236,8 +236,8 @@ def _classifier(
         model = FrameClassifier(settings)
     if named.keys() != model.state_dict().keys():
         raise ValueError(
-            "shift must have placement='replace' for the weights of a Shiftformer; for the weights of a Transformer, it must "
-            f"be None or have another placement, got {shift!r} for a {kind}"
+            "shift must have placement='replace' for the weights of a Shiftformer, and be None or have another "
+            f"placement for the weights of a Transformer, got {shift!r} for a {kind}"
         )
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     unfit = [

@@ -46,7 +46,9 @@ def train(run: Run, on_epoch: Callable[[], None] = lambda: None, world: World | 
         world: The processes that train the run together. Default: this process alone.
     Raises:
         RecipeError: If the model does not fit the encoder, a loss or output is not finite, a file cannot be read or is
-            damaged, a checkpoint cannot be written, or this machine does not support the settings.
+            damaged, a checkpoint cannot be written, ``batch_size`` cannot be divided between the processes, tensorboard
+            is required but not installed, or this machine does not support ``precision``.
+        OSError: If another file cannot be written, or a request to the hub fails.
     """
     world = world or World()
     started = time.perf_counter()
