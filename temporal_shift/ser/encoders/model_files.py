@@ -138,7 +138,8 @@ class ModelFiles:
             advice = "save the weights as safetensors" if self.folder else "name a revision with safetensors"
             kind = f"{self.kind} folder" if self.folder else self.kind
             raise RecipeError(
-                f"the {kind} {self.folder or self.name} has no model.safetensors: pickled weights are never read; {advice}"
+                f"the {kind} {self.folder or self.name} has no model.safetensors: pickled weights are never read; "
+                f"{advice}"
             )
         shards = index.get("weight_map")
         names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []

@@ -236,8 +236,8 @@ def _classifier(
         model = FrameClassifier(settings)
     if named.keys() != model.state_dict().keys():
         raise ValueError(
-            "shift must have placement='replace' for the weights of a Shiftformer, and be None or have another "
-            f"placement for the weights of a Transformer, got {shift!r} for a {kind}"
+            f"shift must fit the weights of a {kind} (placement='replace' for a Shiftformer; None or another placement "
+            f"for a Transformer), got {shift!r}"
         )
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     unfit = [
