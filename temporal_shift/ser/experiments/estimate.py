@@ -68,7 +68,7 @@ class Estimate:
         )
         load, cores = _load(), os.cpu_count() or 1
         if load > cores / 2:
-            yield f"other programs use this machine (load {load:.1f}, {counted(cores, 'core')}): it can take longer"
+            yield f"other programs use this machine (load {load:.1f}, {counted(cores, 'core')}): the estimate is rough"
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ def run_experiment(
             console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
             _warn(console, [*sentences.constant_models(metrics), *sentences.disagreeing_tests(metrics)])
-            console.print(f"{root / 'report.html'} ({time.perf_counter() - started:.0f} s)", soft_wrap=True)
+            console.print(f"{root / 'report.html'} ({duration(time.perf_counter() - started)})", soft_wrap=True)
         world.wait()
     return metrics
 
@@ -313,13 +313,13 @@ def progress_bar(console: Console) -> Progress:
 
 def _corpus_summary(experiment: Experiment, manifest: Manifest) -> dict[str, object]:
     seconds = [utterance.seconds for utterance in manifest.utterances]
-    clip, styles = experiment.features.clip_seconds, manifest.count("style")
+    clip, styles, sessions = experiment.features.clip_seconds, manifest.count("style"), manifest.count("session")
     padding = 1 - sum(min(each, clip) for each in seconds) / (clip * len(seconds))
     return {
         "note": experiment.corpus.note,
         "utterances": len(seconds),
         "speakers": len(manifest.count("speaker")),
-        "sessions": len(manifest.count("session")),
+        "speaker_groups" if are_speaker_groups(sessions) else "sessions": len(sessions),
         **({"style": {style or "unknown": count for style, count in styles.items()}} if any(styles) else {}),
         "classes": dict(manifest.count("label")),
         "minutes": round(manifest.minutes, 1),

@@ -27,6 +27,8 @@ def results(metrics: dict[str, Any]) -> Table:
 def pairs(found: Sequence[dict[str, Any]]) -> Table:
     """Each model compared with its baselines, or with a model of another experiment.
 
+    Without any variation between resamples, the interval and the detectable difference are a dash.
+
     Args:
         found: The ``pairs`` of ``metrics.json``, or comparisons from :func:`.summary.corrected`.
     """
@@ -34,9 +36,9 @@ def pairs(found: Sequence[dict[str, Any]]) -> Table:
         (
             f"{pair['model']} − {pair['baseline']}",
             signed(pair["ua_difference"]),
-            signed_interval(pair["interval"]),
+            signed_interval(pair["interval"]) if pair["se"] else "–",
             p_value(pair["holm_p"]),
-            percent(pair["detectable"]),
+            percent(pair["detectable"]) if pair["se"] else "–",
             p_value(pair["sign_flip_p"]),
             _over_seeds([*pair["mcnemar_p"].values()]),
         )

@@ -101,7 +101,7 @@ def _sections(
     ua = Picture("ua", "UA of every model and fold", to_png(plots.ua_by_model(results, metrics)))
     pairs_text = sentences.pairs_of(metrics["pairs"], is_optimistic(metrics))
     pairs = Section("Each model and its baseline", pairs_text, report_tables.pairs(metrics["pairs"]))
-    time = f"{seconds / 60:.1f} minutes, all runs"
+    time = f"{seconds / 60:.1f} minutes, the sum over all runs"
     return [
         Section("What was run", sentences.what_was_run(results.experiment, metrics)),
         Section("Protocol", sentences.protocol(metrics, speakers)),

@@ -25,7 +25,7 @@ PROTOCOLS = {
 def with_speaker_groups(protocol: str) -> str:
     """A text of :data:`PROTOCOLS`, rewritten for groups of speakers instead of sessions."""
     text = protocol.removesuffix(f" {_SESSIONS}").replace("test session", "test group")
-    return text.replace("session", "group of speakers")
+    return text.replace("sessions", "groups of speakers").replace("session", "group of speakers")
 
 
 def is_optimistic(metrics: dict[str, Any]) -> bool:

@@ -95,6 +95,7 @@ PAIR = {
     "baseline": "CNN",
     "ua_difference": 0.021,
     "interval": [-0.01, 0.05],
+    "se": 0.015,
     "holm_p": 0.2,
     "detectable": 0.043,
     "sign_flip_p": 0.19,
@@ -108,6 +109,8 @@ def test_pairs_have_difference_interval_tests_and_detectable_difference():
         *("Pair", "UA,\npoints", "95 %", "p,\nHolm", "80 %\npower", "p, by\nspeaker", "McNemar\np"),
     )
     assert table.rows == [("ShiftCNN − CNN", "+2.1", "[−1.0, +5.0]", "0.200", "4.3", "0.190", "0.344")]
+    (constant,) = report_tables.pairs([{**PAIR, "se": 0.0}]).rows
+    assert (constant[2], constant[4]) == ("–", "–")  # nothing varies, so nothing is known about other differences
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0004, "< 0.001"), (0.001, "0.001"), (0.05, "0.050"), (1.0, "1.000")])
@@ -130,6 +133,7 @@ def test_the_protocol_names_groups_of_speakers_and_their_speakers():
     metrics = {"protocol": "heldout", "folds": ["Group1", "Group2"]}
     text = sentences.protocol(metrics, {"Group1": ["a1", "a4"], "Group2": list("bcdefgh")})
     assert text.startswith("Leave one group of speakers out: each fold tests on one group of speakers, ")
+    assert "trains on the remaining groups of speakers. The test group is" in text
     assert text.endswith(" Group1 (a1, a4), Group2 (b, c, d, e, f and 2 more).")
     assert "session" not in text
 

@@ -352,7 +352,7 @@ def test_training_times_are_in_run_info_and_not_in_the_metrics(fake_results, wri
     write()
     info = json.loads((fake_results / "run_info.json").read_text())
     assert info["training_seconds"]["CNN"] == {"7": dict.fromkeys([f"Session{k}" for k in range(1, 6)], 12.5)}
-    assert "training: 7.3 minutes, all runs" in (fake_results / "report.md").read_text()
+    assert "training: 7.3 minutes, the sum over all runs" in (fake_results / "report.md").read_text()
     assert "seconds" not in (fake_results / "metrics.json").read_text()
 
 

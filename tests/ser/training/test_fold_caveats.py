@@ -46,7 +46,7 @@ def named(session: str, said: str) -> dict[str, str]:
 
 
 def test_balanced_folds_have_no_caveat():
-    assert caveats_of(manifest_of([named(name, "happy sad") for name in "xyz"]), "heldout", groups=3) == []
+    assert caveats_of(manifest_of([named(name, "happy sad " * 8) for name in "xyz"]), "heldout", groups=3) == []
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,13 @@ def test_folds_of_one_speaker_and_fewer_folds_than_groups_are_caveats():
     manifest = manifest_of([{name: "happy sad"} for name in "abc"])
     (one,) = caveats_of(manifest)
     assert "3 of 3 folds (S1, S2, S3) has one speaker" in one
-    assert caveats_of(manifest, "speaker") == []
+    assert not any("one speaker" in caveat for caveat in caveats_of(manifest, "speaker"))
     assert any("groups is 5" in caveat and "3 sessions" in caveat for caveat in caveats_of(manifest, groups=5))
+
+
+def test_a_small_validation_part_is_a_caveat():
+    small = manifest_of([named(name, "happy sad") for name in "xyz"])
+    (caveat,) = caveats_of(small, "heldout")
+    assert "4 utterances" in caveat
+    assert caveats_of(small, "last") == []
+    assert caveats_of(manifest_of([named(name, "happy sad " * 8) for name in "xyz"]), "heldout") == []
