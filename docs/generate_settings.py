@@ -18,9 +18,9 @@ PAGE = Path(__file__).parent / "settings.md"
 _HEAD = """\
 # Settings
 
-This page lists every key of an experiment's YAML file. `temporal-shift ser run FILE` validates the file before anything
-runs: an unknown key or an invalid value is an error that names the key. This file has all required keys and a few
-others:
+This page lists every key of an experiment's YAML file. `temporal-shift ser run FILE` first validates the file: an
+unknown key or an invalid value is an error. Values that depend on the encoder or the machine, such as `n_div` and
+`precision`, are checked later. This file has all required keys and a few others:
 
 ```yaml
 name: my-experiment

@@ -116,8 +116,8 @@ class Corpus(Section):
     groups: int | None = Field(
         default=None,
         ge=2,
-        description="Number of speaker groups, which replace the sessions. Default: 5, or one group per speaker if "
-        "there are fewer than 5 speakers; no groups if the sessions of the corpus are used.",
+        description="Number of speaker groups, which replace the sessions; not for iemocap and manifest. Default: 5, "
+        "or one group per speaker if there are fewer than 5 speakers; no groups if the sessions of the corpus are used.",
     )
     folds: Literal["speakers", "published"] | None = Field(
         default=None,
@@ -259,8 +259,8 @@ class Shift(Section):
         "`inplace`, `transformer` supports all three."
     )
     n_div: PositiveInt = Field(
-        description="One in `n_div` channels moves, per direction; at least 2 if `bidirectional`. The paper's best: 16 "
-        "for `conv`, 4 for `lstm` and `transformer`."
+        description="One in `n_div` channels moves, per direction. At most the number of channels; at least 2 if "
+        "`bidirectional`. The paper's best: 16 for `conv`, 4 for `lstm` and `transformer`."
     )
     stride: int = Field(
         default=1,
@@ -476,7 +476,7 @@ class Experiment(Section):
         ge=1,
         le=1024,
         description="Number of runs that are trained in parallel, with one thread each. 1: one run at a time, with all "
-        "threads.",
+        "threads. Ignored with torchrun, accelerate launch and Ray.",
     )
 
     @model_validator(mode="after")

@@ -87,7 +87,7 @@ def with_(run: Run, **settings: object) -> Run:
 
 
 def under(run: Run, kind: str) -> Run:
-    """The run under another protocol."""
+    """The run with another protocol, on the first fold of this protocol."""
     experiment = run.experiment.model_copy(update={"protocol": config.Protocol(kind=kind)})
     return replace(run, experiment=experiment, fold=make_folds(run.manifest, kind)[0])
 

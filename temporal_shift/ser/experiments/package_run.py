@@ -55,7 +55,7 @@ def package(
         half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
         RecipeError: If ``root`` is not a results folder, ``model``, ``fold`` or ``seed`` is unknown, the run is
-            missing, damaged or did not keep its model, the corpus or a frozen encoder changed after its training, the
+            missing, damaged or did not keep its model, the corpus or a frozen encoder changed after the training, the
             encoder cannot be loaded, ``out`` exists, or ``holds_backbone`` is false for a fine-tuned encoder.
     """
     plan = Plan.read(root)
@@ -72,7 +72,7 @@ def package(
     run = read_run(folder, plan)
     record = run.record
     if MODEL_FILE in record.files and file_sha256(folder / MODEL_FILE) != record.files[MODEL_FILE]:
-        raise RecipeError(f"{folder / MODEL_FILE} was changed or damaged after its training: {train_again(folder)}")
+        raise RecipeError(f"{folder / MODEL_FILE} was changed or damaged after the training: {train_again(folder)}")
     if experiment.setting == "features":
         _check_features(root, experiment, manifest, record)
     calibration = run_calibration(ValidationParts(root, plan), run)

@@ -239,7 +239,7 @@ def _features(
             lambda done, total: progress.update(task, completed=done, total=total),
             world,
             identity=identity,
-            audio_is_verified=True,  # the key of the inputs has just been computed
+            audio_is_verified=True,  # the reader has just hashed the audio, or _inputs() for a manifest
         )
         progress.update(task, completed=len(features), total=len(features))
     return features

@@ -71,13 +71,13 @@ class Answer:
         await self({"type": "http.response.body", "body": body})
 
 
-async def body_of(receive: Receive, most: int) -> bytes:
+async def body_of(receive: Receive, max_bytes: int) -> bytes:
     """The body of a request.
 
     Raises:
-        RefusedError: If the body has more than ``most`` bytes (413), or the client disconnects before its end (400).
+        RefusedError: If the body has more than ``max_bytes`` (413), or the client disconnects before its end (400).
     """
-    limited, body, more = Limited(receive, most), b"", True
+    limited, body, more = Limited(receive, max_bytes), b"", True
     while more:
         message = await limited()
         if message["type"] == "http.disconnect":
@@ -87,14 +87,14 @@ async def body_of(receive: Receive, most: int) -> bytes:
 
 
 class Limited:
-    """A ``receive`` that raises :class:`RefusedError` (413) when a body exceeds ``most`` bytes.
+    """A ``receive`` that raises :class:`RefusedError` (413) when a body exceeds ``max_bytes`` bytes.
 
     It counts the bytes, because the stated length can be wrong or missing.
     """
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self.left = most
-        self.refused = RefusedError(413, f"the request must have at most {most} bytes, got more")
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self.left = max_bytes
+        self.refused = RefusedError(413, f"the request must have at most {max_bytes} bytes, got more")
         self._receive = receive
 
     async def __call__(self) -> Message:

@@ -196,7 +196,11 @@ class Gate:
             is_valid = False
         if not is_valid:
             text = shortened(body.decode(errors="replace"))
-            raise RefusedError(400, f"the request must be an event of the page with its one input, got {text}")
+            raise RefusedError(
+                400,
+                "the request must be JSON with session_hash, fn_index and one input in data (uploads are deleted after "
+                f"{KEPT // 60} minutes), got {text}",
+            )
         self._sessions.pop(session, None)
         self._sessions[session] = None
         if len(self._sessions) > _MAX_SESSIONS:

@@ -93,7 +93,7 @@ def read_run(folder: Path, plan: Plan) -> FinishedRun:
     shape = (len(record.epochs), len(lines), len(plan.labels))
     logits = read_logits(folder / "test_logits.npy", ("epochs", "utterances", "classes"), shape)
     if damaged := damaged_file(folder, record.files):
-        raise RecipeError(f"{folder / damaged} was changed or damaged after its training: {train_again(folder)}")
+        raise RecipeError(f"{folder / damaged} was changed or damaged after the training: {train_again(folder)}")
     order = sorted(range(len(lines)), key=lambda number: lines[number].id)
     run = FinishedRun(
         record,

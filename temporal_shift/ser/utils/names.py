@@ -123,7 +123,7 @@ def look_alike_key(name: str) -> str:
     key = unicodedata.normalize("NFKC", key.casefold())
     key = "".join(str(unicodedata.decimal(character, character)) for character in key)  # digits of every script
     key = re.sub(r"(?<![\d.])0+(?=\d)", "", key)  # not in decimals: 1.05 is not 1.5
-    return re.sub(r"^(\d+)\.0+$", r"\1", key)  # as spreadsheets write 3
+    return re.sub(r"^(\d+)\.0+$", r"\1", key)  # 3.0 is 3: spreadsheets can append .0 to a whole number
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -176,7 +176,10 @@ def test_memory_holds_the_clips_of_one_forward_pass(manifest, backbone, tmp_path
 
 @pytest.fixture
 def together(monkeypatch):
-    """Two processes of one experiment, simulated by threads; records each encoded file with its rank."""
+    """A function that encodes with two threads, which simulate two processes of one experiment.
+
+    It returns the caches by rank, and ``("rank <rank>", <shard>)`` for each written shard, sorted.
+    """
     barrier, loading = threading.Barrier(2, timeout=60), threading.Lock()
     monkeypatch.setattr(World, "wait", lambda world: barrier.wait())
     load, write = pretrained.load_backbone, feature_cache.atomic_write

@@ -365,7 +365,7 @@ def test_a_run_killed_between_its_model_and_its_record_continues_with_the_kept_w
         with pytest.raises(KeyboardInterrupt):
             train(run)
     record, _ = trained(run)
-    assert record["chosen"]["ua"] < 4  # the chosen epoch is before the last checkpoint
+    assert record["chosen"]["ua"] < 4  # no checkpoint follows the last epoch, so the chosen epoch is not trained again
     assert run.is_done()
     assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
 

@@ -109,7 +109,7 @@ def test_the_card_has_the_cross_validated_results_and_says_that_the_model_was_no
     ece = metrics["calibration"]["ece"]
     assert f"{100 * ece['before']:.1f} points before, {100 * ece['after']:.1f} points after" in card.text
     assert "each run with the temperature of its own validation part" in card.text
-    assert "trained on about 33 % of the speakers, this model on all" in card.text
+    assert "trained on about 33 % of the speakers. This model was trained on all" in card.text
     assert "It is noise." in card.text
     for result in card.data.eval_results:
         assert "cross-validation" in result.dataset_name

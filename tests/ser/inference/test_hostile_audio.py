@@ -131,7 +131,7 @@ def test_files_that_are_not_regular_are_refused_immediately(recognizer, tmp_path
         ("pipe.wav", "it is a pipe, and no data arrived for 0.5 s"),
         ("loop.wav", "Too many levels of symbolic links"),
         ("zero.wav", "must be a regular file or a pipe, got a device"),
-        ("folder.wav", "is a folder"),
+        ("folder.wav", "must be a file, got a folder"),
     ):
         assert reason in answer_or_refuse(recognizer, str(tmp_path / name)).reason
 

@@ -49,7 +49,7 @@ def test_experiments_models_and_baselines_follow_the_rule(name):
 @pytest.mark.parametrize("names", [("LSTM", "lstm"), ("CNN", "ＣＮＮ"), ("shift 8", "shift 08")])
 def test_models_of_one_experiment_do_not_share_a_folder_on_any_disk(names):
     models = [{"name": name, "blocks": "lstm"} for name in names]
-    with pytest.raises(ValidationError, match=f"must differ .*, got '{names[0]}' and '{names[1]}'"):
+    with pytest.raises(ValidationError, match=f"must not look alike .*, got '{names[0]}' and '{names[1]}'"):
         config.Experiment.model_validate({"name": "x", "corpus": {"path": "."}, "models": models})
 
 
