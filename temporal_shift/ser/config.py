@@ -117,7 +117,7 @@ class Corpus(Section):
         default=None,
         ge=2,
         description="Number of speaker groups, which replace the sessions; not for iemocap and manifest. Default: 5, "
-        "or one group per speaker if there are fewer than 5 speakers; no groups if the sessions of the corpus are used.",
+        "or one group per speaker if there are fewer than 5 speakers; no groups if the corpus's sessions are used.",
     )
     folds: Literal["speakers", "published"] | None = Field(
         default=None,
