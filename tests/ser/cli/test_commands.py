@@ -291,7 +291,7 @@ def test_two_experiments_are_compared_utterance_by_utterance(typed, folder):
     row = next(line for line in printed.splitlines() if line.startswith("CNN (first) − CNN (second)"))
     assert row.split()[-1] == f"{p:.3f}"
     itself = typed("compare", "first", "first")
-    assert re.search(r" 0\.0 +\[0\.0, 0\.0\] +1\.000 +0\.0 +1\.000 +1\.000", itself)
+    assert re.search(r" 0\.0 +– +1\.000 +– +1\.000 +1\.000", itself)
     assert "optimistic" not in itself
     typed("run", folder / "experiment.yaml", "--protocol", "paper", "-o", "third")
     assert "optimistic" in typed("compare", "first", "third")

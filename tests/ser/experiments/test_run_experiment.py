@@ -120,7 +120,7 @@ def test_the_table_and_the_path_of_the_report_are_printed(finished):
     assert "ShiftCNN" in printed
     assert "chance" in printed
     assert "Selection bias: points gained by choosing the epoch on the test part" in printed
-    assert re.search(r"baseline: .*points\n.*\n.*Holm.*\n.*\n ?ShiftCNN − CNN .*\]", printed)
+    assert re.search(r"baseline: .*points\n.*\n.*Holm.*\n.*\n ?ShiftCNN − CNN .*[\]–]", printed)
     assert printed.index("ShiftCNN − CNN") < printed.index("Selection bias")
     assert "optimistic" not in printed
     assert str(Path("results") / "small" / "report.html") in printed
