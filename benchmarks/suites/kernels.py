@@ -153,7 +153,7 @@ def _count(variants: list[Variant]) -> list[tuple[Variant, Row]]:
 
 
 def _in_processes(work: Any, arguments: list[tuple[Any, ...]], *, interpret: bool) -> Iterator[tuple[Variant, Row]]:
-    """Yield the results of new processes, because Triton reads TRITON_INTERPRET on import; in completion order."""
+    """Run ``work`` in new processes, because Triton reads TRITON_INTERPRET on import. Yield each finished result."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {"TRITON_INTERPRET": str(int(interpret)), "TRITON_CACHE_DIR": cache}
         spawn = multiprocessing.get_context("spawn")

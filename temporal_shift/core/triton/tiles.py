@@ -17,7 +17,7 @@ Described: TypeAlias = tuple[
 
 WARPS = 4
 _THREADS = 32 * WARPS  # twice as many on AMD GPUs with 64 threads in a warp
-_WIDEST = 16  # bytes that a thread accesses at once
+_WIDEST = 16  # maximum bytes that a thread accesses at once
 
 
 class Operand(NamedTuple):

@@ -91,7 +91,9 @@ def of_model(model: Model, frames: Shape, labels: Sequence[str]) -> Cost:
         RecipeError: If the model does not fit the frames.
     """
     *layers, length, channels = frames
-    if model.blocks == "lstm" and length > 3:  # counting frame by frame is slow, and each frame costs the same
+    if (
+        model.blocks == "lstm" and length > 3
+    ):  # counting frame by frame is slow, and each frame after the first costs the same
         two, three = (of_model(model, (*layers, few, channels), labels) for few in (2, 3))
         more = length - 2
         return Cost(

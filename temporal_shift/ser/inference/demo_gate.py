@@ -171,7 +171,7 @@ class Gate:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Delete files over 15 minutes old, also of failed uploads; return the bytes of the remaining files."""
+        """Delete files over 15 minutes old, also after failed uploads. Return the bytes that the others take up."""
         used = 0
         for path in self.folder.rglob("*"):
             with suppress(OSError):  # Gradio may have deleted the file
