@@ -1,4 +1,4 @@
-"""Wording for messages and reports: descriptions of the protocols, counted nouns, lists, printable text."""
+"""Wording for messages and reports: descriptions of the protocols, counted nouns, durations, lists, printable text."""
 
 from __future__ import annotations
 

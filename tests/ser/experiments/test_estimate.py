@@ -10,9 +10,10 @@ from transformers import HubertConfig, HubertModel
 
 from temporal_shift.ser import config
 from temporal_shift.ser.experiments import speed
-from temporal_shift.ser.experiments.estimate import duration, estimate
+from temporal_shift.ser.experiments.estimate import estimate
 from temporal_shift.ser.experiments.flops import cost, of_encoder, of_model
 from temporal_shift.ser.models.frame_classifier import frame_classifier
+from temporal_shift.ser.utils.wording import duration
 
 from ..small_run import LABELS, small_run
 from ..tiny import TINY
