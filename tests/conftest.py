@@ -33,7 +33,7 @@ def _no_garbage_in_imports():
 
 
 def pytest_unconfigure():
-    gc.unfreeze()  # at exit, the compiler's bindings report every object that is still alive
+    gc.unfreeze()  # otherwise, Triton's bindings report frozen objects as leaks at exit
 
 
 @pytest.fixture

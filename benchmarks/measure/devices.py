@@ -22,7 +22,7 @@ def use(device: str) -> None:
     """If the device is the interpreter, send later shifts of CPU tensors to it.
 
     Raises:
-        ValueError: If ``TRITON_INTERPRET`` is not 1.
+        ValueError: If the device is the interpreter and ``TRITON_INTERPRET`` is not 1.
     """
     if device == INTERPRETER:
         if not is_interpreting():

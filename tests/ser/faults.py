@@ -32,7 +32,7 @@ def _is_open(descriptor: int) -> bool:
 def file_limit(free: int) -> Iterator[None]:
     """Only ``free`` more files can be open at a time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unused = (number for number in range(soft) if not _is_open(number))  # may have gaps, where files were closed
+    unused = (number for number in range(soft) if not _is_open(number))  # not always consecutive
     last = next(itertools.islice(unused, free, None))
     resource.setrlimit(resource.RLIMIT_NOFILE, (last, hard))
     try:

@@ -84,7 +84,7 @@ class SpeechClassifier(PreTrainedModel):
     input_modalities = "audio"
     accepts_loss_kwargs = True  # the Trainer passes num_items_in_batch
     supports_gradient_checkpointing = True
-    saves_temporal_shifts = True  # read by add_temporal_shift, which otherwise warns
+    saves_temporal_shifts = True  # else saving after add_temporal_shift warns that shifts are lost
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True  # the encoder rejects what it does not support
 
     def __init__(self, config: SpeechClassifierConfig) -> None:

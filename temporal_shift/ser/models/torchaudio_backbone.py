@@ -140,6 +140,6 @@ def _check_names(named: Mapping[str, Tensor], expected: Mapping[str, object]) ->
     if unknown or missing:
         found = [f"{what} names {listed(some)}" for what, some in (("unknown", unknown), ("missing", missing)) if some]
         raise ValueError(
-            "the weights of the backbone must have the names of torchaudio's wav2vec 2.0 base or HuBERT base, got "
-            f"{'; '.join(found)}"
+            "the weights of the backbone must have the names of torchaudio's wav2vec 2.0 base or HuBERT base, got, "
+            f"after conversion to Hugging Face's names, {'; '.join(found)}"
         )

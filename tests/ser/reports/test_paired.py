@@ -126,7 +126,7 @@ def test_the_sign_flip_test_agrees_with_plain_loops_over_all_patterns(contributi
 def test_many_speakers_are_tested_with_random_patterns_that_include_the_observed_one():
     contributions = np.ones(40)  # a sum this far from 0 has a probability of 2 / 2^40
     assert paired.sign_flip_p(contributions, seed=0) == 1 / (paired.SIGN_PATTERNS + 1)
-    half = np.repeat([1.0, -1.0], [14, 6])  # 20 coins, at least 14 on one side
+    half = np.repeat([1.0, -1.0], [14, 6])  # as extreme: at least 14 of 20 signs are equal
     tail = 2 * sum(math.comb(20, heads) for heads in range(14, 21)) / 2**20
     first, again = (paired.sign_flip_p(half, seed=1) for _ in range(2))
     assert first == again == pytest.approx(tail, abs=0.005)
