@@ -5,9 +5,10 @@ torch, NumPy and pydantic are imported only when a command runs, so help and usa
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ... import __version__
 from . import cache, corpora, experiments, live, models, predict
@@ -15,7 +16,18 @@ from .exit_codes import exit_on_error
 
 __all__ = ["app"]
 
+
+class _WithHint(TyperGroup):
+    """The top-level commands; the error for ``temporal-shift predict`` names ``temporal-shift ser predict``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and args[0] in getattr(self.commands["ser"], "commands", ()):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'temporal-shift ser {args[0]}'?")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_WithHint,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

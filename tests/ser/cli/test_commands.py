@@ -64,6 +64,14 @@ def test_version_prints_the_version_of_the_package():
         assert (done.exit_code, done.output) == (0, f"temporal-shift {temporal_shift.__version__}\n")
 
 
+@pytest.mark.parametrize("command", ["predict", "run", "cache"])
+def test_the_error_for_a_command_without_ser_names_the_whole_command(monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "220")
+    done = CliRunner().invoke(app, [command, "file"])
+    assert done.exit_code == 2
+    assert f"'{command}'. Did you mean 'temporal-shift ser {command}'?" in done.output
+
+
 def test_every_command_that_writes_results_takes_o_out_and_output(monkeypatch):
     monkeypatch.setenv("COLUMNS", "220")
     for command in ("quickstart", "download", "prepare", "run", "reproduce", "ablate", "train", "package", "predict"):
