@@ -150,7 +150,7 @@ def confusion_matrices(results: Results, summary: dict[str, Any]) -> Figure:
 
 
 def learning_curves(results: Results) -> Figure:
-    """UA by epoch (mean over folds and seeds), one panel per kind of blocks; dots mark the chosen epochs.
+    """UA by epoch (mean over runs, one per fold and seed), one panel per kind of blocks; dots mark the chosen epochs.
 
     Shows the validation part, or the test part if there is none. The area of a dot grows with its number of runs.
     """
@@ -169,7 +169,7 @@ def learning_curves(results: Results) -> Figure:
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         validated = results.experiment.protocol.kind in ("heldout", "speaker")
         panels[0, 0].set_ylabel(f"{'validation' if validated else 'test'} UA, %")
-        panels[0, 0].set_title("Mean over folds; dots: reported epochs, larger for more folds")
+        panels[0, 0].set_title("Mean over runs; dots: reported epochs, larger for more runs")
     return figure
 
 

@@ -109,7 +109,10 @@ def _last_epoch(metrics: dict[str, Any]) -> str:
 
 def curves(metrics: dict[str, Any]) -> str:
     if metrics["protocol"] in ("heldout", "speaker"):
-        return "UA on the validation part, which chooses the epoch and is used for neither training nor testing."
+        return (
+            "UA on the validation part, which chooses the epoch (the first of equal ones) and is used for neither "
+            "training nor testing."
+        )
     return "UA on the test part, because this protocol has no validation part."
 
 
