@@ -172,7 +172,7 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
         print(f"not compared with the published counts, because {label_map} defines other classes", file=sys.stderr)
     for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)
-    console.print(f"{out}: {counted(len(manifest.utterances), 'utterance')}", soft_wrap=True)
+    print(f"{out}: {counted(len(manifest.utterances), 'utterance')}")
 
 
 @exit_on_error()

@@ -118,7 +118,7 @@ def reproduce(
         table = comparison(found)
         write_bytes(root / "table.md", f"{table.markdown()}\n\n{SOURCE} {CONTEXT}\n".encode())
         console.print(table.for_terminal())
-        console.print(f"{SOURCE}\n{root / 'table.md'}", soft_wrap=True)
+        console.print(f"{SOURCE}\n{root / 'table.md'}", soft_wrap=True, markup=False)
 
 
 def published_experiment(setting: str, models: list[str], overrides: dict[str, dict[str, Any]]) -> Experiment:

@@ -148,7 +148,7 @@ def run_experiment(
             console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
             _warn(console, [*sentences.constant_models(metrics), *sentences.disagreeing_tests(metrics)])
-            console.print(f"{root / 'report.html'} ({duration(time.perf_counter() - started)})", soft_wrap=True)
+            console.print(f"{root / 'report.html'} ({duration(time.perf_counter() - started)})", **_PLAIN)
         world.wait()
     return metrics
 

@@ -32,9 +32,10 @@ class Table:
 
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for column, name in enumerate(self.header):
-            table.add_column(printable_lines(name), justify="right" if column else "left", no_wrap=not column)
-        for row in self.rows:
             # Text, because rich parses square brackets in a str as markup
+            header = Text(printable_lines(name))
+            table.add_column(header, justify="right" if column else "left", no_wrap=not column)
+        for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 

@@ -1,14 +1,16 @@
-"""Names, labels and notes stay text in rendered Markdown and in spreadsheets."""
+"""Names, labels and notes stay text in rendered Markdown, in spreadsheets and in a terminal."""
 
 from __future__ import annotations
 
 import html
+import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from temporal_shift.ser.utils.csv_cells import csv_cell
 from temporal_shift.ser.utils.markdown import escape_markdown, one_line
@@ -79,6 +81,13 @@ def test_line_breaks_and_bidirectional_marks_are_escaped():
 
 def test_the_header_of_a_table_is_escaped():
     assert Table(("a|b\n<c>", "`d`"), [("1", "2")]).markdown().splitlines()[0] == r"| a\|b &lt;c&gt; | \`d\` |"
+
+
+def test_a_terminal_shows_square_brackets_in_a_table_as_text():
+    console = Console(width=80, file=io.StringIO())
+    console.print(Table(("[bold]", "happy [high]"), [("[/y]", "[red]1")]).for_terminal())
+    shown = console.file.getvalue()
+    assert all(text in shown for text in ("[bold]", "happy [high]", "[/y]", "[red]1"))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
