@@ -161,6 +161,8 @@ def test_the_rate_is_the_published_one_for_every_size(setting, expected, base_ra
 def test_with_few_steps_the_published_rate_of_fine_tuning_is_flat_and_then_falls():
     factor = published_factor("finetune", epochs=60, steps_per_epoch=1, base_rate=5e-4)
     assert [factor(epoch) for epoch in (0, 1, 5, 9, 10, 35, 59)] == [0, 0.2, 1, 1, 1, 0.5, 0.02]
+    after_the_last_step = published_factor("finetune", epochs=10, steps_per_epoch=1, base_rate=5e-4)(10)
+    assert after_the_last_step == 0
 
 
 def test_the_ends_of_the_published_rate_on_features_do_not_scale_with_the_base_rate():
