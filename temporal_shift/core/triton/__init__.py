@@ -39,8 +39,9 @@ def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> boo
 
 def _is_countable(x: Tensor, geometry: ShiftGeometry) -> bool:
     """Whether the kernel can count frames, channels and programs in 32 bits."""
-    batch = x.numel() // (x.shape[geometry.time_dim] * x.shape[geometry.channel_dim])
-    return max(x.shape) < _MANY and batch < _MANY / 2
+    frames, channels = x.shape[geometry.time_dim], x.shape[geometry.channel_dim]
+    per_frame = x.numel() // frames  # batch dims can merge with the channels
+    return max(frames, per_frame) < _MANY and per_frame // channels < _MANY / 2
 
 
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
