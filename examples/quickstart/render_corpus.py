@@ -5,12 +5,12 @@
 
 espeak-ng (GPL-3, shipped as a shared library by the wheel ``espeakng-loader``) speaks each sentence; NumPy shapes the
 sound. The classes are a 2x2 grid of arousal and direction. *Arousal* (high for ``hap``, ``exc``, ``ang``; low for
-``sad``, ``neu``) changes the means of rate, pitch, range, loudness and spectral tilt, which overlap widely. *Direction*
-is only the order of events in time: loudness and brightness rise and fall, a quarter of a turn apart, and either
-brightness follows loudness or loudness follows brightness::
+``sad``, ``neu``) changes the means of rate, pitch, range, loudness and spectral tilt; the values of different classes
+overlap widely. *Direction* is only the order of events in time: loudness and brightness rise and fall, a quarter of a
+turn apart, and either brightness follows loudness or loudness follows brightness::
 
-    ang, sad (+1)   loud -> bright -> soft -> dull -> loud ...
-    hap, neu (-1)   loud -> dull -> soft -> bright -> loud ...
+    ang, sad (+1)        loud -> bright -> soft -> dull -> loud ...
+    hap, exc, neu (-1)   loud -> dull -> soft -> bright -> loud ...
 
 Each direction is the other in reverse: over whole turns, both have the same distributions of loudness and brightness.
 """
@@ -34,9 +34,9 @@ RATE = 16_000  # Hz
 COMPRESSION = 0.8  # Vorbis level: about 11 kB per utterance
 TURN = (0.6, 0.8)  # minimum and maximum seconds of a turn through loud, bright, soft and dull
 SWING = 20.0  # mean dB between loud and soft
-SCATTER = 0.4  # standard deviation of arousal within a class; the classes are 2 apart
+SCATTER = 0.4  # standard deviation of arousal within a class; high and low arousal are 2 apart
 CUE = 1.0  # effect of arousal on a cue; the noise of a cue has a standard deviation of 0.8
-DULL = np.hanning(32) / 16  # low-pass filter at about 1 kHz
+DULL = np.hanning(32) / 16  # low-pass filter: -3 dB at about 370 Hz, first zero at about 1 kHz
 BRIGHT = np.array([-1, 2, -1])  # high-pass filter
 FEMALE = ["en+f1", "en+f2", "en+f3", "en+f4", "en+f5"]  # one per session
 MALE = ["en+m1", "en+m2", "en+m3", "en+m4", "en+m7"]
@@ -105,7 +105,7 @@ class Prosody:
     gain: float  # dB
     tilt: float  # coefficient of the filter 1 + tilt z^-1: below 0 bright, above 0 dull
     swing: float  # change of loudness within a turn, dB; its sign is the direction
-    noise: float  # dB below the mean level of speech
+    noise: float  # dB of white noise below the mean level of speech; a filter then lowers it by about 2 dB
     arousal: float  # the emotion's arousal with scatter
 
     @classmethod
@@ -191,7 +191,7 @@ def shape(wave: np.ndarray, prosody: Prosody, rng: np.random.Generator) -> np.nd
 
 
 def ogg(wave: np.ndarray, serial: int) -> bytes:
-    """Ogg Vorbis with a given stream number: libsndfile's is random, so that files would not be reproducible."""
+    """Ogg Vorbis with a given stream number. libsndfile's number is random, and files with it are not reproducible."""
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, RATE, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
     data, start = bytearray(buffer.getvalue()), 0
@@ -232,7 +232,7 @@ def cast(rng: np.random.Generator) -> list[Speaker]:
 
 
 def lines(number: int, speaker: Speaker) -> list[tuple[Emotion, str]]:
-    """Ten sentences with all four emotions each, so that the words do not depend on the class, and one skipped line."""
+    """Ten sentences in all four classes each, so that the words do not depend on the class, and one skipped line."""
     own = [SENTENCES[(10 * number + i) % len(SENTENCES)] for i in range(10)]
     happy = [(HAP if i % 2 == 0 else EXC, text) for i, text in enumerate(own)]
     rest = [(emotion, text) for emotion in (ANG, SAD, NEU) for text in own]

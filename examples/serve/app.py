@@ -39,7 +39,7 @@ async def limit_size(request, call_next):
 @app.post("/predict")
 def predict(file: UploadFile):
     try:
-        blocks = list(islice(read_blocks(file.file), MAX_SECONDS + 1))  # blocks of one second
+        blocks = list(islice(read_blocks(file.file), MAX_SECONDS + 1))  # blocks of about one second
         check_length(sum(map(len, blocks)), "the recording")
     except RecipeError as error:
         raise HTTPException(400, str(error)) from None
