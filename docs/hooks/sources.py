@@ -102,7 +102,10 @@ def _uri_of(target: Path, files: Files, config: MkDocsConfig) -> str:
 
 
 def _source(path: Path) -> str:
-    """A file as a page: Markdown is rendered, other text is shown as code. Of other files, it shows the size."""
+    """A file as a page: Markdown is rendered, and other text is shown as code.
+
+    A binary or large file is replaced by its size.
+    """
     title = f"{_HEAD}\n# `{path.relative_to(ROOT).as_posix()}`\n\n"
     if not _is_text(path):
         return f"{title}{path.stat().st_size:,} bytes, not shown.\n"

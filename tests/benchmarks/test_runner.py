@@ -29,7 +29,8 @@ def test_a_suite_writes_a_record_tables_and_figures(tmp_path, capsys, monkeypatc
     assert all(line["ratio_to_floor"] > 0 and line["figures"]["share_of_bandwidth"] > 0 for line in timed)
     assert all(len(line["samples"][form]) == 15 for line in timed for form in line["samples"])
     (peak,) = [line for line in lines if line["what"].startswith("peak memory")]
-    assert peak["ratio_to_peers"]["slice assignment"] > 1.5  # it allocates zeros, the result and their gradients
+    # the backward pass of each assignment allocates full gradients
+    assert peak["ratio_to_peers"]["slice assignment"] > 1.5
     (kept,) = [line for line in lines if line["what"] == "kept for backward"]
     assert kept["median"] == 0
     goals = measurements.of_kind(lines, "goal")

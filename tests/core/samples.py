@@ -37,7 +37,10 @@ class Sample:
 
 
 def numbered(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """1, 2, 3 and so on modulo 251, which each number dtype of ``DTYPES`` represents exactly. For bool: is it even?"""
+    """1, 2, 3 and so on modulo 251, which each number dtype of ``DTYPES`` represents exactly.
+
+    For bool, whether each of these numbers is even.
+    """
     values = torch.arange(1, int(np.prod(shape)) + 1).reshape(shape) % 251
     return values % 2 == 0 if dtype == torch.bool else values.to(dtype)
 
@@ -205,12 +208,12 @@ def layout_cases() -> list[Sample]:
         Sample(x.transpose(-1, -2), BOTH_WAYS),
         Sample(x[:, 1], BOTH_WAYS),
         Sample(x[:1].expand(4, 3, 10, 14), BOTH_WAYS),
-        Sample(x, {**BOTH_WAYS, "time_dim": 1, "channel_dim": 2}),  # frames, channels, then a plane: (N, T, C, W)
+        Sample(x, {**BOTH_WAYS, "time_dim": 1, "channel_dim": 2}),  # a dim after the channels: (N, T, C, W)
         Sample(x.permute(3, 1, 0, 2), {**BOTH_WAYS, "time_dim": 3, "channel_dim": 0}),
         Sample(numbered((2, 6, 9, 4)).transpose(0, 3), {**BOTH_WAYS, "time_dim": 1, "channel_dim": 2}),
         Sample(numbered((9, 7)), BOTH_WAYS),
-        Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), BOTH_WAYS),  # no two leading dims merge
-        Sample(numbered((1, 20, 800)), BOTH_WAYS),  # more than one tile along both dims
+        Sample(numbered((2, 3, 2, 5, 2, 9)).permute(4, 0, 2, 1, 3, 5), BOTH_WAYS),  # permuted leading dims
+        Sample(numbered((1, 20, 800)), BOTH_WAYS),  # more than one tile
         Sample(numbered((1, 140, 100)), BOTH_WAYS),
         Sample(numbered((1, 30, 300)).transpose(1, 2), BOTH_WAYS),
         Sample(numbered((1, 40, 600)), {"groups": [(50, i) for i in range(-5, 6)]}),  # more groups than fit in a launch

@@ -1,4 +1,4 @@
-"""torch has every private API that the package uses, and only ``torch_private`` uses private APIs."""
+"""torch has every private API that the package uses. Other modules use only those that ``torch_private`` lists."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Case:
     name: str
     make: Callable[..., nn.Module]  # from options to a layer with a shift
     plain: Callable[[], nn.Module]
-    ragged: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None  # the output for (B, L, D) and lengths
+    ragged: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None  # the output for an input and lengths
     channels_first: bool = False
     recurrent: bool = False
     prefix: str = ""  # of the plain layer's names in the state_dict of the layer

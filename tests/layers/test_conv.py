@@ -72,7 +72,7 @@ def test_errors_name_the_wrong_argument():
         ShiftConv(16, 4)
     with pytest.raises(ValueError, match=r"n_div.*\[1, 8\].*16"):
         ShiftConv(8)
-    ShiftConv(8, stride=0)  # without a shift, n_div is not checked
+    ShiftConv(8, stride=0)  # with stride 0, only the type of n_div is checked
 
 
 @pytest.mark.parametrize(("name", "value"), [("kernel_size", "7"), ("expansion", 2.0)])

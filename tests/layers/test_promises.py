@@ -1,4 +1,4 @@
-"""Properties of all layers. Tests of properties that torch provides use one layer of each class."""
+"""Properties of all layers. Tests of properties that torch provides use a few of the layers."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class ShiftBlock(nn.Module):
 
 
 class SpecAugment(nn.Module):
-    """Time masks contain a learned vector, feature masks 0. It draws random numbers in the order of this package."""
+    """Fills time masks with a learned vector and feature masks with 0. Draws random numbers in the package's order."""
 
     def __init__(self, dim):
         super().__init__()

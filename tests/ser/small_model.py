@@ -90,6 +90,9 @@ def small_model(
 
 
 def local_model(layer: int | str = 0, *, norm: str = "layer", **settings: object) -> SpeechClassifier:
-    """A model with a provenance. By default, its frames are local: only convolutions, normalised frame by frame."""
+    """A model with a provenance. By default, each of its frames depends only on samples near it.
+
+    Layer 0 is the output of the convolutions, and ``norm="layer"`` normalises frame by frame.
+    """
     encoder = {"feat_extract_norm": norm}
     return small_model("wav2vec2", layer=layer, encoder=encoder, **{"provenance": PROVENANCE, **settings})

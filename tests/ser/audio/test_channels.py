@@ -35,7 +35,7 @@ FEATURES = config.Features(clip_seconds=0.5)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A table of stereo recordings, by the names of ``SOUNDS``."""
+    """A table of stereo recordings, one for each entry of ``SOUNDS``."""
     folder = tmp_path_factory.mktemp("stereo")
     for name, channels in SOUNDS.items():
         soundfile.write(folder / f"{name}.wav", np.stack(channels, axis=1), 16000, subtype="FLOAT")

@@ -69,7 +69,7 @@ def file(tmp_path):
 
 
 def samples(path):
-    """The decoded length in samples. Checks the length in the manifest, and that a clip is silent after it."""
+    """The decoded length in samples. Checks that ``measure`` counts as many, and that a clip is silent after them."""
     total = sum(map(len, read_blocks(path, 0.3)))
     assert measure(path).samples == total
     assert np.count_nonzero(read_clip(path, 3.0)[total:]) == 0

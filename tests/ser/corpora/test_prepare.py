@@ -1,4 +1,4 @@
-"""``temporal-shift ser prepare`` on IEMOCAP: the manifest and the published counts."""
+"""The manifest of IEMOCAP and the published counts."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""The input that an encoder's preprocessor states, compared with the 16 kHz waveforms that the encoder gets."""
+"""The input that an encoder's preprocessor states, compared with the input that the encoder gets."""
 
 from __future__ import annotations
 

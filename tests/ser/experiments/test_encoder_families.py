@@ -1,4 +1,4 @@
-"""Small random encoders of four families on a part of the quickstart's corpus, from files to report."""
+"""Small random encoders of four families on the quickstart's corpus or a part of it, from files to report."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_a_packaged_model_is_calibrated_on_the_validation_part_of_its_run(folder
 
 def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
-    for path in results.glob("runs/*/*/*/run.json"):  # earlier versions did not write it
+    for path in results.glob("runs/*/*/*/run.json"):  # earlier versions wrote no validation logits
         record = json.loads(path.read_text())
         del record["files"]["validation_logits.npy"]
         path.write_text(json.dumps(record))

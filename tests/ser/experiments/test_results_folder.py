@@ -200,7 +200,7 @@ def test_a_dry_run_without_the_encoder_says_why_there_is_no_estimate(folder, tmp
 
 
 def test_ctrl_c_names_the_runs_that_are_kept_and_that_start_again(folder, results, monkeypatch):
-    """The first run is finished, the second is stopped before its first checkpoint."""
+    """The first run is finished, and the second is stopped before its first checkpoint."""
     for session in (2, 3):
         shutil.rmtree(results / "runs" / "CNN" / "seed-42" / f"Session{session}")
     from rich.progress import Progress

@@ -337,7 +337,7 @@ def test_an_invalid_option_is_a_one_line_error_and_exit_code_2(folder, tmp_path,
 
 
 def test_the_command_prints_the_error_and_exits_with_code_2(folder, tmp_path):
-    config = changed(folder, tmp_path, training={"epoch": 3})  # the command finds it before it imports torch
+    config = changed(folder, tmp_path, training={"epoch": 3})  # an error that is found before torch is imported
     done = subprocess.run(command(config), cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"error: {config}: the key 'training.epoch' is not known.*\n", done.stderr)

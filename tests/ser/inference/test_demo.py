@@ -39,7 +39,7 @@ QUIET = (  # the browser's own features must make no requests
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium with a microphone that beeps: Debian's, the one that ``CHROMIUM`` names, or Playwright's own."""
+    """Chromium with a microphone that beeps: ``$CHROMIUM``, the system's Chromium, or Playwright's."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path

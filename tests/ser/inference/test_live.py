@@ -68,7 +68,7 @@ class FakeInbox(live.Inbox):
 
 
 class FakePredictor:
-    """A predictor that returns its first and last sample after a fixed time, or ``None`` without samples."""
+    """A predictor that returns its first and last input sample after a fixed time, or ``None`` without samples."""
 
     window = 0.5
 

@@ -85,7 +85,7 @@ def test_with_a_window_only_the_last_frames_count():
 
 
 def test_the_context_is_measured():
-    # the positional convolution reads 4 frames before and 3 after; a frame has 325 samples, which 2 hops contain: 3 + 2
+    # the positional convolution reads 4 frames before and 3 after; a frame spans 325 samples, so 2 hops: 3 + 2
     assert locality_of(local_model().backbone) == Locality(hop=320, past=4, future=5, min_samples=325)
     assert locality_of(local_model(average=3).backbone) == Locality(hop=960, past=2, future=3, min_samples=325)
 

@@ -86,7 +86,7 @@ def hostile(saved, tmp_path) -> Hostile:
 
 
 def nested(hostile: Hostile, family: str) -> dict[str, object]:
-    """A configuration of another family. It names code in the folder, and so do the models in it."""
+    """A configuration of another family. It and the models in it name code in the folder."""
     inside = {"model_type": "evil", **hostile.auto_map}
     parts = {
         "pix2struct": ("text_config", "vision_config"),

@@ -143,7 +143,7 @@ def whole():
 @pytest.mark.parametrize("is_old", [False, True])
 def test_a_checkpoint_with_its_encoder_becomes_the_whole_model(is_old, whole, tmp_path):
     state_dict, waves = whole.state_dict(), 0.1 * torch.randn(2, 4000, dtype=torch.float64)
-    if is_old:  # the names of weight norm in torch before 2.0
+    if is_old:  # the older names of torch's weight norm
         new = (("parametrizations.weight.original0", "weight_g"), ("parametrizations.weight.original1", "weight_v"))
         for name, older in new:
             position = f"pretrain.encoder.transformer.pos_conv_embed.conv.{name}"

@@ -170,7 +170,7 @@ def test_holm_multiplies_the_smallest_p_by_the_number_of_comparisons_and_the_nex
 def simulated(generator, seeds, in_fold):
     """Predictions of two models that do not differ, with effects of speakers, seeds, runs and utterances.
 
-    Five folds of ``in_fold`` speakers, 40 utterances of each.
+    There are five folds of ``in_fold`` speakers, with 40 utterances each.
     """
     size = 40 * in_fold
     labels, speakers = np.resize(np.arange(CLASSES), size), np.repeat(["a", "b"][:in_fold], 40)

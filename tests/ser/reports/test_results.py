@@ -163,7 +163,7 @@ def test_the_drawn_speakers_depend_neither_on_the_model_nor_on_the_number_of_see
 
 
 def mean_score(records, key, epoch):
-    """Mean test score over the runs, at the epoch that ``epoch`` selects from the scores of each."""
+    """Mean over the runs of the test score that ``epoch`` selects from the scores of a run."""
     scores = [[of_epoch["test"][key] for of_epoch in record["epochs"]] for record in records]
     return statistics.mean(epoch(of_run) for of_run in scores)
 

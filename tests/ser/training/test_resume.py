@@ -59,7 +59,7 @@ def test_a_stopped_run_continues_from_its_checkpoint_with_the_same_result(run, t
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(run, uninterrupted):
     with pytest.raises(Stopped):
-        train(run, stop_after(2))  # less than a minute has passed
+        train(run, stop_after(2))  # no checkpoint, because less than a minute has passed
     assert checkpoints(run) == []
     assert not run.is_done()
     assert epochs_reported(run) == EPOCHS
@@ -67,7 +67,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(run, un
 
 
 def flip_a_bit(path: Path) -> None:
-    """Flip a bit in the middle of the file, or of a digit in JSON, like a bad disk."""
+    """Flip a bit in the middle of the file, or of the last digit in JSON, like a bad disk."""
     content = bytearray(path.read_bytes())
     digits = [index for index, byte in enumerate(content) if chr(byte).isdigit()]
     position = digits[-1] if path.suffix == ".json" else len(content) // 2
@@ -126,7 +126,7 @@ def test_damaged_kept_weights_are_an_error_and_the_run_starts_again(run):
 def test_an_incomplete_checkpoint_does_not_hide_the_complete_one_before_it(run, uninterrupted):
     run = stopped(run)
     (checkpoint,) = checkpoints(run)
-    torn = checkpoint.with_name("checkpoint-8")  # a checkpoint of the second epoch
+    torn = checkpoint.with_name("checkpoint-8")  # named like a checkpoint of the second epoch
     shutil.copytree(checkpoint, torn)
     (torn / "epochs.json").unlink()
     assert epochs_reported(run) == EPOCHS - 1
