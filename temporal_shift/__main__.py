@@ -32,9 +32,9 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open the null device as standard error and input if they are closed (``<&-``); exit if standard output is closed.
+    """Open the null device as standard error and input if they are closed; exit if standard output is closed.
 
-    Python sets a closed stream to ``None``.
+    Python sets a stream to ``None`` if it is closed at startup (``2>&-``, ``<&-``, ``>&-``).
     """
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # stays open until the process ends

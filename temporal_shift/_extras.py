@@ -43,7 +43,7 @@ def packages_of_extras() -> dict[str, list[str]]:
 
 
 def _installed_from() -> str | None:
-    """The URL that pip installed this package from (PEP 610), or ``None``: the package index, or unknown."""
+    """The URL that pip installed this package from (PEP 610), or ``None`` if it is a package index or unknown."""
     try:
         origin = json.loads(distribution(NAME).read_text("direct_url.json") or "null")
     except PackageNotFoundError:

@@ -55,12 +55,12 @@ def temporal_shift(
         padding_mode: What is read outside a sequence: ``"zeros"`` (default), ``"replicate"`` (the first or last frame),
             or ``"circular"`` (the other end).
         groups: ``[(channels, frames), ...]`` in place of ``n_div``, ``stride`` and ``bidirectional``. From channel 0
-            on, each group has this number of channels, which read ``frames`` frames earlier (later if negative). The
-            other channels do not move. ``[(w, s), (w, -s)]`` is the bidirectional shift. Default: ``None``.
+            on, each group of ``channels`` channels reads ``frames`` frames earlier (later if negative). The other
+            channels do not move. ``[(w, s), (w, -s)]`` is the bidirectional shift. Default: ``None``.
         lengths: Frames of each sequence, ``(B,)``, int32 or int64, on ``x``'s device. ``B`` is the first dim of ``x``
-            other than time and channels. With several such dims, ``lengths`` can have the first ``k``, for any ``k``
-            from 0 to all. A frame at or past the length of its sequence is padding: no other frame reads it, and its
-            shift is zero. Default: ``None``, all frames are valid.
+            other than time and channels. In general, ``lengths`` has the shape of the first ``k`` of these dims, for
+            any ``k`` from 0 to all. A frame at or past the length of its sequence is padding: no other frame reads it,
+            and its shift is zero. Default: ``None``, all frames are valid.
         cu_seqlens: Boundaries of sequences that are packed along time, ``(N + 1,)`` from 0 to ``L``, int32 or int64, on
             ``x``'s device: ``x`` is ``(..., L_1 + ... + L_N, D)``, and each sequence is shifted on its own. Default:
             ``None``.
@@ -138,7 +138,7 @@ def temporal_shift_add(
         A new tensor of ``x``'s shape and the dtype of ``x + residual``.
 
     Raises:
-        TypeError: As :func:`temporal_shift`, and if ``residual`` is not a dense tensor.
+        TypeError: As :func:`temporal_shift`, and if ``residual`` is not a dense, local tensor, or is quantized.
         ValueError: As :func:`temporal_shift`, and if ``residual`` does not broadcast to ``x`` or is on another device.
         RuntimeError: If torch cannot add the two dtypes.
 

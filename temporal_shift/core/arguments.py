@@ -31,7 +31,7 @@ def resolve(
 ) -> ShiftGeometry:
     """Return the geometry of a shift of ``x``, or raise as :func:`temporal_shift.temporal_shift`.
 
-    Unless ``compiling``, repeated arguments cost one cache lookup, so that a short shift is fast.
+    Unless ``compiling``, geometries are cached, so that a short shift with repeated arguments is fast.
     """
     if type(x) is not Tensor or x.layout != torch.strided or x.is_quantized:
         check_kind(x, "x")
@@ -248,7 +248,7 @@ def _overlaps(x: Tensor) -> bool:
 
 
 def check_residual(x: Tensor, residual: Any) -> None:
-    """Raise unless ``residual`` is a dense tensor on the device of ``x`` that broadcasts to ``x``."""
+    """Raise unless ``residual`` passes :func:`check_kind`, is on the device of ``x`` and broadcasts to ``x``."""
     if type(residual) is not Tensor or residual.layout != torch.strided or residual.is_quantized:
         check_kind(residual, "residual")
     if residual.device != x.device:

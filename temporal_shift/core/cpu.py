@@ -18,8 +18,8 @@ from .geometry import ShiftGeometry
 def shift(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
     """Return the shift of ``x``, plus ``residual`` if given, as a new tensor.
 
-    If at most an eighth of the channels move, and without ``lengths``, it adds the residual to ``x`` and computes the
-    channels that move again. Otherwise it adds the residual to the shift, in place if possible.
+    If at most an eighth of the channels move, and without ``lengths``, it adds the residual to ``x`` and recomputes
+    the channels that move. Otherwise it adds the residual to the shift, in place if possible.
     """
     if residual is not None and geometry.ragged != "lengths" and _moves_few(x, geometry):
         y = x + residual

@@ -211,7 +211,10 @@ def _backend(x: Tensor, residual: Tensor | None, bounds: Tensor | None, geometry
 
 
 def _are_plain(x: Tensor, residual: Tensor | None, bounds: Tensor | None) -> bool:
-    """Whether a kernel may access the memory of the tensors: none is fake, traced, batched or of a custom subclass."""
+    """Whether a kernel may access the memory of the tensors.
+
+    It may not if a tensor is fake, traced, batched or of a custom subclass, or if a ``TorchDispatchMode`` is active.
+    """
     return (
         _is_plain(x)
         and (residual is None or _is_plain(residual))

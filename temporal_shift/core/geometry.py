@@ -88,7 +88,7 @@ def groups_of_list(channels: int, groups: Iterable[tuple[int, int]]) -> tuple[Ch
     """Return the groups of a list of ``(channels, frames)``, from the first channel on, and the remaining channels.
 
     Raises:
-        ValueError: If a group is negative, or the groups need more channels than there are.
+        ValueError: If a group has a negative number of channels, or the groups need more channels than there are.
     """
     groups = tuple(groups)
     for count, _ in groups:

@@ -37,7 +37,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
-            continue  # not geometry.moved: Dynamo of torch 2.6 does not support properties of a NamedTuple
+            continue  # not geometry.moved, which Dynamo of torch 2.6 does not support
         part = _part(x, group, geometry)
         part.copy_(_moved(part.clone(), bounds, group.frames, geometry))  # gather saves its input for backward
     return x
@@ -51,7 +51,7 @@ def _part(x: Tensor, group: ChannelGroup, geometry: ShiftGeometry) -> Tensor:
 
 
 def _moved(x: Tensor, bounds: Tensor | None, frames: int, geometry: ShiftGeometry) -> Tensor:
-    """Return ``x`` shifted: each frame reads the frame ``frames`` earlier."""
+    """Return ``x`` shifted: each frame reads ``frames`` frames earlier."""
     time = geometry.time_dim
     if bounds is None:
         return _MOVES[geometry.padding_mode](x, frames, time)
@@ -132,7 +132,7 @@ def _zero(x: Tensor) -> Tensor:
 
 
 def _transposed(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
-    """The transpose of a shift. The shift is linear, so this is its gradient."""
+    """The transpose of a shift. The shift is linear, so this computes its gradient."""
     forward = geometry.adjoint(cached=False)
     transpose = torch.func.vjp(lambda point: shift(point, None, bounds, forward), torch.zeros_like(x))[1]
     return transpose(x)[0]  # type: ignore[no-any-return]

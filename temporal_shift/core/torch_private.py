@@ -23,14 +23,14 @@ has_memory: Callable[[Tensor], bool] = torch._C._has_storage  # False for exampl
 _is_compiling = torch.compiler.is_compiling
 _are_transforms_active = torch._C._are_functorch_transforms_active
 
-# Methods that the layers call or override. (owner, name, purpose)
+# Methods and a property that the layers call or override. (owner, name, purpose)
 INHERITED: tuple[tuple[type, str, str], ...] = (
     (nn.TransformerEncoderLayer, "_sa_block", "self-attention and its dropout, in ShiftTransformerLayer"),
     (nn.TransformerEncoderLayer, "_ff_block", "the feed-forward part, in ShiftTransformerLayer"),
     (nn.RNNBase, "check_input", "validates the input of the first layer of ShiftLSTM and ShiftGRU"),
     (nn.RNNBase, "check_forward_args", "validates the state that the caller passes to ShiftLSTM and ShiftGRU"),
     (nn.RNNBase, "permute_hidden", "sorts states in the order of a PackedSequence and back"),
-    (nn.RNNBase, "all_weights", "the weights of one layer of ShiftLSTM and ShiftGRU"),
+    (nn.RNNBase, "all_weights", "the weights of each layer and direction of ShiftLSTM and ShiftGRU"),
 )
 
 # Attributes that torch's Transformer layers read from ``self_attn``. (name, purpose)
@@ -47,7 +47,7 @@ def is_traced() -> bool:
 
 
 def has_symbolic_sizes(x: Tensor) -> bool:
-    """Whether a size of ``x`` is a ``SymInt``, as in ``make_fx`` and other tracers that run outside Dynamo."""
+    """Whether a size or stride of ``x`` is a ``SymInt``, as in tracers outside Dynamo, such as symbolic ``make_fx``."""
     return x._has_symbolic_sizes_strides
 
 
@@ -77,7 +77,7 @@ def ragged_dim(nested: Any) -> int:
 
 
 def pre_hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    """The forward pre-hooks of ``module`` by key, then the tables of their options. torch has no API for this."""
+    """The forward pre-hooks of ``module`` by key, then the keys of those that get kwargs. torch has no API for this."""
     return module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs
 
 

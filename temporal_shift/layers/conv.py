@@ -44,8 +44,9 @@ class ShiftConv(nn.Module):
 
     Raises:
         TypeError: If an argument has the wrong type; when called, if ``x`` is not a dense tensor.
-        ValueError: If ``placement`` is unknown, ``kernel_size`` is even or less than 1, or ``n_div`` does not fit
-            ``dim``; when called, if ``x`` does not have 2 or 3 dims, and as :func:`temporal_shift.temporal_shift`.
+        ValueError: If ``placement`` is unknown, ``kernel_size`` is even or less than 1, or, unless ``stride`` is 0,
+            ``n_div`` does not fit ``dim``; when called, if ``x`` does not have 2 or 3 dims, and as
+            :func:`temporal_shift.temporal_shift`.
         RuntimeError: When called, if ``x`` does not have ``D`` channels.
 
     Example:

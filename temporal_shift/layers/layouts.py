@@ -51,7 +51,9 @@ def check_shift(
 
 
 def layout_for(nets: Sequence[nn.Module | None], time_dim: int | None, channel_dim: int | None) -> tuple[int, int]:
-    """The time and the channel dim: as passed, or as the first of ``nets`` with a known class expects.
+    """The time and the channel dim: as passed, or from the first of ``nets`` with another layout than ``(..., L, D)``.
+
+    Without such a net, they are -2 and -1.
 
     Raises:
         ValueError: If a dim is ``None``, and the class of a module is ambiguous (see :func:`layout_of`).

@@ -15,7 +15,7 @@ from ..streaming import ShiftStream
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
-_MASKED = -1e4  # exp(-1e4) is 0; common masks contain -1e4, -1e9, -inf or the smallest number
+_MASKED = -1e4  # exp(-1e4) is 0; common masks contain -1e4, -1e9, -inf or the dtype's minimum
 
 
 def shift_sequences(x: Sequences, **arguments: Any) -> Sequences:

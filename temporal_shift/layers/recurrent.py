@@ -172,8 +172,8 @@ class ShiftLSTM(_ShiftRNN, nn.LSTM):
 
     Raises:
         TypeError: If an argument has the wrong type; when called, if the input is a nested tensor.
-        ValueError: If ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``, the output of a layer;
-            or as ``nn.LSTM``, also when called.
+        ValueError: Unless ``stride`` is 0, if ``n_div`` does not fit ``input_size`` or, with ``shift_every_layer``,
+            the input of a later layer; or as ``nn.LSTM``, also when called.
         RuntimeError: As ``nn.LSTM``, when called.
 
     Example:

@@ -47,7 +47,7 @@ class TemporalShift(nn.Module):
         tensor, each sequence is shifted on its own.
 
     Raises:
-        TypeError: If an argument has the wrong type; when called, if there are other arguments and ``net`` is ``None``.
+        TypeError: If an argument has the wrong type; when called with arguments for ``net``, if ``net`` is ``None``.
         ValueError: If a dim must be given and is ``None``. As :func:`temporal_shift.temporal_shift`, at construction if
             possible, otherwise when called. When called with a ``PackedSequence`` or a nested tensor, if ``inplace``,
             or if ``lengths`` or ``cu_seqlens`` is passed; with a ``PackedSequence``, if ``channel_dim`` is not the last
@@ -118,9 +118,9 @@ class TemporalShift(nn.Module):
 
         Raises:
             ValueError: If ``padding_mode`` is ``"circular"``, which reads the other end of the sequence. If ``net`` may
-                read other frames or expects another ``time_dim`` (see :func:`temporal_shift.streaming.stream`). If a
-                module has hooks, or its class overrides ``forward`` without ``stream``. If ``net`` is given and
-                ``state`` does not have one part for each stage.
+                read other frames or expects another ``time_dim`` (see :func:`temporal_shift.streaming.stream`), or if
+                ``net`` is given and ``time_dim`` is -1. If a module has hooks, or its class overrides ``forward``
+                without ``stream``. If ``net`` is given and ``state`` does not have one part for each stage.
         """
         check_streamable(self)
         if self.net is None:

@@ -49,14 +49,14 @@ class ShiftTransformerLayer(nn.TransformerEncoderLayer):
         ``src`` is ``(L, B, D)``, ``(B, L, D)`` with ``batch_first``, ``(L, D)``, or nested; the output has its shape.
         Frames that ``src_key_padding_mask`` marks (true, or -10,000 or less) count as zeros: no other frame reads them,
         and the output and the gradient of ``src`` are zero there. ``src_mask`` limits the attention. ``"replace"`` has
-        no attention, and accepts a ``src_mask`` only with ``is_causal=True`` and a shift that reads only the past.
+        no attention, and accepts a ``src_mask`` only with ``is_causal=True``, if the shift does not read the future.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: At construction, if ``placement`` is unknown or ``n_div`` does not fit ``d_model``. When called, if
-            ``"replace"`` gets a ``src_mask`` without ``is_causal``; if ``is_causal`` and the shift reads the future; if
-            ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong shape, is on another device, or
-            is passed with a nested ``src``; or as ``nn.TransformerEncoderLayer``.
+        ValueError: At construction, if ``placement`` is unknown or, unless ``stride`` is 0, ``n_div`` does not fit
+            ``d_model``. When called, if ``"replace"`` gets a ``src_mask`` without ``is_causal``; if ``is_causal`` and
+            the shift reads the future; if ``src`` does not have 2 or 3 dims; if ``src_key_padding_mask`` has the wrong
+            shape, is on another device, or is passed with a nested ``src``; or as ``nn.TransformerEncoderLayer``.
         AssertionError: At construction, if ``nhead`` does not divide ``d_model``; or as ``nn.TransformerEncoderLayer``.
         RuntimeError: As ``nn.TransformerEncoderLayer``.
 
@@ -222,7 +222,8 @@ class RelativeTransformerLayer(ShiftTransformerLayer):
     Args:
         d_model: Channels, ``D``. This and the other arguments up to ``dtype`` mean the same as in
             :class:`ShiftTransformerLayer`.
-        max_frames: Maximum length of a sequence, in frames. The table has ``2 * max_frames - 1`` relative positions.
+        max_frames: Maximum length of a sequence, in frames. The table of relative positions has
+            ``2 * max_frames - 1`` rows.
         placement: ``"inplace"`` (default), the shift before the attention, or ``"residual"``, the shift beside it.
         n_div: As in :class:`ShiftTransformerLayer`. Default: 4.
         stride: Frames by which the channels move. Default: 0, nothing moves.

@@ -1,7 +1,8 @@
 """The GPU backend. One kernel shifts and adds the residual in one pass.
 
-Imported on the first eager shift of a CUDA or ROCm tensor, or by ``temporal-shift env``. Tests without a GPU run the
-kernel on CPU tensors, slowly, with ``TRITON_INTERPRET=1``. A shift does not wait for the device.
+The first eager shift of a CUDA or ROCm tensor imports this package, or ``temporal-shift env`` on a machine with a GPU.
+Tests without a GPU run the kernel on CPU tensors, slowly, with ``TRITON_INTERPRET=1``. A shift does not wait for the
+device.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MANY = 2**31
 
 
 def computes(x: Tensor, residual: Tensor | None, geometry: ShiftGeometry) -> bool:
-    """Whether the kernel supports the shift. It moves items of 1, 2, 4 or 8 bytes, and sums ``_SUMMED``."""
+    """Whether the kernel supports the shift. It moves items of 1, 2, 4 or 8 bytes, and adds dtypes in ``_SUMMED``."""
     if x.data_ptr() == 0 or (residual is not None and residual.data_ptr() == 0) or not works_on(x.device):
         return False  # without memory, a tensor is empty, or a zero tensor of forward-mode autograd
     frames = x.shape[geometry.time_dim]
