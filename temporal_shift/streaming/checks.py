@@ -17,7 +17,7 @@ _WIDTHS = ("in_features", "input_size", "normalized_shape")  # attributes with t
 
 
 def inherits_forward(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether ``module`` is a ``kind`` that does not override ``forward``.
+    """Whether ``module`` is a ``kind`` that overrides neither ``forward`` nor ``__call__``.
 
     A parametrization replaces the class of a module by a subclass that inherits ``forward``.
     """
@@ -61,7 +61,7 @@ def check_streamable(net: nn.Module) -> None:
 
 
 def has_stream(module: nn.Module) -> bool:
-    """Whether the module has a method ``stream``, rather than a submodule with that name or a forwarded attribute."""
+    """Whether the module has a method ``stream``, not only a submodule with that name or a ``__getattr__`` for it."""
     return _depth(module, "stream") < math.inf and callable(module.stream)
 
 

@@ -30,7 +30,7 @@ class Stage(Protocol):
     """The interface of a part of a stream.
 
     ``state`` is what the stage remembers between chunks. Another stage of the same net can continue from it. A stage
-    that depends on the layout also has ``time_dim``, the dim of the frames.
+    may also have ``time_dim``, the dim of the frames, which :func:`stream` compares between the stages of a net.
     """
 
     state: Any
@@ -138,7 +138,7 @@ class ChainedStream:
             for stage in self.stages:
                 chunk = stage(chunk)
         except BaseException:
-            self.state = before  # an error must not change the stages before it
+            self.state = before  # the stages before the one that failed have advanced
             raise
         return chunk
 
@@ -211,7 +211,7 @@ class RecurrentStream:
         time_dim: The dim of the frames.
 
     Attributes:
-        state: The state that ``step`` returned last, or ``None`` before the first chunk and after :meth:`flush`.
+        state: The state that ``step`` returned last, or ``None`` before the first frame and after :meth:`flush`.
 
     Example:
         >>> live = RecurrentStream(nn.LSTM(4, 8, batch_first=True), width=8, time_dim=1)

@@ -1,4 +1,4 @@
-"""The stream of a shift, bit for bit equal to the shift of the whole sequence."""
+"""The stream of a shift. Its outputs equal the shift of the whole sequence bit for bit."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ShiftStream:
         """
         geometry = arguments.resolve(chunk, *self._arguments)
         state = None if self.state is None else _checked(self.state, chunk, geometry)
-        if state is None or state.shape[geometry.time_dim] == 0:  # no frame so far
+        if state is None or state.shape[geometry.time_dim] == 0:  # no frame so far, or none is needed
             state = _padding(chunk, 0, _reach(geometry)[0], geometry)
         y, self.state = _advanced(state, chunk, geometry)
         return y

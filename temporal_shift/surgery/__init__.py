@@ -57,7 +57,7 @@ def add_temporal_shift(
       :math:`\text{shift}(x) + f(x)`, up to rounding. In channels that do not move, the output is unchanged.
 
     If a norm or another module lies between ``x`` and the sum, ``where`` chooses the block with the skip connection,
-    and ``branch`` names the submodule of the block to which :math:`\text{shift}(x) - x` is added. This should be the
+    and ``branch`` names the submodule that gets :math:`\text{shift}(x) - x` added to its output. This should be the
     last submodule before the sum, because a dropout after it also drops what is added: ``"dropout1"`` of
     ``nn.TransformerEncoderLayer``, ``"dropout"`` of Hugging Face's ``Wav2Vec2EncoderLayer`` and its pre-norm form,
     ``"bn2"`` of a ResNet's ``BasicBlock`` (unless its skip is a ``downsample``, which does not carry ``x``).
@@ -101,15 +101,16 @@ def add_temporal_shift(
 
     Raises:
         TypeError: If an argument has the wrong type. When the model is called, if the output of ``branch`` is neither
-            a tensor nor a tuple with a tensor first, or as :func:`temporal_shift.temporal_shift`.
+            a tensor nor a ``PackedSequence``, nor a tuple with one of them first; if a padding mask is neither bool nor
+            floating point; or as :func:`temporal_shift.temporal_shift`.
         ValueError: If ``placement`` is unknown; if ``where`` is not a valid regular expression, or matches no module,
-            one that is never called (such as an ``nn.ModuleList`` or the ``out_proj`` of an ``nn.MultiheadAttention``),
-            or one that already has a shift; if ``branch`` is passed without ``"residual"`` or is not a submodule; as
-            :class:`TemporalShift`. The model then does not change. When the model is called: as
-            :func:`temporal_shift.temporal_shift`; if a module gets no first argument; if a padding mask does not fit
-            ``x``; if the output of ``branch`` does not have the shape of ``x``; if a module does not call its
-            ``branch``; if activation checkpointing recomputes the ``forward`` of a module without its hooks, as
-            transformers does after version 5.20 (this works without ``branch``).
+            one that is never called with its hooks (such as an ``nn.ModuleList``, the ``out_proj`` of an
+            ``nn.MultiheadAttention`` or a ``ScriptModule``), or one that already has a shift; if ``branch`` is passed
+            without ``"residual"`` or is not a submodule; as :class:`TemporalShift`. The model then does not change.
+            When the model is called: as :func:`temporal_shift.temporal_shift`; if a module gets no first argument; if a
+            padding mask does not fit ``x``; if the output of ``branch`` does not have the shape of ``x``; if a module
+            does not call its ``branch``; if, with ``branch``, activation checkpointing recomputes the ``forward`` of a
+            module without its hooks, as transformers does after version 5.20.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(32, 4, batch_first=True)
@@ -333,7 +334,7 @@ def _check_called(name: str, module: nn.Module, model: nn.Module) -> None:
         reason = "which nn.MultiheadAttention reads and does not call"
     else:
         return
-    raise ValueError(f"where must match modules that are called, got {named(name, module)}, {reason}")
+    raise ValueError(f"where must match modules that are called with their hooks, got {named(name, module)}, {reason}")
 
 
 def _names(names: list[str], where: Any) -> tuple[str, str]:

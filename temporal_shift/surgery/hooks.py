@@ -52,7 +52,7 @@ class Site:
         return args[0] if args else kwargs[self.first], padding
 
     def shifted(self, x: Any, padding: Tensor | None) -> Any:
-        """Shift the input, after the frames that ``padding`` marks are set to zero.
+        """Shift the input. Frames of a dense tensor that ``padding`` marks count as zeros, unless ``stride`` is 0.
 
         Raises:
             TypeError: If ``x`` or ``padding`` has the wrong type.
@@ -71,7 +71,9 @@ class Site:
         """
         if not isinstance(output, (Tensor, PackedSequence)):
             kind = type(output).__name__
-            raise TypeError(f"{self.branch} must return a tensor, or a tuple with a tensor first, got {kind}")
+            raise TypeError(
+                f"{self.branch} must return a tensor or a PackedSequence, or a tuple with one of them first, got {kind}"
+            )
         parts = _parts(output), _parts(x), _parts(self.shifted(x, padding))
         given, wanted = ([tuple(part.shape) for part in of_one] for of_one in parts[:2])
         if given != wanted:
@@ -125,8 +127,8 @@ class AddToOutput(Hook):
             return output
         if thread not in site.kept and not torch.compiler.is_compiling() and torch_private.in_backward():
             raise ValueError(
-                f"activation checkpointing must recompute the call of {site.name}, not its forward, which has no "
-                f"hooks; or add the shift without {site.branch}"
+                f"activation checkpointing must recompute the call of {site.name}, not its forward, which runs "
+                f"without hooks; or add the shift without {site.branch}"
             )
         kept = site.kept.get(thread)
         if kept is None:
@@ -139,7 +141,7 @@ class AddToOutput(Hook):
 
 
 class ForgetInput(Hook):
-    """Deletes a stored input that was not used, because the forward raised an error or did not call the branch."""
+    """Deletes the stored input, also after an error. Raises a ``ValueError`` if the forward did not call the branch."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], *kwargs_and_output: Any) -> None:
         site, output = self.site, kwargs_and_output[-1]
@@ -148,13 +150,13 @@ class ForgetInput(Hook):
 
 
 def site_of(module: nn.Module) -> Site | None:
-    """The shift that was added to a module, if any."""
+    """The site of the shift that was added to a module, if any."""
     hooks = torch_private.pre_hooks(module)[0].values()
     return next((hook.site for hook in hooks if isinstance(hook, Hook)), None)
 
 
 def sites_of(model: nn.Module) -> list[tuple[str, Site]]:
-    """The shifts of a model's modules, by name."""
+    """The sites of the shifts in a model, with the names of their modules."""
     sites = ((name, site_of(module)) for name, module in model.named_modules())
     return [(name, site) for name, site in sites if site is not None]
 

@@ -65,7 +65,8 @@ def is_chunks(head: bytes) -> bool:
 def chunks_layout(file: BinaryIO, start: int, head: bytes, stop: int) -> Layout | None:
     """The layout of a recording, the bytes ``start:stop``, which begin with ``head``.
 
-    ``None`` for other formats, and if there is no chunk of samples or, in a SPHERE file, no number of samples.
+    ``None`` for other formats, if there is no chunk of samples, and if the header of a SPHERE file lacks the number of
+    samples, of channels or of bytes per sample.
 
     Raises:
         LayoutError: If there are several recordings.

@@ -20,8 +20,8 @@ def layout_of(file: BinaryIO) -> Layout:
 
     Raises:
         ValueError: If the file has 0 bytes or another format.
-        LayoutError: If the file contains no sound, or its structure is cut off or damaged; if a format of chunks, such
-            as WAV, contains several recordings; or if Ogg contains several sound tracks in parallel.
+        LayoutError: If the layout has no part, or the structure of the file is cut off or damaged; if a format of
+            chunks, such as WAV, contains several recordings; or if Ogg contains several sound tracks in parallel.
     """
     layout = _layout(file)
     if not layout.parts:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_HUGE = 1 << 40  # bytes, reported as the size of MPEG files, so that a decoder does not stop before the end
+_HUGE = 1 << 40  # bytes, reported as the size of an MPEG part of unknown length, so that a decoder reads to the end
 _TAG = 128  # bytes at the end of an MP3 in which decoders look for a tag
 
 

@@ -29,7 +29,7 @@ def verify(
 ) -> None:
     """Verify the checksums of the files in all feature caches, or in one.
 
-    Exit code 1 if a file is missing or damaged. The next experiment that uses the cache computes it again.
+    Exit code 1 if a file is missing or damaged. The next experiment that uses the cache computes such files again.
     """
     from ..encoders.cache_maintenance import entries, find
 

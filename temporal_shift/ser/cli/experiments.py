@@ -118,7 +118,9 @@ def ablate(
     ] = "2,4,8,16",
     direction: Annotated[str, typer.Option(help="Directions, separated by commas: past, future, both.")] = "past,both",
     stride: Annotated[str, typer.Option(help="Strides in frames, separated by commas.")] = "1",
-    output: Output = None,
+    output: Annotated[
+        Path | None, out_option("Results folder.", show_default="results/<name of the experiment>-ablation")
+    ] = None,
     cache: Cache = CACHE,
     corpus: Corpus = None,
     ray: Ray = None,

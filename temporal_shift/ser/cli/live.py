@@ -1,4 +1,4 @@
-"""``live`` and ``demo``: predictions of the microphone or of recordings, in the terminal or in the browser."""
+"""``live`` and ``demo``: predictions for the microphone or for recordings, in the terminal or in the browser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def live(
     model: Model = None,
     revision: Revision = None,
     allow_download: AllowDownload = False,
-    file: Annotated[Path | None, typer.Option(help="Recording to play in real time instead of the microphone.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Recording to process in real time, instead of the microphone.")
+    ] = None,
     channel: Channel = "mean",
     device: Annotated[
         str | None, typer.Option(help="Microphone: number or part of its name (see --list-devices).")

@@ -45,7 +45,7 @@ AllowDownload = Annotated[
 ]
 Channel = Annotated[str, typer.Option(help="Channel of recordings: mean, or a number from 0.")]
 KeepModels = Annotated[
-    bool | None, typer.Option("--keep-models", help="Save the weights of each run, as package requires.")
+    bool | None, typer.Option("--keep-models", help="Save the weights of each run, for the command package.")
 ]
 
 PROTOCOLS = ("heldout", "speaker", "last", "paper")
