@@ -79,8 +79,9 @@ def read_clip(
         Samples, ``(round(seconds * sample_rate),)``, float32 with a full scale of 1.
     Raises:
         RecipeError: If the file is missing, unreadable, empty, not audio, cut off, damaged or ambiguous, if it has no
-            such channel, more than 64 channels, a rate outside [4000, 768000] Hz, or parts with different rates or
-            channels, or if samples are not finite or not in [-32, 32]. Damage after the clip may remain undetected.
+            such channel, more than 64 channels, several sound tracks, a rate outside [4000, 768000] Hz, or parts with
+            different rates or channels, or if samples are not finite or not in [-32, 32]. Damage after the clip may
+            remain undetected.
         ValueError: If ``channel`` is not valid.
     Example:
         >>> path = Path("examples/quickstart/corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.ogg")

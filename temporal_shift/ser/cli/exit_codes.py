@@ -22,7 +22,7 @@ def exit_on_error(*, resumes: bool = False) -> Iterator[None]:
 
     These errors are :class:`RecipeError`, errors of files, memory, nesting and text encoding, and a lost connection to
     another process of a run. Any other exception is a bug and keeps its traceback. If the reader of standard output
-    stops reading (``| head``), the command ends silently with code 1.
+    stops reading (``| head``), the command ends silently with code 1; ``predict`` keeps its own exit code.
 
     Args:
         resumes: Whether the same command continues where Ctrl-C stopped it. The message then says so. Default:
