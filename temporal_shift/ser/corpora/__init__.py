@@ -103,8 +103,9 @@ def caveats(manifest: Manifest, corpus: config.Corpus) -> list[str]:
     """Sentences about properties of a corpus that make results doubtful; see :func:`.corpus_caveats`.
 
     With a reader in :data:`PUBLISHED`, the manifest is compared with the published corpus, unless ``label_map`` is set.
-    With the reader ``manifest`` or ``emobox``, it is compared if all ids, without folders, have the format of one of
-    these corpora. With the reader ``table`` or ``folder``, or with a ``note``, it is not compared.
+    With the reader ``manifest``, it is compared if all ids, without folders, have the format of one of these corpora.
+    With the reader ``table``, ``folder`` or ``emobox`` (its ids begin with the name of the dataset), or with a
+    ``note``, it is not compared.
 
     Args:
         manifest: The corpus as read.

@@ -53,7 +53,7 @@ def leaks(manifest: Manifest) -> list[str]:
 
 
 def mixed_channels(manifest: Manifest) -> list[str]:
-    """Sentences about recordings with channels that differ or cancel each other; empty if none, or one is selected."""
+    """Sentences about recordings with channels that differ or cancel each other; empty if a channel is selected."""
     if manifest.channel != "mean":
         return []
     cancelled = [each for each in manifest.utterances if each.cancels]

@@ -125,7 +125,8 @@ def speakers(manifest: Manifest) -> Table:
 def findings(found: Description) -> list[str]:
     """Sentences about speakers in several sessions, duplicates, and channels that differ or cancel each other.
 
-    There are up to 20 sentences each about speakers and duplicates, or one that says that there are none.
+    There are up to 20 sentences each about speakers and duplicates, and the number of further ones. If there are none,
+    a sentence says so.
     """
     speakers = [
         f"the speaker {speaker} is in {' and '.join(sessions)}: folds by session would test on training speakers"

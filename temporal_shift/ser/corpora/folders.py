@@ -20,7 +20,7 @@ def corpus_folder(path: Path) -> Path:
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """The sorted entries of a folder; raises :class:`RecipeError` if it cannot be read (``glob`` ignores this)."""
+    """The sorted entries of a folder; unlike ``glob``, raises :class:`RecipeError` if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

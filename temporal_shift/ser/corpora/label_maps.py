@@ -76,7 +76,11 @@ def classes_of(
 
 
 def _in_other_cases(chosen: LabelMap, codes: Iterable[str]) -> dict[str, str | None]:
-    """The classes of the codes that match a key if case is ignored, such as ``Angry`` and ``angry``, if unique."""
+    """The classes of the codes that match a key if case is ignored, such as ``Angry`` and ``angry``.
+
+    Codes of one letter, codes that ``codes`` contains in several cases, and codes that match keys with different
+    classes are left out.
+    """
     labels: dict[str, set[str | None]] = {}
     for code, label in chosen.items():
         labels.setdefault(code.casefold(), set()).add(label)

@@ -36,7 +36,7 @@ class Utterance:
         path: The audio file, an absolute path.
         label: The class.
         speaker: The speaker.
-        session: The session, or the speaker group in a corpus without sessions.
+        session: The session, or the group of speakers that replaces it.
         start: Start in the conversation, in seconds; 0 without a conversation.
         end: End in the conversation, in seconds; the duration without a conversation.
         samples: Number of samples of each channel.
@@ -165,8 +165,8 @@ def read_manifest(path: Path, labels: Sequence[str] | None = None, *, check_audi
     Raises:
         RecipeError: If the file cannot be read, is not JSON lines or contains no utterance, a line has missing, unknown
             or invalid fields, an id occurs twice, a label is not in ``labels``, names of speakers, sessions or classes
-            look alike, or, with ``check_audio``, an audio file is missing. The message lists up to 20 problems, a
-            problem of a line with the file and the line.
+            look alike, or, with ``check_audio``, a path is not a file. The message lists up to 20 problems, a problem
+            of a line with the file and the line.
     """
     text = read_text(path, "manifest")
     first_line = text.lstrip().partition("\n")[0]

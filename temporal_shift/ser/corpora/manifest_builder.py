@@ -45,8 +45,8 @@ def named_files(
 ) -> list[tuple[Path, re.Match[str]]]:
     """The recordings below a folder that are named by a pattern, and the matches of their names.
 
-    Identical copies are skipped, because some downloads contain a folder twice. Different files with the same name,
-    other names, and a folder without recordings are added to ``problems``.
+    Identical copies with the same name are skipped, because some downloads contain a folder twice. Different files with
+    the same name, other names, and a folder without recordings are added to ``problems``.
 
     Args:
         root: The folder.
@@ -185,7 +185,10 @@ def _repeated_ids(rows: Sequence[Row]) -> list[str]:
 
 
 def _missing_names(rows: Sequence[Row], named: LabelMap) -> list[str]:
-    """Problems of labels, speakers and sessions that are missing values, except for labels in the label map."""
+    """Problems of labels, speakers and sessions that are missing values.
+
+    Labels in the label map and empty sessions are valid.
+    """
     found = []
     for row in rows:
         where = row.where or row.path

@@ -26,7 +26,7 @@ def group_speakers(
     Returns:
         The group of each speaker. With ten groups or more, shorter numbers have leading zeros: ``Group01``.
     Raises:
-        RecipeError: If there are fewer speakers than ``groups``.
+        RecipeError: If there is at least one speaker, but fewer than ``groups``.
     """
     if not utterances:
         return {}

@@ -25,9 +25,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, for the block to write a file or a folder to.
 
     If the block succeeds, the temporary path is renamed to ``path``. A file can replace a file, and a folder can
-    replace an empty folder. If the block fails, the temporary path is deleted. In both cases, other files with names
-    that begin with the temporary name are deleted. The temporary name is unique: two processes can write the same file,
-    and the last one to finish wins. Missing parent folders are created.
+    replace an empty folder (not on Windows). If the block fails, the temporary path is deleted. In both cases, other
+    files with names that begin with the temporary name are deleted. The temporary name is unique: two processes can
+    write the same file, and the last one to finish wins. Missing parent folders are created.
 
     Args:
         path: The file or folder to write.

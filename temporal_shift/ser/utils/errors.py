@@ -63,7 +63,7 @@ def shortened(value: object, limit: int = 60) -> str:
     For an integer of more than 64 bits, the number of bits.
     """
     if isinstance(value, int) and value.bit_length() > 64:
-        return f"an integer of {value.bit_length()} bits"  # Python does not print longer ones
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print more than 4300 digits
     if isinstance(value, str) and len(value) > limit:
         return f"{value[:limit]!r}... ({len(value)} characters)"
     return repr(value)

@@ -22,7 +22,7 @@ except ModuleNotFoundError:  # Windows: two commands in one folder are not detec
 def only_command_in(folder: Path, hint: str = "choose another --out") -> Iterator[None]:
     """Hold the lock of a folder. The system releases it when the process ends, even if the process is killed.
 
-    Without support for locks (Windows, some network file systems), the folder is created, but not locked.
+    Without ``flock`` (Windows, some network file systems), the folder is created, but not locked.
 
     Args:
         folder: The folder. It is created if it does not exist.

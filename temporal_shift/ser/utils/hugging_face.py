@@ -79,6 +79,8 @@ def quiet_loading() -> Iterator[None]:
 def check_all_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str) -> None:
     """Raise a :class:`RecipeError` if ``from_pretrained`` initialised weights at random, or ignored layers.
 
+    ``masked_spec_embed`` may be initialised at random.
+
     Args:
         model: The loaded model.
         loading: The report of ``from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)``.

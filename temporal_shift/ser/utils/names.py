@@ -107,7 +107,7 @@ def is_missing(name: str) -> bool:
 def clean_name(text: str) -> str:
     """The name in Unicode's form NFC, without invisible characters and outer white space.
 
-    ``René`` is the same in NFC and NFD, and ``happy`` is the same with and without a zero-width space.
+    The result is the same for ``René`` in NFC and NFD, and for ``happy`` with and without a zero-width space.
     """
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip()
 
@@ -115,9 +115,9 @@ def clean_name(text: str) -> str:
 def look_alike_key(name: str) -> str:
     """Return a key that is equal for names that look alike.
 
-    Such names differ only in case, white space, leading zeros, the script of digits, invisible characters, Unicode's
-    compatible forms such as widths (NFKC), or the ``.0`` of a whole number. ``Anna`` and ``anna`` have the same key,
-    and so have ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
+    Such names differ only in case, the amount of white space, leading zeros, the script of digits, invisible
+    characters, Unicode's compatible forms such as widths (NFKC), or the ``.0`` of a whole number. The names of each of
+    these pairs have the same key: ``Anna`` and ``anna``, ``03`` and ``3``, ``Ses01`` and ``Ses1``, ``3.0`` and ``3``.
     """
     key = " ".join(unicodedata.normalize("NFKC", clean_name(name)).split())
     key = unicodedata.normalize("NFKC", key.casefold())

@@ -174,7 +174,7 @@ def test_a_dataset_without_speakers_in_its_keys_is_an_error(tmp_path):
     assert re.search(rf"\(ased, .*, urdu\), got {tmp_path}/data/meld", said)
     (tmp_path / "data" / "savee").mkdir()
     assert reading_error(reader="emobox", path=tmp_path / "data" / "savee") == (
-        f"{tmp_path}/data/savee must contain savee.jsonl or fold_1/savee_test_fold_1.jsonl, got neither"
+        f"{tmp_path}/data/savee must contain utterances in savee.jsonl or fold_1/savee_test_fold_1.jsonl, got none"
     )
 
 

@@ -75,7 +75,7 @@ def download(corpus: DownloadableCorpus, folder: Path, on_progress: OnProgress, 
 
     Args:
         corpus: One of :data:`~.sources.SOURCES`.
-        folder: The folder. It must not exist, be empty, or contain the same corpus.
+        folder: A new or empty folder, or a folder that contains the same corpus.
         on_progress: Called with the downloaded bytes and the total number of bytes, ``None`` if it is unknown.
         wait: Seconds to wait after a failed attempt; doubled if further attempts bring no new byte. Default: 1.
     Returns:

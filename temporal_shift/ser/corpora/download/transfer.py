@@ -44,8 +44,8 @@ class ResumingDownloader:
 
     Args:
         partial: The file for the downloaded bytes; the server's description of it is in a file beside it.
-        on_progress: Called with the downloaded bytes and the total, ``None`` if it is unknown, when an attempt starts
-            and after every piece.
+        on_progress: Called with the downloaded bytes and the total, ``None`` if it is unknown, before the first piece
+            of an attempt and after every piece.
         is_verified: Whether a checksum is verified afterwards. Without one, and without an ETag or a date from the
             server, a change of the file cannot be detected, so the download starts again.
         page: Where the publishers describe the file, for messages.
@@ -100,7 +100,7 @@ class ResumingDownloader:
                     reason = reason_of(error) if answer is None else f"{answer.status_code} {answer.reason}"
                     raise RecipeError(
                         f"the download of {url} failed after {counted(size, 'byte')} ({reason}); the same command "
-                        "continues it"
+                        "continues it if possible"
                     ) from None
                 time.sleep(self.wait * 2 ** max(0, failures - 1))
         with self.partial.open("rb") as file:
@@ -208,7 +208,7 @@ def _length_of(answer: requests.Response) -> int | None:
 
 
 def _continues(answer: requests.Response, done: int, state: _State | None) -> bool:
-    """Whether ``Content-Range: bytes 100-199/200`` begins where the partial file ends, and has no other total."""
+    """Whether ``Content-Range: bytes 100-199/200`` begins where the partial file ends, with the same total if known."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if found is None or state is None or int(found[1]) != done:
         return False

@@ -31,9 +31,9 @@ def unpack(archive: Path, folder: Path) -> int:
 
     Raises:
         ArchiveError: If the archive is damaged or empty; if it contains encrypted files, links, devices, or names that
-            are absolute, lead out of the folder, occur twice, differ only in case or Unicode form, are both a file and
-            a folder, or fail :func:`.check_path_name`; or if it unpacks to more than 100 000 files, or to more than 20
-            times its size plus 1 MiB.
+            are absolute, have ``.``, ``..`` or empty parts, occur twice, differ only in case or Unicode form, are both
+            a file and a folder, or fail :func:`.check_path_name`; or if it unpacks to more than 100 000 files, or to
+            more than 20 times its size plus 1 MiB.
         RecipeError: If the disk has too little space.
     """
     try:

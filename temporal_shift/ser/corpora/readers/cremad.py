@@ -28,8 +28,8 @@ def read_cremad(corpus: config.Corpus) -> Manifest:
     ``1076_MTI_SAD_XX``, which has no sound according to the publishers, is included.
 
     Raises:
-        RecipeError: If there is no speech, recordings have other names or differ from another with the same name, or as
-            :func:`.audio_files` and :func:`.make_manifest`.
+        RecipeError: If there is no speech, the name of a recording does not match ``NAME``, two different recordings
+            have the same name, or as :func:`.audio_files` and :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     root = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root

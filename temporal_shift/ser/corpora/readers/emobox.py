@@ -39,7 +39,7 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     ``downloads/emodb/wav/03a01Fa.wav``, are relative to ``corpus.audio``, by default the folder ``EmoBox``. The speaker
     is part of an utterance's key, and ``emobox_speakers.yaml`` has the patterns of keys.
 
-    With ``folds: published``, the session of an utterance is the fold that tests it, else a group of speakers.
+    The session of an utterance is a group of speakers, or, with ``folds: published``, the fold that tests it.
 
     Raises:
         RecipeError: If the folder is not a dataset with known speakers, if lines or the label map cannot be read, or as
@@ -61,7 +61,9 @@ def read_emobox(corpus: config.Corpus) -> Manifest:
     if not rows and folds:
         rows = [row for part in folds[0].parts.values() for row in part.values()]
     if not rows and not problems:
-        problems.append(f"{folder} must contain {dataset}.jsonl or fold_1/{dataset}_test_fold_1.jsonl, got neither")
+        problems.append(
+            f"{folder} must contain utterances in {dataset}.jsonl or fold_1/{dataset}_test_fold_1.jsonl, got none"
+        )
     if corpus.folds == "published":
         raise_problems(problems)
         rows = _tested(rows, folds, dataset)

@@ -29,8 +29,8 @@ def read_emodb(corpus: config.Corpus) -> Manifest:
     """Read files such as ``wav/03a01Fa.wav``. The corpus folder can also be ``wav`` itself.
 
     Raises:
-        RecipeError: If there is no speech, recordings have other names or differ from another with the same name, or as
-            :func:`.audio_files` and :func:`.make_manifest`.
+        RecipeError: If there is no speech, the name of a recording does not match ``NAME``, two different recordings
+            have the same name, or as :func:`.audio_files` and :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     root = root / "wav" if (root / "wav").is_dir() else root

@@ -29,7 +29,7 @@ def read_folder(corpus: config.Corpus) -> Manifest:
 
     Raises:
         RecipeError: If the pattern is not valid, recordings do not match it, ``corpus.folds`` is ``published`` without
-            a field ``{session}``, or as :func:`.make_manifest`.
+            a field ``{session}``, or as :func:`.audio_files` and :func:`.make_manifest`.
     """
     root = corpus_folder(corpus.path)
     pattern = corpus.pattern or PATTERN

@@ -31,8 +31,8 @@ def read_ravdess(corpus: config.Corpus) -> Manifest:
     Songs and videos are skipped. A speaker is named like ``Actor_12``; odd numbers are men, even numbers are women.
 
     Raises:
-        RecipeError: If there is no speech, recordings have other names or differ from another with the same name, or as
-            :func:`.audio_files` and :func:`.make_manifest`.
+        RecipeError: If there is no speech, the name of a recording does not match ``NAME``, two different recordings
+            have the same name, or as :func:`.audio_files` and :func:`.make_manifest`.
     """
     problems: list[str] = []
     files = named_files(corpus_folder(corpus.path), NAME, "03-01-05-01-02-01-12.wav", problems)

@@ -35,8 +35,9 @@ def read_table(corpus: config.Corpus) -> Manifest:
     ``corpus.groups`` ask for groups of speakers.
 
     Raises:
-        RecipeError: If the table cannot be read, a column is missing or occurs twice, lines are invalid, or as
-            :func:`.make_manifest`. The message lists up to 20 problems.
+        RecipeError: If the table cannot be read, a column is missing or occurs twice, lines are invalid,
+            ``corpus.folds`` is ``published`` without a column ``session``, or as :func:`.make_manifest`. The message
+            lists up to 20 problems.
     """
     path = corpus.path.resolve()
     text = read_text(path, "table")
@@ -139,7 +140,7 @@ def _unreadable(
     given: Mapping[str, str],
     named: Mapping[str, str | None],
 ) -> list[str]:
-    """The problems of the cells of a row. A missing value that is a label of the label map is valid."""
+    """The problems of the cells of a row. A label may be a missing value if the label map has it."""
     reasons = []
     for column, text in texts.items():
         name = repr(given[column])
