@@ -21,7 +21,8 @@ def compare(first: Path, second: Path, models: tuple[str, str] | None = None) ->
         models: The name of a model of each. Default: ``None``, all models with a name that both have.
     Raises:
         RecipeError: If a results folder is incomplete or invalid, if the experiments do not test the same utterances
-            and classes in the same folds, if they share no model, or if a name in ``models`` is unknown.
+            and classes in the same folds, if they share no model and ``models`` is ``None``, or if a name in
+            ``models`` is unknown.
     """
     one, other = read_results(first), read_results(second)
     for name, ours, theirs in (

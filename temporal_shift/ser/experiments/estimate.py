@@ -20,7 +20,7 @@ from ..utils.wording import counted, duration
 from . import speed
 from .flops import Cost, Shape, of_encoder, of_model
 
-_MEASURING_SECONDS = 2.0  # about the seconds of all measurements
+_MEASURING_SECONDS = 2.0  # approximate total of all measurements
 _MAX_SECONDS = 0.3  # seconds of one measurement, after which no call starts
 
 # fixed costs, measured on two cores of an AMD EPYC; they matter for small models
@@ -43,7 +43,7 @@ class Estimate:
     training_seconds: float
     training_flop: int
     parallel: int  # number of runs at a time
-    speeds: dict[str, float]  # FLOP per second, by kind of model
+    speeds: dict[str, float]  # FLOP per second of each kind of model and, if it is measured, of the encoder
 
     @property
     def seconds(self) -> float:

@@ -41,8 +41,8 @@ def package(
 ) -> None:
     """Write the model of one run of an experiment to a folder that Hugging Face's libraries can load.
 
-    If the run has a validation part, the parameters of the last layer are divided by the temperature that was fitted on
-    it, unless this does not lower the log loss on the test part.
+    If the run has validation logits, a temperature is fitted on them. If it lowers the log loss on the test part, the
+    parameters of the last layer are divided by it.
 
     Args:
         root: The results folder of an experiment with ``training.keep_models``.
@@ -55,8 +55,9 @@ def package(
         half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
         RecipeError: If ``root`` is not a results folder, ``model``, ``fold`` or ``seed`` is unknown, the run is
-            missing, damaged or did not keep its model, the corpus or a frozen encoder changed after the training, the
-            encoder cannot be loaded, ``out`` exists, or ``holds_backbone`` is false for a fine-tuned encoder.
+            missing, damaged or did not keep its model, a frozen encoder, its utterances in ``manifest.jsonl`` or the
+            run's validation part changed after the training, the encoder cannot be loaded, ``out`` exists, or
+            ``holds_backbone`` is false for a fine-tuned encoder. Changed audio files are not detected.
     """
     plan = Plan.read(root)
     experiment = plan.experiment
@@ -112,7 +113,7 @@ def save_package(
 ) -> None:
     """Write a model and its card to the folder ``out``, atomically. See :func:`package` for the options.
 
-    Changes the name of a local encoder in ``whole.config``.
+    Can change the name of a local encoder in ``whole.config``.
     """
     encoder = Path(experiment.backbone.name)
     if holds_backbone and encoder.is_absolute():
@@ -124,7 +125,10 @@ def save_package(
 
 
 def _check_features(root: Path, experiment: Experiment, manifest: Manifest, record: RunRecord) -> None:
-    """Raise a :class:`RecipeError` if the corpus or the encoder changed after the run was trained."""
+    """Raise a :class:`RecipeError` if the encoder, or an id or hash in ``manifest.jsonl``, changed after the training.
+
+    The audio files are not read.
+    """
     manifest = replace(manifest, channel=experiment.corpus.channel)  # manifest.jsonl does not contain it
     key = key_of(feature_inputs(manifest, experiment.backbone, experiment.features, audio_is_verified=True))
     if record.inputs.get("features", key) != key:
@@ -144,7 +148,7 @@ def trained_model(
 ) -> SpeechClassifier:
     """A model of an experiment with its weights, its temperature and its provenance.
 
-    The parameters of the last layer are divided by the temperature, so the model's probabilities are scaled.
+    The parameters of the last layer are divided by the temperature, so the model's logits are scaled.
 
     Args:
         experiment: The experiment.

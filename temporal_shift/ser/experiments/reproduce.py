@@ -81,8 +81,8 @@ def reproduce(
         console: Shows the progress and the tables.
         ray, overwrite, dry_run: As in :func:`temporal_shift.ser.experiments.run_experiment.run_experiment`.
     Raises:
-        RecipeError: If a setting or a model is unknown, an override is invalid, the corpus or an encoder cannot be
-            read, or as ``run_experiment``.
+        RecipeError: If a setting or a model is unknown, an override is invalid, or the corpus or an encoder cannot be
+            read; also see ``run_experiment``.
         KeyboardInterrupt: As ``run_experiment``.
     """
     from ..encoders.pretrained import backbone_identity

@@ -67,10 +67,10 @@ def run_experiment(
     Args:
         experiment: The experiment.
         root: The results folder. It gets ``manifest.jsonl``, ``experiment.json``, ``runs/<model>/seed-<seed>/<fold>/``,
-            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. If the file system has
-            locks, a second command that writes to it at the same time raises an error.
+            ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/``. A second command that
+            writes to it at the same time raises an error if the system and the file system support ``flock``.
         cache: The folder of the feature caches, for the setting ``features``.
-        console: Shows the progress and the tables; a line for each finished run if it is not a terminal.
+        console: Shows the progress and the tables and, if it is not a terminal, a line for each finished run.
         ray: The Ray cluster to train on: ``auto``, ``local`` or an address. Default: ``None``, train without Ray.
         more: Returns further sections of the report from the results and the content of ``metrics.json``. Default:
             ``None``, no further sections.
@@ -295,7 +295,10 @@ def _kept_runs(runs: list[Run]) -> str:
     parts = [f"{len(runs) - len(unfinished)} of {counted(len(runs), 'run')} finished"]
     parts += [f"{name} continues after epoch {epoch}" for name, epoch in epochs.items()]
     seconds = runs[0].experiment.training.checkpoint_seconds
-    parts += [f"{run.name} starts again (checkpoints are written every {seconds:g} s)" for run in begun]
+    parts += [
+        f"{run.name} starts again (checkpoints are written at the end of an epoch, at most every {seconds:g} s)"
+        for run in begun
+    ]
     return "; ".join(parts)
 
 

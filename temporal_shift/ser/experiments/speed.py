@@ -19,7 +19,7 @@ from ..models.frame_classifier import frame_classifier
 from .flops import Shape, encoder_with_input, of_encoder, of_model
 
 _FLOP = {"cpu": 4e9, "cuda": 4e12}  # target FLOP of a measured call: about 0.1 s on one CPU core
-_FLOP_OF_A_NUMBER = 200  # minimum FLOP per number of the input; bounds the memory of models with little arithmetic
+_FLOP_OF_A_NUMBER = 200  # assumed minimum FLOP per input element; bounds the memory of models with little arithmetic
 _MIN_LSTM_FRAMES = 24  # fewer frames are slower per frame, because each call rearranges the weights
 _MIN_SAMPLES = 4000  # samples of a shortened clip: 0.25 s
 _BUSY_SIZE = 512  # rows and columns of the matrices that keep other cores busy
@@ -27,7 +27,7 @@ _BUSY_SIZE = 512  # rows and columns of the matrices that keep other cores busy
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """FLOP per second of forward and backward passes, and seconds per optimizer step with gradient clipping."""
+    """FLOP per second of the measured passes, and seconds per optimizer step with gradient clipping; 0 for encoders."""
 
     flop_per_second: float
     optimizer: float = 0.0
@@ -132,7 +132,10 @@ def busy(cores: int) -> Iterator[None]:
 
 
 def _cut(batch: int, length: int, flop: int, smallest: tuple[int, int]) -> tuple[int, int]:
-    """A batch and a length that take about ``_FLOP``; ``flop`` is the cost of one utterance of the whole length."""
+    """A batch and a length that take at most about ``_FLOP``, unless ``smallest`` takes more.
+
+    ``flop`` is the cost of one utterance of the whole length.
+    """
     share = min(1.0, _FLOP[device()] / (batch * max(1, flop)))
     fitting = max(smallest[0], int(batch * share))
     return fitting, min(length, max(smallest[1], int(length * min(1.0, share * batch / fitting))))

@@ -42,9 +42,9 @@ class Uncertainty:
 class Resampled:
     """A mean over seeds and folds in 2000 resamples of the folds, speakers and seeds.
 
-    ``speakers``: a resample draws all folds with replacement, then in each drawn fold all its speakers with
-    replacement, and averages over all seeds. Both draws are needed: drawing only the speakers ignores the variance
-    between sessions and, with two speakers per fold, halves the variance between speakers.
+    ``speakers``: a resample draws as many folds as there are, with replacement, then for each drawn fold as many of its
+    speakers as it has, with replacement, and averages over all seeds. Both draws are needed: drawing only the speakers
+    ignores the variance between sessions and, with two speakers per fold, halves the variance between speakers.
 
     ``seeds``: a resample draws ``k - 1`` of the ``k`` seeds with replacement; the value is the deviation of their mean
     from the mean of all. ``k`` draws would show only ``(k - 1) / k`` of the variance between seeds: half, with two

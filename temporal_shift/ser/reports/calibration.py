@@ -28,8 +28,8 @@ TEXT = (
     f"prediction and the share of such predictions that are correct, in {BINS} bins of that probability. ECE and log "
     "loss are computed on the test parts of all runs together, before and after. The temperature in the table is "
     "fitted on the validation parts of all runs together. A packaged model is scaled only if scaling lowers the log "
-    "loss in the table. The log loss can rise if validation parts are small: a part without a wrong prediction gives a "
-    "temperature near 0."
+    "loss on the test part of its run or, for a model trained on all speakers, in the table. The log loss can rise if "
+    "validation parts are small: a part without a wrong prediction gives a temperature near 0."
 )
 
 

@@ -41,8 +41,8 @@ class PairedDifference:
     def p(self) -> float:
         """The two-sided p value of the difference divided by its standard error, from the normal distribution.
 
-        It includes the variation between speakers and between seeds (with one seed, only between speakers). If the
-        standard error is 0, it is the p of the sign-flip test. A difference of 0 has p 1.
+        It includes the variation between folds and speakers and, with several seeds, between seeds. If the standard
+        error is 0, it is the p of the sign-flip test. A difference of 0 has p 1.
         """
         if self.ua == 0:
             return 1.0
@@ -125,8 +125,8 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
     the observed one.
 
     The test is exact if speakers are independent. It tests whether these trained models differ on other speakers.
-    However, the same trained models test all speakers of a fold, so a chance difference between training runs counts as
-    a difference between the models. With several seeds, :attr:`PairedDifference.p` accounts for it.
+    However, the same trained models predict all speakers of a fold, so a chance difference between training runs counts
+    as a difference between the models. With several seeds, :attr:`PairedDifference.p` accounts for it.
     """
     speakers = len(contributions)
     if 2**speakers <= SIGN_PATTERNS:
@@ -142,7 +142,7 @@ def sign_flip_p(contributions: Floats, seed: int) -> float:
 
 
 def mcnemar_p(only_first_right: int, only_second_right: int) -> float:
-    """The exact McNemar test: a two-sided binomial test with p = 0.5; 1 if the models differ on no utterance."""
+    """The exact McNemar test: a two-sided binomial test with p = 0.5; 1 if both numbers are 0."""
     differing = only_first_right + only_second_right
     return float(binomtest(only_first_right, differing, 0.5).pvalue) if differing else 1.0
 

@@ -61,8 +61,8 @@ def read_results(root: Path) -> Results:
     """Read ``experiment.json`` and its runs.
 
     Raises:
-        RecipeError: If a file is missing or invalid, two runs have different test utterances in a fold or different
-            inputs, or two folds test the same utterance.
+        RecipeError: If a file is missing or invalid, two runs have different test utterances in a fold, or different
+            features, utterances or labels, or two folds test the same utterance.
     """
     plan = Plan.read(root)
     runs: dict[str, tuple[tuple[FinishedRun, ...], ...]] = {}
@@ -137,7 +137,7 @@ def model_summary(results: Results, name: str) -> dict[str, Any]:
 
 
 def training_seconds(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """The seconds since each run started or was last continued until its end, by model, seed and fold."""
+    """The seconds from the start, or the last continuation, of each run to its end, by model, seed and fold."""
     return {name: results.by_seed_and_fold(name, lambda record: record.seconds) for name in results.runs}
 
 

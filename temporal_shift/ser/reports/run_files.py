@@ -81,7 +81,7 @@ def read_run(folder: Path, plan: Plan) -> FinishedRun:
     """Read the files of one run.
 
     Raises:
-        RecipeError: If a file is missing, invalid or damaged, or the files do not fit together or to the plan.
+        RecipeError: If a file is missing, invalid or damaged, or the files do not match each other or the plan.
     """
     for name in ("run.json", *OUTCOME_FILES):
         if not (folder / name).is_file():

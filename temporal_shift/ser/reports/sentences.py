@@ -34,7 +34,11 @@ def pairs_of(found: Sequence[dict[str, Any]], optimistic: bool) -> str:
     """
     has_seeds = any(len(pair["mcnemar_p"]) > 1 for pair in found)
     text = _PAIRS.format(seeds=", and the seeds" * has_seeds, median=_MEDIAN * has_seeds)
-    return f"{text} Each model is reported at its own best test epochs, which is optimistic." if optimistic else text
+    return (
+        f"{text} With the paper's protocol, a model is reported at its own best test epochs, which is optimistic."
+        if optimistic
+        else text
+    )
 
 
 def what_was_run(experiment: config.Experiment, metrics: dict[str, Any]) -> str:
@@ -76,9 +80,10 @@ def reading(metrics: dict[str, Any]) -> str:
         ("seeds", "folds, the speakers in them, and the seeds") if several else ("folds", "folds and speakers")
     )
     return (
-        f"WA is the accuracy, UA is the mean recall over classes: means over folds{' and seeds' * several}, ± standard "
-        f"deviation over {over}. The brackets are 95 % intervals from {metrics['bootstrap']['resamples']} resamples of "
-        f"the {drawn}. The binomial standard error of WA on {metrics['utterances']} utterances is "
+        f"WA is the accuracy, and UA is the mean recall over classes. Both are means over folds{' and seeds' * several}"
+        f", ± the standard deviation over {over}. The brackets are 95 % intervals from "
+        f"{metrics['bootstrap']['resamples']} resamples of the {drawn}. The binomial standard error of WA on "
+        f"{metrics['utterances']} utterances is "
         f"{_range(min(errors), max(errors))} points, so differences of that size mean little. chance is 1 / classes."
     )
 
@@ -102,8 +107,8 @@ def _last_epoch(metrics: dict[str, Any]) -> str:
         return ""
     gains = [model["best_test_epoch"]["ua"] - model["last_epoch"]["ua"] for model in metrics["models"]]
     return (
-        f" Compared with the last epoch, which no part chooses, it is {percent(sum(gains) / len(gains))} points: the "
-        "rest comes from the choice by the validation part."
+        f" The difference from the last epoch, which no part chooses, is {percent(sum(gains) / len(gains))} points: "
+        "the rest of the bias comes from the choice by the validation part."
     )
 
 
@@ -117,10 +122,10 @@ def curves(metrics: dict[str, Any]) -> str:
 
 
 def constant_models(metrics: dict[str, Any]) -> list[str]:
-    """A caveat for each model that predicts one class only in at least one run."""
+    """A caveat for each model that predicts only one class in at least one run."""
     runs = len(metrics["folds"]) * len(metrics["seeds"])
     return [
-        f"{model['name']} predicts one class only in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
+        f"{model['name']} predicts only one class in {model['constant_runs']} of {counted(runs, 'run')}: its UA there "
         "is the UA of a constant prediction."
         for model in metrics["models"]
         if model["constant_runs"]
@@ -155,7 +160,7 @@ def _note_on_seeds(metrics: dict[str, Any]) -> str:
 
 
 def disagreeing_tests(metrics: dict[str, Any]) -> list[str]:
-    """A caveat for each difference that is significant by its standard error, but not by the test of speakers."""
+    """A caveat for each difference that is significant by its standard error, but not by the sign-flip test."""
     return [
         f"{pair['model']} − {pair['baseline']}: p, Holm is {p_value(pair['holm_p'])}, but p, by speaker is "
         f"{p_value(pair['sign_flip_p'])}. With few speakers the standard error is often too small, so this difference "
@@ -169,7 +174,7 @@ def _note_on_speakers(metrics: dict[str, Any]) -> str:
     speakers = metrics["speakers"]
     note = (
         f"The corpus has {counted(speakers, 'speaker')} in {counted(len(metrics['folds']), 'fold')}. With few speakers "
-        "or folds, the 95 % intervals contain the true value less often than in 95 % of the cases"
+        "or folds, the 95 % intervals can contain the true value less often than in 95 % of the cases"
     )
     if speakers < 10 and len(metrics["seeds"]) == 1:
         note += ": with five speakers, in 83 of 100 simulated experiments with one seed, and in 96 with three seeds"

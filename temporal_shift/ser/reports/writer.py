@@ -58,8 +58,9 @@ def write_report(
             ``metrics.json``, ``run_info.json``, ``report.md``, ``report.html`` and ``plots/*.png`` is replaced
             atomically.
         corpus_summary: Facts about the corpus. A ``"note"`` becomes the first caveat.
-        run_info: JSON data that may differ between runs, such as versions and the device. It goes to ``run_info.json``
-            with the training times, so that the same predictions always give the same ``metrics.json``.
+        run_info: JSON data that may differ between machines, such as versions and the device. It goes to
+            ``run_info.json`` with the training times, so that the same predictions always give the same
+            ``metrics.json``.
         more: Returns further sections, which follow the results. Default: ``None``, no further sections.
         caveats: Sentences about the corpus and the folds, for the section of caveats. Default: none.
 

@@ -23,8 +23,8 @@ BINS = 15
 def temperature(logits: Logits, labels: Labels) -> float:
     r"""Fit the temperature: the :math:`T` in [0.05, 20] that minimises the mean log loss of ``softmax(logits / T)``.
 
-    Division by the temperature does not change the predictions. The temperature is above 1 if the top probabilities are
-    too high, and below 1 if they are too low.
+    Division by the temperature does not change the predictions. A temperature above 1 lowers the top probabilities, and
+    one below 1 raises them.
 
     Args:
         logits: ``(N, classes)``.

@@ -16,11 +16,11 @@ _CONSEQUENCE = {
     "test": "UA is the mean over the other classes there",
 }
 
-_FEW = 30  # utterances; as many at a UA of 70 % have a standard error of 8 points
+_FEW = 30  # utterances; an accuracy of 70 % on 30 utterances has a standard error of 8 points
 
 
 def fold_caveats(manifest: Manifest, folds: Sequence[Fold], kind: Kind, groups: int | None = None) -> list[str]:
-    """One sentence for each property of the folds that makes results doubtful.
+    """One caveat for each property of the corpus or the folds that makes results doubtful.
 
     Args:
         manifest: The utterances.

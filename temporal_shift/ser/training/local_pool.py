@@ -34,7 +34,8 @@ def train_all(
         processes: Number of runs that are trained at once, in processes with one thread each. 1: this process trains,
             with torch's current number of threads.
         on_epoch: Called in this process for each epoch of a run.
-        world: The processes that train each run together; ``processes`` is then ignored. Default: this process alone.
+        world: The processes that train each run together. With more than one, ``processes`` is ignored. Default: this
+            process alone.
         on_done: Called in this process for each finished run. Default: does nothing.
     Raises:
         RecipeError: If a training process is killed, for example because the machine has too little memory; also see

@@ -1,6 +1,6 @@
 """Train on a Ray cluster.
 
-All nodes need this package, the results and cache folders, and, for fine-tuning, the audio and the encoder.
+All nodes need this package, the results folder, and the cache folder or, for fine-tuning, the audio and the encoder.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Run:
         seed: The random seed.
         manifest: The utterances of the corpus.
         key: The hash of the features, from :func:`~temporal_shift.ser.encoders.feature_cache.key_of`.
-        cache: The frames of the utterances; ``None`` for fine-tuning.
+        cache: The frames of the utterances; ``None`` for fine-tuning, and before the features are computed.
         folder: The folder of the run's files.
         identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed
             when the encoder is loaded.
@@ -74,7 +74,10 @@ class Run:
         return self._record().get("inputs")
 
     def is_done(self) -> bool:
-        """Whether the folder has the files of a finished run with these inputs, and its predictions are undamaged."""
+        """Whether the folder has the files of a finished run with these inputs, and its results are undamaged.
+
+        Checksums of predictions and logits are verified, not the checksum of kept weights.
+        """
         record = self._record()
         if record.get("inputs") != self.inputs:
             return False

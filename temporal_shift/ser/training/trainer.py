@@ -72,7 +72,7 @@ class RecipeTrainer(Trainer):
         self.stop_after = stop_after or run.experiment.training.epochs
         self.epochs: list[Epoch] = []  # the scores so far, including epochs before a resumed checkpoint
         self.kept: str | None = None  # SHA-256 of the weights that were kept last
-        self.learned = model  # the Trainer wraps self.model
+        self.learned = model  # without the wrapper of distributed training
         self.losses = _Losses(run)
         settings = run.experiment.training
         self.batches = Batches(
@@ -167,7 +167,10 @@ class RecipeTrainer(Trainer):
         return hashlib.sha256(content).hexdigest()
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint. If it cannot be written, delete its folder and raise a :class:`RecipeError`."""
+        """Save a checkpoint. If it cannot be written, delete its folder and raise a :class:`RecipeError`.
+
+        The error of a lost connection to another process is raised unchanged.
+        """
         folder = self.folder / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(*args, **kwargs)

@@ -377,5 +377,5 @@ def test_constant_models_and_doubtful_folds_are_caveats(fake_results):
     report = (fake_results / "report.md").read_text()
     first, second, third, *_ = report[report.index("## Caveats") :].splitlines()[2:]
     assert (first, second) == ("- Noise.", "- The test part of 1 fold has one speaker.")
-    assert third.startswith("- CNN predicts one class only in 4 of 5 runs")  # the test part of Session5 has one class
-    assert report.count("one class only") == 1
+    assert third.startswith("- CNN predicts only one class in 4 of 5 runs")  # the test part of Session5 has one class
+    assert report.count("only one class") == 1
