@@ -14,13 +14,13 @@ from .bootstrap import CONFIDENCE
 
 _PAIRS = (
     "Each row is the UA of a model minus the UA of its baseline, in points, on the same utterances. The 95 % interval "
-    "resamples the folds and speakers, the same ones for both models{seeds}. p, Holm: the z test of the difference "
-    "divided by its standard error, corrected for the number of rows. 80 % power: the smallest true difference that "
-    "such an experiment detects with 80 % power at the 5 % level, not corrected; the interval shows which differences "
-    "remain possible. p, by speaker: the permutation test that exchanges the two models' predictions speaker by "
-    "speaker, not corrected; it applies to these trained models, not to models trained with other seeds. McNemar p: "
-    "the exact test on the utterances that only one of the two predicts correctly{median}; it treats utterances as "
-    "independent and is not corrected."
+    "comes from resamples of the folds and speakers, the same ones for both models{seeds}. p, Holm: the z test of the "
+    "difference divided by its standard error, corrected for the number of rows. 80 % power: the smallest true "
+    "difference that such an experiment detects with 80 % power at the 5 % level, not corrected; the interval shows "
+    "which differences remain possible. p, by speaker: the permutation test that exchanges the two models' predictions "
+    "speaker by speaker, not corrected; it applies to these trained models, not to models trained with other seeds. "
+    "McNemar p: the exact test on the utterances that only one of the two predicts correctly{median}; it treats "
+    "utterances as independent and is not corrected."
 )
 _MEDIAN = ": the median over the seeds, and how many of them have p < 0.05"
 
@@ -81,7 +81,7 @@ def reading(metrics: dict[str, Any]) -> str:
     )
     return (
         f"WA is the accuracy, and UA is the mean recall over classes. Both are means over folds{' and seeds' * several}"
-        f", ± the standard deviation over {over}. The brackets are 95 % intervals from "
+        f", ± standard deviation over {over}. The brackets are 95 % intervals from "
         f"{metrics['bootstrap']['resamples']} resamples of the {drawn}. The binomial standard error of WA on "
         f"{metrics['utterances']} utterances is "
         f"{_range(min(errors), max(errors))} points, so differences of that size mean little. chance is 1 / classes."

@@ -36,7 +36,7 @@ class Run:
         fold: The training, validation and test parts.
         seed: The random seed.
         manifest: The utterances of the corpus.
-        key: The hash of the features, from :func:`~temporal_shift.ser.encoders.feature_cache.key_of`.
+        key: The hash of the features' inputs, from :func:`~temporal_shift.ser.encoders.feature_cache.key_of`.
         cache: The frames of the utterances; ``None`` for fine-tuning, and before the features are computed.
         folder: The folder of the run's files.
         identity: The encoder's :func:`~temporal_shift.ser.encoders.pretrained.backbone_identity`. Default: computed
