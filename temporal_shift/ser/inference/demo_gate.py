@@ -25,7 +25,7 @@ from ..utils.errors import shortened
 from .asgi import Answer, App, Limited, Message, Receive, RefusedError, Scope, Send, body_of, headers_of, once
 
 UPLOAD_BYTES = 60 * 2**20  # maximum bytes of an upload
-TOTAL_BYTES = 600 * 2**20  # maximum bytes of all files in the temporary folder
+TOTAL_BYTES = 600 * 2**20  # maximum bytes of the files in the temporary folder, for an upload to be accepted
 KEPT = 900  # seconds until a file in the temporary folder may be deleted
 _JSON_BYTES = 64 * 2**10  # maximum bytes of an event
 _MAX_SESSIONS = 1000  # maximum number of remembered sessions
@@ -171,7 +171,7 @@ class Gate:
             self._reserved -= length
 
     def _used(self) -> int:
-        """Delete files over 15 minutes old, also after failed uploads. Return the bytes that the others take up."""
+        """Delete files over 15 minutes old, including files of failed uploads. Return the bytes of the other files."""
         used = 0
         for path in self.folder.rglob("*"):
             with suppress(OSError):  # Gradio may have deleted the file

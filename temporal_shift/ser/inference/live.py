@@ -109,7 +109,7 @@ def predictor_of(recognizer: Recognizer) -> tuple[LivePredictor, str]:
     """Return a predictor for live sound, and a line that describes its method and the reason for it.
 
     Raises:
-        RecipeError: If the model computes probabilities that are not finite.
+        RecipeError: If the model does not stream, and its probabilities for silence are not finite.
     """
     try:
         stream = SpeechStream.of(recognizer.model, recognizer.window)
@@ -173,7 +173,7 @@ class Inbox:
         """Wait for ``min_samples`` (including dropped ones) or the end; return all waiting samples.
 
         Raises:
-            RecipeError: If no block arrives for 10 s, because a disconnected device can block its reader for ever.
+            RecipeError: If no block arrives for 10 s. A disconnected device can block its reader for ever.
             Exception: The error that :meth:`close` was called with.
         """
         with self._changed:
@@ -278,7 +278,7 @@ class Summary:
     def figures(self) -> dict[str, float]:
         """Statistics as plain data: numbers of updates and of skipped updates, and seconds of sound.
 
-        If there are updates, also the median and the 95th percentile of the latency and of the real-time factor.
+        If there are updates, the data include the median and 95th percentile of the latency and the real-time factor.
         """
         found = {"updates": len(self.rtfs), "skipped": self.skipped, "heard_s": round(self.seconds, 2)}
         for name, values in (("latency_s", self.latencies), ("rtf", self.rtfs)):

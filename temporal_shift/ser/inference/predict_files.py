@@ -97,7 +97,7 @@ class Outcome:
     def csv(self, windows: bool) -> bytes:
         """A header, then one row per predicted file or, with ``windows``, one per window. Other files have no row.
 
-        Text that a spreadsheet would run as a formula gets a leading apostrophe. Undecodable bytes in names are written
+        Text that a spreadsheet could run as a formula gets a leading apostrophe. Undecodable bytes in names are written
         unchanged.
         """
         text = io.StringIO()
@@ -164,7 +164,10 @@ def answer_or_refuse(
     report: Callable[[float], None] = lambda seconds: None,
     channel: Channel = "mean",
 ) -> Answer | Refusal:
-    """Predict a file. An invalid file, or one too large for the memory, gives a :class:`Refusal` instead of an error.
+    """Predict a file.
+
+    An invalid file, a file too large for the memory, or a probability that is not finite gives a :class:`Refusal`
+    instead of an error.
 
     Args:
         recognizer: The model.

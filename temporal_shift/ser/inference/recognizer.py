@@ -78,7 +78,7 @@ class Recognizer:
 
     @classmethod
     def load(cls, name: str, revision: str | None = None, *, allow_download: bool = False) -> Recognizer:
-        """Load a model from a folder or the hub, on the GPU if there is one.
+        """Load a model from a folder or the hub, on a CUDA or ROCm GPU if there is one.
 
         Args:
             name: The folder or the hub name of the model.
