@@ -1,8 +1,8 @@
 """Compare two records of one suite: which rows became slower, faster, larger or smaller, and which changes are noise.
 
 Times: other work on the machine slows all implementations of a run, so our time is first divided by the geometric mean
-of the other times in the same round. B / A is the median of these ratios in B, divided by the median in A. A row
-without other implementations is compared by its time, which is only meaningful if the machine was equally busy.
+of the other times in the same round. B / A is the median of these ratios in B, divided by the median in A. In a row
+without other implementations, B / A is the ratio of the times. It is only meaningful if the machine was equally busy.
 
 The 95 % interval of B / A covers two kinds of noise: within a run, estimated by resampling the rounds, and between
 runs, estimated from the changes of the other implementations, which are assumed to have the same code in both runs. If
@@ -118,7 +118,9 @@ def compared(before: list[Line], after: list[Line]) -> tuple[list[str], list[Cha
     versions = [lines[0]["versions"] for lines in (before, after)]
     for name in sorted(versions[0].keys() | versions[1].keys()):
         if versions[0].get(name) != versions[1].get(name):
-            notes.append(f"{name}: {versions[0].get(name)} in A, {versions[1].get(name)} in B; this affects all rows")
+            notes.append(
+                f"{name}: {versions[0].get(name)} in A, {versions[1].get(name)} in B; this can affect all rows"
+            )
     timed = [pair for pair in pairs if pair[0]["unit"] == "s"]
     return notes, [*_changes(timed), *_memory_changes(pairs)], list(_other_counts(before, after))
 
@@ -161,7 +163,7 @@ def between_runs(pairs: list[tuple[Line, Line]]) -> tuple[float, int]:
 def _against_the_others(line: Line, form: str, without: str | None = None) -> list[float]:
     """For each round, the logarithm of the ratio of a form's time to the geometric mean of the other times.
 
-    ``without`` is a form to ignore. If there are no other times, the logarithm of the form's own time.
+    ``without`` is a form to ignore. If there are no other times, it is the logarithm of the form's own time.
     """
     samples = line["samples"]
     others = [samples[name] for name in samples if name not in (form, without)]

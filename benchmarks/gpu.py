@@ -234,7 +234,7 @@ def _read(lines: IO[str], step: Step, say: Clock) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Send SIGTERM to the process group of the step, and SIGKILL after the step ends or 5 s."""
+    """Send SIGTERM to the process group of the step, and SIGKILL when the step has ended, or after 5 s."""
     for ending, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
         try:
             os.killpg(process.pid, ending)

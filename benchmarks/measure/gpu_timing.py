@@ -22,7 +22,7 @@ Functions = dict[str, Callable[[], object]]
 Samples = dict[str, list[float]]
 WALL, DEVICE, GRAPH = "wall clock", "device", "CUDA graph"
 GPU_TIMERS = (WALL, DEVICE, GRAPH)
-_LONG = 0.1  # seconds
+_LONG = 0.1  # seconds; functions that take longer get fewer rounds
 _FLUSHED = 256 << 20  # bytes; larger than the L2 cache of a GPU
 _CYCLES = 2e9  # clock cycles per second of a fast GPU
 

@@ -34,7 +34,7 @@ def write(folder: Path, name: str, lines: list[Line]) -> list[Path]:
 
 
 def pictures_of(lines: list[Line]) -> dict[str, Callable[[list[Line]], Figure]]:
-    """The figures that a record has data for."""
+    """The figures that a record has data for; none for the suites ``gpu`` and ``host``."""
     pictures: dict[str, Callable[[list[Line]], Figure]] = {}
     if lines[0]["suite"] in ("gpu", "host"):  # shown as tables
         return pictures

@@ -13,7 +13,7 @@ from ..measure.kernels.variants import LAYOUTS
 from ..measure.measurements import OURS, Line, of_kind
 from . import kernel_tables, recipe_tables
 
-PEER = "pad and cat"  # the implementation in brackets
+PEER = "pad and cat"  # some tables show the ratio of its time to ours in brackets
 UNITS = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs")), "B": ((2**30, "GiB"), (2**20, "MiB"), (1, "B"))}
 UNITS["B/s"] = ((1e9, "GB/s"),)
 
@@ -153,7 +153,7 @@ def memory(lines: list[Line]) -> Table:
 
 
 def growth(lines: list[Line]) -> Table:
-    """One row per dimension and argument: the exponent of the time of ours and of a clone, with standard errors."""
+    """One row per dimension or argument: exponents with standard errors of our time and, for dimensions, a clone's."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for line in of_kind(lines, "count"):
         if line["what"] == "growth of time":
@@ -182,7 +182,7 @@ def goals(lines: list[Line]) -> Table:
 
 
 def goal_counts(lines: list[Line]) -> Table:
-    """One row per suite and device, and a total: the number of goals, and how many are met."""
+    """One row per suite (on a GPU, per suite and device), and a total: the number of goals, and how many are met."""
     found: dict[str, list[bool]] = {}
     for line in of_kind(lines, "goal"):
         place = "" if line["threads"] else f", {line['device']}"  # records of a GPU have no threads

@@ -79,7 +79,7 @@ def measure(options: argparse.Namespace) -> Iterator[Measurement]:
 
 @dataclass(frozen=True)
 class Row:
-    """Functions to compare, by form. ``shape`` is the input of ours."""
+    """Functions to compare, by form. ``shape`` is the shape of our input."""
 
     what: str
     shape: tuple[int, ...]

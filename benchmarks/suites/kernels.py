@@ -34,7 +34,7 @@ from ..measure.measurements import Count, Goal
 # GB/s: data sheets of the NVIDIA A100 80GB SXM, H100 SXM, B200 (HGX B200: 64 TB/s for eight) and AMD Instinct MI300X.
 BANDWIDTH = {"sm_80": 2039, "sm_90": 3350, "sm_100": 8000, "gfx942": 5300}
 TARGETS = tuple(BANDWIDTH)
-# several programs, the last one partly filled; one sequence shorter than the stride, one empty
+# several programs, the last one partly filled; if ragged, one sequence is shorter than the stride, and one is empty
 COUNTED = {"frames": 72, "channels": 96, "stride": 3}
 COUNTED_SEQUENCES = {"whole": [72, 72], "lengths": [72, 31, 2, 0], "packed": [60, 0, 2, 65]}
 MAX_REGISTERS = 40
@@ -75,7 +75,7 @@ def compiled(variants: Iterable[Variant], targets: Iterable[str] = TARGETS) -> I
 def counted(variants: Iterable[Variant]) -> Iterator[tuple[Variant, Row]]:
     """Yield each variant with the bytes that it reads and writes, and their floor, per byte of the result."""
     alike: dict[Variant, list[Variant]] = {}
-    for variant in variants:  # dtypes of the same size access the same bytes
+    for variant in variants:  # of a dtype, only its size matters; COUNTED replaces frames and channels
         alike.setdefault(replace(variant, dtype=f"{variant.itemsize} bytes", frames=0, channels=0), []).append(variant)
     groups = {group[0]: group for group in alike.values()}
     for first, row in _in_processes(_count, [([first],) for first in groups], interpret=True):

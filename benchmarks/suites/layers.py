@@ -2,9 +2,9 @@
 
 The layers are timed forward and backward with all gradients, (8, 374, 768). A streamed frame is timed forward. The
 floor of ShiftConv and ShiftTransformerLayer is the two matrix products of their MLP, which every implementation
-computes. Before timing, outputs and gradients of the inputs are compared with the other forms: with PyTorch's layers at
-stride 0. After the times, peak memory (Linux or a GPU) and the memory that autograd keeps for the backward pass are
-measured.
+computes. Before timing, outputs and gradients of the inputs are compared with the published forms, and at stride 0 with
+PyTorch's layers. After the times, except with the interpreter, peak memory (Linux or a GPU) and the memory that
+autograd keeps for the backward pass are measured.
 
 By default, glibc returns the memory of every tensor above 32 MiB to the system and requests it again. ``--kept`` also
 times the layers with freed memory kept; the difference is the cost of allocating large intermediate tensors.
@@ -42,7 +42,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer. ``forms`` contains, for each form, its forward pass and the tensors to differentiate.
+    """A layer. ``forms`` contains, for each form, its forward pass and the tensors that get gradients.
 
     ``floor`` is the form to compare with, if there is one.
     """

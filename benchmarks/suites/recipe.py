@@ -1,9 +1,9 @@
 """``python -m benchmarks recipe``: time and memory of the feature cache and trainer, FLOP of the paper's experiment.
 
 - *Epochs*: an epoch on cached features compared with one that encodes each utterance again, as the published code does.
-  Both use the recipe's trainer: three of five sessions train, one validates and one is tested. The two take turns.
-  Features are compared before timing. "By FLOP" is the ratio of their floating-point operations,
-  for wav2vec 2.0.
+  Both kinds use the recipe's trainer: three of five sessions train, one validates and one is tested. The two kinds take
+  turns in random order. Features are compared before timing. "By FLOP" is the ratio of the floating-point operations of
+  the two kinds, for wav2vec 2.0.
 - *Bare loop*: an epoch of the recipe's trainer compared with a plain PyTorch loop over tensors in memory, and the
   FLOP/s of the recipe divided by the FLOP/s of a matrix product. Weights are compared after a warm-up epoch.
 - *Peak memory*: the peak of a new process that fills the cache, including imports and the encoder's weights, for a
@@ -58,7 +58,7 @@ class Scale:
     clip_seconds: float = 7.5
     utterances: int = 10  # of noise
     rounds: int = 2
-    quickstart: int = 200  # utterances of its corpus, which has 400
+    quickstart: int = 200  # utterances, of the 400 with the labels of its experiment
     encoder: dict[str, Any] = field(default_factory=dict)  # changes to the configuration of a base encoder
     loops: tuple[LoopCase, ...] = (  # three fifths of the utterances train
         LoopCase("small", utterances=400, frames=(16, 384), batch=16, rounds=9),

@@ -87,7 +87,7 @@ def test_records_of_different_machines_are_an_error(run, other):
 
 def test_different_versions_of_a_library_are_reported(run):
     _, text = run({"seed": 0}, {"seed": 1, "versions": {"torch": "9.9"}})
-    assert "9.9 in B; this affects all rows" in " ".join(text.split())
+    assert "9.9 in B; this can affect all rows" in " ".join(text.split())
 
 
 def test_records_without_a_row_in_common_are_an_error(tmp_path, capsys):

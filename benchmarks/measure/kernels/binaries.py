@@ -167,7 +167,7 @@ def _by_width(accesses: list[tuple[str, int]]) -> dict[str, Any]:
 
 
 def _kind(line: int, stores: bool) -> str:
-    # a load is inline assembly of several lines, which the compiler may attribute to the next source line
+    # for NVIDIA, a load is inline assembly of several lines; the compiler may attribute some to the next source line
     if any(_INDEX.search(_lines().get(near, "")) for near in (line, line - 1)):
         return "index"
     return "stores" if stores else "loads"

@@ -60,7 +60,7 @@ class Variant:
         backend.shift(x, torch.ones_like(x) if self.form == "add" else None, bounds, geometry)
 
     def floor(self, sequences: list[int], frames: int, channels: int, stride: int) -> Traffic:
-        """Each value of x in a sequence is read once, each result is written once; a sum reads the whole residual.
+        """Each value of x in a sequence is read once, and each result is written once. A sum reads the whole residual.
 
         With the padding mode ``zeros``, values that leave the sequence are not read. Padding frames are written, but
         not read from x.
@@ -97,7 +97,7 @@ class Variant:
 
 
 def every_variant() -> list[Variant]:
-    """Each form, padding, kind of bounds and layout with the main dtypes, then plain shifts of other shapes.
+    """Each form, padding, kind of bounds and layout with the main dtypes; then plain shifts of other shapes and n_div.
 
     Sums and gradients of ``replicate`` leave out float64. Other dtypes are not included.
     """

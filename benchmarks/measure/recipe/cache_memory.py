@@ -31,9 +31,9 @@ class Peak:
 
 
 def peaks_of(name: str, experiment: config.Experiment, corpus: Manifest, folder: Path) -> Iterator[Peak]:
-    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long.
+    """Fill the cache below ``folder`` for a corpus and for one ``LONGER`` times as long, and yield the two peaks.
 
-    On Linux only; on other systems, it yields nothing.
+    On systems other than Linux, it fills no cache and yields nothing.
 
     The shorter one is a part of the corpus. If this part would have fewer than ``ENOUGH`` utterances, the shorter one
     is the corpus, and the longer one repeats its files.

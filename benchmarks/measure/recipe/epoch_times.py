@@ -133,7 +133,7 @@ def _encode_with(backbone: PretrainedEncoder, manifest: Manifest, clip_seconds: 
 
 
 def check_cache(cache: FeatureCache, encode: Encode, dtype: torch.dtype) -> None:
-    """Raise an AssertionError if frames that are encoded in file order differ from the cache.
+    """Raise an AssertionError if frames that are encoded in the order of the manifest differ from the cache.
 
     Without a GPU, they must be equal. On a GPU, ``rtol`` and ``atol`` are 2e-3, because it may choose another algorithm
     for the same convolution.
