@@ -30,7 +30,7 @@ from .utils.yaml_files import read_yaml
 
 Channel: TypeAlias = int | Literal["mean"]
 
-_MAX_SEED = 2**32 - 1  # NumPy accepts no larger seed
+_MAX_SEED = 2**32 - 1  # np.random.seed, which transformers.set_seed calls, accepts no larger seed
 
 
 class Section(BaseModel):
@@ -44,7 +44,7 @@ class Section(BaseModel):
     def _reject_booleans_as_numbers(cls, found: Any, field: ValidationInfo) -> Any:
         kind = cls.model_fields[field.field_name or ""].annotation
         kinds = {kind, *get_args(kind)}
-        is_plain = not any(get_origin(each) is Literal for each in kinds)  # other fields have their own validators
+        is_plain = not any(get_origin(each) is Literal for each in kinds)  # else the field has its own validator
         if isinstance(found, bool) and {int, float} & kinds and is_plain:
             raise ValueError(f"must be a number, got {str(found).lower()}")
         return found

@@ -34,7 +34,7 @@ _SIZES = (
     *("d_model", "encoder_ffn_dim", "encoder_layers", "encoder_attention_heads", "num_mel_bins"),
     *("max_source_positions", "max_position_embeddings"),
 )
-_CHOICES = {  # for SEW-D; transformers does not check the values, and other values disable part of the attention
+_CHOICES = {  # for SEW-D; transformers ignores other values without an error
     "pos_att_type": ("c2p", "p2c"),
     "norm_rel_ebd": ("layer_norm", "none"),
 }

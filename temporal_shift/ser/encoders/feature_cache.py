@@ -220,7 +220,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def verified_shape(path: Path) -> tuple[Shape, str] | None:
-    """Shape and dtype of a frames file; ``None`` if it is missing, damaged or does not match its checksum."""
+    """Shape and dtype of a frames file; ``None`` if it or its checksum is missing, or if it is damaged."""
     try:
         digest, name = _sum_path(path).read_text(encoding="ascii").split()
         if name != path.name or digest != file_sha256(path):
@@ -246,7 +246,7 @@ class _Header:
 
 
 def _read_header(path: Path) -> _Header:
-    """Read the header of a ``.npy`` file; raises :class:`ValueError` if a cache does not write this format or size."""
+    """Read the header of a frames file; raises :class:`ValueError` if its format or its size is wrong."""
     with path.open("rb") as file:
         if (version := np.lib.format.read_magic(file)) != (1, 0):
             raise ValueError(f"the version of {path} must be (1, 0), got {version}")

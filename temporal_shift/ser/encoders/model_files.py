@@ -161,8 +161,8 @@ class ModelFiles:
         """The weights by name.
 
         Raises:
-            RecipeError: If there is no safetensors file, a file cannot be read, or a weight is not floating point
-                (except for ``num_batches_tracked``).
+            RecipeError: As :meth:`weight_files`; also if a file cannot be downloaded or read, or a weight is not
+                floating point (except for ``num_batches_tracked``).
         """
         found: dict[str, Tensor] = {}
         try:
@@ -184,7 +184,7 @@ class ModelFiles:
 
     def _on_hub(self, filename: str) -> Path:
         revision = self.revision or "main"
-        if not self.allow_download:  # hf_hub_download(local_files_only=True) still sends requests
+        if not self.allow_download:  # try_to_load_from_cache sends no requests
             name = f"{self.options.get('subfolder') or '.'}/{filename}".removeprefix("./")
             found = huggingface_hub.try_to_load_from_cache(self.name, name, self.options.get("cache_dir"), revision)
             if not isinstance(found, str):

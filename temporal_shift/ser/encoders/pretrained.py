@@ -70,7 +70,7 @@ def load_backbone(
 def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True) -> dict[str, object]:
     """The version of an encoder and the settings of its output, as JSON data. Does not load the weights.
 
-    A hub name is resolved to the current commit of ``backbone.revision``. A folder is identified by the hashes of its
+    A hub name is resolved to the commit of ``backbone.revision``. A folder is identified by the hashes of its
     files, so it can move.
 
     Args:
@@ -80,8 +80,8 @@ def backbone_identity(backbone: config.Backbone, *, allow_download: bool = True)
         ``model_type``, ``layer`` and ``normalize``, with ``name`` and ``revision`` for a hub name, or ``files`` (the
         SHA-256 by name) for a folder.
     Raises:
-        RecipeError: If the folder or hub name does not exist, is not an encoder of a known family, or expects another
-            input than it gets.
+        RecipeError: If the folder or hub name does not exist, is not an encoder of a known family, has an invalid
+            configuration, or expects another input than it gets.
         OSError: If a request to the hub fails.
     """
     check_folder_or_hub_name(backbone.name, "backbone")
@@ -161,7 +161,7 @@ class PretrainedEncoder(FrameEncoder):
         return (*([self.layers] if self.layers else []), self.frames, self.hidden_size)
 
     def encode(self, clips: Waveforms) -> Tensor:
-        """Encode clips ``(B, samples)`` at 16 kHz. The frames are float32 tensors on the CPU, without gradients."""
+        """Encode clips ``(B, samples)`` at 16 kHz. The frames are a float32 tensor on the CPU, without gradients."""
         inputs = self.prepare(clips).to(next(self.parameters()).device)
         with torch.inference_mode():
             return self(inputs).float().cpu()  # type: ignore[no-any-return]

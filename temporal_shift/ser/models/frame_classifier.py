@@ -180,7 +180,8 @@ class FrameClassifier(PreTrainedModel):
         Raises:
             ValueError: If ``pooling`` is not ``"mean"``, the blocks cannot stream (convolutions and attention use
                 future frames, and the LSTM is bidirectional), a block has hooks, ``state`` is not the state of such a
-                stream, or the outputs for the chunks of a random sequence differ from the output for the whole.
+                stream, or, without ``state``, the outputs for the chunks of a random sequence differ from the output
+                for the whole.
         """
         if self.config.pooling != "mean":
             raise ValueError(f"pooling must be mean to stream, got {self.config.pooling}")

@@ -161,7 +161,7 @@ def _choice_of_epochs(provenance: dict[str, Any]) -> str:
 def _probabilities(provenance: dict[str, Any]) -> list[str]:
     if not provenance:
         return [f"Whether the probabilities are calibrated is {UNKNOWN}."]
-    found = provenance.get("calibration")  # models of earlier versions have none
+    found = provenance.get("calibration")  # models of earlier versions lack the key
     if found is None:
         return [
             "The probabilities are not calibrated: a probability of 88 % does not mean that 88 % of such predictions "
@@ -201,7 +201,7 @@ def _probabilities(provenance: dict[str, Any]) -> list[str]:
 
 
 def _note_on_measured_speakers(provenance: dict[str, Any]) -> str:
-    """The share of speakers that the runs of the cross-validation were trained on."""
+    """Sentences on the share of speakers that the runs of the cross-validation were trained on."""
     folds = provenance["all_folds"]["folds"]
     share = "a part"
     if provenance["protocol"] == "heldout":  # of the folds, one is tested and one chooses the epoch

@@ -100,7 +100,7 @@ def _write(network: _Probabilities, path: Path) -> None:
 def _largest_difference(network: _Probabilities, path: Path, window: int) -> float:
     """The largest difference of probabilities for noise of 25 ms, half a window, one window and two windows.
 
-    Shorter clips are almost only padding, where layer norms divide by eps and amplify rounding errors.
+    Shorter clips are almost only padding, where variances are almost 0 and layer norms amplify rounding errors.
     """
     import onnxruntime
 

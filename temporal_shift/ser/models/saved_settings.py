@@ -14,7 +14,7 @@ from ..utils.errors import RecipeError, sentences_of, shortened
 from ..utils.names import clean_name
 
 _MAX_SIZE = 1_000_000  # maximum of a size, such as channels or frames
-_MAX_NUMBER = 2**53  # larger integers are not exact in JSON
+_MAX_NUMBER = 2**53  # JSON readers that use doubles round larger integers
 _MAX_CLASSES = 10_000
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -258,8 +258,11 @@ class CheckedConfig:
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Like Hugging Face's ``from_dict``. Labels in the arguments replace the saved labels.
 
+        If the only such argument is a ``num_labels`` that equals their number, the saved labels stay.
+
         Raises:
-            RecipeError: If a value is invalid, or the file selects an attention that transformers may have to download.
+            RecipeError: If a value is invalid, or the file selects an attention other than ``eager`` and ``sdpa``,
+                which transformers may have to download.
         """
         if (chosen := config_dict.get("attn_implementation")) not in (None, "eager", "sdpa"):
             raise RecipeError(f"attn_implementation must be eager or sdpa in config.json, got {shortened(chosen)}")

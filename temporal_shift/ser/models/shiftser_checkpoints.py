@@ -50,9 +50,9 @@ def from_shiftser(
             ``id2label``.
 
     Raises:
-        ValueError: If names or shapes do not match one of the six models, a weight is not a finite floating-point
-            number, ``shift`` or ``config`` is invalid or does not fit the weights, or ``position`` is not
-            ``"relative_key_query"``.
+        ValueError: If names or shapes do not match one of the six models, a weight is not dense, finite and floating
+            point of at least 16 bits, ``shift`` or ``config`` is invalid or does not fit the weights, or ``position``
+            is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:
@@ -78,8 +78,9 @@ def speech_classifier_from_shiftser(
 ) -> SpeechClassifier:
     """Build the whole model of a ShiftSER checkpoint, in eval mode, with a copy of its weights (same dtype and device).
 
-    ShiftSER's own code saves this format: the names of torchaudio's wav2vec 2.0 base (fine-tuning) or HuBERT base
-    (feature extraction) start with ``pretrain.``, and the names of the classifier start with ``model.``.
+    This is the ``state_dict`` of the whole model in ShiftSER's code: the names of torchaudio's wav2vec 2.0 base
+    (fine-tuning) or HuBERT base (feature extraction) start with ``pretrain.``, and the names of the classifier start
+    with ``model.``.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
@@ -132,16 +133,16 @@ def convert_shiftser(state_dict: Mapping[str, Tensor], *, position: str | None =
     """Return a ShiftSER ``state_dict`` with the names of :class:`FrameClassifier`. Copies no tensor.
 
     It drops the prefixes ``module.`` and ``model.``, the encoder (``pretrain.``, with a warning), the last dim of the
-    weights of 1x1 convolutions (here they are linear layers), and the ``norm1`` of a Shiftformer, which its block does
-    not use.
+    weights of 1x1 convolutions (here they are linear layers), and, if stored, the ``norm1`` of a Shiftformer, which
+    has no effect.
 
     Args:
         state_dict: As for :func:`from_shiftser`.
         position: As for :func:`from_shiftser`.
 
     Raises:
-        ValueError: If the names do not match one of the six models, a weight is not a finite floating-point number, or
-            ``position`` is not ``"relative_key_query"``.
+        ValueError: If the names do not match one of the six models, a weight is not dense, finite and floating point of
+            at least 16 bits, or ``position`` is not ``"relative_key_query"``.
         TypeError: If ``state_dict`` is not a mapping of names to tensors.
 
     Example:

@@ -1,6 +1,6 @@
 """A whole model in Hugging Face's format, from waveform to logits.
 
-Importing this module registers it with ``AutoConfig``, ``AutoFeatureExtractor`` and
+Importing this module registers the model with ``AutoConfig``, ``AutoFeatureExtractor`` and
 ``AutoModelForAudioClassification``.
 """
 
@@ -214,7 +214,7 @@ class SpeechClassifier(PreTrainedModel):
         if not isinstance(self.backbone.model, WhisperEncoder):
             return clips
         encoder = self.backbone.model.config
-        whole = 2 * HOP * encoder.max_source_positions  # the samples that the encoder expects, often more than a clip
+        whole = 2 * HOP * encoder.max_source_positions  # the samples that the encoder expects; can exceed a clip
         return log_mel(F.pad(clips, (0, whole - samples)), encoder.num_mel_bins)
 
     @classmethod
@@ -223,8 +223,8 @@ class SpeechClassifier(PreTrainedModel):
     ) -> Any:
         """Like Hugging Face's ``from_pretrained``, for safetensors only.
 
-        If the encoder is neither saved with the model nor in ``state_dict``, it is read from the configuration's
-        ``backbone``. With another number of classes (``num_labels``, ``id2label``, ``label2id``),
+        If the encoder is not saved with the model, it is read from the configuration's ``backbone``, unless a
+        ``state_dict`` is given. With another number of classes (``num_labels``, ``id2label``, ``label2id``),
         ``ignore_mismatched_sizes=True`` gives the model a new last layer.
 
         Args:
@@ -352,8 +352,8 @@ def load_speech_classifier(name: str, revision: str | None = None, *, allow_down
         allow_download: Whether an encoder that a folder refers to may be downloaded from the hub. For a hub name,
             the model and its encoder are downloaded in any case. Default: ``False``.
     Raises:
-        RecipeError: If the model does not exist, is not a speech classifier of this package, cannot be loaded, its
-            weights do not match its configuration or are not finite, or ``revision`` is given with a folder.
+        RecipeError: If the model does not exist, is not a speech classifier of this package, or cannot be loaded; if
+            its weights do not match its configuration or are not finite; or if ``revision`` is given with a folder.
     """
     check_folder_or_hub_name(name, "model")
     folder = Path(name)

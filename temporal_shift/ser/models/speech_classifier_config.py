@@ -22,8 +22,8 @@ class SpeechClassifierConfig(CheckedConfig, PreTrainedConfig):
             :class:`temporal_shift.ser.config.Backbone`.
         normalize: Whether each clip is scaled to zero mean and unit variance. Default: ``False``.
         average: Number of neighbouring frames that are averaged into one. Default: 1.
-        backbone: ``name`` and ``revision`` of the pre-trained encoder. A folder is relative to this model's folder. If
-            the encoder is not saved with the model, ``weights`` is the checksum of its weights. Default: empty.
+        backbone: ``name`` and ``revision`` of the pre-trained encoder. A relative path starts from this model's folder.
+            If the encoder is not saved with the model, ``weights`` is the checksum of its weights. Default: empty.
         holds_backbone: Whether the encoder's weights are saved with the model (default), or read from ``backbone``.
         provenance: The facts of the training for the model card. Default: empty.
         temporal_shifts: The shifts that :func:`~temporal_shift.add_temporal_shift` added to the model, as
