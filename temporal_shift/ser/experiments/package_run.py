@@ -22,7 +22,7 @@ from ..models.speech_classifier import SpeechClassifier
 from ..reports.calibration import Calibration, ValidationParts, run_calibration
 from ..reports.results import Results, model_summary, read_results
 from ..reports.run_files import Plan, read_run, train_again
-from ..training.folds import make_folds
+from ..training.folds import Fold
 from ..training.run_record import MODEL_FILE, RunRecord, run_folder
 from ..utils.atomic_files import atomic_path, file_sha256
 from ..utils.errors import RecipeError, reason_of
@@ -55,9 +55,9 @@ def package(
         half: Whether to store the weights in 16 bits. Default: ``False``.
     Raises:
         RecipeError: If ``root`` is not a results folder, ``model``, ``fold`` or ``seed`` is unknown, the run is
-            missing, damaged or did not keep its model, a frozen encoder, its utterances in ``manifest.jsonl`` or the
-            run's validation part changed after the training, the encoder cannot be loaded, ``out`` exists, or
-            ``holds_backbone`` is false for a fine-tuned encoder. Changed audio files are not detected.
+            missing, damaged or did not keep its model, a frozen encoder or ``manifest.jsonl`` changed after the
+            training, the encoder cannot be loaded, ``out`` exists, or ``holds_backbone`` is false for a fine-tuned
+            encoder. Changed audio files are not detected.
     """
     plan = Plan.read(root)
     experiment = plan.experiment
@@ -76,8 +76,9 @@ def package(
         raise RecipeError(f"{folder / MODEL_FILE} was changed or damaged after the training: {train_again(folder)}")
     if experiment.setting == "features":
         _check_features(root, experiment, manifest, record)
-    calibration = run_calibration(ValidationParts(root, plan), run)
-    facts = _facts_of_run(root, plan, manifest, record)
+    validation = ValidationParts(root, plan)
+    facts = _facts_of_run(root, plan, manifest, record, validation.fold_of(run))
+    calibration = run_calibration(validation, run)
     whole = trained_model(experiment, manifest, settings, folder / MODEL_FILE, facts, calibration)
     save_package(whole, experiment, out, holds_backbone=holds_backbone, half=half)
 
@@ -183,10 +184,8 @@ def trained_model(
     return whole
 
 
-def _facts_of_run(root: Path, plan: Plan, manifest: Manifest, record: RunRecord) -> dict[str, Any]:
+def _facts_of_run(root: Path, plan: Plan, manifest: Manifest, record: RunRecord, parts: Fold) -> dict[str, Any]:
     """The facts of a run that the model card states."""
-    experiment = plan.experiment
-    parts = next(fold for fold in make_folds(manifest, experiment.protocol.kind) if fold.name == record.fold)
     chosen = record.epochs[record.chosen.ua - 1]
     return {
         **common_facts(plan, manifest, record.model),

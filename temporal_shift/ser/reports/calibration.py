@@ -109,6 +109,23 @@ class ValidationParts:
     def _folds(self) -> dict[str, Fold]:
         return {fold.name: fold for fold in make_folds(self._manifest, self.plan.experiment.protocol.kind)}
 
+    def fold_of(self, run: FinishedRun) -> Fold:
+        """The fold of a run.
+
+        Raises:
+            RecipeError: If ``manifest.jsonl`` has changed since the training.
+        """
+        record = run.record
+        fold = self._folds.get(record.fold)
+        inputs = {} if fold is None else corpus_inputs(self._manifest, fold)
+        if fold is None or any(record.inputs.get(key) != value for key, value in inputs.items()):
+            raise RecipeError(
+                f"{self.root / 'manifest.jsonl'} must contain the utterances that {record.model}, fold {record.fold}, "
+                f"seed {record.seed} was trained with, but it changed: restore it, or repeat the "
+                "command that trained this run"
+            )
+        return fold
+
     def of(self, run: FinishedRun) -> Part | None:
         """The validation part of a run; ``None`` if the run has no validation logits.
 
@@ -118,14 +135,7 @@ class ValidationParts:
         record = run.record
         if VALIDATION_FILE not in record.files:
             return None
-        fold = self._folds.get(record.fold)
-        inputs = {} if fold is None else corpus_inputs(self._manifest, fold)
-        if fold is None or any(record.inputs.get(key) != value for key, value in inputs.items()):
-            raise RecipeError(
-                f"{self.root / 'manifest.jsonl'} must contain the utterances that {record.model}, fold {record.fold}, "
-                f"seed {record.seed} was trained with, but it changed: restore it, or repeat the "
-                "command that trained this run"
-            )
+        fold = self.fold_of(run)
         path = run_folder(self.root, record.model, record.seed, record.fold) / VALIDATION_FILE
         logits = read_logits(path, ("utterances", "classes"), (len(fold.validation), len(self.plan.labels)))
         labels = [self.plan.labels.index(self._manifest.utterances[index].label) for index in fold.validation]

@@ -139,7 +139,7 @@ def test_a_packaged_model_is_calibrated_on_the_validation_part_of_its_run(folder
     assert "on 16 predictions for the tested speakers of Session2" in card
 
 
-def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, tmp_path):
+def test_a_run_without_validation_logits_is_packaged_as_it_was_trained_unless_its_corpus_changed(folder, tmp_path):
     results = shutil.copytree(folder / "results" / "features", tmp_path / "results")
     for path in results.glob("runs/*/*/*/run.json"):  # earlier versions wrote no validation logits
         record = json.loads(path.read_text())
@@ -151,6 +151,11 @@ def test_a_run_without_validation_logits_is_packaged_as_it_was_trained(folder, t
     found = Recognizer.load(str(tmp_path / "model")).probabilities(clips)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert "not calibrated" in (tmp_path / "model" / "README.md").read_text()
+
+    manifest = results / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"session": "Session2"', '"session": "Session4"'))
+    with pytest.raises(RecipeError, match=r"manifest\.jsonl must contain the utterances .* ShiftLSTM, fold Session2"):
+        package(results, "ShiftLSTM", tmp_path / "again", fold="Session2")
 
 
 def test_a_frozen_encoder_can_be_left_out_of_the_package(folder, tmp_path):
