@@ -36,7 +36,7 @@ from ..encoders.families import check_size, encoder_class, encoder_config
 from ..encoders.frame_encoder import FrameEncoder, normalized
 from ..encoders.model_files import ModelFiles, checksum
 from ..encoders.preprocessor import check_statements
-from ..encoders.pretrained import PretrainedEncoder, load_backbone
+from ..encoders.pretrained import PretrainedEncoder, load_backbone, whisper_positions
 from ..encoders.whisper_spectrogram import HOP, log_mel
 from ..utils.atomic_files import write_bytes
 from ..utils.errors import RecipeError, reason_of
@@ -188,6 +188,8 @@ class SpeechClassifier(PreTrainedModel):
         layer, last = self.config.layer, self.backbone.model.config.num_hidden_layers
         if isinstance(layer, int) and not -last - 1 <= layer <= last:
             raise RecipeError(f"layer must be last, weighted or in [{-last - 1}, {last}], got {layer}")
+        if isinstance(encoder := self.backbone.model, WhisperEncoder):  # else a longer clip is cut
+            whisper_positions(encoder.config.max_source_positions, self.config.clip_samples, "the encoder")
         was_training = self.training
         try:
             with torch.device("meta"), torch.no_grad():

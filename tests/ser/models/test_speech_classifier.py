@@ -178,6 +178,14 @@ def test_without_its_encoder_the_folder_is_small_and_refers_to_it(tmp_path):
         load_speech_classifier(str(moved / "model"))
 
 
+def test_a_clip_that_is_longer_than_a_whisper_encoder_is_an_error(tmp_path):
+    small_model("whisper").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "clip_seconds": 0.75}))
+    with pytest.raises(RecipeError, match=r"clip_seconds must be at most 0\.5 .*, got 0\.75"):
+        SpeechClassifier.from_pretrained(tmp_path)
+
+
 def test_a_whisper_encoder_in_another_folder_is_cut_to_the_clip(tmp_path):
     model = small_model("whisper")
     longer = ENCODERS["whisper"].to_dict() | {"max_source_positions": 60}
