@@ -180,7 +180,8 @@ class ModelFiles:
 
     @property
     def _can_download(self) -> bool:
-        return self.allow_download and not huggingface_hub.constants.HF_HUB_OFFLINE
+        is_offline = huggingface_hub.constants.HF_HUB_OFFLINE or self.options.get("local_files_only")
+        return self.allow_download and not is_offline
 
     def _on_hub(self, filename: str) -> Path:
         revision = self.revision or "main"
