@@ -61,7 +61,7 @@ def lines_of(model: Path, corpus: Path) -> Iterator[Line]:
     recognizer = Recognizer.load(str(model))
     head = {
         "suite": "real-speech",
-        **record_file.environment("cpu"),
+        **record_file.environment(recognizer.model.device.type),
         "model": model.name,
         "model_sha256": file_sha256(model / _WEIGHTS),
     }
