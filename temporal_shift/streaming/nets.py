@@ -290,8 +290,8 @@ class RunningMean:
             for name in ("shape", "dtype", "device"):
                 if getattr(before, name) != getattr(total, name):
                     raise ValueError(
-                        f"frames must have the same {name} in every call ({_shown(before, name)} summed over time), "
-                        f"got {_shown(total, name)}"
+                        f"the sum of frames over time must have the same {name} in every call, "
+                        f"{_shown(before, name)}, got {_shown(total, name)}"
                     )
             total, count = self.state[0] + total, self.state[1] + count
         self.state = total, count

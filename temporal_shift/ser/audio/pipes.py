@@ -12,7 +12,7 @@ from typing import BinaryIO
 _NO_WRITER = 0.5  # seconds to wait for the first data if the pipe has no writer
 _NO_DATA = 60.0  # seconds to wait for data from a writer
 _MAX_BYTES = 1 << 32  # maximum size of the data: a RIFF WAV file is smaller
-_READ = 1 << 20  # bytes read at once
+_READ = 1 << 20  # maximum bytes read at once
 
 
 @contextmanager

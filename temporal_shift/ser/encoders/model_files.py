@@ -29,7 +29,7 @@ from ..utils.text_files import unique_keys
 from ..utils.wording import listed
 
 _WEIGHT_FILE = r"[\w-][\w.-]*\.safetensors"  # a name without a folder
-_MAX_JSON = 16 << 20  # bytes; old preprocessor_config.json files of Whisper have 200 kB
+_MAX_JSON = 16 << 20  # bytes; old preprocessor_config.json files of Whisper are about 200 kB
 
 
 @dataclass(frozen=True, slots=True)

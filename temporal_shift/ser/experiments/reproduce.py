@@ -114,7 +114,7 @@ def reproduce(
         )
         for experiment in experiments
     ]
-    if all(found):  # empty in all processes but the first, and for a dry run
+    if all(found):  # each is empty in all processes but the first, and for a dry run
         table = comparison(found)
         write_bytes(root / "table.md", f"{table.markdown()}\n\n{SOURCE} {CONTEXT}\n".encode())
         console.print(table.for_terminal())

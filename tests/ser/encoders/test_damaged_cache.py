@@ -156,7 +156,7 @@ def test_a_folder_where_a_file_should_be_is_an_error_that_names_it(manifest, bac
 
 
 def test_a_full_disk_leaves_no_partial_file_and_the_next_run_continues(manifest, backbone, whole, tmp_path):
-    # a full shard has 49 kB, the last one 17 kB
+    # a full shard is 49 kB, the last one 17 kB
     with file_size_limit(40_000), pytest.raises(OSError, match=r"frames-00000\.npy"):
         cached_features(manifest, backbone, FEATURES, tmp_path)
     (folder,) = tmp_path.iterdir()

@@ -159,7 +159,7 @@ class ResumingDownloader:
             self._location = answer.headers["Location"]
 
     def _check_kind(self, url: str, answer: requests.Response, total: int | None) -> None:
-        """Raise :class:`RecipeError` if the answer is a web page, or does not have the published size."""
+        """Raise :class:`RecipeError` if the answer is a web page, or states another size than published."""
         if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise RecipeError(f"{url} must be a zip archive, got a web page: {self._hint}")
         if self.size is not None and total not in (None, self.size):
