@@ -308,5 +308,5 @@ def test_custom_ops_func_grad_and_jvp_are_right():
     assert torch.func.jvp(lambda x: temporal_shift(x, n_div=2), (x,), (x,))[1].sum() == 14
 
 
-def test_every_public_name_of_the_comparison_exists():
+def test_the_public_names_of_the_comparison_exist():
     assert {"temporal_shift", "temporal_shift_add", "TemporalShift"} <= set(package.__all__)

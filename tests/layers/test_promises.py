@@ -100,7 +100,7 @@ def test_the_layer_compiles_as_one_graph_forward_and_backward(case: Case):
 
 
 @each_forward
-def test_an_exported_layer_takes_any_length(case: Case):
+def test_an_exported_layer_takes_any_length_unless_it_is_recurrent(case: Case):
     if TORCH < (2, 10) and case.recurrent:
         pytest.skip("up to torch 2.9, nn.LSTM and nn.GRU cannot be exported")
     layer = case.make().eval()
@@ -112,7 +112,7 @@ def test_an_exported_layer_takes_any_length(case: Case):
 
 
 @each_class
-def test_an_onnx_file_takes_any_length(case: Case, tmp_path):
+def test_an_onnx_file_takes_any_length_unless_the_layer_is_recurrent(case: Case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     layer = case.make().eval()
     if TORCH == (2, 9) and (isinstance(layer, nn.LSTM) or "TransformerLayer(residual)" in str(case)):

@@ -90,8 +90,6 @@ def test_replacing_a_transformer_layer_with_stride_0_gives_the_same_losses_for_2
     torchs = ByPaddedSequences(nn.TransformerEncoderLayer(12, 4, **options))
     unshifted = ShiftTransformerLayer(12, 4, **options, placement="inplace", stride=0)
     shifted = ShiftTransformerLayer(12, 4, **options, placement="inplace")
-    expected = losses(with_weights_of(torchs, torchs))
-    torchs = ByPaddedSequences(nn.TransformerEncoderLayer(12, 4, **options))
     ours, moved = (
         with_weights_of(torchs, ByPaddedSequences(unshifted)),
         with_weights_of(torchs, ByPaddedSequences(shifted)),

@@ -220,7 +220,7 @@ def test_a_wrong_checksum_is_an_error_and_deletes_the_file(server, tmp_path):
 
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (500, 5), (429, 5)])
-def test_temporary_errors_are_retried_five_times_and_others_never(server, tmp_path, status, requests):
+def test_there_are_five_attempts_after_temporary_errors_and_one_after_others(server, tmp_path, status, requests):
     server.statuses = [status] * 9
     message = error_of(emodb(server), tmp_path / "emodb")
     assert server.url in message
