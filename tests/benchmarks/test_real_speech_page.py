@@ -69,10 +69,10 @@ def test_no_shift_model_differs_significantly_from_its_own_baseline(compared):
     assert min(pair["holm_p"] for pair in corrected(own)) > 0.05  # with a correction for these comparisons only
     conclusion = page_text().partition("## ")[0]
     low, high, low_end, high_end = range_of(pair for _, pair in compared[1] if is_own(pair))
-    assert f"differences are between {low} and {high} points and their 95 % intervals between {low_end}" in conclusion
-    assert f"and {high_end}; in all seven" in conclusion
+    assert f"differences are between {low} and {high} points, and their 95 % intervals between {low_end}" in conclusion
+    assert f"and {high_end}. In all seven experiments outside the" in conclusion
     low, high, low_end, high_end = range_of(own)
-    assert f"between {low} and {high} and between {low_end} and {high_end}." in conclusion
+    assert f"between {low} and {high} points, and the intervals between {low_end} and {high_end}." in conclusion
 
 
 def test_the_other_figures_of_the_conclusion_match_the_overview(compared):
@@ -91,7 +91,7 @@ def test_the_other_figures_of_the_conclusion_match_the_overview(compared):
         [pair["ua_difference"] for pair in against("Transformer", model)] for model in ("Shiftformer", "Identity mixer")
     )
     assert f"{percent(shift[0])} (tiny.en) and {percent(shift[1])} points (base) above the Transformer" in conclusion
-    assert f"no channel moves, {percent(mixer[0])} and {percent(mixer[1])}." in conclusion
+    assert f"the identity mixer {percent(mixer[0])} and {percent(mixer[1])}." in conclusion
     assert f"{signed(shift[2])} and {signed(mixer[2])} with eight classes" in conclusion
     assert f"{signed(shift[3])} and {signed(mixer[3])} with four" in conclusion
     assert all(
