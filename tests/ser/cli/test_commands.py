@@ -316,20 +316,19 @@ def test_experiments_that_cannot_be_compared_are_a_one_line_error(typed, folder)
     assert re.match(r"error: nowhere must be the results folder .*nowhere/experiment\.json.*\n$", missing)
 
 
-def test_a_local_ray_cluster_gives_the_same_metrics_as_this_process(typed, folder):
+def test_runs_on_a_local_ray_cluster_have_the_results_and_the_errors_of_this_process(typed, tmp_path):
     pytest.importorskip("ray")
-    typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "here")
-    typed("run", folder / "experiment.yaml", "--epochs", 2, "-o", "there", "--ray", "local")
-    assert Path("here/metrics.json").read_bytes() == Path("there/metrics.json").read_bytes()
-
-
-def test_an_error_on_ray_has_the_message_of_a_local_run(typed, folder, tmp_path):
-    pytest.importorskip("ray")
-    text = (folder / "experiment.yaml").read_text().replace("batch_size: 8", "batch_size: 8\n  precision: float16")
-    text = text.replace("path: corpus", f"path: {folder}/corpus").replace("name: backbone", f"name: {folder}/backbone")
-    (tmp_path / "experiment.yaml").write_text(text)
-    printed = typed("run", "experiment.yaml", "--ray", "local", code=2)
-    assert re.search(r"error: training\.precision .*float16\n", printed)
+    diverging = {"name": "diverging", "blocks": "conv", "learning_rate": 1e30}
+    folder = write_experiment(tmp_path / "experiment", 16, models=[{"name": "CNN", "blocks": "conv"}, diverging])
+    here = typed("run", folder / "experiment.yaml", "-o", "here", code=2)
+    there = typed("run", folder / "experiment.yaml", "-o", "there", "--ray", "local", code=2)
+    assert here.splitlines()[-1] == there.splitlines()[-1]
+    assert "the training loss must be finite" in here
+    finished = [path.parent for path in Path("there").glob("runs/CNN/*/*/run.json")]
+    assert finished
+    for run in finished:
+        for name in ("test_logits.npy", "validation_logits.npy", "predictions.jsonl"):
+            assert (run / name).read_bytes() == ("here" / run.relative_to("there") / name).read_bytes()
 
 
 def test_an_unreachable_ray_cluster_is_an_error_with_its_address(typed, folder):

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from ..tiny import write_experiment
 
-KILLS = 10
+KILLS = 5
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def undisturbed(server, work: Callable[..., None], *paths: Path) -> float:
 
 
 def killed_again_and_again(server, seconds: float, start_anew: Callable[[], None], work, *paths: Path) -> None:
-    """Start the work and kill it, until ten starts were killed. Each start finds the files of the previous one.
+    """Start the work and kill it, until ``KILLS`` starts were killed. Each start finds the files of the previous one.
 
     ``start_anew`` is called if the work finishes before the kill.
     """
@@ -118,7 +118,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if not path.name.endswith(".tmp")}
 
 
-def test_encoding_killed_at_ten_random_moments_ends_with_the_same_bytes(server, folder, tmp_path):
+def test_encoding_killed_at_random_moments_ends_with_the_same_bytes(server, folder, tmp_path):
     config = folder / "experiment.yaml"
     seconds = undisturbed(server, encode, config, tmp_path, tmp_path / "whole")
     cache = tmp_path / "killed"
@@ -140,7 +140,7 @@ def test_if_one_of_two_processes_that_encode_is_killed_the_other_finishes(server
     assert contents(tmp_path / "cache") == contents(tmp_path / "alone")
 
 
-def test_training_killed_at_ten_random_moments_ends_with_the_same_metrics(server, folder, tmp_path):
+def test_training_killed_at_random_moments_ends_with_the_same_metrics(server, folder, tmp_path):
     config, cache = folder / "experiment.yaml", tmp_path / "cache"
     undisturbed(server, encode, config, tmp_path, cache)
     seconds = undisturbed(server, run, config, tmp_path / "whole", cache)
