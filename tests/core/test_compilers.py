@@ -56,14 +56,13 @@ class Shift(nn.Module):
         )
 
 
-def all_inputs() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    inputs = [sample.x.clone() for sample in GALLERY]
-    bounds = [{k: v for k, v in sample.arguments.items() if isinstance(v, Tensor)} for sample in GALLERY]
+def all_inputs(samples: list[Sample] = GALLERY) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    inputs = [sample.x.clone() for sample in samples]
+    bounds = [{k: v for k, v in sample.arguments.items() if isinstance(v, Tensor)} for sample in samples]
     return inputs, bounds
 
 
-def different(outputs, expected) -> list[str]:
-    samples = GALLERY[: len(expected)]
+def different(outputs, expected, samples: list[Sample] = GALLERY) -> list[str]:
     return [str(s) for y, right, s in zip(outputs, expected, samples, strict=True) if not torch.equal(y, right)]
 
 
@@ -92,32 +91,29 @@ LENGTHS_OF_A_LATER_DIM = not_on_torch_2_6("Dynamo rejects the valid lengths of o
 
 
 @pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=LENGTHS_OF_A_LATER_DIM)])
-def test_compiled_fullgraph_equals_eager_on_every_sample_forward_and_backward(dynamic):
-    """Inductor takes minutes, so it compiles a few samples. AOT autograd compiles the rest.
+def test_inductor_equals_eager_forward_and_backward(dynamic):
+    """Inductor takes seconds for each sample, so it compiles a few."""
+    samples = [GALLERY[i] for i in INDUCTOR_SAMPLES[dynamic] if inductor_compiles(GALLERY[i], dynamic)]
+    assert_compiled_equals_eager(samples, "inductor", dynamic)
 
-    If dynamic, only ``kinds()`` are compiled, with which the gallery begins.
-    """
-    inputs, bounds = all_inputs()
-    if dynamic:
-        inputs, bounds = inputs[: len(kinds())], bounds[: len(kinds())]
-    samples = GALLERY[: len(inputs)]
-    eager = [x.clone().requires_grad_() for x in inputs]
-    compiled = [x.clone().requires_grad_() for x in inputs]
-    expected = Shifts(samples)(eager, bounds)
-    y = [None] * len(samples)
-    of_inductor = [i for i in INDUCTOR_SAMPLES[dynamic] if inductor_compiles(GALLERY[i], dynamic)]
-    of_aot = [i for i in range(len(samples)) if i not in of_inductor]
-    for backend, indices in (("inductor", of_inductor), ("aot_eager", of_aot)):
-        module = torch.compile(Shifts([GALLERY[i] for i in indices]), fullgraph=True, dynamic=dynamic, backend=backend)
-        outputs = module([compiled[i] for i in indices], [bounds[i] for i in indices])
-        for i, output in zip(indices, outputs, strict=True):
-            y[i] = output
-    wrong = [str(s) for a, b, s in zip(y, expected, samples, strict=True) if not torch.equal(a, b)]
-    assert wrong == []
-    torch.autograd.backward(expected, [small(tuple(x.shape)) for x in inputs])
-    torch.autograd.backward(y, [small(tuple(x.shape)) for x in inputs])
-    wrong = [str(s) for a, b, s in zip(compiled, eager, samples, strict=True) if not torch.equal(a.grad, b.grad)]
-    assert wrong == []
+
+def test_aot_autograd_equals_eager_on_every_sample_forward_and_backward():
+    assert_compiled_equals_eager(GALLERY, "aot_eager", dynamic=False)
+
+
+def assert_compiled_equals_eager(samples: list[Sample], backend: str, dynamic: bool) -> None:
+    module = Shifts(samples)
+    compiled = torch.compile(module, fullgraph=True, dynamic=dynamic, backend=backend)
+    results = []
+    for function in (module, compiled):
+        inputs, bounds = all_inputs(samples)
+        inputs = [x.requires_grad_() for x in inputs]
+        outputs = function(inputs, bounds)
+        torch.autograd.backward(outputs, [small(tuple(y.shape)) for y in outputs])
+        results.append((outputs, [x.grad for x in inputs]))
+    (expected, expected_gradients), (found, gradients) = results
+    assert different(found, expected, samples) == []
+    assert different(gradients, expected_gradients, samples) == []
 
 
 @each_mode_and_kind
@@ -235,11 +231,11 @@ class WithBounds(nn.Module):
 
 def test_onnx_equals_eager_with_each_padding_mode_and_kind_of_bounds(tmp_path):
     samples = kinds()
-    inputs, bounds = ([*each][: len(samples)] for each in all_inputs())
+    inputs, bounds = all_inputs(samples)
     module = Shifts(samples)
     session, feed = onnx_session(module, (inputs, bounds), {}, tmp_path)
     outputs = [torch.from_numpy(y) for y in session.run(None, feed(inputs, bounds))]
-    assert different(outputs, module(inputs, bounds)) == []
+    assert different(outputs, module(inputs, bounds), samples) == []
 
 
 @pytest.mark.parametrize("padding_mode", PADDING_MODES)
