@@ -267,8 +267,9 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
         finished += 1
         if not console.is_terminal:  # a terminal shows the bar
             elapsed = time.perf_counter() - started
-            left = elapsed / (finished - earlier) * (len(runs) - finished)
-            times = f"{duration(elapsed)}, about {duration(left)} left" if left else duration(elapsed)
+            done = max(progress.tasks[task].completed, finished * epochs)  # counts the epochs of unfinished runs, too
+            left = elapsed / (done - earlier * epochs) * (len(runs) * epochs - done)
+            times = f"{duration(elapsed)}, about {duration(left)} left" if finished < len(runs) else duration(elapsed)
             console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name} ({times})", **_PLAIN)
 
     with progress_bar(console) as progress:

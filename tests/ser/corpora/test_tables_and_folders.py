@@ -196,7 +196,7 @@ def test_a_missing_binary_or_empty_table_is_an_error(tmp_path):
         reading_error(reader="table", path=path) == f"the table {path} must be UTF-8 text, got UTF-16: save it as UTF-8"
     )
     path.write_text("path,label,speaker\n")
-    assert reading_error(reader="table", path=path) == f"{path} contains no speech that can be read by the reader table"
+    assert reading_error(reader="table", path=path) == f"the table {path} must have a row for each recording, got none"
 
 
 def test_labels_of_a_table_are_mapped_in_the_order_of_the_map(tmp_path):

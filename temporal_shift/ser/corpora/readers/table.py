@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ... import config
-from ...utils.errors import RecipeError, shortened
+from ...utils.errors import RecipeError, raise_problems, shortened
 from ...utils.names import check_local_path, clean_name, is_missing
 from ...utils.text_files import json_lines, read_text
 from ..folders import READ
@@ -35,7 +35,7 @@ def read_table(corpus: config.Corpus) -> Manifest:
     ``corpus.groups`` ask for groups of speakers.
 
     Raises:
-        RecipeError: If the table cannot be read, a column is missing or occurs twice, lines are invalid,
+        RecipeError: If the table cannot be read or has no rows, a column is missing or occurs twice, lines are invalid,
             ``corpus.folds`` is ``published`` without a column ``session``, or as :func:`.make_manifest`. The message
             lists up to 20 problems.
     """
@@ -45,11 +45,14 @@ def read_table(corpus: config.Corpus) -> Manifest:
     problems: list[str] = []
     is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{")
     records = list(_from_json(text, path, problems) if is_json else _from_csv(text, path, given, problems))
+    if not records:
+        raise_problems(problems)
+        raise RecipeError(f"the table {path} must have a row for each recording, got none")
     columns = {column for _, cells in records for column in cells}
     sessions = uses_sessions(corpus, given["session"] in columns, f"a column {given['session']} in {path}")
     used = [*_NEEDED, *(["id"] if given["id"] in columns else []), *(["session"] if sessions else [])]
     for column in corpus.columns or {}:
-        if records and given[column] not in columns:
+        if given[column] not in columns:
             raise RecipeError(
                 f"columns.{column} must be a column of {path} ({', '.join(columns)}), got {given[column]!r}"
             )
