@@ -177,10 +177,9 @@ def list_folders(monkeypatch: pytest.MonkeyPatch, reorder: Callable[[list[Path]]
         )
 
 
-@pytest.mark.parametrize("list_otherwise", [list_folders_reversed, list_folders_shuffled])
-def test_the_manifest_does_not_depend_on_the_order_of_the_files(whole, manifest, tmp_path, monkeypatch, list_otherwise):
+def test_the_manifest_does_not_depend_on_the_order_of_the_files(whole, manifest, tmp_path, monkeypatch):
     write_manifest(manifest, tmp_path / "before.jsonl")
-    list_otherwise(monkeypatch)
+    list_folders_shuffled(monkeypatch)
     write_manifest(read_iemocap(whole), tmp_path / "after.jsonl")
     assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
 
