@@ -37,7 +37,7 @@ def shift_(x: Tensor, bounds: Tensor | None, geometry: ShiftGeometry) -> Tensor:
         return x.copy_(shift(x, None, bounds, geometry))
     for group in geometry.groups:
         if bounds is None and group.frames == 0:
-            continue  # not geometry.moved, which Dynamo of torch 2.6 does not support
+            continue  # Dynamo of torch 2.6 does not support geometry.moved
         part = _part(x, group, geometry)
         part.copy_(_moved(part.clone(), bounds, group.frames, geometry))  # gather saves its input for backward
     return x

@@ -1,4 +1,4 @@
-"""The shift and its graph for compilers equal the NumPy reference: output, gradient, in place, and as a sum."""
+"""The shift and its graph for compilers equal the NumPy reference: outputs, gradients, in-place results and sums."""
 
 from __future__ import annotations
 

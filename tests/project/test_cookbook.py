@@ -207,8 +207,8 @@ def test_the_settings_in_the_page_match_the_scripts():
     assert "MAX_BYTES = 20_000_000" in app
     assert "MAX_SECONDS = 300" in app
     page = " ".join(PAGE.split())
-    assert "is longer than 5 minutes, it answers with status 400" in page
-    assert "larger than 20 MB or does not state its length, it answers with status 413" in page
+    assert "is longer than 5 minutes, the server answers with status 400" in page
+    assert "larger than 20 MB or does not state its length, the server answers with status 413" in page
 
 
 def script_text(path: str) -> str:

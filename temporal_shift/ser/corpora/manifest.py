@@ -205,7 +205,7 @@ class _Named(Protocol):
 
 
 def alike_names(rows: Iterable[_Named], labels: Iterable[str]) -> list[str]:
-    """One sentence each if names of speakers, sessions or classes look alike."""
+    """One sentence for each kind of name (speakers, sessions, labels) in which names look alike."""
     rows = list(rows)
     return [
         *look_alike_problems("speakers", (row.speaker for row in rows), "give each person one name"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Part of the key. Increase it if the features of equal inputs change.
 _FORMAT = 3
 _SHARD = 64  # utterances per file
-_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass of several clips: 4 clips of 7.5 s
+_BATCH_SECONDS = 40  # maximum seconds of audio in a forward pass of several clips
 
 Shape = tuple[int, ...]
 OnProgress = Callable[[int, int], None]
