@@ -143,10 +143,11 @@ class ModelFiles:
             )
         shards = index.get("weight_map")
         names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
-        if invalid := [name for name in names if not re.fullmatch(_WEIGHT_FILE, name)] if names else ["no files"]:
+        invalid = [name for name in names if not re.fullmatch(_WEIGHT_FILE, name)]
+        if invalid or not names:
             raise RecipeError(
                 f"weight_map in the model.safetensors.index.json of the {self.kind} {self.name} must name safetensors "
-                f"files in the same folder, got {shortened(invalid[0])}"
+                f"files in the same folder, got {shortened(invalid[0]) if invalid else 'none'}"
             )
         paths = {name: self.find(name) for name in names}
         if missing := [name for name, path in paths.items() if path is None]:

@@ -370,7 +370,7 @@ def test_a_run_killed_between_its_model_and_its_record_continues_with_the_kept_w
         with pytest.raises(KeyboardInterrupt):
             train(run)
     record, _ = trained(run)
-    assert record["chosen"]["ua"] < 4  # no checkpoint follows the last epoch, so the chosen epoch is not trained again
+    assert record["chosen"]["ua"] < 4  # the last epoch has no checkpoint and is trained again; the chosen epoch is not
     assert run.is_done()
     assert all(torch.equal(weight, kept(whole)[name]) for name, weight in kept(run).items())
 

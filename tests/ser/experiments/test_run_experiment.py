@@ -143,7 +143,7 @@ def test_a_second_run_encodes_and_trains_nothing(results, folder):
 
 
 def test_only_an_incomplete_run_is_trained_again_with_the_same_result(finished, results, folder):
-    """Files are deleted as if a run was killed; ``test_kill.py`` kills processes."""
+    """Deletes files of finished runs; ``test_kill.py`` kills processes."""
     runs = results / "small" / "runs"
     shutil.rmtree(runs / "CNN" / "seed-42" / "Session2")
     (runs / "CNN" / "seed-42" / "Session3" / "run.json").unlink()

@@ -108,7 +108,7 @@ def read_iemocap(root: Path, label_map: LabelMap | None = None) -> Manifest:
     raise_problems(problems)
     if not utterances:
         raise RecipeError(
-            f"{root}/Session*/dialog/EmoEvaluation/Ses*.txt must contain utterances with the labels "
+            f"{root}/Session*/dialog/EmoEvaluation/Ses*.txt must contain utterances of the classes "
             f"{', '.join(labels)}, got none"
         )
     return Manifest(tuple(sorted(utterances, key=lambda utterance: (utterance.session, utterance.id))), labels)
