@@ -47,6 +47,6 @@ def published_factor(setting: str, epochs: int, steps_per_epoch: int, base_rate:
         t = k // steps_per_epoch
         if t < 2 * warmup:
             return min(t / warmup, 1.0)
-        return max(0.0, (total - t) / max(total - 2 * warmup, 1))  # 10 epochs of one step: warmup twice, no decay
+        return max(0.0, (total - t) / max(total - 2 * warmup, 1))  # 10 epochs of one step end where the decay starts
 
     return of_features if setting == "features" else of_finetuning
