@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from ..utils.errors import RecipeError
-from ..utils.wording import counted
+from ..utils.wording import PLAIN, counted
 from .exit_codes import exit_on_error
 from .options import choice, out_option
 
@@ -172,7 +172,7 @@ def _prepare(corpus: Corpus, out: Path, label_map: Path | None = None, *, replac
         print(f"not compared with the published counts, because {label_map} defines other classes", file=sys.stderr)
     for caveat in (*leaks(manifest), *mixed_channels(manifest)):
         print(f"warning: {caveat}", file=sys.stderr)
-    print(f"{out}: {counted(len(manifest.utterances), 'utterance')}")
+    console.print(f"{out}: {counted(len(manifest.utterances), 'utterance')}", **PLAIN)
 
 
 @exit_on_error()
@@ -201,13 +201,13 @@ def describe(
         console.print(table.for_terminal())
         console.print()
     for finding in description.findings(described):
-        console.print(finding, soft_wrap=True, markup=False, highlight=False)
+        console.print(finding, **PLAIN)
 
     from ..corpora.description_plot import corpus_figure  # imports matplotlib, so the tables are printed first
     from ..utils.plot_style import to_png
 
     write_bytes(picture, to_png(corpus_figure(corpus)))
-    console.print(str(picture), soft_wrap=True, markup=False, highlight=False)
+    console.print(str(picture), **PLAIN)
 
 
 def _pairs(columns: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from ..utils.atomic_files import write_bytes
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from ..utils.table import Table, interval, percent, signed
+from ..utils.wording import PLAIN
 
 SETTINGS = ("features", "finetune")
 PAPER_MODELS = ("CNN", "ShiftCNN", "LSTM", "ShiftLSTM", "Transformer", "Shiftformer")
@@ -118,7 +119,7 @@ def reproduce(
         table = comparison(found)
         write_bytes(root / "table.md", f"{table.markdown()}\n\n{SOURCE} {CONTEXT}\n".encode())
         console.print(table.for_terminal())
-        console.print(f"{SOURCE}\n{root / 'table.md'}", soft_wrap=True, markup=False)
+        console.print(f"{SOURCE}\n{root / 'table.md'}", **PLAIN)
 
 
 def published_experiment(setting: str, models: list[str], overrides: dict[str, dict[str, Any]]) -> Experiment:

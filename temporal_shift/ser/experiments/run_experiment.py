@@ -35,14 +35,8 @@ from ..training.folds import Fold, make_folds
 from ..training.run_record import Run, run_folder
 from ..utils.distributed import World
 from ..utils.folder_lock import only_command_in
-from ..utils.wording import counted, duration, listed
+from ..utils.wording import PLAIN, counted, duration, listed
 from .results_folder import keep_earlier_results
-
-_PLAIN: dict[str, Any] = {
-    "soft_wrap": True,
-    "markup": False,
-    "highlight": False,
-}  # names can contain brackets, which are markup in rich
 
 
 def run_experiment(
@@ -125,13 +119,13 @@ def run_experiment(
         _print_estimate(console, experiment, runs, cache / key[:16], world)
         return {}
     for note in notes(experiment.backbone, identity):
-        console.print(f"note: {note}", **_PLAIN)
+        console.print(f"note: {note}", **PLAIN)
     with only_command_in(root, f"choose another {option}") if world.is_first else nullcontext():
         if world.is_first:
             keep_earlier_results(root, experiment, runs, overwrite=overwrite, option=option)
             plan.write(root)
             write_manifest(manifest, root / "manifest.jsonl")
-            console.print(f"results folder: {root.resolve()}", **_PLAIN)
+            console.print(f"results folder: {root.resolve()}", **PLAIN)
         if experiment.setting == "features":
             features = _features(experiment, manifest, identity, cache, console, world)
             runs = [replace(run, cache=features) for run in runs]
@@ -148,7 +142,7 @@ def run_experiment(
             console.print("Selection bias: points gained by choosing the epoch on the test part")
             console.print(report_tables.selection(metrics).for_terminal())
             _warn(console, [*sentences.constant_models(metrics), *sentences.disagreeing_tests(metrics)])
-            console.print(f"{root / 'report.html'} ({duration(time.perf_counter() - started)})", **_PLAIN)
+            console.print(f"{root / 'report.html'} ({duration(time.perf_counter() - started)})", **PLAIN)
         world.wait()
     return metrics
 
@@ -160,7 +154,7 @@ def _print_plan(console: Console, plan: Plan, manifest: Manifest) -> None:
         f"{counted(len(manifest.count('speaker')), 'speaker')}; "
         f"{counted(models, 'model')} x {counted(folds, 'fold')} x {counted(seeds, 'seed')} = "
         f"{counted(models * folds * seeds, 'run')}",
-        **_PLAIN,
+        **PLAIN,
     )
 
 
@@ -170,7 +164,7 @@ def _print_speaker_groups(console: Console, manifest: Manifest, folds: Sequence[
         return
     tested = {fold.name: sorted({manifest.utterances[index].speaker for index in fold.test}) for fold in folds}
     groups = "; ".join(f"{name}: {listed(speakers)}" for name, speakers in tested.items())
-    console.print(f"each fold tests one group of speakers: {groups}", **_PLAIN)
+    console.print(f"each fold tests one group of speakers: {groups}", **PLAIN)
 
 
 def _has_encoder(experiment: Experiment, console: Console) -> bool:
@@ -185,7 +179,7 @@ def _has_encoder(experiment: Experiment, console: Console) -> bool:
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         console.print(
             f"the time cannot be estimated: the backbone {name} is not on this machine; download it with `{command}`",
-            **_PLAIN,
+            **PLAIN,
         )
         return False
     return True
@@ -196,10 +190,10 @@ def _print_estimate(console: Console, experiment: Experiment, runs: list[Run], c
 
     unfinished = [run for run in runs if not run.is_done()]
     if len(unfinished) < len(runs):
-        console.print(f"{len(runs) - len(unfinished)} of {counted(len(runs), 'run')} finished", **_PLAIN)
+        console.print(f"{len(runs) - len(unfinished)} of {counted(len(runs), 'run')} finished", **PLAIN)
     missing = missing_utterances(runs[0].manifest, cache) if experiment.setting == "features" else 0
     for line in estimate(experiment, unfinished, missing, world.size).lines():
-        console.print(line, **_PLAIN)
+        console.print(line, **PLAIN)
 
 
 def _warn(console: Console, caveats: Iterable[str]) -> None:
@@ -270,7 +264,7 @@ def _train(experiment: Experiment, runs: list[Run], console: Console, world: Wor
             done = max(progress.tasks[task].completed, finished * epochs)  # counts the epochs of unfinished runs, too
             left = elapsed / (done - earlier * epochs) * (len(runs) * epochs - done)
             times = f"{duration(elapsed)}, about {duration(left)} left" if finished < len(runs) else duration(elapsed)
-            console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name} ({times})", **_PLAIN)
+            console.print(f"{finished} of {counted(len(runs), 'run')} finished: {run.name} ({times})", **PLAIN)
 
     with progress_bar(console) as progress:
         task = progress.add_task("epochs", total=len(runs) * epochs, completed=finished * epochs)

@@ -22,7 +22,7 @@ from ..training.run_record import MODEL_FILE
 from ..utils.distributed import World
 from ..utils.errors import RecipeError
 from ..utils.folder_lock import only_command_in
-from ..utils.wording import counted
+from ..utils.wording import PLAIN, counted
 from .package_run import check_package, common_facts, cross_validated, model_named, save_package, trained_model
 from .results_folder import keep_earlier_results
 from .run_experiment import progress_bar, run_experiment
@@ -132,9 +132,7 @@ def _train(run: AllSpeakersRun, cache: Path, console: Console, world: World) -> 
     console.print(
         f"{run.model.name}: training on all {counted(len(run.manifest.utterances), 'utterance')} for "
         f"{counted(run.epochs, 'epoch')}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
+        **PLAIN,
     )
     with progress_bar(console) as progress:
         task = progress.add_task("epochs", total=run.epochs, completed=run.epochs_in_checkpoint())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# arguments of rich's print for names and paths: brackets in them are not markup, and long lines are not wrapped
+PLAIN: dict[str, Any] = {"soft_wrap": True, "markup": False, "highlight": False}
+
 _SESSIONS = "If the corpus has no sessions, a session is a group of speakers."
 
 PROTOCOLS = {
