@@ -204,6 +204,8 @@ class ModelFiles:
         reason = reason_of(error)
         if huggingface_hub.constants.HF_HUB_OFFLINE:
             reason = "offline mode is on (HF_HUB_OFFLINE) and the hub's cache on this machine lacks it"
+        elif self.options.get("local_files_only"):
+            reason = "local_files_only is true and the hub's cache on this machine lacks it"
         elif isinstance(error, (GatedRepoError, RepositoryNotFoundError)):
             reason = "it does not exist there, or requires a login (`hf auth login`)"
         elif isinstance(error, RevisionNotFoundError):

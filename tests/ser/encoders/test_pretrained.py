@@ -29,6 +29,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from temporal_shift.ser import config
+from temporal_shift.ser.encoders.model_files import ModelFiles
 from temporal_shift.ser.encoders.pretrained import backbone_identity, load_backbone
 from temporal_shift.ser.utils.errors import RecipeError
 
@@ -333,6 +334,14 @@ def test_a_hub_name_without_a_network_is_an_error_with_a_remedy(monkeypatch):
         "the backbone no/such is not a local folder, and the download from the Hugging Face hub failed: "
         f"the hub cannot be reached; {ADVICE}"
     )
+
+
+def test_local_files_only_reads_the_cache_and_a_missing_optional_file_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    files = ModelFiles("no/such", options={"local_files_only": True, "cache_dir": tmp_path})
+    assert files.find("preprocessor_config.json") is None
+    with pytest.raises(RecipeError, match=r"no/such is not a local folder, .*local_files_only is true"):
+        files.config()
 
 
 def test_a_hub_repository_without_safetensors_advises_a_revision(tmp_path, folders, monkeypatch):
